@@ -1,0 +1,117 @@
+"""What a connection tells its owner, and what it asks.
+
+Events wait in a queue until the owner drains them with ``next_event``; nothing calls back.
+``aiodtls.events`` shows the public ones to users, who get them through ``on_event``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiodtls.core.config import PSKContext
+    from aiodtls.core.connection import DTLSConnection
+
+
+class Event:
+    """Above all events."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted(Event):
+    """Both Finished messages are verified; data can flow."""
+
+    version: str
+    cipher_suite: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed(Event):
+    """The peer is known to have completed the handshake too (design: the handshake endgame)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlightSent(Event):
+    """A handshake flight went out: its messages by name, and the size of each datagram in bytes.
+
+    ``resend`` is 0 for the first transmission and counts the repetitions after it.
+    """
+
+    messages: tuple[str, ...]
+    datagram_sizes: tuple[int, ...]
+    resend: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimitReached(Event):
+    """The AEAD's usage limit: half of it used, or, where ``exhausted``, all of it.
+
+    ``direction`` is "sent" (records protected) or "forged" (records that failed to open).
+    """
+
+    direction: str
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PathMTUChanged(Event):
+    """The largest datagram that may be sent changed, in bytes of UDP payload."""
+
+    max_datagram_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUnresponsive(Event):
+    """A flight was resent without an answer; ``resends`` of them so far."""
+
+    resends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed(Event):
+    """The association has ended; ``error`` is what ``recv`` and ``send`` raise from now on.
+
+    An OSError is what the socket reported during the handshake; all else is a DTLSError.
+    """
+
+    error: Exception
+
+
+class Question(Event):
+    """The handshake waits until the owner calls ``answer`` with this event and a value."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PSKRequested(Question):
+    """Asked of a server whose ``psk`` is a function.
+
+    Answer with the key as bytes, a :class:`PSK`, None where the identity is unknown, or the
+    exception that the function raised.
+    """
+
+    identity: bytes
+    context: PSKContext
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CertificateReceived(Question):
+    """Asked where trust is a function. ``chain`` is DER, the leaf first.
+
+    Answer with a true value to accept, a false one to refuse, or the exception it raised.
+    """
+
+    chain: tuple[bytes, ...] = field(repr=False)
+    server_hostname: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeerConnected(Event):
+    """From a listener: a peer's handshake completed, and it is the live one at its address."""
+
+    connection: DTLSConnection = field(repr=False)
+    replaced: DTLSConnection | None = field(default=None, repr=False)

@@ -1,0 +1,76 @@
+"""What is counted, and how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot of monotonic counters of one association, or sums over a server's.
+
+    Datagrams are UDP payloads, records are DTLS records, bytes are application data.
+    """
+
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    records_sent: int = 0
+    """application data records protected"""
+    records_received: int = 0
+    """application data records opened and delivered"""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    flights_resent: int = 0
+    """handshake flights sent again, for whatever reason"""
+    records_replayed: int = 0
+    """records dropped by the replay window"""
+    records_forged: int = 0
+    """records that did not open under the keys of their epoch"""
+    records_discarded: int = 0
+    """records and fragments dropped for any other reason: malformed, unexpected, unknown epoch"""
+    records_too_early: int = 0
+    """protected records that came before they could be read and found the buffer full"""
+    messages_dropped: int = 0
+    """received messages dropped because the receive queue was full"""
+    hellos_answered: int = 0
+    """ClientHellos answered statelessly (a listener's)"""
+    hellos_refused: int = 0
+    """ClientHellos refused because of ``max_half_open`` or ``max_associations``"""
+    handshakes_completed: int = 0
+    handshakes_failed: int = 0
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return Statistics(*(getattr(self, n) + getattr(other, n) for n in COUNTER_NAMES))
+
+
+COUNTER_NAMES = tuple(item.name for item in fields(Statistics))
+
+
+class Counters:
+    """The mutable counters behind a :class:`Statistics` snapshot."""
+
+    __slots__ = COUNTER_NAMES
+
+    datagrams_sent: int
+    datagrams_received: int
+    records_sent: int
+    records_received: int
+    bytes_sent: int
+    bytes_received: int
+    flights_resent: int
+    records_replayed: int
+    records_forged: int
+    records_discarded: int
+    records_too_early: int
+    messages_dropped: int
+    hellos_answered: int
+    hellos_refused: int
+    handshakes_completed: int
+    handshakes_failed: int
+
+    def __init__(self) -> None:
+        for name in COUNTER_NAMES:
+            setattr(self, name, 0)
+
+    def snapshot(self) -> Statistics:
+        return Statistics(*(getattr(self, name) for name in COUNTER_NAMES))

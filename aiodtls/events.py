@@ -1,0 +1,23 @@
+"""The events that ``on_event(endpoint, event)`` is called with."""
+
+from aiodtls.core.events import (
+    Closed,
+    Confirmed,
+    Event,
+    FlightSent,
+    HandshakeCompleted,
+    KeyLimitReached,
+    PathMTUChanged,
+    PeerUnresponsive,
+)
+
+__all__ = [
+    "Closed",
+    "Confirmed",
+    "Event",
+    "FlightSent",
+    "HandshakeCompleted",
+    "KeyLimitReached",
+    "PathMTUChanged",
+    "PeerUnresponsive",
+]
