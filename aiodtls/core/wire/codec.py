@@ -1,0 +1,132 @@
+"""Reading and writing the TLS presentation language (RFC 8446 section 3).
+
+A Reader is bounded: whatever a length claims, nothing outside its own bytes is ever looked at,
+and every shortfall is a :class:`DecodeError`. A Writer patches lengths in when a vector ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from aiodtls.core.errors import DecodeError
+
+
+class Reader:
+    """A cursor over ``data``."""
+
+    __slots__ = ("_data", "_end", "_position")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+        self._end = len(data)
+
+    @property
+    def remaining(self) -> int:
+        return self._end - self._position
+
+    def uint(self, size: int) -> int:
+        """A big-endian unsigned integer of ``size`` bytes."""
+        return int.from_bytes(self.take(size), "big")
+
+    def u8(self) -> int:
+        return self.uint(1)
+
+    def u16(self) -> int:
+        return self.uint(2)
+
+    def u24(self) -> int:
+        return self.uint(3)
+
+    def take(self, size: int) -> bytes:
+        """Exactly ``size`` bytes."""
+        start = self._position
+        if size > self._end - start:
+            raise DecodeError(f"{size} bytes are wanted where {self._end - start} are left")
+        self._position = start + size
+        return self._data[start : start + size]
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.take(self.remaining)
+
+    def vector(self, length_size: int, minimum: int = 0, maximum: int | None = None) -> bytes:
+        """A vector with a length prefix of ``length_size`` bytes and the bounds of its type."""
+        length = self.uint(length_size)
+        if length < minimum or (maximum is not None and length > maximum):
+            raise DecodeError(f"a vector of {length} bytes is outside its bounds")
+        return self.take(length)
+
+    def sub(self, length_size: int, minimum: int = 0) -> Reader:
+        """A Reader over a vector."""
+        return Reader(self.vector(length_size, minimum))
+
+    def u16_list(self, length_size: int = 2) -> tuple[int, ...]:
+        """A vector of at least one 16-bit code point."""
+        reader = self.sub(length_size, 2)
+        if reader.remaining % 2:
+            raise DecodeError("a vector of 16-bit values has an odd length")
+        return tuple(reader.u16() for _ in range(reader.remaining // 2))
+
+    def finish(self) -> None:
+        """Raises :class:`DecodeError` unless all has been read."""
+        if self.remaining:
+            self.fail(f"{self.remaining} bytes follow the end")
+
+    @staticmethod
+    def fail(message: str) -> NoReturn:
+        raise DecodeError(message)
+
+
+class Writer:
+    """Builds bytes."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def uint(self, value: int, size: int) -> Writer:
+        self._buffer += value.to_bytes(size, "big")
+        return self
+
+    def u8(self, value: int) -> Writer:
+        return self.uint(value, 1)
+
+    def u16(self, value: int) -> Writer:
+        return self.uint(value, 2)
+
+    def u24(self, value: int) -> Writer:
+        return self.uint(value, 3)
+
+    def raw(self, data: bytes) -> Writer:
+        self._buffer += data
+        return self
+
+    def vector(self, data: bytes, length_size: int) -> Writer:
+        """``data`` behind its length; ValueError where the length does not fit."""
+        self._check(len(data), length_size)
+        return self.uint(len(data), length_size).raw(data)
+
+    def u16_list(self, values: tuple[int, ...], length_size: int = 2) -> Writer:
+        return self.vector(b"".join(value.to_bytes(2, "big") for value in values), length_size)
+
+    @contextmanager
+    def sub(self, length_size: int) -> Iterator[Writer]:
+        """What is written inside becomes a vector; its length is patched in at the end."""
+        at = len(self._buffer)
+        self._buffer += bytes(length_size)
+        yield self
+        length = len(self._buffer) - at - length_size
+        self._check(length, length_size)
+        self._buffer[at : at + length_size] = length.to_bytes(length_size, "big")
+
+    @staticmethod
+    def _check(length: int, length_size: int) -> None:
+        if length >> (8 * length_size):
+            raise ValueError(f"{length} bytes do not fit a length of {length_size} bytes")
+
+    def finish(self) -> bytes:
+        return bytes(self._buffer)

@@ -1,0 +1,279 @@
+"""Hello extensions: one class each, with how it is read, written and where it may stand.
+
+A block of extensions is a dict from code point to extension, in the order of the wire. Unknown
+ones are kept as :class:`UnknownExtension`; a doubled one is an error (RFC 8446 section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeVar
+
+from aiodtls.core.errors import DecodeError
+from aiodtls.core.registry import AlertDescription, ExtensionType, HandshakeType
+from aiodtls.core.wire.codec import Reader, Writer
+
+CLIENT_HELLO = HandshakeType.client_hello
+SERVER_HELLO = HandshakeType.server_hello
+
+
+class Extension(Protocol):
+    """``places`` names the messages that may carry it; ``place`` says which one this is."""
+
+    @property
+    def type(self) -> int: ...
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None: ...
+
+
+class KnownExtension(Extension, Protocol):
+    places: ClassVar[frozenset[HandshakeType]]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> KnownExtension: ...
+
+
+E = TypeVar("E", bound=Extension)
+HELLOS = frozenset({CLIENT_HELLO, SERVER_HELLO})
+CLIENT_ONLY = frozenset({CLIENT_HELLO})
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownExtension:
+    """One that is carried, not understood."""
+
+    type: int
+    data: bytes
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.raw(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerName:
+    """RFC 6066 section 3: the host name a client asks for; a server acknowledges with None."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.server_name
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    host_name: str | None
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> ServerName:
+        if place != CLIENT_HELLO:
+            return cls(None)
+        names = reader.sub(2, 1)
+        host_name: str | None = None
+        while names.remaining:
+            name_type = names.u8()
+            name = names.vector(2, 1)
+            if name_type != 0:
+                continue
+            if host_name is not None:
+                raise DecodeError("two names of the same type", AlertDescription.illegal_parameter)
+            if not name.isascii() or b"\0" in name:
+                raise DecodeError("a host name that is not ASCII")
+            host_name = name.decode()
+        return cls(host_name)
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        if self.host_name is not None:
+            with writer.sub(2):
+                writer.u8(0).vector(self.host_name.encode("ascii"), 2)
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedGroups:
+    """RFC 8422 section 5.1.1, RFC 8446 section 4.2.7. Some servers send it too; it says nothing."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.supported_groups
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    groups: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> SupportedGroups:
+        return cls(reader.u16_list())
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.u16_list(self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class ECPointFormats:
+    """RFC 8422 section 5.1.2; only uncompressed (0) is left of them."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.ec_point_formats
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    formats: bytes = b"\0"
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> ECPointFormats:
+        return cls(reader.vector(1, 1))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.vector(self.formats, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureAlgorithms:
+    """RFC 5246 section 7.4.1.4.1, RFC 8446 section 4.2.3."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.signature_algorithms
+    places: ClassVar[frozenset[HandshakeType]] = CLIENT_ONLY
+    schemes: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> SignatureAlgorithms:
+        return cls(reader.u16_list())
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.u16_list(self.schemes)
+
+
+@dataclass(frozen=True, slots=True)
+class UseSRTP:
+    """RFC 5764 section 4.1.1: profiles in order of preference, and the MKI."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.use_srtp
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    profiles: tuple[int, ...]
+    mki: bytes = b""
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> UseSRTP:
+        return cls(reader.u16_list(), reader.vector(1))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.u16_list(self.profiles).vector(self.mki, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ALPN:
+    """RFC 7301 section 3.1."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.application_layer_protocol_negotiation
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    protocols: tuple[bytes, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> ALPN:
+        names = reader.sub(2, 2)
+        protocols = []
+        while names.remaining:
+            protocols.append(names.vector(1, 1))
+        return cls(tuple(protocols))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        with writer.sub(2):
+            for protocol in self.protocols:
+                writer.vector(protocol, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedMasterSecret:
+    """RFC 7627 section 5.1; always empty."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.extended_master_secret
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> ExtendedMasterSecret:
+        return cls()
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        """Nothing to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedVersions:
+    """RFC 8446 section 4.2.1: a list from the client, the choice from the server."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.supported_versions
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    versions: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> SupportedVersions:
+        return cls(reader.u16_list(1) if place == CLIENT_HELLO else (reader.u16(),))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        if place == CLIENT_HELLO:
+            writer.u16_list(self.versions, 1)
+        else:
+            writer.u16(self.versions[0])
+
+
+@dataclass(frozen=True, slots=True)
+class RenegotiationInfo:
+    """RFC 5746 section 3.2; empty in a first handshake, and there is no other here."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.renegotiation_info
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    renegotiated_connection: bytes = b""
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> RenegotiationInfo:
+        return cls(reader.vector(1))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.vector(self.renegotiated_connection, 1)
+
+
+KNOWN: Mapping[int, type[KnownExtension]] = {
+    extension.type: extension
+    for extension in (
+        ServerName,
+        SupportedGroups,
+        ECPointFormats,
+        SignatureAlgorithms,
+        UseSRTP,
+        ALPN,
+        ExtendedMasterSecret,
+        SupportedVersions,
+        RenegotiationInfo,
+    )
+}
+
+
+class Extensions(dict[int, Extension]):
+    """The extensions of one message by code point, in the order of the wire."""
+
+    @classmethod
+    def of(cls, extensions: Iterable[Extension]) -> Extensions:
+        return cls((extension.type, extension) for extension in extensions)
+
+    def find(self, kind: type[E]) -> E | None:
+        """The extension of this class, where the message carried it."""
+        found = self.get(kind.type)  # type: ignore[call-overload]
+        return found if isinstance(found, kind) else None
+
+
+def parse_extensions(reader: Reader, place: HandshakeType) -> Extensions:
+    """The block at the end of a hello; absent altogether is allowed (RFC 5246 section 7.4.1.2)."""
+    extensions = Extensions()
+    if not reader.remaining:
+        return extensions
+    block = reader.sub(2)
+    while block.remaining:
+        code = block.u16()
+        body = block.sub(2)
+        if code in extensions:
+            raise DecodeError(f"extension {code} stands twice")
+        kind = KNOWN.get(code)
+        if kind is None or place not in kind.places:
+            extensions[code] = UnknownExtension(code, body.rest())
+            continue
+        extensions[code] = kind.parse(body, place)
+        body.finish()
+    return extensions
+
+
+def encode_extensions(writer: Writer, extensions: Extensions, place: HandshakeType) -> None:
+    """Nothing where there are none: the oldest servers know no extensions block."""
+    if not extensions:
+        return
+    with writer.sub(2):
+        for extension in extensions.values():
+            writer.u16(extension.type)
+            with writer.sub(2):
+                extension.encode(writer, place)

@@ -1,0 +1,396 @@
+"""Handshake messages: parsed from and encoded to their bodies, without the handshake header.
+
+A message that DTLS 1.2 and 1.3 share exists once; one that differs ends in 12 or 13. Where a
+body's layout depends on what was negotiated, each layout is a class of its own, so that what a
+script expects picks the parser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import ClassVar, Protocol, Self
+
+from aiodtls.core.errors import DecodeError
+from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
+from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.extensions import Extensions, encode_extensions, parse_extensions
+
+RANDOM_LENGTH = 32
+# ECCurveType (RFC 8422 section 5.4).
+NAMED_CURVE = 3
+
+
+class Message(Protocol):
+    """``msg_type`` is the handshake type on the wire."""
+
+    msg_type: ClassVar[HandshakeType]
+
+    @classmethod
+    def parse(cls, reader: Reader) -> Self: ...
+
+    def encode(self, writer: Writer) -> None: ...
+
+
+def encode_body(message: Message) -> bytes:
+    writer = Writer()
+    message.encode(writer)
+    return writer.finish()
+
+
+def parse_body(kind: type[Message], body: bytes) -> Message:
+    """Raises :class:`DecodeError` unless ``body`` is one whole message of this kind."""
+    reader = Reader(body)
+    message = kind.parse(reader)
+    reader.finish()
+    return message
+
+
+# RFC 6347 section 4.2.2: msg_type, length, message_seq, fragment_offset, fragment_length.
+FRAGMENT_HEADER_LENGTH = 12
+_FRAGMENT_HEADER = Struct("!IHHB3s")
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A part of a handshake message, ``data`` standing at ``offset`` of ``length`` bytes."""
+
+    msg_type: int
+    length: int
+    message_seq: int
+    offset: int
+    data: bytes
+
+    def encode(self) -> bytes:
+        return (
+            _FRAGMENT_HEADER.pack(
+                self.msg_type << 24 | self.length,
+                self.message_seq,
+                self.offset >> 8,
+                self.offset & 0xFF,
+                len(self.data).to_bytes(3, "big"),
+            )
+            + self.data
+        )
+
+
+def parse_fragments(payload: bytes) -> list[Fragment]:
+    """All fragments of one handshake record. Raises :class:`DecodeError`."""
+    fragments = []
+    position = 0
+    while position < len(payload):
+        if len(payload) - position < FRAGMENT_HEADER_LENGTH:
+            raise DecodeError("a handshake header is cut short")
+        word, message_seq, high, low, size = _FRAGMENT_HEADER.unpack_from(payload, position)
+        position += FRAGMENT_HEADER_LENGTH
+        fragment_length = int.from_bytes(size, "big")
+        fragment_offset = high << 8 | low
+        length = word & 0xFFFFFF
+        data = payload[position : position + fragment_length]
+        if len(data) != fragment_length or fragment_offset + fragment_length > length:
+            raise DecodeError("a fragment reaches past the end of its record or message")
+        position += fragment_length
+        fragments.append(Fragment(word >> 24, length, message_seq, fragment_offset, data))
+    return fragments
+
+
+@dataclass(frozen=True, slots=True)
+class HelloRequest:
+    """RFC 5246 section 7.4.1.1."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.hello_request
+
+    @classmethod
+    def parse(cls, reader: Reader) -> HelloRequest:
+        return cls()
+
+    def encode(self, writer: Writer) -> None:
+        """Nothing to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """RFC 6347 section 4.2.1, RFC 9147 section 5.3."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.client_hello
+    random: bytes
+    cipher_suites: tuple[int, ...]
+    extensions: Extensions = field(default_factory=Extensions)
+    session_id: bytes = b""
+    cookie: bytes = b""
+    compression_methods: bytes = b"\0"
+    client_version: int = ProtocolVersion.DTLSv1_2
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ClientHello:
+        version = reader.u16()
+        random = reader.take(RANDOM_LENGTH)
+        session_id = reader.vector(1, 0, 32)
+        cookie = reader.vector(1)
+        suites = reader.u16_list()
+        compression = reader.vector(1, 1)
+        extensions = parse_extensions(reader, cls.msg_type)
+        return cls(random, suites, extensions, session_id, cookie, compression, version)
+
+    def encode(self, writer: Writer) -> None:
+        writer.u16(self.client_version).raw(self.random)
+        writer.vector(self.session_id, 1).vector(self.cookie, 1)
+        writer.u16_list(self.cipher_suites).vector(self.compression_methods, 1)
+        encode_extensions(writer, self.extensions, self.msg_type)
+
+
+@dataclass(frozen=True, slots=True)
+class HelloVerifyRequest:
+    """RFC 6347 section 4.2.1; ``server_version`` tells nothing of the version to come."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.hello_verify_request
+    cookie: bytes
+    server_version: int = ProtocolVersion.DTLSv1_0
+
+    @classmethod
+    def parse(cls, reader: Reader) -> HelloVerifyRequest:
+        version = reader.u16()
+        return cls(reader.vector(1), version)
+
+    def encode(self, writer: Writer) -> None:
+        writer.u16(self.server_version).vector(self.cookie, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """RFC 5246 section 7.4.1.3, RFC 8446 section 4.1.3."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.server_hello
+    random: bytes
+    cipher_suite: int
+    extensions: Extensions = field(default_factory=Extensions)
+    session_id: bytes = b""
+    compression_method: int = 0
+    server_version: int = ProtocolVersion.DTLSv1_2
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ServerHello:
+        version = reader.u16()
+        random = reader.take(RANDOM_LENGTH)
+        session_id = reader.vector(1, 0, 32)
+        suite = reader.u16()
+        compression = reader.u8()
+        extensions = parse_extensions(reader, cls.msg_type)
+        return cls(random, suite, extensions, session_id, compression, version)
+
+    def encode(self, writer: Writer) -> None:
+        writer.u16(self.server_version).raw(self.random).vector(self.session_id, 1)
+        writer.u16(self.cipher_suite).u8(self.compression_method)
+        encode_extensions(writer, self.extensions, self.msg_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate12:
+    """RFC 5246 section 7.4.2: DER certificates, the sender's own first; empty for none."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.certificate
+    chain: tuple[bytes, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader) -> Certificate12:
+        entries = reader.sub(3)
+        chain = []
+        while entries.remaining:
+            chain.append(entries.vector(3, 1))
+        return cls(tuple(chain))
+
+    def encode(self, writer: Writer) -> None:
+        with writer.sub(3):
+            for certificate in self.chain:
+                writer.vector(certificate, 3)
+
+
+def _parse_curve_point(reader: Reader) -> tuple[int, bytes]:
+    if reader.u8() != NAMED_CURVE:
+        raise DecodeError("a curve that is not named", AlertDescription.illegal_parameter)
+    return reader.u16(), reader.vector(1, 1)
+
+
+def _encode_curve_point(writer: Writer, group: int, public: bytes) -> None:
+    writer.u8(NAMED_CURVE).u16(group).vector(public, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeyExchangeEcdhe12:
+    """RFC 8422 section 5.4: the ephemeral key, signed with the certificate's."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.server_key_exchange
+    group: int
+    public: bytes
+    scheme: int
+    signature: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ServerKeyExchangeEcdhe12:
+        group, public = _parse_curve_point(reader)
+        return cls(group, public, reader.u16(), reader.vector(2))
+
+    def encode(self, writer: Writer) -> None:
+        writer.raw(self.params).u16(self.scheme).vector(self.signature, 2)
+
+    @property
+    def params(self) -> bytes:
+        """ServerECDHParams, the part that is signed."""
+        return ecdh_params(self.group, self.public)
+
+
+def ecdh_params(group: int, public: bytes) -> bytes:
+    """ServerECDHParams (RFC 8422 section 5.4)."""
+    writer = Writer()
+    _encode_curve_point(writer, group, public)
+    return writer.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeyExchangePsk12:
+    """RFC 4279 section 2."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.server_key_exchange
+    identity_hint: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ServerKeyExchangePsk12:
+        return cls(reader.vector(2))
+
+    def encode(self, writer: Writer) -> None:
+        writer.vector(self.identity_hint, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeyExchangeEcdhePsk12:
+    """RFC 5489 section 2."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.server_key_exchange
+    identity_hint: bytes
+    group: int
+    public: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ServerKeyExchangeEcdhePsk12:
+        return cls(reader.vector(2), *_parse_curve_point(reader))
+
+    def encode(self, writer: Writer) -> None:
+        writer.vector(self.identity_hint, 2)
+        _encode_curve_point(writer, self.group, self.public)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest12:
+    """RFC 5246 section 7.4.4; ``authorities`` are DER names."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.certificate_request
+    certificate_types: bytes
+    schemes: tuple[int, ...]
+    authorities: tuple[bytes, ...] = ()
+
+    @classmethod
+    def parse(cls, reader: Reader) -> CertificateRequest12:
+        types = reader.vector(1, 1)
+        schemes = reader.u16_list()
+        names = reader.sub(2)
+        authorities = []
+        while names.remaining:
+            authorities.append(names.vector(2, 1))
+        return cls(types, schemes, tuple(authorities))
+
+    def encode(self, writer: Writer) -> None:
+        writer.vector(self.certificate_types, 1).u16_list(self.schemes)
+        with writer.sub(2):
+            for name in self.authorities:
+                writer.vector(name, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHelloDone:
+    """RFC 5246 section 7.4.5."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.server_hello_done
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ServerHelloDone:
+        return cls()
+
+    def encode(self, writer: Writer) -> None:
+        """Nothing to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeyExchangeEcdhe12:
+    """RFC 8422 section 5.7."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.client_key_exchange
+    public: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ClientKeyExchangeEcdhe12:
+        return cls(reader.vector(1, 1))
+
+    def encode(self, writer: Writer) -> None:
+        writer.vector(self.public, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeyExchangePsk12:
+    """RFC 4279 section 2."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.client_key_exchange
+    identity: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ClientKeyExchangePsk12:
+        return cls(reader.vector(2))
+
+    def encode(self, writer: Writer) -> None:
+        writer.vector(self.identity, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeyExchangeEcdhePsk12:
+    """RFC 5489 section 2."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.client_key_exchange
+    identity: bytes
+    public: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> ClientKeyExchangeEcdhePsk12:
+        return cls(reader.vector(2), reader.vector(1, 1))
+
+    def encode(self, writer: Writer) -> None:
+        writer.vector(self.identity, 2).vector(self.public, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateVerify:
+    """RFC 5246 section 7.4.8, RFC 8446 section 4.4.3: they differ in what is signed alone."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.certificate_verify
+    scheme: int
+    signature: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> CertificateVerify:
+        return cls(reader.u16(), reader.vector(2))
+
+    def encode(self, writer: Writer) -> None:
+        writer.u16(self.scheme).vector(self.signature, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """RFC 5246 section 7.4.9, RFC 8446 section 4.4.4; its length is the receiver's to check."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.finished
+    verify_data: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, reader: Reader) -> Finished:
+        return cls(reader.rest())
+
+    def encode(self, writer: Writer) -> None:
+        writer.raw(self.verify_data)
