@@ -1,0 +1,124 @@
+"""The record layer of one association: its epochs, and which records may pass.
+
+What the network did is counted and dropped here; nothing that fails to open gets any further,
+and the replay window moves only for what did open (RFC 6347 section 4.1.2.6).
+
+HOT PATH: ``receive`` runs once for each datagram, ``protect`` once for each record.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidTag
+
+from aiodtls.core.record.protection12 import PlaintextWriter, RecordReader, RecordWriter
+from aiodtls.core.statistics import Counters
+from aiodtls.core.wire.records import EPOCH_SHIFT, Record, split_datagram
+
+# Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
+MAX_EARLY_RECORDS = 16
+MAX_EARLY_BYTES = 32768
+
+
+class RecordLayer:
+    """``first_number`` is the sequence number of the first plaintext record sent."""
+
+    __slots__ = (
+        "_counters",
+        "_early",
+        "_early_room",
+        "_readers",
+        "_writers",
+        "alarmed",
+        "read_epoch",
+        "writer",
+    )
+
+    def __init__(self, counters: Counters, first_number: int = 0) -> None:
+        self._counters = counters
+        self._early: list[Record] = []
+        self._early_room = MAX_EARLY_BYTES
+        self._readers: dict[int, RecordReader] = {}
+        # The writer of the newest epoch; older ones stay for resends.
+        self.writer: RecordWriter = PlaintextWriter(first_number)
+        self._writers: dict[int, RecordWriter] = {0: self.writer}
+        self.read_epoch = 0
+        # The reader that has met so many forged records that the owner must look.
+        self.alarmed: RecordReader | None = None
+
+    def install_write(self, epoch: int, writer: RecordWriter) -> None:
+        self._writers[epoch] = self.writer = writer
+
+    def install_read(self, epoch: int, reader: RecordReader) -> list[Record]:
+        """Records that came too early and open now; they count as received now."""
+        self._readers[epoch] = reader
+        self.read_epoch = epoch
+        early, self._early = self._early, []
+        return self._open_all(early)
+
+    def expect_no_new_epoch(self) -> None:
+        """From here on a record of an epoch without keys is dropped, not kept."""
+        self._early.clear()
+        self._early_room = 0
+
+    def overhead(self, epoch: int) -> int:
+        """Bytes a record of this epoch has beyond its plaintext."""
+        return self._writers[epoch].overhead
+
+    def protect(self, epoch: int, content_type: int, plaintext: bytes) -> bytes:
+        """One record under the keys of ``epoch``, whatever the newest is (F23)."""
+        return self._writers[epoch].protect(content_type, plaintext)
+
+    def opens(self, record: bytes) -> bool:
+        """Whether this one protected record would be taken; looks, and counts nothing."""
+        records, _ = split_datagram(record)
+        for content_type, number, body in records:
+            reader = self._readers.get(number >> EPOCH_SHIFT)
+            if reader is None:
+                return number >> EPOCH_SHIFT == self.read_epoch + 1 and self._early_room > 0
+            try:
+                reader.deprotect(content_type, number, body)
+            except InvalidTag:
+                return False
+        return bool(records)
+
+    def receive(self, datagram: bytes) -> list[Record]:
+        """What the datagram's records hold: content type, record number, plaintext."""
+        records, whole = split_datagram(datagram)
+        if not whole:
+            self._counters.records_discarded += 1
+        return self._open_all(records)
+
+    def _open_all(self, records: list[Record]) -> list[Record]:
+        opened = []
+        for record in records:
+            content_type, number, body = record
+            if number >> EPOCH_SHIFT == 0:
+                opened.append(record)
+                continue
+            reader = self._readers.get(number >> EPOCH_SHIFT)
+            if reader is None:
+                self._keep_early(record)
+                continue
+            if not reader.window.is_fresh(number):
+                self._counters.records_replayed += 1
+                continue
+            try:
+                plaintext = reader.deprotect(content_type, number, body)
+            except InvalidTag:
+                self._counters.records_forged += 1
+                reader.forged += 1
+                if reader.forged >= reader.forgery_alarm:
+                    self.alarmed = reader
+                continue
+            reader.window.accept(number)
+            opened.append((content_type, number, plaintext))
+        return opened
+
+    def _keep_early(self, record: Record) -> None:
+        if record[1] >> EPOCH_SHIFT != self.read_epoch + 1:
+            self._counters.records_discarded += 1
+        elif len(self._early) >= MAX_EARLY_RECORDS or self._early_room < len(record[2]):
+            self._counters.records_too_early += 1
+        else:
+            self._early_room -= len(record[2])
+            self._early.append(record)

@@ -1,0 +1,31 @@
+"""The anti-replay window (RFC 6347 section 4.1.2.6): one int as a bitmap."""
+
+
+class ReplayWindow:
+    """Remembers the newest ``size`` record numbers below and including the highest seen.
+
+    ``is_fresh`` only looks; ``accept`` moves the window, and is called once the record has been
+    authenticated, never before (F6).
+    """
+
+    __slots__ = ("_bitmap", "_mask", "_size", "highest")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._mask = (1 << size) - 1
+        # Bit n stands for the number ``highest - n``.
+        self._bitmap = 0
+        self.highest = -1
+
+    def is_fresh(self, number: int) -> bool:
+        distance = self.highest - number
+        return distance < 0 or (distance < self._size and not self._bitmap >> distance & 1)
+
+    def accept(self, number: int) -> None:
+        distance = self.highest - number
+        if distance >= 0:
+            self._bitmap |= 1 << distance
+            return
+        # Shifting by a huge leap would build a huge int first.
+        self._bitmap = (self._bitmap << -distance & self._mask) | 1 if -distance < self._size else 1
+        self.highest = number
