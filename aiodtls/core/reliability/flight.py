@@ -1,0 +1,130 @@
+"""Flights: handshake messages cut into fragments and packed into datagrams.
+
+A flight keeps its messages whole, each with the epoch it belongs to, and is cut anew at every
+transmission for the datagram size of that moment (RFC 6347 section 4.2.3). A resend keeps
+message_seq, epoch and keys; only the record numbers are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.registry import ContentType, HandshakeType
+from aiodtls.core.wire.messages import FRAGMENT_HEADER_LENGTH, Fragment
+from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
+
+# A smaller rest of a datagram is not worth a record of its own.
+MIN_FRAGMENT_LENGTH = 16
+# Datagram sizes for a path that seems to swallow the larger ones: IPv6's least MTU, what every
+# IPv4 host takes, and the least PMTU of all, each less the longest IP and UDP header it may have.
+SIZE_LADDER = (1232, 548, 208)
+RESENDS_PER_STEP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A handshake message to send, or a ChangeCipherSpec where ``msg_type`` is None."""
+
+    epoch: int
+    msg_type: HandshakeType | None
+    message_seq: int
+    body: bytes
+
+    @property
+    def name(self) -> str:
+        return self.msg_type.name if self.msg_type is not None else "change_cipher_spec"
+
+
+Flight = Sequence[OutgoingMessage]
+
+
+def datagram_size(max_datagram_size: int, resends: int) -> int:
+    """After every second unanswered resend the datagrams become smaller (RFC 6347 4.1.1.1)."""
+    step = resends // RESENDS_PER_STEP
+    if step == 0:
+        return max_datagram_size
+    return min(max_datagram_size, SIZE_LADDER[min(step, len(SIZE_LADDER)) - 1])
+
+
+def pack_flight(flight: Flight, layer: RecordLayer, size: int, individually: bool) -> list[bytes]:
+    """The flight as datagrams of at most ``size`` bytes, as few as fit.
+
+    With ``individually`` every record is a datagram. In epoch 0 a record carries one fragment:
+    several in one are legal and break real peers.
+    """
+    packer = _Packer(layer, size, individually)
+    for message in flight:
+        if message.msg_type is None:
+            packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
+        else:
+            packer.add_message(message, message.msg_type)
+    return packer.finish()
+
+
+class _Packer:
+    """Fills one datagram after the other; the record being filled is protected when it ends."""
+
+    def __init__(self, layer: RecordLayer, size: int, individually: bool) -> None:
+        self._layer = layer
+        self._size = size
+        self._individually = individually
+        self._datagrams: list[bytes] = []
+        self._datagram = bytearray()
+        self._payload = bytearray()
+        self._epoch = 0
+
+    def add_record(self, epoch: int, content_type: int, payload: bytes) -> None:
+        self._end_record()
+        if self._room(epoch) < len(payload):
+            self._end_datagram()
+        self._datagram += self._layer.protect(epoch, content_type, payload)
+        if self._individually:
+            self._end_datagram()
+
+    def add_message(self, message: OutgoingMessage, msg_type: HandshakeType) -> None:
+        length = len(message.body)
+        offset = 0
+        while True:
+            room = self._fragment_room(message.epoch)
+            if room < min(length - offset, MIN_FRAGMENT_LENGTH):
+                self._end_record()
+                self._end_datagram()
+                room = self._fragment_room(message.epoch)
+            data = message.body[offset : offset + room]
+            self._payload += Fragment(msg_type, length, message.message_seq, offset, data).encode()
+            self._epoch = message.epoch
+            offset += len(data)
+            if message.epoch == 0 or self._individually:
+                self._end_record()
+            if offset == length:
+                return
+
+    def finish(self) -> list[bytes]:
+        self._end_record()
+        self._end_datagram()
+        return self._datagrams
+
+    def _room(self, epoch: int) -> int:
+        """Bytes of plaintext that a new record of this epoch may have in this datagram."""
+        return self._size - len(self._datagram) - self._layer.overhead(epoch)
+
+    def _fragment_room(self, epoch: int) -> int:
+        """Bytes of a fragment that still fit, in the open record where there is one."""
+        if self._payload and self._epoch != epoch:
+            self._end_record()
+        room = min(self._room(epoch), MAX_PLAINTEXT_LENGTH)
+        return room - len(self._payload) - FRAGMENT_HEADER_LENGTH
+
+    def _end_record(self) -> None:
+        if self._payload:
+            payload, self._payload = bytes(self._payload), bytearray()
+            self._datagram += self._layer.protect(self._epoch, ContentType.handshake, payload)
+            if self._individually:
+                self._end_datagram()
+
+    def _end_datagram(self) -> None:
+        if self._datagram:
+            self._datagrams.append(bytes(self._datagram))
+            self._datagram = bytearray()

@@ -1,0 +1,219 @@
+"""Handshake fragments in, whole messages out, in message_seq order (RFC 6347 section 4.2.3).
+
+Fragments may be cut, repeated, overlapped and reordered in any way. What contradicts a buffered
+fragment (another type, length or bytes) opens a second candidate for the same message: in the
+clear nobody can say which one is honest (F2). Memory follows the bytes received, never a claimed
+length (F3).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from aiodtls.core.wire.messages import Fragment
+
+MAX_MESSAGE_LENGTH = 1 << 17
+MAX_BUFFERED_BYTES = 1 << 18
+# How far ahead of the message waited for a fragment may be: more than the longest flight.
+MAX_MESSAGES_AHEAD = 16
+MAX_CANDIDATES = 2
+# What a separate piece costs beside its bytes.
+PIECE_OVERHEAD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeMessage:
+    """A whole message as it travelled: type, message_seq, epoch it came under, body."""
+
+    msg_type: int
+    message_seq: int
+    epoch: int
+    body: bytes
+
+
+class Coverage:
+    """Which bytes of a message of ``length`` have been seen; adjacent ranges are merged."""
+
+    __slots__ = ("_ranges", "length", "touched")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.touched = False
+        self._ranges: list[tuple[int, int]] = []
+
+    def add(self, start: int, end: int) -> None:
+        self.touched = True
+        ranges = self._ranges
+        first = bisect_left(ranges, start, key=lambda r: r[1])
+        last = first
+        while last < len(ranges) and ranges[last][0] <= end:
+            start = min(start, ranges[last][0])
+            end = max(end, ranges[last][1])
+            last += 1
+        ranges[first:last] = [(start, end)]
+
+    @property
+    def complete(self) -> bool:
+        return self.touched and (not self.length or self._ranges == [(0, self.length)])
+
+
+class _Candidate:
+    """One reading of a message: disjoint pieces in order of offset."""
+
+    __slots__ = ("cost", "length", "msg_type", "pieces")
+
+    def __init__(self, msg_type: int, length: int) -> None:
+        self.msg_type = msg_type
+        self.length = length
+        self.cost = 0
+        self.pieces: list[tuple[int, bytearray]] = []
+
+    def accepts(self, fragment: Fragment) -> bool:
+        """Whether the fragment agrees with all that is here."""
+        if (fragment.msg_type, fragment.length) != (self.msg_type, self.length):
+            return False
+        end = fragment.offset + len(fragment.data)
+        for start, piece in self._overlapping(fragment.offset, end):
+            low, high = max(start, fragment.offset), min(start + len(piece), end)
+            if (
+                piece[low - start : high - start]
+                != fragment.data[low - fragment.offset : high - fragment.offset]
+            ):
+                return False
+        return True
+
+    def add(self, fragment: Fragment) -> None:
+        """Keeps the bytes that are new."""
+        position, end = fragment.offset, fragment.offset + len(fragment.data)
+        for start, piece in self._overlapping(position, end):
+            if start > position:
+                self._insert(position, self._cut(fragment, position, start))
+            position = max(position, start + len(piece))
+        if position < end:
+            self._insert(position, self._cut(fragment, position, end))
+
+    def _insert(self, offset: int, data: bytes) -> None:
+        """Puts a new piece in, joined to the one before it where they touch."""
+        pieces = self.pieces
+        index = bisect_left(pieces, offset, key=lambda p: p[0])
+        self.cost += len(data)
+        if index and pieces[index - 1][0] + len(pieces[index - 1][1]) == offset:
+            pieces[index - 1][1].extend(data)
+            return
+        pieces.insert(index, (offset, bytearray(data)))
+        self.cost += PIECE_OVERHEAD
+
+    @staticmethod
+    def _cut(fragment: Fragment, start: int, end: int) -> bytes:
+        return fragment.data[start - fragment.offset : end - fragment.offset]
+
+    def _overlapping(self, start: int, end: int) -> list[tuple[int, bytearray]]:
+        pieces = self.pieces
+        first = max(bisect_left(pieces, start, key=lambda p: p[0]) - 1, 0)
+        found = []
+        for offset, piece in pieces[first : bisect_left(pieces, end, key=lambda p: p[0])]:
+            if offset + len(piece) > start:
+                found.append((offset, piece))
+        return found
+
+    @property
+    def received(self) -> int:
+        return self.cost - PIECE_OVERHEAD * len(self.pieces)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(piece for _, piece in self.pieces)
+
+
+class Reassembly:
+    """One direction's messages. ``next_seq`` is the message_seq handed out next."""
+
+    __slots__ = ("_buffered", "_candidates", "_limit", "_ready", "next_seq")
+
+    def __init__(self, next_seq: int = 0, limit: int = MAX_BUFFERED_BYTES) -> None:
+        self.next_seq = next_seq
+        self._limit = limit
+        self._buffered = 0
+        # message_seq and epoch -> readings of it, the one touched last at the end.
+        self._candidates: dict[tuple[int, int], list[_Candidate]] = {}
+        self._ready: dict[tuple[int, int], HandshakeMessage] = {}
+
+    def add(self, fragment: Fragment, epoch: int) -> bool:
+        """Takes a fragment in; False where it was dropped for its place, size or a full buffer."""
+        if not self.next_seq <= fragment.message_seq < self.next_seq + MAX_MESSAGES_AHEAD:
+            return False
+        if fragment.length > MAX_MESSAGE_LENGTH or (not fragment.data and fragment.length):
+            return False
+        key = (fragment.message_seq, epoch)
+        if key in self._ready:
+            return True
+        if len(fragment.data) == fragment.length:
+            return self._finish(key, fragment.msg_type, fragment.data)
+        if self._buffered + len(fragment.data) + PIECE_OVERHEAD > self._limit:
+            return False
+        for candidate in self._agreeing(key, fragment):
+            self._buffered -= candidate.cost
+            candidate.add(fragment)
+            self._buffered += candidate.cost
+            if candidate.received == candidate.length:
+                return self._finish(key, candidate.msg_type, candidate.body)
+        return True
+
+    def _agreeing(self, key: tuple[int, int], fragment: Fragment) -> list[_Candidate]:
+        """The readings it fits; where it fits none a new one, for which the stalest makes room."""
+        candidates = self._candidates.setdefault(key, [])
+        fitting = [candidate for candidate in candidates if candidate.accepts(fragment)]
+        if not fitting:
+            if len(candidates) == MAX_CANDIDATES:
+                self._buffered -= candidates.pop(0).cost
+            fitting = [_Candidate(fragment.msg_type, fragment.length)]
+        others = [candidate for candidate in candidates if candidate not in fitting]
+        self._candidates[key] = others + fitting
+        return fitting
+
+    def _finish(self, key: tuple[int, int], msg_type: int, body: bytes) -> bool:
+        self._forget(key)
+        if self._buffered + len(body) > self._limit:
+            return False
+        self._buffered += len(body)
+        self._ready[key] = HandshakeMessage(msg_type, key[0], key[1], body)
+        return True
+
+    def _forget(self, key: tuple[int, int]) -> None:
+        for candidate in self._candidates.pop(key, ()):
+            self._buffered -= candidate.cost
+
+    def next_message(self, epoch: int) -> HandshakeMessage | None:
+        """The next message if it is whole and came under ``epoch``, the one now expected."""
+        key = (self.next_seq, epoch)
+        message = self._ready.pop(key, None)
+        if message is None:
+            return None
+        self._buffered -= len(message.body)
+        self.next_seq += 1
+        # Another reading of the same message, under another epoch, was a forgery.
+        for stale in [k for k in (*self._candidates, *self._ready) if k[0] < self.next_seq]:
+            self._drop(stale)
+        return message
+
+    def discard_below(self, epoch: int) -> None:
+        """Keys changed: what is left of older epochs was never part of the handshake (F8)."""
+        for key in [k for k in (*self._candidates, *self._ready) if k[1] < epoch]:
+            self._drop(key)
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        self._forget(key)
+        ready = self._ready.pop(key, None)
+        if ready is not None:
+            self._buffered -= len(ready.body)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the messages to come is here."""
+        return bool(self._candidates or self._ready)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held, overhead included."""
+        return self._buffered

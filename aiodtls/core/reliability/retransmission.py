@@ -1,0 +1,130 @@
+"""When a flight is sent again: on the timer, or because the peer repeats its own.
+
+The rules are in docs/architecture.md, "Resending and the endgame" (RFC 6347 section 4.2.4).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from aiodtls.core.reliability.flight import Flight, datagram_size
+from aiodtls.core.reliability.repeats import RepeatDetector
+from aiodtls.core.reliability.timers import Backoff, Timer, Timers
+from aiodtls.core.wire.messages import Fragment
+
+# The sender of the last flight keeps it for twice the maximum segment lifetime.
+LAST_FLIGHT_LIFETIME = 240.0
+
+
+class Verdict(Enum):
+    """What a due retransmission timer comes to."""
+
+    resend = auto()
+    hold = auto()
+    give_up = auto()
+
+
+class Retransmission:
+    """The flight in the air, its timer, and the watch for repeats of the peer's.
+
+    ``skip_after_partial`` is the guide's rule: when the expected flight has begun to arrive, one
+    resend is skipped, for the peer evidently has ours.
+    """
+
+    __slots__ = (
+        "_last_flight_until",
+        "_max_resends",
+        "_may_skip",
+        "_repeats",
+        "_skip_after_partial",
+        "_timers",
+        "backoff",
+        "flight",
+        "size_resends",
+    )
+
+    def __init__(
+        self, timers: Timers, backoff: Backoff, max_resends: int, skip_after_partial: bool
+    ) -> None:
+        self._timers = timers
+        self.backoff = backoff
+        self._max_resends = max_resends
+        self._skip_after_partial = skip_after_partial
+        self._may_skip = False
+        self._repeats = RepeatDetector()
+        self._last_flight_until = float("-inf")
+        self.flight: Flight = ()
+        # Resends that count for the datagram size: unanswered ones, and refusals as too big.
+        self.size_resends = 0
+
+    def start(self, flight: Flight, answers: dict[int, int]) -> None:
+        """A new flight, in answer to the peer's messages ``answers``: message_seq -> length."""
+        self.flight = flight
+        self.size_resends = 0
+        self.backoff.restart()
+        self._repeats.watch(answers)
+
+    def await_answer(self, now: float, *, is_last: bool) -> None:
+        """Runs the timer until the peer's next flight, its last or not, is whole.
+
+        The peer's last flight has no timer of its own, so waiting for it skips nothing.
+        """
+        self._may_skip = self._skip_after_partial and not is_last
+        self.rearm(now)
+
+    def rearm(self, now: float) -> None:
+        self._timers.set(Timer.retransmit, now + self.backoff.timeout)
+
+    def pause(self) -> None:
+        """No resend while a question waits for the owner's answer."""
+        self._timers.cancel(Timer.retransmit)
+
+    @property
+    def is_running(self) -> bool:
+        return self._timers.get(Timer.retransmit) is not None
+
+    def keep_last(self, now: float) -> None:
+        """Ours was the last flight: no timer, but kept for a peer that repeats its own."""
+        self.pause()
+        self._repeats.watch_newest_only()
+        self._last_flight_until = now + LAST_FLIGHT_LIFETIME
+
+    def forget(self) -> None:
+        """Nothing of it is needed any more."""
+        self.pause()
+        self.flight = ()
+        self._repeats.watch({})
+
+    @property
+    def last_flight_until(self) -> float:
+        """Until when a last flight is kept; in the past where there is none."""
+        return self._last_flight_until if self.flight else float("-inf")
+
+    def timer_due(self, now: float, *, answer_has_begun: bool) -> Verdict:
+        """Whether to resend now; the timer then runs on."""
+        if answer_has_begun and self._may_skip:
+            self._may_skip = False
+            self.rearm(now)
+            return Verdict.hold
+        if self.backoff.resends >= self._max_resends:
+            return Verdict.give_up
+        self.backoff.resent()
+        self.size_resends += 1
+        self.rearm(now)
+        return Verdict.resend
+
+    def repeat_completed(self, fragment: Fragment, now: float) -> bool:
+        """Whether this fragment makes us resend: the peer's flight has come whole again."""
+        return self._repeats.add(fragment) and self.peer_repeats(now)
+
+    def peer_repeats(self, now: float) -> bool:
+        """Whether a repeated flight is to be answered now; the running timer then starts anew."""
+        if not self.flight or not self._repeats.may_answer(now, self.backoff.timeout):
+            return False
+        if self.is_running:
+            self.rearm(now)
+        return True
+
+    def size(self, max_datagram_size: int) -> int:
+        """Bytes that a datagram of the flight may have now."""
+        return datagram_size(max_datagram_size, self.size_resends)
