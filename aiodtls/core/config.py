@@ -1,0 +1,305 @@
+"""DTLSConfig: everything that can be chosen, validated once, when it is made.
+
+A config is frozen, bound to no loop and shared by any number of associations. Names are resolved
+to code points here, so that the handshake meets only what can work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, group_by_name
+from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
+from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
+from aiodtls.core.errors import ConfigError
+from aiodtls.core.registry import NamedGroup, SignatureScheme, SRTPProtectionProfile
+
+VERSIONS = ("1.2",)
+MINIMUM_PMTU = 256
+# A UDP datagram cannot be longer than an IP packet says it is.
+MAXIMUM_PMTU = 65535
+MAX_PSK_LENGTH = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class PSKContext:
+    """Who asks for a key: the peer's address, the server name it wants, the version ("1.2")."""
+
+    peername: Any
+    server_name: str | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class PSK:
+    """A pre-shared key. The identity is compared as bytes; text is encoded as UTF-8 (RFC 4279).
+
+    ``hash`` is the one the key is bound to in DTLS 1.3; DTLS 1.2 does not look at it.
+    """
+
+    identity: bytes
+    key: bytes = field(repr=False)
+    hash: str
+
+    def __init__(self, identity: str | bytes, key: bytes, *, hash: str = "SHA256") -> None:
+        encoded = identity.encode() if isinstance(identity, str) else bytes(identity)
+        if len(encoded) > 65535:
+            raise ConfigError("a PSK identity has at most 65535 bytes")
+        _check_key(key)
+        if hash not in ("SHA256", "SHA384"):
+            raise ConfigError(f"a PSK's hash is SHA256 or SHA384, not {hash!r}")
+        object.__setattr__(self, "identity", encoded)
+        object.__setattr__(self, "key", bytes(key))
+        object.__setattr__(self, "hash", hash)
+
+
+PSKFunction: TypeAlias = Callable[
+    [bytes, PSKContext], "bytes | PSK | None | Awaitable[bytes | PSK | None]"
+]
+TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | None | Awaitable[bool | None]"]
+PSKSource: TypeAlias = PSK | Mapping[str, bytes | PSK] | Mapping[bytes, bytes | PSK] | PSKFunction
+KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DTLSConfig:
+    """The choices of one side; see docs/configuration.md for each in turn.
+
+    Durations are seconds, sizes are bytes. Raises :class:`ConfigError` when made, naming what to
+    change. ``dataclasses.replace`` makes variants and parses no certificate again.
+    """
+
+    versions: Sequence[str] | None = None
+    credentials: Credentials | Sequence[Credentials] | None = None
+    trust: Trust | TrustFunction | Sequence[Trust] | None = None
+    client_auth: Literal["none", "optional", "required"] = "none"
+    psk: PSKSource | None = field(default=None, repr=False)
+    psk_identity_hint: str | bytes | None = None
+    cipher_suites: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+    signature_schemes: Sequence[str] | None = None
+    alpn_protocols: Sequence[str] = ()
+    srtp_profiles: Sequence[str] = ()
+    pmtu: int = 1500
+    retransmit_initial: float = 1.0
+    retransmit_max: float = 64.0
+    max_retransmits: int = 12
+    handshake_timeout: float | None = 64.0
+    resend_after_partial_flight: bool = False
+    records_individually: bool = False
+    require_extended_master_secret: bool = True
+    replay_window: int = 64
+    key_limit: Literal["event", "close"] = "event"
+    recv_queue: int = 256
+    write_limit: int = 65536
+    max_associations: int = 100_000
+    max_half_open: int = 1_000
+    keylog: KeyLog | None = None
+
+    # What the names above come to; derived, so neither shown nor compared.
+    suites: tuple[Suite, ...] = field(init=False, repr=False, compare=False)
+    named_groups: tuple[NamedGroup, ...] = field(init=False, repr=False, compare=False)
+    schemes: tuple[SignatureScheme, ...] = field(init=False, repr=False, compare=False)
+    srtp: tuple[SRTPProtectionProfile, ...] = field(init=False, repr=False, compare=False)
+    alpn: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    credential_list: tuple[Credentials, ...] = field(init=False, repr=False, compare=False)
+    trusts: tuple[Trust, ...] = field(init=False, repr=False, compare=False)
+    psks: Mapping[bytes, PSK] | None = field(init=False, repr=False, compare=False)
+    psk_function: PSKFunction | None = field(init=False, repr=False, compare=False)
+    identity_hint: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._derive("credential_list", _as_tuple(self.credentials, Credentials, "credentials"))
+        self._derive("trusts", _resolve_trust(self.trust))
+        self._derive("psk_function", self.psk if callable(self.psk) else None)
+        self._derive("psks", _resolve_psks(self.psk))
+        self._derive("named_groups", _resolve(self.groups, group_by_name, DEFAULT_GROUPS))
+        self._derive("schemes", _resolve(self.signature_schemes, scheme_by_name, DEFAULT_SCHEMES))
+        self._derive("srtp", _resolve(self.srtp_profiles, _srtp_by_name, ()))
+        self._derive("alpn", _resolve(self.alpn_protocols, _alpn_name, ()))
+        self._derive("identity_hint", _hint(self.psk_identity_hint))
+        self._derive("suites", self._resolve_suites())
+        self._check_numbers()
+        self._check_versions()
+        if self.client_auth not in ("none", "optional", "required"):
+            raise ConfigError('client_auth is "none", "optional" or "required"')
+        if self.client_auth == "required" and not self.trusts:
+            raise ConfigError('client_auth="required" needs trust= to check the clients against')
+        if self.key_limit not in ("event", "close"):
+            raise ConfigError('key_limit is "event" or "close"')
+
+    def _derive(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _resolve_suites(self) -> tuple[Suite, ...]:
+        """Only the suites that what is configured can carry: PSK alone offers PSK suites only."""
+        suites = _resolve(self.cipher_suites, suite_by_name, DEFAULT_SUITES)
+        has_psk = self.psk is not None
+        # Without any key a config is a client's that checks the server's certificate.
+        has_certificates = bool(self.credential_list or self.trusts) or not has_psk
+        usable = tuple(
+            suite
+            for suite in suites
+            if suite.key_exchange is not None
+            and (has_psk or not suite.key_exchange.uses_psk)
+            and (has_certificates or not suite.key_exchange.uses_certificate)
+        )
+        if not usable:
+            need = "certificates (credentials= or trust=)" if has_psk else "psk="
+            raise ConfigError(f"every one of cipher_suites needs {need}, which is not given")
+        return usable
+
+    def _check_versions(self) -> None:
+        if self.versions is None:
+            return
+        if isinstance(self.versions, str) or not self.versions:
+            raise ConfigError('versions is a sequence such as ["1.2"]')
+        for version in self.versions:
+            if version not in VERSIONS:
+                raise ConfigError(f"versions: {version!r} is not spoken; there is {VERSIONS}")
+
+    def _check_numbers(self) -> None:
+        check_pmtu(self.pmtu)
+        positive = ("retransmit_initial", "retransmit_max", "recv_queue", "write_limit")
+        for name in (*positive, "max_associations", "max_half_open"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0")
+        if self.retransmit_max < self.retransmit_initial:
+            raise ConfigError("retransmit_max must not be below retransmit_initial")
+        if self.max_retransmits < 0:
+            raise ConfigError("max_retransmits must not be negative")
+        if self.handshake_timeout is not None and not self.handshake_timeout > 0:
+            raise ConfigError("handshake_timeout must be above 0, or None for no limit")
+        if not 64 <= self.replay_window <= 65536:
+            raise ConfigError("replay_window must be 64 to 65536 records")
+
+    def check_client(self, server_hostname: str | None) -> None:
+        """What a client needs beyond a valid config: some way to know the server (F20).
+
+        Raises :class:`ConfigError`.
+        """
+        if self.psk is not None:
+            self.client_psk()
+        if self.psk_function is None and self.offers_certificates:
+            trusts = self.client_trusts()
+            if server_hostname is None and any(trust.checks_names for trust in trusts):
+                raise ConfigError(
+                    "server_hostname is needed to check the server's certificate; "
+                    "or pin it with Trust.fingerprints, or take Trust.insecure()"
+                )
+
+    def check_server(self) -> None:
+        """A server needs a key to show. Raises :class:`ConfigError`."""
+        if not self.credential_list and self.psk is None:
+            raise ConfigError("a server needs credentials= or psk=")
+
+    @property
+    def offers_certificates(self) -> bool:
+        """Whether a suite of ours has a certificate in it."""
+        return any(
+            s.key_exchange is not None and s.key_exchange.uses_certificate for s in self.suites
+        )
+
+    def client_trusts(self) -> tuple[Trust, ...]:
+        """The trust of a client: the system's store where nothing is said."""
+        return self.trusts or (Trust.system(),)
+
+    def client_psk(self) -> PSK | None:
+        """The one key of a client. Raises :class:`ConfigError` where there is not exactly one."""
+        if self.psk is None:
+            return None
+        if self.psks is None or len(self.psks) != 1:
+            raise ConfigError("a client needs exactly one PSK, not a function or several keys")
+        return next(iter(self.psks.values()))
+
+    def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
+        """One line of the SSLKEYLOGFILE format, where the user asked for a key log."""
+        if self.keylog is None:
+            return
+        line = f"{label} {client_random.hex()} {secret.hex()}"
+        if callable(self.keylog):
+            self.keylog(line)
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with os.fdopen(os.open(self.keylog, flags, 0o600), "a") as file:
+            file.write(line + "\n")
+
+
+def check_pmtu(pmtu: int) -> int:
+    """``pmtu`` is the whole IP packet. Raises :class:`ConfigError` outside 256 to 65535."""
+    if not MINIMUM_PMTU <= pmtu <= MAXIMUM_PMTU:
+        raise ConfigError(f"pmtu must be {MINIMUM_PMTU} to {MAXIMUM_PMTU}, not {pmtu}")
+    return pmtu
+
+
+_T = TypeVar("_T")
+
+
+def _resolve(
+    names: Sequence[str] | None, lookup: Callable[[str], _T], default: tuple[_T, ...]
+) -> tuple[_T, ...]:
+    if names is None:
+        return default
+    if isinstance(names, str):
+        raise ConfigError(f"a sequence of names is wanted, not the text {names!r}")
+    return tuple(dict.fromkeys(lookup(name) for name in names)) or default
+
+
+def _as_tuple(value: _T | Sequence[_T] | None, kind: type[_T], name: str) -> tuple[_T, ...]:
+    if value is None:
+        return ()
+    items = (value,) if isinstance(value, kind) else value
+    if not isinstance(items, Sequence) or not all(isinstance(item, kind) for item in items):
+        raise ConfigError(f"{name} takes one {kind.__name__} or a sequence of them")
+    return tuple(items)
+
+
+def _resolve_trust(trust: Any) -> tuple[Trust, ...]:
+    if callable(trust) and not isinstance(trust, Trust):
+        return (Trust.from_function(trust),)
+    return _as_tuple(trust, Trust, "trust")
+
+
+def _resolve_psks(psk: PSKSource | None) -> dict[bytes, PSK] | None:
+    if psk is None or callable(psk):
+        return None
+    if isinstance(psk, PSK):
+        return {psk.identity: psk}
+    if not isinstance(psk, Mapping):
+        raise ConfigError("psk takes a PSK, a mapping from identity to key, or a function")
+    made = [v if isinstance(v, PSK) else PSK(k, v) for k, v in psk.items()]
+    if not made:
+        raise ConfigError("psk is an empty mapping")
+    keys = [k.encode() if isinstance(k, str) else bytes(k) for k in psk]
+    return dict(zip(keys, made, strict=True))
+
+
+def _check_key(key: bytes) -> None:
+    if not isinstance(key, bytes | bytearray | memoryview) or not 0 < len(key) <= MAX_PSK_LENGTH:
+        raise ConfigError("a PSK is 1 to 65535 bytes")
+
+
+def _hint(hint: str | bytes | None) -> bytes:
+    encoded = hint.encode() if isinstance(hint, str) else hint or b""
+    if len(encoded) > 65535:
+        raise ConfigError("psk_identity_hint has at most 65535 bytes")
+    return encoded
+
+
+def _srtp_by_name(name: str) -> SRTPProtectionProfile:
+    try:
+        return SRTPProtectionProfile[name]
+    except KeyError:
+        known = ", ".join(profile.name for profile in SRTPProtectionProfile)
+        raise ConfigError(f"srtp_profiles: {name!r} is unknown; there are {known}") from None
+
+
+def _alpn_name(name: str) -> bytes:
+    encoded = name.encode() if isinstance(name, str) else bytes(name)
+    if not 0 < len(encoded) <= 255:
+        raise ConfigError("an ALPN protocol name is 1 to 255 bytes")
+    return encoded

@@ -1,0 +1,97 @@
+"""Deciding about the peer's certificate and key, in either role."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+from aiodtls.core.config import PSK, PSKContext
+from aiodtls.core.crypto import signatures
+from aiodtls.core.crypto.credentials import check_any
+from aiodtls.core.crypto.suites import KeyExchange
+from aiodtls.core.errors import AlertError, CertificateError
+from aiodtls.core.events import CertificateReceived, PSKRequested
+from aiodtls.core.handshake.script import Handshake, Step
+from aiodtls.core.registry import AlertDescription, SignatureScheme
+
+
+def public_key(chain: tuple[bytes, ...]) -> PublicKeyTypes:
+    """The key of the leaf. Raises :class:`AlertError`."""
+    try:
+        return x509.load_der_x509_certificate(chain[0]).public_key()
+    except UnsupportedAlgorithm as error:
+        message = "the peer's certificate has a key of an unknown kind"
+        raise AlertError(
+            AlertDescription.unsupported_certificate, message, CertificateError(message)
+        ) from error
+    except ValueError as error:
+        message = "the peer's certificate does not parse"
+        raise AlertError(
+            AlertDescription.bad_certificate, message, CertificateError(message)
+        ) from error
+
+
+def key_exchange_for(key: PublicKeyTypes) -> KeyExchange:
+    """The certificate key exchange a key signs for (RFC 8422 sections 2 and 5.10)."""
+    is_rsa = isinstance(key, rsa.RSAPublicKey)
+    return KeyExchange.ECDHE_RSA if is_rsa else KeyExchange.ECDHE_ECDSA
+
+
+def check_signature(
+    hs: Handshake, chain: tuple[bytes, ...], scheme: int, signature: bytes, data: bytes
+) -> None:
+    """The proof of possession, with a scheme that we offered."""
+    if scheme not in hs.config.schemes:
+        raise AlertError(
+            AlertDescription.illegal_parameter, f"signature scheme {scheme:#06x} was not offered"
+        )
+    signatures.verify(public_key(chain), SignatureScheme(scheme), signature, data)
+
+
+def check_trust(
+    hs: Handshake, chain: tuple[bytes, ...], peer_role: Literal["client", "server"]
+) -> Step[None]:
+    """Asks the owner where trust is a function, else decides here."""
+    hostname = hs.server_hostname if peer_role == "server" else None
+    trusts = hs.config.client_trusts() if peer_role == "server" else hs.config.trusts
+    if any(trust.function is not None for trust in trusts):
+        answer = yield from hs.ask(CertificateReceived(chain, hostname))
+        if isinstance(answer, Exception):
+            raise AlertError(
+                AlertDescription.internal_error, "the trust function failed"
+            ) from answer
+        if not answer:
+            message = "the trust function refused the peer's certificate"
+            raise AlertError(
+                AlertDescription.certificate_unknown, message, CertificateError(message)
+            )
+    else:
+        check_any(trusts, chain, peer_role=peer_role, server_hostname=hostname)
+
+
+def find_psk(hs: Handshake, identity: bytes) -> Step[bytes]:
+    """A server's key for an identity.
+
+    For an unknown one a random key goes on, so that it looks like a wrong key (F20).
+    """
+    found: object
+    if hs.config.psk_function is not None:
+        context = PSKContext(hs.peer, hs.negotiated.server_hostname, "1.2")
+        found = yield from hs.ask(PSKRequested(identity, context))
+    else:
+        found = (hs.config.psks or {}).get(identity)
+    if isinstance(found, Exception):
+        raise AlertError(AlertDescription.internal_error, "the psk function failed") from found
+    if isinstance(found, PSK):
+        return found.key
+    if isinstance(found, bytes | bytearray) and found:
+        return bytes(found)
+    if found is not None:
+        raise AlertError(
+            AlertDescription.internal_error, "the psk function returned neither key nor None"
+        )
+    return hs.random(32)

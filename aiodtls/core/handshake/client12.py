@@ -1,0 +1,157 @@
+"""The client's side of a DTLS 1.2 handshake, from ServerHello to Finished (RFC 5246 section 7.3).
+
+ServerHello, [Certificate], [ServerKeyExchange], [CertificateRequest], ServerHelloDone  <---
+---> [Certificate], ClientKeyExchange, [CertificateVerify], ChangeCipherSpec, Finished
+ChangeCipherSpec, Finished                                                              <---
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.crypto.key_exchange import psk_premaster_secret, respond
+from aiodtls.core.crypto.suites import KeyExchange, Suite
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import negotiate
+from aiodtls.core.handshake.authenticate import (
+    check_signature,
+    check_trust,
+    key_exchange_for,
+    public_key,
+)
+from aiodtls.core.handshake.keys12 import (
+    CLIENT_LABEL,
+    EPOCH,
+    SERVER_LABEL,
+    check_finished,
+    derive_master_secret,
+    derive_record_keys,
+    verify_data,
+)
+from aiodtls.core.handshake.script import Handshake, Script
+from aiodtls.core.registry import AlertDescription, NamedGroup
+from aiodtls.core.wire.messages import (
+    Certificate12,
+    CertificateRequest12,
+    CertificateVerify,
+    ClientHello,
+    ClientKeyExchangeEcdhe12,
+    ClientKeyExchangeEcdhePsk12,
+    ClientKeyExchangePsk12,
+    Finished,
+    Message,
+    ServerHello,
+    ServerHelloDone,
+    ServerKeyExchangeEcdhe12,
+    ServerKeyExchangeEcdhePsk12,
+    ServerKeyExchangePsk12,
+)
+
+# What may follow ServerHello and Certificate; without a hint plain PSK sends nothing.
+KEY_EXCHANGE_MESSAGES: dict[KeyExchange, tuple[type[Message], ...]] = {
+    KeyExchange.ECDHE_ECDSA: (ServerKeyExchangeEcdhe12,),
+    KeyExchange.ECDHE_RSA: (ServerKeyExchangeEcdhe12,),
+    KeyExchange.ECDHE_PSK: (ServerKeyExchangeEcdhePsk12,),
+    KeyExchange.PSK: (ServerKeyExchangePsk12, ServerHelloDone),
+}
+
+
+def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
+    suite = _accept_server_hello(hs, hello, reply)
+    exchange = suite.key_exchange
+    assert exchange is not None
+    if exchange.uses_certificate:
+        certificate = yield from hs.expect(Certificate12)
+        _check_certificate(certificate, suite)
+        hs.negotiated.peer_chain = certificate.chain
+
+    server_key = message = yield from hs.expect(*KEY_EXCHANGE_MESSAGES[exchange])
+    if isinstance(server_key, ServerKeyExchangeEcdhe12):
+        _check_server_key(hs, server_key)
+    request = None
+    if not isinstance(message, ServerHelloDone):
+        # A server without a certificate cannot ask for one (RFC 4279 section 2).
+        asks = (CertificateRequest12,) if exchange.uses_certificate else ()
+        message = yield from hs.expect(*asks, ServerHelloDone)
+        if isinstance(message, CertificateRequest12):
+            request = message
+            yield from hs.expect(ServerHelloDone)
+    if exchange.uses_certificate:
+        yield from check_trust(hs, hs.negotiated.peer_chain, "server")
+
+    chosen = None
+    if request is not None:
+        chosen = negotiate.choose_client_credentials(hs.config, request)
+        hs.send(Certificate12(chosen[0].chain if chosen else ()))
+    client_key, premaster = _client_key_exchange(hs, exchange, server_key)
+    hs.send(client_key)
+    derive_master_secret(hs, suite, premaster)
+    if chosen:
+        credentials, scheme = chosen
+        signature = credentials.sign(scheme, hs.transcript.data)
+        hs.send(CertificateVerify(scheme, signature))
+    writer, reader = derive_record_keys(hs, suite, is_client=True)
+    hs.send_change_cipher_spec()
+    hs.install_write(EPOCH, writer)
+    hs.send(Finished(verify_data(hs, suite, CLIENT_LABEL)))
+
+    hs.install_read(EPOCH, reader)
+    hs.awaits_last_flight = True
+    finished = yield from hs.expect(Finished)
+    check_finished(hs, suite, SERVER_LABEL, finished)
+
+
+def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Suite:
+    suite = negotiate.check_server_hello12(hs.config, hello, reply)
+    negotiated = hs.negotiated
+    negotiated.version = "1.2"
+    negotiated.suite = suite
+    negotiated.server_random = reply.random
+    negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, reply)
+    negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, reply)
+    negotiated.extended_master_secret = negotiate.check_extended_master_secret(
+        hs.config, reply.extensions
+    )
+    return suite
+
+
+def _check_certificate(certificate: Certificate12, suite: Suite) -> None:
+    if not certificate.chain:
+        raise AlertError(AlertDescription.decode_error, "the server's certificate list is empty")
+    if key_exchange_for(public_key(certificate.chain)) is not suite.key_exchange:
+        raise AlertError(
+            AlertDescription.illegal_parameter,
+            f"the server's key is of another kind than its suite {suite.name} says",
+        )
+
+
+def _check_server_key(hs: Handshake, message: ServerKeyExchangeEcdhe12) -> None:
+    """The ephemeral key is signed together with both randoms (RFC 8422 section 5.4)."""
+    negotiated = hs.negotiated
+    signed = negotiated.client_random + negotiated.server_random + message.params
+    check_signature(hs, negotiated.peer_chain, message.scheme, message.signature, signed)
+
+
+def _client_key_exchange(
+    hs: Handshake, exchange: KeyExchange, server_key: Message
+) -> tuple[Message, bytes]:
+    """ClientKeyExchange and the premaster secret (RFC 8422 5.10, RFC 4279 2, RFC 5489 2)."""
+    public = secret = b""
+    if isinstance(server_key, ServerKeyExchangeEcdhe12 | ServerKeyExchangeEcdhePsk12):
+        if server_key.group not in hs.config.named_groups:
+            raise AlertError(
+                AlertDescription.illegal_parameter, f"group {server_key.group} was not offered"
+            )
+        group = hs.negotiated.group = NamedGroup(server_key.group)
+        public, secret = respond(group, server_key.public)
+    if isinstance(server_key, ServerKeyExchangePsk12 | ServerKeyExchangeEcdhePsk12):
+        hs.negotiated.psk_identity_hint = server_key.identity_hint
+    if not exchange.uses_psk:
+        return ClientKeyExchangeEcdhe12(public), secret
+    psk = hs.config.client_psk()
+    assert psk is not None
+    hs.negotiated.psk_identity = psk.identity
+    if exchange.uses_ecdhe:
+        return (
+            ClientKeyExchangeEcdhePsk12(psk.identity, public),
+            psk_premaster_secret(psk.key, secret),
+        )
+    return ClientKeyExchangePsk12(psk.identity), psk_premaster_secret(psk.key)

@@ -1,0 +1,67 @@
+"""DTLS 1.2 secrets as both roles derive them: master secret, record keys, verify_data."""
+
+from __future__ import annotations
+
+import hmac
+
+from aiodtls.core.crypto import prf
+from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.record.protection12 import RecordReader, RecordWriter, make_reader, make_writer
+from aiodtls.core.registry import AlertDescription
+from aiodtls.core.wire.messages import Finished
+
+EPOCH = 1
+CLIENT_LABEL = b"client finished"
+SERVER_LABEL = b"server finished"
+
+
+def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> None:
+    """With the extension over the messages up to ClientKeyExchange (RFC 7627 section 4)."""
+    negotiated = hs.negotiated
+    if negotiated.extended_master_secret:
+        session_hash = hs.transcript.hash(suite.hash_name)
+        secret = prf.extended_master_secret(suite.hash_name, premaster, session_hash)
+    else:
+        secret = prf.master_secret(
+            suite.hash_name, premaster, negotiated.client_random, negotiated.server_random
+        )
+    negotiated.master_secret = secret
+    hs.config.log_secret("CLIENT_RANDOM", negotiated.client_random, secret)
+
+
+def derive_record_keys(
+    hs: Handshake, suite: Suite, *, is_client: bool
+) -> tuple[RecordWriter, RecordReader]:
+    """The key block of RFC 5246 section 6.3; AEAD suites have no MAC keys in it."""
+    negotiated = hs.negotiated
+    aead = suite.aead
+    key_length, iv_length = aead.key_length, aead.fixed_iv_length
+    block = prf.key_block(
+        suite.hash_name,
+        negotiated.master_secret,
+        negotiated.client_random,
+        negotiated.server_random,
+        2 * (key_length + iv_length),
+    )
+    keys = block[:key_length], block[key_length : 2 * key_length]
+    ivs = block[2 * key_length : -iv_length], block[-iv_length:]
+    ours, theirs = (0, 1) if is_client else (1, 0)
+    writer = make_writer(aead, EPOCH, keys[ours], ivs[ours])
+    reader = make_reader(aead, keys[theirs], ivs[theirs], hs.config.replay_window)
+    return writer, reader
+
+
+def verify_data(hs: Handshake, suite: Suite, label: bytes) -> bytes:
+    """Of our Finished (RFC 5246 section 7.4.9)."""
+    digest = hs.transcript.hash(suite.hash_name)
+    return prf.verify_data(suite.hash_name, hs.negotiated.master_secret, label, digest)
+
+
+def check_finished(hs: Handshake, suite: Suite, label: bytes, finished: Finished) -> None:
+    """The peer's Finished, which already ends the transcript. Raises :class:`AlertError`."""
+    digest = hs.transcript.hash_before_last(suite.hash_name)
+    expected = prf.verify_data(suite.hash_name, hs.negotiated.master_secret, label, digest)
+    if not hmac.compare_digest(expected, finished.verify_data):
+        raise AlertError(AlertDescription.decrypt_error, "the peer's Finished does not verify")

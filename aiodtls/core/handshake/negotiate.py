@@ -1,0 +1,284 @@
+"""The choices of a handshake, as pure functions of the two sides' offers.
+
+Raise :class:`AlertError` where nothing fits or an offer is not legal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.suites import SUITES, Suite
+from aiodtls.core.errors import AlertError
+from aiodtls.core.registry import (
+    AlertDescription,
+    CipherSuite,
+    NamedGroup,
+    ProtocolVersion,
+    SignatureScheme,
+    SRTPProtectionProfile,
+)
+from aiodtls.core.wire.extensions import (
+    ALPN,
+    ECPointFormats,
+    ExtendedMasterSecret,
+    Extensions,
+    RenegotiationInfo,
+    ServerName,
+    SignatureAlgorithms,
+    SupportedGroups,
+    SupportedVersions,
+    UseSRTP,
+)
+from aiodtls.core.wire.messages import CertificateRequest12, ClientHello, ServerHello
+
+UNCOMPRESSED = 0
+# RFC 8446 section 4.1.3: what a server that could do better writes at the end of its random.
+DOWNGRADE_TO_12 = b"DOWNGRD\x01"
+DOWNGRADE_BELOW_12 = b"DOWNGRD\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice12:
+    """What a DTLS 1.2 server takes of a ClientHello."""
+
+    suite: Suite
+    credentials: Credentials | None
+    scheme: SignatureScheme | None
+    group: NamedGroup | None
+
+
+def client_hello(config: DTLSConfig, random: bytes, server_hostname: str | None) -> ClientHello:
+    """Our ClientHello. An extension that many servers know comes last, where none is empty:
+    some old ones trip over an empty last one."""
+    extensions: list[object] = []
+    name = sni(server_hostname)
+    if name is not None:
+        extensions.append(ServerName(name))
+    extensions.append(ExtendedMasterSecret())
+    extensions.append(RenegotiationInfo())
+    if any(suite.key_exchange and suite.key_exchange.uses_ecdhe for suite in config.suites):
+        extensions.append(SupportedGroups(tuple(config.named_groups)))
+        extensions.append(ECPointFormats())
+    if config.offers_certificates:
+        extensions.append(SignatureAlgorithms(tuple(config.schemes)))
+    if config.alpn:
+        extensions.append(ALPN(config.alpn))
+    if config.srtp:
+        extensions.append(UseSRTP(tuple(config.srtp)))
+    return ClientHello(
+        random,
+        tuple(suite.code for suite in config.suites),
+        Extensions.of(extensions),  # type: ignore[arg-type]
+    )
+
+
+def sni(server_hostname: str | None) -> str | None:
+    """The name for server_name: never an IP address, no trailing dot (RFC 6066 section 3)."""
+    if server_hostname is None:
+        return None
+    name = server_hostname.rstrip(".")
+    if not name or ":" in name or name.replace(".", "").isdigit():
+        return None
+    return name if name.isascii() else name.encode("idna").decode("ascii")
+
+
+def check_client_version(hello: ClientHello) -> None:
+    """DTLS 1.2 or what includes it; version numbers count downwards."""
+    versions = hello.extensions.find(SupportedVersions)
+    if versions is not None:
+        acceptable = ProtocolVersion.DTLSv1_2 in versions.versions
+    else:
+        acceptable = hello.client_version <= ProtocolVersion.DTLSv1_2
+    # The upper byte is the complement of the major version, which is 1 in all of DTLS.
+    if not acceptable or hello.client_version >> 8 != 0xFE:
+        raise AlertError(
+            AlertDescription.protocol_version,
+            f"the client speaks at most version {hello.client_version:#06x}, older than DTLS 1.2",
+        )
+
+
+def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
+    """Suite, credentials, signature scheme and group, in the server's order of preference."""
+    if UNCOMPRESSED not in hello.compression_methods:
+        raise AlertError(AlertDescription.illegal_parameter, "no null compression is offered")
+    group = _choose_group(config, hello.extensions)
+    offered = set(hello.cipher_suites)
+    if CipherSuite.TLS_FALLBACK_SCSV in offered and hello.client_version > max_version(config):
+        raise AlertError(AlertDescription.inappropriate_fallback, "a needless fallback")
+    for suite in config.suites:
+        exchange = suite.key_exchange
+        if suite.code not in offered or exchange is None:
+            continue
+        if exchange.uses_ecdhe and group is None:
+            continue
+        if not exchange.uses_certificate:
+            return Choice12(suite, None, None, group if exchange.uses_ecdhe else None)
+        chosen = _choose_credentials(config, hello, suite)
+        if chosen is not None:
+            return Choice12(suite, *chosen, group)
+    raise AlertError(
+        AlertDescription.handshake_failure,
+        "no cipher suite, group and signature scheme of the client fit our credentials",
+    )
+
+
+def max_version(config: DTLSConfig) -> ProtocolVersion:
+    """The newest version that the config allows."""
+    return ProtocolVersion.DTLSv1_2
+
+
+def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | None:
+    formats = extensions.find(ECPointFormats)
+    if formats is not None and UNCOMPRESSED not in formats.formats:
+        raise AlertError(AlertDescription.illegal_parameter, "uncompressed points are not offered")
+    groups = extensions.find(SupportedGroups)
+    if groups is None:
+        # RFC 8422 section 4: without the extension the server may choose any.
+        return config.named_groups[0]
+    return next((group for group in config.named_groups if group in groups.groups), None)
+
+
+def _choose_credentials(
+    config: DTLSConfig, hello: ClientHello, suite: Suite
+) -> tuple[Credentials, SignatureScheme] | None:
+    """The first that fits the suite and that the client can verify; by name first."""
+    name = hello.extensions.find(ServerName)
+    ordered: Sequence[Credentials] = config.credential_list
+    if name is not None and name.host_name is not None:
+        host_name = name.host_name
+        ordered = sorted(ordered, key=lambda item: not item.matches_name(host_name))
+    peer_schemes = hello.extensions.find(SignatureAlgorithms)
+    for credentials in ordered:
+        if credentials.key_exchange is not suite.key_exchange:
+            continue
+        offered = peer_schemes.schemes if peer_schemes else None
+        scheme = choose_scheme(config, credentials, offered)
+        if scheme is not None:
+            return credentials, scheme
+    return None
+
+
+def choose_scheme(
+    config: DTLSConfig, credentials: Credentials, peer_schemes: Iterable[int] | None
+) -> SignatureScheme | None:
+    """A scheme that our key can make and the peer can verify; ours by preference.
+
+    Without the peer's list RFC 5246 (section 7.4.1.4.1) falls back to SHA-1, which is not spoken.
+    """
+    if peer_schemes is None:
+        return None
+    wanted = set(peer_schemes) & set(config.schemes)
+    return next((s for s in credentials.schemes(ProtocolVersion.DTLSv1_2) if s in wanted), None)
+
+
+def choose_alpn(config: DTLSConfig, hello: ClientHello) -> bytes | None:
+    """RFC 7301 section 3.2: the server's preference; nothing in common is an alert."""
+    offered = hello.extensions.find(ALPN)
+    if offered is None or not config.alpn:
+        return None
+    for protocol in config.alpn:
+        if protocol in offered.protocols:
+            return protocol
+    raise AlertError(AlertDescription.no_application_protocol, "no ALPN protocol in common")
+
+
+def choose_srtp(config: DTLSConfig, hello: ClientHello) -> SRTPProtectionProfile | None:
+    """RFC 5764 section 4.1.1. An MKI is left unused: the server answers with an empty one."""
+    offered = hello.extensions.find(UseSRTP)
+    if offered is None:
+        return None
+    return next((profile for profile in config.srtp if profile in offered.profiles), None)
+
+
+def check_renegotiation_info(extensions: Extensions) -> None:
+    """RFC 5746 sections 3.4 and 3.6: empty in a first handshake."""
+    info = extensions.find(RenegotiationInfo)
+    if info is not None and info.renegotiated_connection:
+        raise AlertError(AlertDescription.handshake_failure, "renegotiation_info is not empty")
+
+
+def offers_secure_renegotiation(hello: ClientHello) -> bool:
+    """By the extension or by the signalling suite (RFC 5746 section 3.6)."""
+    return (
+        hello.extensions.find(RenegotiationInfo) is not None
+        or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites
+    )
+
+
+def check_extended_master_secret(config: DTLSConfig, extensions: Extensions) -> bool:
+    """Whether the peer has it (RFC 7627 section 5.1)."""
+    present = extensions.find(ExtendedMasterSecret) is not None
+    if config.require_extended_master_secret and not present:
+        raise AlertError(
+            AlertDescription.handshake_failure,
+            "the peer does not know extended_master_secret, which "
+            "require_extended_master_secret asks for",
+        )
+    return present
+
+
+def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHello) -> Suite:
+    """Only what we offered may come back (RFC 5246 section 7.4.1.3). The suite chosen."""
+    if reply.server_version != ProtocolVersion.DTLSv1_2:
+        raise AlertError(
+            AlertDescription.protocol_version,
+            f"the server chose version {reply.server_version:#06x}, which was not offered",
+        )
+    if reply.random.endswith(DOWNGRADE_BELOW_12):
+        raise AlertError(AlertDescription.illegal_parameter, "the server saw a lower version")
+    suite = SUITES.get(reply.cipher_suite)
+    if suite is None or suite not in config.suites:
+        raise AlertError(
+            AlertDescription.illegal_parameter,
+            f"the server chose cipher suite {reply.cipher_suite:#06x}, which was not offered",
+        )
+    if reply.compression_method != UNCOMPRESSED:
+        raise AlertError(AlertDescription.illegal_parameter, "the server chose a compression")
+    # RFC 5746 section 3.6: a server may acknowledge the SCSV too; here the extension is offered.
+    for code in reply.extensions:
+        if code not in hello.extensions:
+            raise AlertError(
+                AlertDescription.unsupported_extension,
+                f"the server answers extension {code}, which was not offered",
+            )
+    check_renegotiation_info(reply.extensions)
+    return suite
+
+
+def check_alpn_reply(config: DTLSConfig, reply: ServerHello) -> bytes | None:
+    """Exactly one of the names we offered (RFC 7301 section 3.1)."""
+    alpn = reply.extensions.find(ALPN)
+    if alpn is None:
+        return None
+    if len(alpn.protocols) != 1 or alpn.protocols[0] not in config.alpn:
+        raise AlertError(AlertDescription.illegal_parameter, "ALPN: a name we did not offer")
+    return alpn.protocols[0]
+
+
+def check_srtp_reply(config: DTLSConfig, reply: ServerHello) -> SRTPProtectionProfile | None:
+    """Exactly one of our profiles, and no MKI as we sent none (RFC 5764 section 4.1.1)."""
+    srtp = reply.extensions.find(UseSRTP)
+    if srtp is None:
+        return None
+    if len(srtp.profiles) != 1 or srtp.profiles[0] not in config.srtp or srtp.mki:
+        raise AlertError(AlertDescription.illegal_parameter, "use_srtp: not what we offered")
+    return SRTPProtectionProfile(srtp.profiles[0])
+
+
+def choose_client_credentials(
+    config: DTLSConfig, request: CertificateRequest12
+) -> tuple[Credentials, SignatureScheme] | None:
+    """What the server can verify, preferring what it names the authority of."""
+    named = set(request.authorities)
+
+    def unnamed(credentials: Credentials) -> bool:
+        return bool(named) and not named.intersection(credentials.issuers)
+
+    for credentials in sorted(config.credential_list, key=unnamed):
+        scheme = choose_scheme(config, credentials, request.schemes)
+        if scheme is not None:
+            return credentials, scheme
+    return None

@@ -1,0 +1,166 @@
+"""The engine that runs a handshake script, and the services a script sees.
+
+A script is a generator that reads from top to bottom like the RFC's figure. ``expect`` suspends
+it until the next message of the peer is whole, ``ask`` until the owner has answered a question.
+An order of messages that no script wrote down cannot happen. Scripts never catch: they raise
+:class:`AlertError`, and ``wire/`` raises :class:`DecodeError` through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.crypto.transcript import Transcript
+from aiodtls.core.errors import AlertError
+from aiodtls.core.events import Question
+from aiodtls.core.record.protection12 import RecordReader, RecordWriter
+from aiodtls.core.registry import (
+    AlertDescription,
+    HandshakeType,
+    NamedGroup,
+    SRTPProtectionProfile,
+)
+from aiodtls.core.reliability.flight import OutgoingMessage
+from aiodtls.core.reliability.reassembly import HandshakeMessage
+from aiodtls.core.wire.messages import HelloRequest, Message, encode_body, parse_body
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """The script waits for one of these messages."""
+
+    kinds: tuple[type[Message], ...]
+
+
+Wait: TypeAlias = Expect | Question
+Script: TypeAlias = Generator[Wait, Any, None]
+M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+Step: TypeAlias = Generator[Wait, Any, T]
+
+
+@dataclass(slots=True)
+class Negotiated:
+    """What the handshake came to; the connection shows it to its owner."""
+
+    client_random: bytes = b""
+    server_random: bytes = b""
+    version: str | None = None
+    suite: Suite | None = None
+    group: NamedGroup | None = None
+    server_hostname: str | None = None
+    peer_chain: tuple[bytes, ...] = ()
+    psk_identity: bytes | None = None
+    psk_identity_hint: bytes | None = None
+    alpn_protocol: bytes | None = None
+    srtp_profile: SRTPProtectionProfile | None = None
+    extended_master_secret: bool = False
+    master_secret: bytes = field(default=b"", repr=False)
+
+
+class KeyStore(Protocol):
+    """Where a script puts the keys of an epoch; the record layer behind the connection."""
+
+    def install_write(self, epoch: int, writer: RecordWriter) -> None: ...
+
+    def install_read(self, epoch: int, reader: RecordReader) -> None: ...
+
+
+@dataclass(slots=True)
+class Handshake:
+    """What a script sees: the configuration, the peer, and what it may do.
+
+    ``next_seq`` numbers our messages, ``flight`` collects them until the script suspends.
+    ``awaits_last_flight`` says that the flight now awaited is the peer's last, which the peer
+    repeats only when asked (design: resending and the endgame).
+    """
+
+    config: DTLSConfig
+    peer: Any
+    keys: KeyStore
+    random: Callable[[int], bytes]
+    server_hostname: str | None = None
+    next_seq: int = 0
+    write_epoch: int = 0
+    awaits_last_flight: bool = False
+    negotiated: Negotiated = field(default_factory=Negotiated)
+    transcript: Transcript = field(default_factory=Transcript)
+    flight: list[OutgoingMessage] = field(default_factory=list)
+
+    def send(self, message: Message) -> None:
+        """Adds a message to the flight and to the transcript."""
+        body = encode_body(message)
+        self.transcript.add(message.msg_type, self.next_seq, body)
+        self.flight.append(OutgoingMessage(self.write_epoch, message.msg_type, self.next_seq, body))
+        self.next_seq += 1
+
+    def send_change_cipher_spec(self) -> None:
+        """RFC 5246 section 7.1; no handshake message, so neither numbered nor hashed."""
+        self.flight.append(OutgoingMessage(self.write_epoch, None, 0, b"\x01"))
+
+    def install_write(self, epoch: int, writer: RecordWriter) -> None:
+        """What is sent from here on is protected."""
+        self.keys.install_write(epoch, writer)
+        self.write_epoch = epoch
+
+    def install_read(self, epoch: int, reader: RecordReader) -> None:
+        """What is expected from here on is protected."""
+        self.keys.install_read(epoch, reader)
+
+    def expect(self, *kinds: type[M]) -> Step[M]:
+        """Suspends until the peer's next message is whole; it must be one of ``kinds``.
+
+        The transcript then ends with it. Raises :class:`AlertError` (unexpected_message) or
+        :class:`DecodeError`.
+        """
+        received: HandshakeMessage = yield Expect(kinds)
+        # A server may ask for a new handshake at any time; within one it is ignored and not
+        # hashed (RFC 5246 section 7.4.1.1).
+        while received.msg_type == HandshakeType.hello_request and HelloRequest not in kinds:
+            received = yield Expect(kinds)
+        for kind in kinds:
+            if kind.msg_type == received.msg_type:
+                message = parse_body(kind, received.body)
+                self.transcript.add(received.msg_type, received.message_seq, received.body)
+                return cast(M, message)
+        wanted = " or ".join(kind.msg_type.name for kind in kinds)
+        raise AlertError(
+            AlertDescription.unexpected_message,
+            f"{wanted} was expected, the peer sent {_name(received.msg_type)}",
+        )
+
+    def ask(self, question: Question) -> Step[Any]:
+        """Suspends until the owner of the connection has answered."""
+        return (yield question)
+
+
+class ScriptRunner:
+    """Runs one script; ``waiting`` is what it is suspended on, None once it has ended."""
+
+    __slots__ = ("_script", "waiting")
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.waiting: Wait | None = None
+        self.resume(None)
+
+    def resume(self, value: object) -> None:
+        """Runs on to the next suspension. What the script raises comes out here."""
+        try:
+            self.waiting = self._script.send(value)
+        except BaseException as end:
+            # The frame, and with it every secret that crossed two messages, is gone.
+            self.waiting = None
+            if not isinstance(end, StopIteration):
+                raise
+
+
+def _name(msg_type: int) -> str:
+    try:
+        return HandshakeType(msg_type).name
+    except ValueError:
+        return f"a message of unknown type {msg_type}"

@@ -1,0 +1,188 @@
+"""The server's side of a DTLS 1.2 handshake, after the ClientHello (RFC 5246 section 7.3).
+
+---> ServerHello, [Certificate], [ServerKeyExchange], [CertificateRequest], ServerHelloDone
+[Certificate], ClientKeyExchange, [CertificateVerify], ChangeCipherSpec, Finished      <---
+---> ChangeCipherSpec, Finished
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
+from aiodtls.core.crypto.suites import KeyExchange
+from aiodtls.core.errors import AlertError, CertificateError
+from aiodtls.core.handshake import negotiate
+from aiodtls.core.handshake.authenticate import (
+    check_signature,
+    check_trust,
+    find_psk,
+)
+from aiodtls.core.handshake.keys12 import (
+    CLIENT_LABEL,
+    EPOCH,
+    SERVER_LABEL,
+    check_finished,
+    derive_master_secret,
+    derive_record_keys,
+    verify_data,
+)
+from aiodtls.core.handshake.negotiate import Choice12
+from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.registry import AlertDescription, ClientCertificateType
+from aiodtls.core.wire.extensions import (
+    ALPN,
+    ECPointFormats,
+    ExtendedMasterSecret,
+    Extension,
+    Extensions,
+    RenegotiationInfo,
+    ServerName,
+    UseSRTP,
+)
+from aiodtls.core.wire.messages import (
+    RANDOM_LENGTH,
+    Certificate12,
+    CertificateRequest12,
+    CertificateVerify,
+    ClientHello,
+    ClientKeyExchangeEcdhe12,
+    ClientKeyExchangeEcdhePsk12,
+    ClientKeyExchangePsk12,
+    Finished,
+    ServerHello,
+    ServerHelloDone,
+    ServerKeyExchangeEcdhe12,
+    ServerKeyExchangeEcdhePsk12,
+    ServerKeyExchangePsk12,
+    ecdh_params,
+)
+
+CERTIFICATE_TYPES = bytes((ClientCertificateType.ecdsa_sign, ClientCertificateType.rsa_sign))
+
+
+def server12(hs: Handshake, hello: ClientHello) -> Script:
+    choice = negotiate.choose12(hs.config, hello)
+    suite = choice.suite
+    exchange = suite.key_exchange
+    assert exchange is not None
+    hs.send(_server_hello(hs, hello, choice))
+    if choice.credentials is not None:
+        hs.send(Certificate12(choice.credentials.chain))
+    share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
+    _send_key_exchange(hs, choice, share)
+    asks_certificate = exchange.uses_certificate and hs.config.client_auth != "none"
+    if asks_certificate:
+        hs.send(_certificate_request(hs))
+    hs.send(ServerHelloDone())
+
+    chain: tuple[bytes, ...] = ()
+    if asks_certificate:
+        certificate = yield from hs.expect(Certificate12)
+        chain = certificate.chain
+        if not chain:
+            _check_absent_certificate(hs)
+    premaster = yield from _client_key_exchange(hs, exchange, share)
+    derive_master_secret(hs, suite, premaster)
+    if chain:
+        proof = yield from hs.expect(CertificateVerify)
+        signed = hs.transcript.data_before_last
+        check_signature(hs, chain, proof.scheme, proof.signature, signed)
+        yield from check_trust(hs, chain, "client")
+        hs.negotiated.peer_chain = chain
+    writer, reader = derive_record_keys(hs, suite, is_client=False)
+    hs.install_read(EPOCH, reader)
+    finished = yield from hs.expect(Finished)
+    check_finished(hs, suite, CLIENT_LABEL, finished)
+
+    hs.send_change_cipher_spec()
+    hs.install_write(EPOCH, writer)
+    hs.send(Finished(verify_data(hs, suite, SERVER_LABEL)))
+
+
+def _server_hello(hs: Handshake, hello: ClientHello, choice: Choice12) -> ServerHello:
+    """The reply, and all that it decides."""
+    negotiate.check_renegotiation_info(hello.extensions)
+    negotiated = hs.negotiated
+    negotiated.version = "1.2"
+    negotiated.suite = choice.suite
+    negotiated.group = choice.group
+    negotiated.client_random = hello.random
+    negotiated.server_random = hs.random(RANDOM_LENGTH)
+    name = hello.extensions.find(ServerName)
+    negotiated.server_hostname = name.host_name if name else None
+    negotiated.extended_master_secret = negotiate.check_extended_master_secret(
+        hs.config, hello.extensions
+    )
+    negotiated.alpn_protocol = negotiate.choose_alpn(hs.config, hello)
+    negotiated.srtp_profile = negotiate.choose_srtp(hs.config, hello)
+    return ServerHello(
+        negotiated.server_random, choice.suite.code, _reply_extensions(hs, hello, choice)
+    )
+
+
+def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> Extensions:
+    """Only answers to what the client sent (RFC 5246 section 7.4.1.4)."""
+    negotiated = hs.negotiated
+    reply: list[Extension] = []
+    if negotiated.extended_master_secret:
+        reply.append(ExtendedMasterSecret())
+    if negotiate.offers_secure_renegotiation(hello):
+        reply.append(RenegotiationInfo())
+    if choice.group is not None and hello.extensions.find(ECPointFormats):
+        reply.append(ECPointFormats())
+    if negotiated.alpn_protocol is not None:
+        reply.append(ALPN((negotiated.alpn_protocol,)))
+    if negotiated.srtp_profile is not None:
+        reply.append(UseSRTP((negotiated.srtp_profile,)))
+    return Extensions.of(reply)
+
+
+def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) -> None:
+    """ServerKeyExchange; plain PSK has one only where there is a hint (RFC 4279 section 2)."""
+    hint = hs.config.identity_hint
+    if share is None:
+        if hint:
+            hs.send(ServerKeyExchangePsk12(hint))
+        return
+    if choice.credentials is None:
+        hs.send(ServerKeyExchangeEcdhePsk12(hint, share.group, share.public))
+        return
+    assert choice.scheme is not None
+    negotiated = hs.negotiated
+    params = ecdh_params(share.group, share.public)
+    signature = choice.credentials.sign(
+        choice.scheme, negotiated.client_random + negotiated.server_random + params
+    )
+    hs.send(ServerKeyExchangeEcdhe12(share.group, share.public, choice.scheme, signature))
+
+
+def _certificate_request(hs: Handshake) -> CertificateRequest12:
+    authorities = tuple(
+        dict.fromkeys(name for trust in hs.config.trusts for name in trust.authorities)
+    )
+    return CertificateRequest12(CERTIFICATE_TYPES, tuple(hs.config.schemes), authorities)
+
+
+def _check_absent_certificate(hs: Handshake) -> None:
+    if hs.config.client_auth == "required":
+        message = "the client has no certificate, which client_auth asks for"
+        raise AlertError(AlertDescription.handshake_failure, message, CertificateError(message))
+
+
+def _client_key_exchange(
+    hs: Handshake, exchange: KeyExchange, share: KeyShare | None
+) -> Step[bytes]:
+    """The premaster secret (RFC 8422 section 5.10, RFC 4279 section 2, RFC 5489 section 2)."""
+    if not exchange.uses_psk:
+        assert share is not None
+        ecdhe = yield from hs.expect(ClientKeyExchangeEcdhe12)
+        return share.exchange(ecdhe.public)
+    secret: bytes | None = None
+    if share is not None:
+        ecdhe_psk = yield from hs.expect(ClientKeyExchangeEcdhePsk12)
+        identity = ecdhe_psk.identity
+        secret = share.exchange(ecdhe_psk.public)
+    else:
+        identity = (yield from hs.expect(ClientKeyExchangePsk12)).identity
+    hs.negotiated.psk_identity = identity
+    psk = yield from find_psk(hs, identity)
+    return psk_premaster_secret(psk, secret)
