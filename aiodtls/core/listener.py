@@ -1,0 +1,403 @@
+"""Listener: one for each socket. Cookies before state, and routing to connections.
+
+An address has at most two connections, the live one and a shadow: a client that lost its state
+dials again from the same port, and until its new handshake has proved who it is the old
+association lives on (RFC 6347 section 4.2.8).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.connection import HEADER_ALLOWANCE, Address, DTLSConnection
+from aiodtls.core.cookies import Cookies, ValidatedHello
+from aiodtls.core.errors import DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
+from aiodtls.core.events import Event, PeerConnected
+from aiodtls.core.record.protection12 import PlaintextWriter
+from aiodtls.core.registry import ContentType, HandshakeType
+from aiodtls.core.reliability.reassembly import Reassembly
+from aiodtls.core.statistics import Counters, Statistics
+from aiodtls.core.wire.messages import (
+    ClientHello,
+    Fragment,
+    HelloVerifyRequest,
+    encode_body,
+    parse_body,
+    parse_fragments,
+)
+from aiodtls.core.wire.records import (
+    EPOCH_SHIFT,
+    HEADER,
+    HEADER_LENGTH,
+    Record,
+    split_datagram,
+)
+
+# The pool for fragmented hellos of addresses that have proved nothing.
+POOL_SLOTS = 256
+POOL_SLOT_BYTES = 4096
+POOL_SECONDS = 2.0
+# A record that can begin a ClientHello: handshake, epoch 0, and the message type behind them.
+_HANDSHAKE = int(ContentType.handshake)
+_CLIENT_HELLO = int(HandshakeType.client_hello)
+
+
+@dataclass(slots=True)
+class _PoolSlot:
+    reassembly: Reassembly
+    record_number: int
+    expires: float
+
+
+class Listener:
+    """``config`` is for new handshakes and may be replaced; None accepts none.
+
+    ``accepting`` may be cleared to refuse new peers. ``max_datagram_size`` is what new
+    connections begin with.
+    """
+
+    def __init__(
+        self, config: DTLSConfig | None, *, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        if config is not None:
+            config.check_server()
+        self.config = config
+        self.accepting = True
+        self.max_datagram_size = config.pmtu - HEADER_ALLOWANCE if config else 0
+        self._random = random
+        self._cookies = Cookies(random)
+        self._live: dict[Address, DTLSConnection] = {}
+        self._shadows: dict[Address, DTLSConnection] = {}
+        self._pool: OrderedDict[tuple[Address, int], _PoolSlot] = OrderedDict()
+        # Connections that changed since ``ready`` was last called; they add themselves.
+        self._touched: set[DTLSConnection] = set()
+        self._half_open: set[DTLSConnection] = set()
+        # Oldest end first, which is about the order in which they may be forgotten.
+        self._lingering: dict[DTLSConnection, None] = {}
+        self._out: list[tuple[bytes, Address]] = []
+        self._events: deque[Event] = deque()
+        self._counters = Counters()
+        self._ended = Statistics()
+
+    # -- bytes and time in ------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
+        """One UDP payload. Never raises for what the network did."""
+        live = self._live.get(addr)
+        if live is not None and addr not in self._shadows and not _begins_hello(data):
+            live.receive_datagram(data, addr, now)
+            return
+        self._counters.datagrams_received += 1
+        records, whole = split_datagram(data)
+        if not whole:
+            self._counters.records_discarded += 1
+        for record in records:
+            self._route(record, addr, now)
+
+    def _route(self, record: Record, addr: Address, now: float) -> None:
+        """Epoch 0 belongs to the newest handshake; what is protected says itself whose it is."""
+        content_type, number, body = record
+        live, shadow = self._live.get(addr), self._shadows.get(addr)
+        if number >> EPOCH_SHIFT == 0:
+            if content_type == _HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
+                self._receive_hello_record(record, addr, now)
+                return
+            target = shadow or live
+        else:
+            raw = _raw(record)
+            target = next((c for c in (live, shadow) if c is not None and c.opens(raw)), None)
+        if target is None:
+            self._counters.records_discarded += 1
+        else:
+            target.receive_datagram(_raw(record), addr, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Forgets closed connections whose peers can ask for nothing any more."""
+        while self._lingering:
+            oldest = next(iter(self._lingering))
+            if oldest.lingers_until > now:
+                return
+            del self._lingering[oldest]
+            self._unmap(oldest)
+
+    def next_timeout(self) -> float | None:
+        """Absolute seconds; None where the listener itself waits for nothing."""
+        return next((c.lingers_until for c in self._lingering), None)
+
+    # -- hellos -----------------------------------------------------------------------------
+
+    def _receive_hello_record(self, record: Record, addr: Address, now: float) -> None:
+        waiting = self._live.get(addr)
+        if waiting is not None and waiting.awaits_hello:
+            waiting.receive_datagram(_raw(record), addr, now)
+            return
+        try:
+            fragments = parse_fragments(record[2])
+        except DecodeError:
+            self._counters.records_discarded += 1
+            return
+        for fragment in fragments:
+            if fragment.msg_type != _CLIENT_HELLO:
+                continue
+            if len(fragment.data) == fragment.length:
+                self._receive_hello(fragment.data, fragment.message_seq, record[1], addr, now)
+            else:
+                self._pool_fragment(fragment, record[1], addr, now)
+
+    def _pool_fragment(
+        self, fragment: Fragment, record_number: int, addr: Address, now: float
+    ) -> None:
+        """Keeps a part of a hello for a moment, in a pool that all strangers share."""
+        key = (addr, fragment.message_seq)
+        slot = self._pool.get(key)
+        if slot is None or slot.expires <= now:
+            self._pool.pop(key, None)
+            self._make_room(now)
+            reassembly = Reassembly(fragment.message_seq, POOL_SLOT_BYTES)
+            slot = self._pool[key] = _PoolSlot(reassembly, 0, now + POOL_SECONDS)
+        slot.record_number = max(slot.record_number, record_number)
+        if not slot.reassembly.add(fragment, 0):
+            self._counters.records_discarded += 1
+            return
+        message = slot.reassembly.next_message(0)
+        if message is not None:
+            del self._pool[key]
+            self._receive_hello(message.body, message.message_seq, slot.record_number, addr, now)
+
+    def _make_room(self, now: float) -> None:
+        """The pool is in the order of age, so what expired, or must go, is at its front."""
+        while self._pool:
+            oldest = next(iter(self._pool))
+            if self._pool[oldest].expires > now and len(self._pool) < POOL_SLOTS:
+                return
+            del self._pool[oldest]
+
+    def _receive_hello(
+        self, body: bytes, message_seq: int, record_number: int, addr: Address, now: float
+    ) -> None:
+        """A whole ClientHello: a repeat, an answer to our cookie, or a stranger's first."""
+        try:
+            hello = parse_body(ClientHello, body)
+        except DecodeError:
+            self._counters.records_discarded += 1
+            return
+        assert isinstance(hello, ClientHello)
+        live, shadow = self._live.get(addr), self._shadows.get(addr)
+        for known in (shadow, live):
+            if known is not None and known.role == "server" and known.client_random == hello.random:
+                known.hello_repeated(message_seq, now)
+                return
+        if self.config is None or not self.accepting:
+            self._counters.hellos_refused += 1
+            return
+        dialling = live is not None and live.role == "client" and not live.handshake_complete
+        if dialling and live is not None and live.client_random > hello.random:
+            # Both dialled; ours goes on, and the peer gives its own up when it sees ours.
+            return
+        if not self._cookies.check(addr, hello, now):
+            self._answer_hello(hello, message_seq, record_number, addr, now)
+            return
+        if dialling and live is not None:
+            live.fail(SimultaneousOpen("the peer dialled too, and keeps the client role"))
+            self._unmap(live)
+        self._accept(ValidatedHello(hello, body, message_seq, record_number), addr, now)
+
+    def _answer_hello(
+        self, hello: ClientHello, message_seq: int, record_number: int, addr: Address, now: float
+    ) -> None:
+        """HelloVerifyRequest, with the record sequence number of the hello (RFC 6347 4.2.1)."""
+        body = encode_body(HelloVerifyRequest(self._cookies.make(addr, hello, now)))
+        fragment = Fragment(
+            HandshakeType.hello_verify_request, len(body), message_seq, 0, body
+        ).encode()
+        writer = PlaintextWriter(record_number)
+        self._out.append((writer.protect(ContentType.handshake, fragment), addr))
+        self._counters.hellos_answered += 1
+
+    def _accept(self, hello: ValidatedHello, addr: Address, now: float) -> None:
+        config = self.config
+        assert config is not None
+        full = len(self._half_open) >= config.max_half_open
+        if full or len(self._live) + len(self._shadows) >= config.max_associations:
+            self._counters.hellos_refused += 1
+            return
+        connection = DTLSConnection.server(
+            config, addr, now, hello=hello, random=self._random, touched=self._touched
+        )
+        self._adopt(connection, addr)
+        self._half_open.add(connection)
+
+    def _adopt(self, connection: DTLSConnection, addr: Address) -> None:
+        """A new connection at this address: live, or the shadow of the live one."""
+        connection.max_datagram_size = self.max_datagram_size
+        live = self._live.get(addr)
+        if live is None or live.closed:
+            if live is not None:
+                self._unmap(live)
+            self._live[addr] = connection
+            return
+        stale = self._shadows.pop(addr, None)
+        if stale is not None:
+            stale.fail(EndpointClosed("replaced"))
+            self._half_open.discard(stale)
+        self._shadows[addr] = connection
+
+    # -- the owner's wishes -----------------------------------------------------------------
+
+    def dial(
+        self,
+        peer: Address,
+        now: float,
+        *,
+        config: DTLSConfig | None = None,
+        server_hostname: str | None = None,
+    ) -> DTLSConnection:
+        """A client's handshake from this socket.
+
+        Raises :class:`ConfigError`, or :class:`DTLSError` where the address has an association.
+        """
+        chosen = config or self.config
+        if chosen is None:
+            raise DTLSError("there is no config to dial with")
+        self._check_free(peer)
+        connection = DTLSConnection.client(
+            chosen,
+            peer,
+            now,
+            server_hostname=server_hostname,
+            random=self._random,
+            touched=self._touched,
+        )
+        self._adopt(connection, peer)
+        return connection
+
+    def accept(self, peer: Address, now: float) -> DTLSConnection:
+        """A server's handshake with a peer whose address is known to be good: no cookie.
+
+        Raises :class:`DTLSError` where the address has an association.
+        """
+        if self.config is None:
+            raise DTLSError("there is no config to accept with")
+        self._check_free(peer)
+        connection = DTLSConnection.server(
+            self.config, peer, now, random=self._random, touched=self._touched
+        )
+        self._adopt(connection, peer)
+        self._half_open.add(connection)
+        return connection
+
+    def remove(self, connection: DTLSConnection) -> None:
+        """The owner is done with it. A closed one may still linger for its peer's sake."""
+        if not connection.closed:
+            connection.abort()
+        self._settle(connection)
+
+    # -- to drain after any of these --------------------------------------------------------
+
+    def ready(self) -> Iterable[DTLSConnection]:
+        """All connections touched or ended since the last call: drain them."""
+        touched = list(self._touched)
+        self._touched.clear()
+        for connection in touched:
+            self._settle(connection)
+        return touched
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
+        """Stateless answers."""
+        out, self._out = self._out, []
+        self._counters.datagrams_sent += len(out)
+        return out
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    # -- what is known ----------------------------------------------------------------------
+
+    @property
+    def connections(self) -> list[DTLSConnection]:
+        """All that have an address here, those that linger after their end included."""
+        return [*self._live.values(), *self._shadows.values()]
+
+    @property
+    def statistics(self) -> Statistics:
+        """The listener's own counters and the sums over all connections, ended ones included."""
+        total = self._ended + self._counters.snapshot()
+        for connection in self.connections:
+            total += connection.statistics
+        return total
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _check_free(self, addr: Address) -> None:
+        live = self._live.get(addr)
+        if live is not None and not live.closed:
+            raise DTLSError("this address has an association already")
+
+    def _settle(self, connection: DTLSConnection) -> None:
+        """Follows a connection that completed its handshake or ended."""
+        if connection.closed:
+            self._half_open.discard(connection)
+            if not self._is_mapped(connection):
+                return
+            if connection.lingers_until == float("-inf"):
+                self._unmap(connection)
+            else:
+                self._lingering.setdefault(connection)
+        elif connection.handshake_complete and connection in self._half_open:
+            self._half_open.discard(connection)
+            self._promote(connection)
+
+    def _promote(self, connection: DTLSConnection) -> None:
+        """A server's handshake is complete: it is the live one at its address from now on."""
+        addr = connection.peer
+        replaced = None
+        if self._shadows.get(addr) is connection:
+            del self._shadows[addr]
+            replaced = self._live.pop(addr, None)
+            if replaced is not None:
+                self._count_ended(replaced)
+                self._half_open.discard(replaced)
+                replaced.fail(EndpointClosed("replaced"))
+            self._live[addr] = connection
+        self._events.append(PeerConnected(connection, replaced))
+
+    def _is_mapped(self, connection: DTLSConnection) -> bool:
+        addr = connection.peer
+        return self._live.get(addr) is connection or self._shadows.get(addr) is connection
+
+    def _unmap(self, connection: DTLSConnection) -> None:
+        """Forgets it; a shadow of it is alone at the address then, and live."""
+        addr = connection.peer
+        if self._live.get(addr) is connection:
+            self._count_ended(connection)
+            shadow = self._shadows.pop(addr, None)
+            if shadow is None:
+                del self._live[addr]
+            else:
+                self._live[addr] = shadow
+        elif self._shadows.get(addr) is connection:
+            self._count_ended(connection)
+            del self._shadows[addr]
+
+    def _count_ended(self, connection: DTLSConnection) -> None:
+        self._ended += connection.statistics
+
+
+def _begins_hello(data: bytes) -> bool:
+    """Whether the datagram's first record carries a ClientHello in the clear."""
+    return (
+        len(data) > HEADER_LENGTH
+        and data[0] == _HANDSHAKE
+        and data[HEADER_LENGTH] == _CLIENT_HELLO
+        and data[3:5] == b"\0\0"
+    )
+
+
+def _raw(record: Record) -> bytes:
+    """The record as it was in its datagram; the version is the one thing not kept."""
+    content_type, number, body = record
+    return HEADER.pack(content_type, 0xFEFD, number, len(body)) + body
