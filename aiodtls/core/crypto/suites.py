@@ -1,0 +1,186 @@
+"""The cipher suites: key exchange, AEAD, hash, and how long a key may be used.
+
+Only AEAD suites with an ephemeral or pre-shared key exchange are here. The order of
+:data:`SUITES` is the server's order of preference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
+
+from aiodtls.core.errors import ConfigError
+from aiodtls.core.registry import CipherSuite
+
+
+class AEADObject(Protocol):
+    """A keyed AEAD; ``decrypt`` raises ``cryptography.exceptions.InvalidTag``."""
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AEAD:
+    """A record protection algorithm. Lengths are bytes.
+
+    ``sealing_limit`` is the number of records one key may protect, ``forgery_limit`` the number
+    of records that may fail to open under one key (RFC 9147 section 4.5.3). AES_128_CCM_8 and its
+    sister have no safe forgery limit (RFC 9147 section B.2): theirs is counted and reported, and
+    nobody should take a short tag for anything but a constrained device.
+    """
+
+    name: str
+    key_length: int
+    fixed_iv_length: int
+    explicit_nonce_length: int
+    tag_length: int
+    sealing_limit: int
+    forgery_limit: int
+    _make: Callable[[bytes], AEADObject] = field(repr=False, compare=False)
+
+    def create(self, key: bytes) -> AEADObject:
+        """The keyed algorithm. ``key`` has ``key_length`` bytes, else ValueError."""
+        if len(key) != self.key_length:
+            raise ValueError(f"{self.name} takes a key of {self.key_length} bytes")
+        return self._make(key)
+
+
+def _gcm(bits: int) -> AEAD:
+    return AEAD(f"AES-{bits}-GCM", bits // 8, 4, 8, 16, int(2**24.5), 2**36, AESGCM)
+
+
+def _ccm(bits: int) -> AEAD:
+    return AEAD(f"AES-{bits}-CCM", bits // 8, 4, 8, 16, 2**23, int(2**23.5), AESCCM)
+
+
+def _ccm_8(bits: int) -> AEAD:
+    def make(key: bytes) -> AEADObject:
+        return AESCCM(key, tag_length=8)
+
+    return AEAD(f"AES-{bits}-CCM-8", bits // 8, 4, 8, 8, 2**23, 2**7, make)
+
+
+AES_128_GCM = _gcm(128)
+AES_256_GCM = _gcm(256)
+AES_128_CCM = _ccm(128)
+AES_256_CCM = _ccm(256)
+AES_128_CCM_8 = _ccm_8(128)
+AES_256_CCM_8 = _ccm_8(256)
+# The 48 bits of the sequence number end before any limit of this algorithm is reached.
+CHACHA20_POLY1305 = AEAD("ChaCha20-Poly1305", 32, 12, 0, 16, 2**48, 2**36, ChaCha20Poly1305)
+
+
+class KeyExchange(enum.Enum):
+    """How a DTLS 1.2 suite comes to its premaster secret, and who proves what."""
+
+    ECDHE_ECDSA = "ECDHE_ECDSA"
+    ECDHE_RSA = "ECDHE_RSA"
+    PSK = "PSK"
+    ECDHE_PSK = "ECDHE_PSK"
+
+    @property
+    def uses_psk(self) -> bool:
+        return self in (KeyExchange.PSK, KeyExchange.ECDHE_PSK)
+
+    @property
+    def uses_ecdhe(self) -> bool:
+        return self is not KeyExchange.PSK
+
+    @property
+    def uses_certificate(self) -> bool:
+        return self in (KeyExchange.ECDHE_ECDSA, KeyExchange.ECDHE_RSA)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One cipher suite. ``hash_name`` is hashlib's spelling of the PRF's and transcript's hash.
+
+    ``key_exchange`` is None for the suites of DTLS 1.3, which say nothing about it.
+    """
+
+    code: CipherSuite
+    key_exchange: KeyExchange | None
+    aead: AEAD
+    hash_name: str
+
+    @property
+    def name(self) -> str:
+        """As in the IANA registry."""
+        return self.code.name
+
+
+def _table(codes: Iterable[CipherSuite]) -> dict[int, Suite]:
+    return {int(code): _describe(code) for code in codes}
+
+
+_AEADS = {
+    "AES_128_GCM": AES_128_GCM,
+    "AES_256_GCM": AES_256_GCM,
+    "CHACHA20_POLY1305": CHACHA20_POLY1305,
+    "AES_128_CCM": AES_128_CCM,
+    "AES_256_CCM": AES_256_CCM,
+    "AES_128_CCM_8": AES_128_CCM_8,
+    "AES_256_CCM_8": AES_256_CCM_8,
+}
+
+
+def _describe(code: CipherSuite) -> Suite:
+    """The registered name says everything: TLS_<exchange>_WITH_<aead>[_<hash>].
+
+    Suites whose name has no hash use SHA-256 (RFC 6655 section 3, RFC 7251 section 2).
+    """
+    exchange, _, cipher = code.name.removeprefix("TLS_").partition("_WITH_")
+    hash_name = "sha384" if cipher.endswith("_SHA384") else "sha256"
+    aead = cipher.removesuffix("_SHA256").removesuffix("_SHA384")
+    return Suite(code, KeyExchange[exchange], _AEADS[aead], hash_name)
+
+
+# Forward secrecy before plain PSK, and within each AES-GCM (the fastest where the processor
+# helps), ChaCha20, CCM; the short tags of CCM_8 come last of all.
+SUITES: dict[int, Suite] = _table(
+    (
+        CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite.TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256,
+        CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite.TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384,
+        CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CCM,
+        CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_CCM,
+        CipherSuite.TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256,
+        CipherSuite.TLS_PSK_WITH_AES_128_GCM_SHA256,
+        CipherSuite.TLS_PSK_WITH_AES_256_GCM_SHA384,
+        CipherSuite.TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_PSK_WITH_AES_128_CCM,
+        CipherSuite.TLS_PSK_WITH_AES_256_CCM,
+        CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8,
+        CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8,
+        CipherSuite.TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256,
+        CipherSuite.TLS_PSK_WITH_AES_128_CCM_8,
+        CipherSuite.TLS_PSK_WITH_AES_256_CCM_8,
+    )
+)
+
+DEFAULT_SUITES: tuple[Suite, ...] = tuple(
+    suite for suite in SUITES.values() if suite.aead.tag_length == 16
+)
+
+
+def suite_by_name(name: str) -> Suite:
+    """The suite with this IANA name. Raises :class:`ConfigError` that lists near names."""
+    by_name = {suite.name: suite for suite in SUITES.values()}
+    if name in by_name:
+        return by_name[name]
+    near = difflib.get_close_matches(name.upper(), by_name, n=3, cutoff=0.4)
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    raise ConfigError(f"cipher suite {name!r} is not spoken (IANA names are taken){hint}")
