@@ -1,0 +1,128 @@
+"""Ephemeral key agreement, and the premaster secret of the PSK key exchanges.
+
+The side that speaks first makes a :class:`KeyShare` and later calls ``exchange``; the other
+answers with :func:`respond`. A key encapsulation fits the same two calls.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from aiodtls.core.errors import AlertError, ConfigError
+from aiodtls.core.registry import AlertDescription, NamedGroup
+
+DEFAULT_GROUPS: tuple[NamedGroup, ...] = (
+    NamedGroup.x25519,
+    NamedGroup.secp256r1,
+    NamedGroup.secp384r1,
+    NamedGroup.secp521r1,
+    NamedGroup.x448,
+)
+
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey | x448.X448PrivateKey
+
+_CURVES: dict[NamedGroup, Callable[[], ec.EllipticCurve]] = {
+    NamedGroup.secp256r1: ec.SECP256R1,
+    NamedGroup.secp384r1: ec.SECP384R1,
+    NamedGroup.secp521r1: ec.SECP521R1,
+}
+_UNCOMPRESSED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShare:
+    """An ephemeral key of ours.
+
+    ``public`` is its wire form: an uncompressed point (RFC 8422 section 5.4.1) or a u-coordinate
+    (RFC 7748 section 5).
+    """
+
+    group: NamedGroup
+    public: bytes
+    _private: PrivateKey = field(repr=False, compare=False)
+
+    @classmethod
+    def generate(cls, group: NamedGroup) -> KeyShare:
+        """A fresh key in ``group``."""
+        private = _generate(group)
+        return cls(group, _encode_public(private), private)
+
+    def exchange(self, peer_public: bytes) -> bytes:
+        """The shared secret: the x-coordinate, leading zeros kept, or the u-coordinate.
+
+        Raises :class:`AlertError` (illegal_parameter) for a public key of a wrong length or form,
+        off the curve, or of small order (RFC 8422 section 5.11, RFC 8446 section 7.4.2).
+        """
+        try:
+            return _agree(self._private, peer_public)
+        except ValueError as error:
+            raise AlertError(
+                AlertDescription.illegal_parameter,
+                f"the peer's {self.group.name} public key is not valid",
+            ) from error
+
+
+def respond(group: NamedGroup, peer_public: bytes) -> tuple[bytes, bytes]:
+    """The answer to a peer's share: (our public value, shared secret).
+
+    Raises :class:`AlertError` as :meth:`KeyShare.exchange`.
+    """
+    share = KeyShare.generate(group)
+    return share.public, share.exchange(peer_public)
+
+
+def group_by_name(name: str) -> NamedGroup:
+    """The group of this IANA name, in any case. Raises :class:`ConfigError`."""
+    for group in DEFAULT_GROUPS:
+        if group.name == name.lower():
+            return group
+    known = ", ".join(group.name for group in DEFAULT_GROUPS)
+    raise ConfigError(f"group {name!r} is not spoken; there are {known}")
+
+
+def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes:
+    """The premaster secret of a PSK key exchange.
+
+    ``other_secret`` is the ECDH shared secret (RFC 5489 section 2); without one, as many zeros as
+    the key is long take its place (RFC 4279 section 2).
+    """
+    other = bytes(len(psk)) if other_secret is None else other_secret
+    return len(other).to_bytes(2, "big") + other + len(psk).to_bytes(2, "big") + psk
+
+
+def _generate(group: NamedGroup) -> PrivateKey:
+    if group is NamedGroup.x25519:
+        return x25519.X25519PrivateKey.generate()
+    if group is NamedGroup.x448:
+        return x448.X448PrivateKey.generate()
+    return ec.generate_private_key(_CURVES[group]())
+
+
+def _encode_public(private: PrivateKey) -> bytes:
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return private.public_key().public_bytes_raw()
+
+
+def _agree(private: PrivateKey, peer_public: bytes) -> bytes:
+    """Raises ValueError where the public key does not do."""
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        # The library reads compressed points too; RFC 8422 section 5.1.2 knows one form only.
+        if peer_public[:1] != bytes([_UNCOMPRESSED]):
+            raise ValueError("not an uncompressed point")
+        point = ec.EllipticCurvePublicKey.from_encoded_point(private.curve, peer_public)
+        return private.exchange(ec.ECDH(), point)
+    if isinstance(private, x25519.X25519PrivateKey):
+        secret = private.exchange(x25519.X25519PublicKey.from_public_bytes(peer_public))
+    else:
+        secret = private.exchange(x448.X448PublicKey.from_public_bytes(peer_public))
+    # The RFC asks us to check this ourselves; that the library checks too is its own affair.
+    if hmac.compare_digest(secret, bytes(len(secret))):
+        raise ValueError("the shared secret is all zeros")
+    return secret
