@@ -1,0 +1,175 @@
+"""Signature schemes: what a key can make, signing and verifying (RFC 8446 section 4.2.3).
+
+SHA-1 and raw DSA are not here. In DTLS 1.2 the code points of the ECDSA schemes name a hash and
+an algorithm (RFC 5246 section 7.4.1.4.1), so any of them goes with any curve; from DTLS 1.3 each
+is bound to its curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+from aiodtls.core.errors import AlertError, ConfigError
+from aiodtls.core.registry import AlertDescription, ProtocolVersion, SignatureScheme
+
+PrivateKey: TypeAlias = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
+S = SignatureScheme
+
+# Elliptic curves before RSA (shorter, and faster to sign), PSS before PKCS#1.
+DEFAULT_SCHEMES: tuple[SignatureScheme, ...] = (
+    S.ecdsa_secp256r1_sha256,
+    S.ed25519,
+    S.ecdsa_secp384r1_sha384,
+    S.ecdsa_secp521r1_sha512,
+    S.ed448,
+    S.rsa_pss_rsae_sha256,
+    S.rsa_pss_rsae_sha384,
+    S.rsa_pss_rsae_sha512,
+    S.rsa_pss_pss_sha256,
+    S.rsa_pss_pss_sha384,
+    S.rsa_pss_pss_sha512,
+    S.rsa_pkcs1_sha256,
+    S.rsa_pkcs1_sha384,
+    S.rsa_pkcs1_sha512,
+)
+
+HashFactory: TypeAlias = Callable[[], hashes.HashAlgorithm]
+
+_ECDSA: Mapping[SignatureScheme, HashFactory] = {
+    S.ecdsa_secp256r1_sha256: hashes.SHA256,
+    S.ecdsa_secp384r1_sha384: hashes.SHA384,
+    S.ecdsa_secp521r1_sha512: hashes.SHA512,
+}
+_RSA_PSS: Mapping[SignatureScheme, HashFactory] = {
+    S.rsa_pss_rsae_sha256: hashes.SHA256,
+    S.rsa_pss_rsae_sha384: hashes.SHA384,
+    S.rsa_pss_rsae_sha512: hashes.SHA512,
+    # Only the certificate's key OID tells the families apart: the library's keys do not show it,
+    # and the mathematics is the same (RFC 8446 section 4.2.3).
+    S.rsa_pss_pss_sha256: hashes.SHA256,
+    S.rsa_pss_pss_sha384: hashes.SHA384,
+    S.rsa_pss_pss_sha512: hashes.SHA512,
+}
+_RSA_PKCS1: Mapping[SignatureScheme, HashFactory] = {
+    S.rsa_pkcs1_sha256: hashes.SHA256,
+    S.rsa_pkcs1_sha384: hashes.SHA384,
+    S.rsa_pkcs1_sha512: hashes.SHA512,
+}
+_RSAE = (S.rsa_pss_rsae_sha256, S.rsa_pss_rsae_sha384, S.rsa_pss_rsae_sha512)
+_PSS = (S.rsa_pss_pss_sha256, S.rsa_pss_pss_sha384, S.rsa_pss_pss_sha512)
+_CURVE_SCHEMES = {
+    "secp256r1": S.ecdsa_secp256r1_sha256,
+    "secp384r1": S.ecdsa_secp384r1_sha384,
+    "secp521r1": S.ecdsa_secp521r1_sha512,
+}
+
+
+def scheme_by_name(name: str) -> SignatureScheme:
+    """The scheme of this IANA name, in any case. Raises :class:`ConfigError`."""
+    try:
+        return SignatureScheme[name.lower()]
+    except KeyError:
+        known = ", ".join(scheme.name for scheme in DEFAULT_SCHEMES)
+        raise ConfigError(f"signature scheme {name!r} is not spoken; there are {known}") from None
+
+
+def schemes_for(
+    public_key: PublicKeyTypes, *, version: ProtocolVersion, rsassa_pss: bool = False
+) -> tuple[SignatureScheme, ...]:
+    """What a key can make in a handshake of ``version``, preferred first; empty for other keys.
+
+    ``rsassa_pss`` says that the certificate's key has the id-RSASSA-PSS OID, not rsaEncryption.
+    """
+    if isinstance(public_key, ed25519.Ed25519PublicKey):
+        return (S.ed25519,)
+    if isinstance(public_key, ed448.Ed448PublicKey):
+        return (S.ed448,)
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return _ecdsa_schemes(public_key, version)
+    if isinstance(public_key, rsa.RSAPublicKey):
+        family = _PSS if rsassa_pss else _RSAE
+        fitting = tuple(s for s in family if _pss_fits(public_key, _RSA_PSS[s]().digest_size))
+        pkcs1 = version == ProtocolVersion.DTLSv1_2 and not rsassa_pss
+        return fitting + (tuple(_RSA_PKCS1) if pkcs1 else ())
+    return ()
+
+
+def _ecdsa_schemes(
+    public_key: ec.EllipticCurvePublicKey, version: ProtocolVersion
+) -> tuple[SignatureScheme, ...]:
+    own = _CURVE_SCHEMES.get(public_key.curve.name)
+    if own is None:
+        return ()
+    if version != ProtocolVersion.DTLSv1_2:
+        return (own,)
+    return (own, *(scheme for scheme in _ECDSA if scheme is not own))
+
+
+def _pss_fits(public_key: rsa.RSAPublicKey, digest_size: int) -> bool:
+    """Whether EMSA-PSS with a salt as long as the digest has room (RFC 8017 section 9.1.1)."""
+    return (public_key.key_size - 1 + 7) // 8 >= 2 * digest_size + 2
+
+
+def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes:
+    """The signature over ``data``. Raises ValueError where ``scheme`` is not one of the key's."""
+    if isinstance(private_key, ec.EllipticCurvePrivateKey) and scheme in _ECDSA:
+        return private_key.sign(data, ec.ECDSA(_ECDSA[scheme]()))
+    if isinstance(private_key, rsa.RSAPrivateKey) and scheme in _RSA_PSS:
+        return private_key.sign(data, _pss(_RSA_PSS[scheme]()), _RSA_PSS[scheme]())
+    if isinstance(private_key, rsa.RSAPrivateKey) and scheme in _RSA_PKCS1:
+        return private_key.sign(data, padding.PKCS1v15(), _RSA_PKCS1[scheme]())
+    if isinstance(private_key, ed25519.Ed25519PrivateKey) and scheme is S.ed25519:
+        return private_key.sign(data)
+    if isinstance(private_key, ed448.Ed448PrivateKey) and scheme is S.ed448:
+        return private_key.sign(data)
+    raise ValueError(f"this key cannot sign with {scheme.name}")
+
+
+def verify(
+    public_key: PublicKeyTypes, scheme: SignatureScheme, signature: bytes, data: bytes
+) -> None:
+    """Raises :class:`AlertError`: decrypt_error for a signature that does not verify,
+    illegal_parameter where scheme and key do not belong together."""
+    try:
+        _verify(public_key, scheme, signature, data)
+    # UnsupportedAlgorithm and ValueError are what the library makes of odd keys and encodings.
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
+        raise AlertError(
+            AlertDescription.decrypt_error, f"the peer's {scheme.name} signature is not valid"
+        ) from error
+
+
+def _verify(
+    public_key: PublicKeyTypes, scheme: SignatureScheme, signature: bytes, data: bytes
+) -> None:
+    if isinstance(public_key, ec.EllipticCurvePublicKey) and scheme in _ECDSA:
+        public_key.verify(signature, data, ec.ECDSA(_ECDSA[scheme]()))
+    elif isinstance(public_key, rsa.RSAPublicKey) and scheme in _RSA_PSS:
+        public_key.verify(signature, data, _pss(_RSA_PSS[scheme]()), _RSA_PSS[scheme]())
+    elif isinstance(public_key, rsa.RSAPublicKey) and scheme in _RSA_PKCS1:
+        public_key.verify(signature, data, padding.PKCS1v15(), _RSA_PKCS1[scheme]())
+    elif (isinstance(public_key, ed25519.Ed25519PublicKey) and scheme is S.ed25519) or (
+        isinstance(public_key, ed448.Ed448PublicKey) and scheme is S.ed448
+    ):
+        public_key.verify(signature, data)
+    else:
+        raise AlertError(
+            AlertDescription.illegal_parameter,
+            f"signature scheme {scheme.name} does not belong to the peer's kind of key",
+        )
+
+
+def _pss(algorithm: hashes.HashAlgorithm) -> padding.PSS:
+    return padding.PSS(padding.MGF1(algorithm), algorithm.digest_size)
