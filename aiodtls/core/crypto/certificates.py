@@ -1,0 +1,174 @@
+"""Certificates of X.509: names, dates, usage and fingerprints, as functions of one certificate.
+
+The checks raise :class:`AlertError` whose ``error`` is a :class:`CertificateError` that a person
+understands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from aiodtls.core.errors import AlertError, CertificateError, ConfigError
+from aiodtls.core.registry import AlertDescription
+
+Role: TypeAlias = Literal["server", "client"]
+FilePath: TypeAlias = "str | os.PathLike[str]"
+HostName: TypeAlias = x509.DNSName | x509.IPAddress
+
+MINIMUM_RSA_BITS = 2048
+# The names of RFC 8122 section 5 (SDP) and what they are in hashlib; SHA-1 and MD5 are not spoken.
+FINGERPRINT_HASHES = {"sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
+
+
+def today() -> datetime:
+    # The calendar, which certificates speak of; the protocol's own clock is always an argument.
+    return datetime.now(UTC)
+
+
+def check_dates(certificate: x509.Certificate, what: str = "the peer's certificate") -> None:
+    now = today()
+    if now > certificate.not_valid_after_utc:
+        message = f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    elif now < certificate.not_valid_before_utc:
+        message = f"{what} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+    else:
+        return
+    raise refusal(AlertDescription.certificate_expired, message)
+
+
+def check_usage(leaf: x509.Certificate, peer_role: Role) -> None:
+    """Extensions that are absent restrict nothing (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    public_key = leaf.public_key()
+    if isinstance(public_key, rsa.RSAPublicKey) and public_key.key_size < MINIMUM_RSA_BITS:
+        raise refusal(
+            AlertDescription.bad_certificate,
+            f"the peer's RSA key has {public_key.key_size} bits; {MINIMUM_RSA_BITS} are needed",
+        )
+    usage = _extension(leaf, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
+        raise refusal(
+            AlertDescription.unsupported_certificate,
+            "keyUsage of the peer's certificate lacks digitalSignature",
+        )
+    purposes = _extension(leaf, x509.ExtendedKeyUsage)
+    server = peer_role == "server"
+    wanted = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+    if purposes is not None and not {wanted, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(
+        purposes
+    ):
+        raise refusal(
+            AlertDescription.unsupported_certificate,
+            f"the peer's certificate is not for use as a {peer_role} (extendedKeyUsage)",
+        )
+
+
+def check_name(leaf: x509.Certificate, server_hostname: str | None) -> None:
+    names = subject_names(leaf)
+    if server_hostname is not None and matches(names, server_hostname):
+        return
+    listed = ", ".join(str(name.value) for name in names) or "no host (it has no subjectAltName)"
+    wanted = "no server_hostname is given" if server_hostname is None else f"not {server_hostname}"
+    raise refusal(
+        AlertDescription.bad_certificate, f"the peer's certificate is for {listed}; {wanted}"
+    )
+
+
+def subject_names(certificate: x509.Certificate) -> list[HostName]:
+    """The DNS names and IP addresses of subjectAltName."""
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    return [name for name in names or () if isinstance(name, x509.DNSName | x509.IPAddress)]
+
+
+def matches(names: Iterable[HostName], hostname: str) -> bool:
+    """RFC 9525 section 6: an IP address equals an address; a wildcard is one whole left label."""
+    try:
+        wanted = general_name(hostname)
+    except ConfigError:
+        return False
+    if isinstance(wanted, x509.IPAddress):
+        return wanted in names
+    _, _, parent = wanted.value.partition(".")
+    patterns = {n.value.lower().removesuffix(".") for n in names if isinstance(n, x509.DNSName)}
+    # "*.com" would cover a registry's customers; a wildcard needs two labels below it.
+    return wanted.value in patterns or ("." in parent and f"*.{parent}" in patterns)
+
+
+def general_name(name: str) -> HostName:
+    """An IP address (a scope does not count), or a DNS name in lower-case A-labels."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name.partition("%")[0]))
+    except ValueError:
+        pass
+    host = name.removesuffix(".").lower()
+    try:
+        labels = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        labels = ""
+    if not labels or not all(0 < len(label) < 64 for label in labels.split(".")):
+        raise ConfigError(f"{name!r} is neither a host name nor an IP address")
+    return x509.DNSName(labels)
+
+
+def _extension(
+    certificate: x509.Certificate, kind: type[x509.extensions.ExtensionTypeVar]
+) -> x509.extensions.ExtensionTypeVar | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    constraints = _extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
+
+
+def fingerprint_of(hash_name: str, data: bytes) -> bytes:
+    """``hash_name`` as RFC 8122 spells it. Raises :class:`ConfigError`."""
+    name = FINGERPRINT_HASHES.get(hash_name.lower())
+    if name is None:
+        known = ", ".join(FINGERPRINT_HASHES)
+        raise ConfigError(f"fingerprint hash {hash_name!r} is not spoken; there are {known}")
+    return hashlib.new(name, data).digest()
+
+
+def show_fingerprint(hash_name: str, digest: bytes) -> str:
+    return f"{hash_name.lower()} {digest.hex(':').upper()}"
+
+
+def parse_fingerprint(text: str) -> tuple[str, bytes]:
+    hash_name, _, value = text.strip().partition(" ")
+    length = len(fingerprint_of(hash_name, b""))
+    if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})*", value.strip()):
+        raise ConfigError(f'a fingerprint looks like "sha-256 AB:CD:...", not {text!r}')
+    digest = bytes.fromhex(value.replace(":", ""))
+    if len(digest) != length:
+        raise ConfigError(f"a {hash_name} fingerprint has {length} bytes, not {len(digest)}")
+    return hash_name.lower(), digest
+
+
+def load_pem(path: FilePath) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(Path(path).read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{path} holds no usable PEM certificate: {error}") from None
+
+
+def refusal(description: AlertDescription, message: str) -> AlertError:
+    return AlertError(description, message, CertificateError(message))
+
+
+def to_der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
