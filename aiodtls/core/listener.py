@@ -12,8 +12,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from aiodtls.core.association import HEADER_ALLOWANCE, Address
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.connection import HEADER_ALLOWANCE, Address, DTLSConnection
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import Cookies, ValidatedHello
 from aiodtls.core.errors import DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
 from aiodtls.core.events import Event, PeerConnected

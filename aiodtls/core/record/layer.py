@@ -17,6 +17,7 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, Record, split_datagram
 # Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
 MAX_EARLY_RECORDS = 16
 MAX_EARLY_BYTES = 32768
+NEVER = 1 << 64
 
 
 class RecordLayer:
@@ -42,7 +43,7 @@ class RecordLayer:
         self.writer: RecordWriter = PlaintextWriter(first_number)
         self._writers: dict[int, RecordWriter] = {0: self.writer}
         self.read_epoch = 0
-        # The reader that has met so many forged records that the owner must look.
+        # The reader that has met so many forged records that the owner must take the alarm.
         self.alarmed: RecordReader | None = None
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
@@ -67,6 +68,14 @@ class RecordLayer:
     def protect(self, epoch: int, content_type: int, plaintext: bytes) -> bytes:
         """One record under the keys of ``epoch``, whatever the newest is (F23)."""
         return self._writers[epoch].protect(content_type, plaintext)
+
+    def take_alarm(self) -> bool:
+        """Ends the alarm; whether the AEAD's forgery limit is reached and not just half of it."""
+        reader, self.alarmed = self.alarmed, None
+        assert reader is not None
+        exhausted = reader.forged >= reader.forgery_limit
+        reader.forgery_alarm = NEVER if exhausted else reader.forgery_limit
+        return exhausted
 
     def opens(self, record: bytes) -> bool:
         """Whether this one protected record would be taken; looks, and counts nothing."""

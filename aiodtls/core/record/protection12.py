@@ -45,6 +45,16 @@ class RecordWriter(ABC):
         # Bytes that a record has beyond its plaintext.
         self.overhead = HEADER_LENGTH + overhead
 
+    def ring(self) -> tuple[bool, bool]:
+        """``alarm`` is reached: whether the limit is, and whether the numbers run out.
+
+        The very last number is left for the alert that says so.
+        """
+        last = (self.limit | SEQUENCE_NUMBER_MASK) - 1
+        exhausted = self.next_number >= self.limit
+        self.alarm = last if exhausted else self.limit
+        return exhausted, self.next_number >= last
+
     @abstractmethod
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         """One whole record."""

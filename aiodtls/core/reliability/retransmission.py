@@ -32,6 +32,7 @@ class Retransmission:
     """
 
     __slots__ = (
+        "_armed_at",
         "_last_flight_until",
         "_max_resends",
         "_may_skip",
@@ -51,6 +52,7 @@ class Retransmission:
         self._max_resends = max_resends
         self._skip_after_partial = skip_after_partial
         self._may_skip = False
+        self._armed_at = 0.0
         self._repeats = RepeatDetector()
         self._last_flight_until = float("-inf")
         self.flight: Flight = ()
@@ -73,7 +75,15 @@ class Retransmission:
         self.rearm(now)
 
     def rearm(self, now: float) -> None:
+        self._armed_at = now
         self._timers.set(Timer.retransmit, now + self.backoff.timeout)
+
+    def rescale(self, initial: float) -> None:
+        """Another initial timeout; one that runs shrinks or grows with it."""
+        factor = self.backoff.rescale(initial)
+        due = self._timers.get(Timer.retransmit)
+        if due is not None:
+            self._timers.set(Timer.retransmit, self._armed_at + (due - self._armed_at) * factor)
 
     def pause(self) -> None:
         """No resend while a question waits for the owner's answer."""

@@ -1,0 +1,370 @@
+"""What records mean to one association, and how it begins and ends.
+
+The state behind :class:`aiodtls.core.connection.DTLSConnection`, which is its face. This is the
+one place where an exception becomes an alert, and where an association ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, Literal, TypeAlias
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.cookies import ValidatedHello
+from aiodtls.core.errors import (
+    AlertError,
+    DecodeError,
+    DTLSError,
+    EndpointClosed,
+    HandshakeError,
+    HandshakeRefused,
+    HandshakeTimeout,
+    PeerAlert,
+)
+from aiodtls.core.events import (
+    Closed,
+    Confirmed,
+    Event,
+    HandshakeCompleted,
+    KeyLimitReached,
+)
+from aiodtls.core.facts import NegotiatedFacts
+from aiodtls.core.handshake import post
+from aiodtls.core.handshake.client import client
+from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.handshake.server import server
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
+from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.timers import Backoff, Timer, Timers
+from aiodtls.core.statistics import Counters
+from aiodtls.core.wire.records import (
+    EPOCH_SHIFT,
+    MAX_PLAINTEXT_LENGTH,
+    SEQUENCE_NUMBER_MASK,
+    Record,
+    encode_alert,
+    parse_alert,
+)
+
+Address: TypeAlias = Hashable
+APPLICATION_DATA = int(ContentType.application_data)
+# Data that overtook the peer's Finished.
+MAX_EARLY_DATA = 16
+# An IPv6 header and a UDP header: what of the PMTU is no datagram where the family is unknown.
+HEADER_ALLOWANCE = 48
+# Beyond its plaintext a protected record has at most a header, an explicit nonce and a tag.
+MAX_OVERHEAD = 13 + 8 + 16
+SAFE_TAG_LENGTH = 16
+
+
+class Association(NegotiatedFacts):
+    """The state of one association; what the network did is counted, never raised.
+
+    ``touched`` is a set that the association adds itself to whenever something changed.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_driver",
+        "_early_data",
+        "_events",
+        "_held",
+        "_inbox",
+        "_layer",
+        "_out",
+        "_peer_proved",
+        "_retransmission",
+        "_timers",
+        "_touched",
+        "closed",
+        "config",
+        "confirmed",
+        "counters",
+        "failure",
+        "handshake_complete",
+        "max_payload",
+        "negotiated",
+        "peer",
+        "role",
+    )
+
+    def __init__(
+        self,
+        role: Literal["client", "server"],
+        config: DTLSConfig,
+        peer: Address,
+        now: float,
+        *,
+        random: Callable[[int], bytes],
+        server_hostname: str | None = None,
+        hello: ValidatedHello | None = None,
+        touched: set[Any] | None = None,
+    ) -> None:
+        self.role = role
+        self.config = config
+        self.peer = peer
+        self.counters = Counters()
+        self.handshake_complete = self.confirmed = self.closed = False
+        self.failure: Exception | None = None
+        self._touched: set[Any] = touched if touched is not None else set()
+        self._touched.add(self)
+        self._out: list[tuple[bytes, Address]] = []
+        self._events: deque[Event] = deque()
+        self._inbox: deque[bytes] = deque()
+        self._early_data: list[bytes] = []
+        self._held = False
+        # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
+        self._peer_proved = False
+        self._layer = RecordLayer(self.counters, hello.record_number if hello else 0)
+        self._timers = Timers()
+        if config.handshake_timeout is not None:
+            self._timers.set(Timer.handshake, now + config.handshake_timeout)
+        backoff = Backoff(config.retransmit_initial, config.retransmit_max)
+        self._retransmission = Retransmission(
+            self._timers, backoff, config.max_retransmits, not config.resend_after_partial_flight
+        )
+        self._driver = HandshakeDriver(
+            self._layer,
+            self.counters,
+            self._retransmission,
+            config.pmtu - HEADER_ALLOWANCE,
+            config.records_individually,
+            hello.message_seq + 1 if hello else 0,
+        )
+        handshake = Handshake(
+            config, peer, self._driver, random, server_hostname, hello.message_seq if hello else 0
+        )
+        self.negotiated = handshake.negotiated
+        self._update_max_payload()
+        script = client(handshake) if role == "client" else server(handshake, hello)
+        self._guarded(now, self._driver.begin, handshake, script, now)
+
+    # -- records ----------------------------------------------------------------------------
+
+    def _guarded(self, now: float, step: Callable[..., None], *arguments: object) -> None:
+        """Runs a step; what the peer did wrong becomes one alert and one exception."""
+        try:
+            step(*arguments)
+        except AlertError as error:
+            error.error.__cause__ = error.__cause__
+            self._refuse(error.description, error.error)
+        except DecodeError as error:
+            self._refuse(error.description, HandshakeError(f"the peer's message: {error}"))
+        except Exception as error:
+            # A fault of ours, met by bytes of the peer's choice: it must not reach the owner's
+            # loop, and the association cannot be trusted any more.
+            failure = HandshakeError("an internal error")
+            failure.__cause__ = error
+            self._refuse(AlertDescription.internal_error, failure)
+        self._drain_driver()
+        driver = self._driver
+        if driver.complete and not self.handshake_complete and not self.closed:
+            self._complete()
+        while driver.reopened and not self.closed:
+            self._guarded(now, self._receive_record, driver.reopened.popleft(), now)
+
+    def _drain_driver(self) -> None:
+        driver = self._driver
+        self._out += [(datagram, self.peer) for datagram in driver.datagrams]
+        driver.datagrams.clear()
+        self._events += driver.events
+        driver.events.clear()
+
+    def _receive_record(self, record: Record, now: float) -> None:
+        """All but data of an established association, which never comes here."""
+        content_type, number, payload = record
+        epoch = number >> EPOCH_SHIFT
+        if epoch:
+            self._peer_proved = True
+            if len(payload) > MAX_PLAINTEXT_LENGTH:
+                raise AlertError(AlertDescription.record_overflow, "a record is too long")
+        if content_type == ContentType.handshake:
+            self._receive_handshake(payload, epoch, now)
+        elif content_type == ContentType.alert:
+            self._receive_alert(payload, epoch)
+        elif content_type == APPLICATION_DATA and epoch:
+            self._receive_data(payload)
+        elif content_type == ContentType.change_cipher_spec and not epoch:
+            # Epochs say all that it says, and cannot be lost or come out of order.
+            return
+        elif epoch:
+            raise AlertError(
+                AlertDescription.unexpected_message, f"a record of unknown type {content_type}"
+            )
+        else:
+            self.counters.records_discarded += 1
+
+    def _receive_handshake(self, payload: bytes, epoch: int, now: float) -> None:
+        if self.handshake_complete and not epoch:
+            self.counters.records_discarded += 1
+            return
+        self._driver.receive(payload, epoch, now)
+        while (message := self._driver.post_handshake_message()) is not None:
+            self._send_alert(AlertLevel.warning, post.receive12(self.role, message))
+
+    def _receive_data(self, payload: bytes) -> None:
+        """Application data before the handshake is complete, or reopened just after."""
+        if self.handshake_complete:
+            self._deliver(payload)
+        elif len(self._early_data) < MAX_EARLY_DATA:
+            self._early_data.append(payload)
+        else:
+            self.counters.records_too_early += 1
+
+    def _deliver(self, payload: bytes) -> None:
+        if not self.confirmed:
+            self._confirm()
+        if not payload:
+            return
+        if self._held and len(self._inbox) >= self.config.recv_queue:
+            self.counters.messages_dropped += 1
+            return
+        self.counters.records_received += 1
+        self.counters.bytes_received += len(payload)
+        self._inbox.append(payload)
+
+    def _receive_alert(self, payload: bytes, epoch: int) -> None:
+        """A plaintext alert ends a handshake, until the peer is proved; nothing more (F5)."""
+        try:
+            level, code = parse_alert(payload)
+        except DecodeError:
+            if epoch:
+                raise
+            level, code = AlertLevel.warning, AlertDescription.user_canceled
+        closing = code == AlertDescription.close_notify
+        if not epoch and (self._peer_proved or self.handshake_complete):
+            self.counters.records_discarded += 1
+        elif level == AlertLevel.fatal or closing:
+            self._ended_by_peer(_alert_name(code), closing=closing)
+
+    def _ended_by_peer(self, description: str, *, closing: bool) -> None:
+        if not self.handshake_complete:
+            self._end(HandshakeRefused(description))
+            return
+        if closing:
+            # RFC 5246 section 7.2.1: answered with one's own, then nothing more is sent.
+            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
+            self._end(EndpointClosed("close_notify"))
+            return
+        error = EndpointClosed("peer_alert", f"the peer ended the association: {description}")
+        error.__cause__ = PeerAlert(description)
+        self._end(error)
+
+    def _receive_after_close(self, data: bytes, now: float) -> None:
+        """Only what a peer without our last flight may still ask for."""
+        if now >= self.lingers_until:
+            return
+        for content_type, number, payload in self._layer.receive(data):
+            if content_type == ContentType.handshake and number > SEQUENCE_NUMBER_MASK:
+                try:
+                    self._driver.receive(payload, number >> EPOCH_SHIFT, now)
+                except (AlertError, DecodeError):
+                    return
+        if self._driver.datagrams:
+            self._drain_driver()
+            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
+
+    # -- beginning and end --------------------------------------------------------------------
+
+    def _complete(self) -> None:
+        self.handshake_complete = True
+        self._timers.clear()
+        negotiated = self.negotiated
+        self._held = bool(negotiated.peer_chain) and any(
+            trust.is_deferred for trust in self.config.trusts
+        )
+        self.counters.handshakes_completed += 1
+        self._update_max_payload()
+        self._events.append(
+            HandshakeCompleted(str(negotiated.version), negotiated.suite.name)  # type: ignore[union-attr]
+        )
+        if self.role == "client":
+            # The server's Finished answers ours.
+            self._confirm()
+        early, self._early_data = self._early_data, []
+        for payload in early:
+            self._deliver(payload)
+
+    def _confirm(self) -> None:
+        self.confirmed = True
+        self._retransmission.forget()
+        self._events.append(Confirmed())
+
+    def _refuse(self, description: AlertDescription, error: Exception) -> None:
+        """One fatal alert, and the end."""
+        self._send_alert(AlertLevel.fatal, description)
+        if self.handshake_complete:
+            ended = EndpointClosed("local", f"the peer broke the protocol: {error}")
+            ended.__cause__ = error
+            error = ended
+        self._end(error)
+        self._retransmission.forget()
+
+    def _time_out(self, reason: str) -> None:
+        if not self.closed and not self.handshake_complete:
+            forged = self.counters.records_forged
+            hint = f"; {forged} records did not open: is the key the same?" if forged else ""
+            self._end(HandshakeTimeout(f"the handshake timed out: {reason}{hint}"))
+
+    def _end(self, error: Exception) -> None:
+        """The one way an association ends."""
+        self.closed = True
+        self.failure = error
+        if isinstance(error, DTLSError):
+            error.peername = self.peer
+        if not self.handshake_complete:
+            self.counters.handshakes_failed += 1
+            self._retransmission.forget()
+        self._timers.clear()
+        self._driver.abandon()
+        self._early_data.clear()
+        self._touched.add(self)
+        self._events.append(Closed(error))
+
+    def _send_alert(self, level: AlertLevel, description: AlertDescription) -> None:
+        """Under the newest keys; an alert is never resent and nothing waits for one."""
+        record = self._layer.writer.protect(ContentType.alert, encode_alert(level, description))
+        self._out.append((record, self.peer))
+        self._touched.add(self)
+
+    @property
+    def lingers_until(self) -> float:
+        """Closed, but until then a peer without our last flight may still ask for it."""
+        return self._retransmission.last_flight_until if not self.confirmed else float("-inf")
+
+    # -- limits ---------------------------------------------------------------------------------
+
+    def _update_max_payload(self) -> None:
+        overhead = self._layer.writer.overhead if self.handshake_complete else MAX_OVERHEAD
+        room = self._driver.max_datagram_size - overhead
+        self.max_payload = max(0, min(room, MAX_PLAINTEXT_LENGTH))
+
+    def _sealing_alarm(self) -> None:
+        exhausted, overflows = self._layer.writer.ring()
+        self._key_limit("sent", exhausted, may_close=True, must_close=overflows)
+
+    def _forgery_alarm(self) -> None:
+        suite = self.negotiated.suite
+        assert suite is not None
+        # With a short tag the limit is so low that anybody could end the association.
+        safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
+        self._key_limit("forged", self._layer.take_alarm(), may_close=safe, must_close=False)
+
+    def _key_limit(
+        self, direction: str, exhausted: bool, *, may_close: bool, must_close: bool
+    ) -> None:
+        self._events.append(KeyLimitReached(direction, exhausted))
+        wanted = exhausted and may_close and self.config.key_limit == "close"
+        if (wanted or must_close) and not self.closed:
+            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
+            self._end(EndpointClosed("key_limit"))
+
+
+def _alert_name(code: int) -> str:
+    try:
+        return AlertDescription(code).name
+    except ValueError:
+        return f"alert {code}"

@@ -1,0 +1,107 @@
+"""What a handshake came to, as the owner of a connection sees it: names, not code points."""
+
+from __future__ import annotations
+
+from aiodtls.core.crypto import prf
+from aiodtls.core.crypto.srtp import (
+    LABEL,
+    SRTPKeys,
+    keying_material_length,
+    split_keying_material,
+)
+from aiodtls.core.errors import DTLSError, HandshakeError
+from aiodtls.core.handshake.script import Negotiated
+
+
+class NegotiatedFacts:
+    """The negotiated properties of a connection, and the keys exported from it."""
+
+    __slots__ = ()
+
+    negotiated: Negotiated
+    handshake_complete: bool
+
+    @property
+    def version(self) -> str | None:
+        """ "1.2"; None before it is chosen, like all of these."""
+        return self.negotiated.version
+
+    @property
+    def cipher_suite(self) -> str | None:
+        """The IANA name."""
+        suite = self.negotiated.suite
+        return suite.name if suite else None
+
+    @property
+    def group(self) -> str | None:
+        """The IANA name; None for a suite without (EC)DHE."""
+        group = self.negotiated.group
+        return group.name if group is not None else None
+
+    @property
+    def peer_certificate_chain(self) -> tuple[bytes, ...]:
+        """DER, the peer's own first; empty where it showed none."""
+        return self.negotiated.peer_chain
+
+    @property
+    def psk_identity(self) -> bytes | None:
+        """The identity that the client named."""
+        return self.negotiated.psk_identity
+
+    @property
+    def psk_identity_hint(self) -> bytes | None:
+        """The server's hint (RFC 4279 section 5.2), as a client got it."""
+        return self.negotiated.psk_identity_hint
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name that the client asked for."""
+        return self.negotiated.server_hostname
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        protocol = self.negotiated.alpn_protocol
+        return protocol.decode("utf-8", "replace") if protocol is not None else None
+
+    @property
+    def srtp_profile(self) -> str | None:
+        """The IANA name."""
+        profile = self.negotiated.srtp_profile
+        return profile.name if profile is not None else None
+
+    @property
+    def client_random(self) -> bytes:
+        """What tells one ClientHello from another; empty before it is known."""
+        return self.negotiated.client_random
+
+    def export_keying_material(
+        self, label: str, length: int, context: bytes | None = None
+    ) -> bytes:
+        """Keying material for another protocol (RFC 5705), ``length`` bytes.
+
+        Raises :class:`HandshakeError` before the handshake is complete, :class:`DTLSError` without
+        extended_master_secret, whose absence makes it unsafe (RFC 7627 section 5.4), and
+        ValueError for a label that TLS itself uses.
+        """
+        negotiated = self.negotiated
+        if not self.handshake_complete or negotiated.suite is None:
+            raise HandshakeError("the handshake is not complete")
+        if not negotiated.extended_master_secret:
+            raise DTLSError("without extended_master_secret there is no exporter")
+        return prf.exporter(
+            negotiated.suite.hash_name,
+            negotiated.master_secret,
+            negotiated.client_random,
+            negotiated.server_random,
+            label.encode(),
+            length,
+            context,
+        )
+
+    def srtp_keys(self) -> SRTPKeys:
+        """Master keys and salts of DTLS-SRTP (RFC 5764). Raises :class:`DTLSError` without it."""
+        profile = self.negotiated.srtp_profile
+        if profile is None:
+            raise DTLSError("use_srtp was not negotiated")
+        material = self.export_keying_material(LABEL, keying_material_length(profile))
+        return split_keying_material(profile, material)
