@@ -27,6 +27,7 @@ class RecordLayer:
         "_counters",
         "_early",
         "_early_room",
+        "_keeps_early",
         "_readers",
         "_writers",
         "alarmed",
@@ -38,6 +39,7 @@ class RecordLayer:
         self._counters = counters
         self._early: list[Record] = []
         self._early_room = MAX_EARLY_BYTES
+        self._keeps_early = True
         self._readers: dict[int, RecordReader] = {}
         # The writer of the newest epoch; older ones stay for resends.
         self.writer: RecordWriter = PlaintextWriter(first_number)
@@ -54,12 +56,13 @@ class RecordLayer:
         self._readers[epoch] = reader
         self.read_epoch = epoch
         early, self._early = self._early, []
+        self._early_room = MAX_EARLY_BYTES
         return self._open_all(early)
 
     def expect_no_new_epoch(self) -> None:
         """From here on a record of an epoch without keys is dropped, not kept."""
         self._early.clear()
-        self._early_room = 0
+        self._keeps_early = False
 
     def overhead(self, epoch: int) -> int:
         """Bytes a record of this epoch has beyond its plaintext."""
@@ -83,7 +86,7 @@ class RecordLayer:
         for content_type, number, body in records:
             reader = self._readers.get(number >> EPOCH_SHIFT)
             if reader is None:
-                return number >> EPOCH_SHIFT == self.read_epoch + 1 and self._early_room > 0
+                return self._is_early(number)
             try:
                 reader.deprotect(content_type, number, body)
             except InvalidTag:
@@ -123,11 +126,16 @@ class RecordLayer:
             opened.append((content_type, number, plaintext))
         return opened
 
+    def _is_early(self, number: int) -> bool:
+        return self._keeps_early and number >> EPOCH_SHIFT == self.read_epoch + 1
+
     def _keep_early(self, record: Record) -> None:
-        if record[1] >> EPOCH_SHIFT != self.read_epoch + 1:
+        if not self._is_early(record[1]):
             self._counters.records_discarded += 1
-        elif len(self._early) >= MAX_EARLY_RECORDS or self._early_room < len(record[2]):
+            return
+        # The newest are kept: forged ones that came before cannot shut the honest ones out.
+        self._early.append(record)
+        self._early_room -= len(record[2])
+        while self._early and (len(self._early) > MAX_EARLY_RECORDS or self._early_room < 0):
+            self._early_room += len(self._early.pop(0)[2])
             self._counters.records_too_early += 1
-        else:
-            self._early_room -= len(record[2])
-            self._early.append(record)

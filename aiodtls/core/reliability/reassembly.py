@@ -150,7 +150,7 @@ class Reassembly:
             return True
         if len(fragment.data) == fragment.length:
             return self._finish(key, fragment.msg_type, fragment.data)
-        if self._buffered + len(fragment.data) + PIECE_OVERHEAD > self._limit:
+        if not self._make_room(key, len(fragment.data) + PIECE_OVERHEAD):
             return False
         for candidate in self._agreeing(key, fragment):
             self._buffered -= candidate.cost
@@ -174,10 +174,22 @@ class Reassembly:
 
     def _finish(self, key: tuple[int, int], msg_type: int, body: bytes) -> bool:
         self._forget(key)
-        if self._buffered + len(body) > self._limit:
+        if not self._make_room(key, len(body)):
             return False
         self._buffered += len(body)
         self._ready[key] = HandshakeMessage(msg_type, key[0], key[1], body)
+        return True
+
+    def _make_room(self, key: tuple[int, int], size: int) -> bool:
+        """What is needed sooner goes first, and the fresher reading of it: junk gives way."""
+        while self._buffered + size > self._limit:
+            latest = max((*self._candidates, *self._ready), default=key)
+            if latest > key:
+                self._drop(latest)
+            elif self._candidates.get(key):
+                self._buffered -= self._candidates[key].pop(0).cost
+            else:
+                return False
         return True
 
     def _forget(self, key: tuple[int, int]) -> None:
