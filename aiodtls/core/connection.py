@@ -154,7 +154,9 @@ class DTLSConnection(Association):
         handshake is complete, and what ``failure`` holds after the end.
         """
         if not self.handshake_complete or self.closed:
-            raise self.failure or HandshakeError("the handshake is not complete")
+            if self.failure is None:
+                raise HandshakeError("the handshake is not complete")
+            raise self.failure.with_traceback(None)
         if len(data) > self.max_payload:
             raise MessageTooLarge(len(data), self.max_payload)
         writer = self._layer.writer

@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from aiodtls.core.association import HEADER_ALLOWANCE, Address
+from aiodtls.core.association import Address
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import Cookies, ValidatedHello
@@ -58,7 +58,7 @@ class Listener:
     """``config`` is for new handshakes and may be replaced; None accepts none.
 
     ``accepting`` may be cleared to refuse new peers. ``max_datagram_size`` is what new
-    connections begin with.
+    connections begin with; None leaves it to their config's ``pmtu``.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Listener:
             config.check_server()
         self.config = config
         self.accepting = True
-        self.max_datagram_size = config.pmtu - HEADER_ALLOWANCE if config else 0
+        self.max_datagram_size: int | None = None
         self._random = random
         self._cookies = Cookies(random)
         self._live: dict[Address, DTLSConnection] = {}
@@ -234,7 +234,8 @@ class Listener:
 
     def _adopt(self, connection: DTLSConnection, addr: Address) -> None:
         """A new connection at this address: live, or the shadow of the live one."""
-        connection.max_datagram_size = self.max_datagram_size
+        if self.max_datagram_size is not None:
+            connection.max_datagram_size = self.max_datagram_size
         live = self._live.get(addr)
         if live is None or live.closed:
             if live is not None:

@@ -161,6 +161,14 @@ def _choose_credentials(
     return None
 
 
+def chosen_by_name(hello: ClientHello, choice: Choice12) -> bool:
+    """Whether the client's server_name is the one of our certificate: it is then acknowledged."""
+    name = hello.extensions.find(ServerName)
+    if name is None or name.host_name is None or choice.credentials is None:
+        return False
+    return choice.credentials.matches_name(name.host_name)
+
+
 def choose_scheme(
     config: DTLSConfig, credentials: Credentials, peer_schemes: Iterable[int] | None
 ) -> SignatureScheme | None:
