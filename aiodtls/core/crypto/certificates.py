@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -26,6 +27,15 @@ from aiodtls.core.registry import AlertDescription
 Role: TypeAlias = Literal["server", "client"]
 FilePath: TypeAlias = "str | os.PathLike[str]"
 HostName: TypeAlias = x509.DNSName | x509.IPAddress
+
+# What the library raises for bytes that are no proper certificate, now or at a later look into it.
+PARSE_ERRORS = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 MINIMUM_RSA_BITS = 2048
 # The names of RFC 8122 section 5 (SDP) and what they are in hashlib; SHA-1 and MD5 are not spoken.
@@ -162,7 +172,7 @@ def parse_fingerprint(text: str) -> tuple[str, bytes]:
 def load_pem(path: FilePath) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(Path(path).read_bytes())
-    except ValueError as error:
+    except PARSE_ERRORS as error:
         raise ConfigError(f"{path} holds no usable PEM certificate: {error}") from None
 
 

@@ -37,6 +37,7 @@ from cryptography.x509.oid import (
 
 from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import (
+    PARSE_ERRORS,
     FilePath,
     Role,
     check_dates,
@@ -83,7 +84,7 @@ class Credentials:
             raise ConfigError("credentials need at least one certificate")
         try:
             public_key = chain[0].public_key()
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except PARSE_ERRORS as error:
             raise ConfigError(f"the key in the certificate is not usable: {error}") from None
         if _spki(public_key) != _spki(private_key.public_key()):
             raise ConfigError(
@@ -338,7 +339,7 @@ class _Certificates(Trust):
             cas = [certificate for certificate in certificates if is_ca(certificate)]
             others = [certificate for certificate in certificates if not is_ca(certificate)]
             named = bool(cas) or any(subject_names(certificate) for certificate in others)
-        except ValueError as error:
+        except PARSE_ERRORS as error:
             raise ConfigError(f"a certificate given as trust does not parse: {error}") from None
         # A client looks for credentials by their issuer's name: the CA, or whoever issued the pin.
         names = [c.subject for c in cas] + [c.issuer for c in others]
@@ -368,7 +369,7 @@ class _Certificates(Trust):
                 self._check_pinned(certificates[0], peer_role, server_hostname)
             else:
                 self._check_chain(certificates, peer_role, server_hostname)
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except PARSE_ERRORS as error:
             raise refusal(
                 AlertDescription.bad_certificate, f"the peer's certificate does not parse: {error}"
             ) from error
@@ -438,17 +439,16 @@ def _explain(chain: list[x509.Certificate], error: Exception) -> AlertError:
     """The refusal of a chain, in words that say what to do about it."""
     for certificate in chain[1:]:
         check_dates(certificate, "a CA certificate of the peer's chain")
-    algorithm = chain[0].signature_algorithm_oid
-    if algorithm in _EDWARDS:
-        return refusal(
-            AlertDescription.unsupported_certificate,
-            "the peer's certificate is signed with Ed25519 or Ed448, which chains cannot be "
-            "checked with; pin the certificate instead",
-        )
-    issuer = chain[-1].issuer.rfc4514_string()
     if chain[0].subject == chain[0].issuer:
         message = "the peer's certificate is self-signed and not among the trusted ones"
+    elif any(certificate.signature_algorithm_oid in _EDWARDS for certificate in chain):
+        return refusal(
+            AlertDescription.unsupported_certificate,
+            "a CA of the peer's chain signs with Ed25519 or Ed448, which is not supported; "
+            "pin the peer's certificate instead",
+        )
     else:
+        issuer = chain[-1].issuer.rfc4514_string()
         message = f"the peer's certificate does not lead to a trusted CA (last issuer: {issuer})"
     return refusal(AlertDescription.unknown_ca, f"{message}: {error}")
 
@@ -476,13 +476,15 @@ def _system_certificates() -> list[x509.Certificate]:
         except (OSError, ValueError):
             continue
     with warnings.catch_warnings():
-        # Old roots with a serial number of zero are the store's affair, not the user's.
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        # One odd old root must not take the others with it: some do not parse, and those whose
+        # serial number is zero draw a warning that is not for the user.
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
         for der in ders:
-            # One odd root must not take the others with it.
-            with contextlib.suppress(ValueError):
-                certificates.append(x509.load_der_x509_certificate(der))
-    return [certificate for certificate in certificates if is_ca(certificate)]
+            with contextlib.suppress(*PARSE_ERRORS, CryptographyDeprecationWarning):
+                certificate = x509.load_der_x509_certificate(der)
+                if is_ca(certificate):
+                    certificates.append(certificate)
+    return certificates
 
 
 def _require_leaf(chain: Sequence[bytes]) -> bytes:
