@@ -28,9 +28,12 @@ Role: TypeAlias = Literal["server", "client"]
 FilePath: TypeAlias = "str | os.PathLike[str]"
 HostName: TypeAlias = x509.DNSName | x509.IPAddress
 
-# What the library raises for bytes that are no proper certificate, now or at a later look into it.
+# What the library raises for bytes that are no proper certificate, at once or at a later look into
+# it: TypeError for odd attributes of a name, and UserWarning where warnings are errors.
 PARSE_ERRORS = (
     ValueError,
+    TypeError,
+    UserWarning,
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,

@@ -480,7 +480,7 @@ def _system_certificates() -> list[x509.Certificate]:
         # serial number is zero draw a warning that is not for the user.
         warnings.simplefilter("error", CryptographyDeprecationWarning)
         for der in ders:
-            with contextlib.suppress(*PARSE_ERRORS, CryptographyDeprecationWarning):
+            with contextlib.suppress(*PARSE_ERRORS):
                 certificate = x509.load_der_x509_certificate(der)
                 if is_ca(certificate):
                     certificates.append(certificate)
