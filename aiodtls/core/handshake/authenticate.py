@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from aiodtls.core.config import PSK, PSKContext
 from aiodtls.core.crypto import signatures
+from aiodtls.core.crypto.certificates import PARSE_ERRORS
 from aiodtls.core.crypto.credentials import check_any
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.errors import AlertError, CertificateError
@@ -28,7 +29,7 @@ def public_key(chain: tuple[bytes, ...]) -> PublicKeyTypes:
         raise AlertError(
             AlertDescription.unsupported_certificate, message, CertificateError(message)
         ) from error
-    except ValueError as error:
+    except PARSE_ERRORS as error:
         message = "the peer's certificate does not parse"
         raise AlertError(
             AlertDescription.bad_certificate, message, CertificateError(message)

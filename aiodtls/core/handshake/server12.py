@@ -158,10 +158,11 @@ def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) 
 
 
 def _certificate_request(hs: Handshake) -> CertificateRequest12:
-    authorities = tuple(
-        dict.fromkeys(name for trust in hs.config.trusts for name in trust.authorities)
-    )
-    return CertificateRequest12(CERTIFICATE_TYPES, tuple(hs.config.schemes), authorities)
+    trusts = hs.config.trusts
+    # A list that leaves out what one of them accepts would make strict clients show nothing.
+    named = all(trust.authorities for trust in trusts)
+    names = dict.fromkeys(name for trust in trusts for name in trust.authorities if named)
+    return CertificateRequest12(CERTIFICATE_TYPES, tuple(hs.config.schemes), tuple(names))
 
 
 def _check_absent_certificate(hs: Handshake) -> None:
