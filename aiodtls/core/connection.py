@@ -213,6 +213,10 @@ class DTLSConnection(Association):
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
     def read(self) -> bytes | None:
         """The data of one record; None where none waits, or ``accept_peer`` is awaited."""
         return self._inbox.popleft() if self._inbox and not self._held else None
@@ -233,7 +237,8 @@ class DTLSConnection(Association):
         if size != self._driver.max_datagram_size:
             self._driver.max_datagram_size = size
             self._update_max_payload()
-            self._events.append(PathMTUChanged(size))
+            if self.handshake_complete:
+                self._events.append(PathMTUChanged(size))
             self._touched.add(self)
 
     @property

@@ -1,0 +1,53 @@
+"""DTLS for asyncio: secure datagrams as an awaitable endpoint."""
+
+from aiodtls import events
+from aiodtls._version import __version__
+from aiodtls.client import connect
+from aiodtls.core.config import PSK, DTLSConfig, PSKContext
+from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.srtp import SRTPKeys
+from aiodtls.core.errors import (
+    BufferFull,
+    CertificateError,
+    ConfigError,
+    DTLSError,
+    EndpointClosed,
+    HandshakeError,
+    HandshakeRefused,
+    HandshakeTimeout,
+    MessageTooLarge,
+    PeerAlert,
+    SimultaneousOpen,
+)
+from aiodtls.core.statistics import Statistics
+from aiodtls.endpoint import DTLSEndpoint
+from aiodtls.protocol import DTLSProtocol
+from aiodtls.server import DTLSServer, serve
+
+__all__ = [
+    "PSK",
+    "BufferFull",
+    "CertificateError",
+    "ConfigError",
+    "Credentials",
+    "DTLSConfig",
+    "DTLSEndpoint",
+    "DTLSError",
+    "DTLSProtocol",
+    "DTLSServer",
+    "EndpointClosed",
+    "HandshakeError",
+    "HandshakeRefused",
+    "HandshakeTimeout",
+    "MessageTooLarge",
+    "PSKContext",
+    "PeerAlert",
+    "SRTPKeys",
+    "SimultaneousOpen",
+    "Statistics",
+    "Trust",
+    "__version__",
+    "connect",
+    "events",
+    "serve",
+]

@@ -1,0 +1,328 @@
+"""One association under asyncio: its timer, its queues, those who wait, and its questions.
+
+A channel is what the protocol drives; the :class:`DTLSEndpoint` that users hold refers to it, and
+not the other way round, so that an endpoint nobody holds any more is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import weakref
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiodtls import log
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.errors import BufferFull, HandshakeError, MessageTooLarge
+from aiodtls.core.events import (
+    CertificateReceived,
+    Confirmed,
+    Event,
+    HandshakeCompleted,
+    PSKRequested,
+    Question,
+)
+
+if TYPE_CHECKING:
+    from aiodtls.endpoint import DTLSEndpoint
+    from aiodtls.protocol import DTLSProtocol
+
+EventHandler = Callable[["DTLSEndpoint", Event], object]
+
+
+class Channel:
+    """``protocol`` carries its datagrams. ``on_data`` is called when data begins to wait."""
+
+    __slots__ = (
+        "__weakref__",
+        "_endpoint",
+        "_inbox",
+        "_questions",
+        "_receivers",
+        "_senders",
+        "_timer",
+        "closed",
+        "confirmed",
+        "connection",
+        "handed_over",
+        "handshake",
+        "loop",
+        "on_data",
+        "on_event",
+        "protocol",
+    )
+
+    def __init__(self, protocol: DTLSProtocol, connection: DTLSConnection) -> None:
+        self.protocol = protocol
+        self.connection = connection
+        self.loop = asyncio.get_running_loop()
+        self.on_event: EventHandler | None = None
+        self.on_data: Callable[[Channel], None] | None = None
+        self.handshake: asyncio.Future[None] = self.loop.create_future()
+        self.confirmed: asyncio.Future[None] = self.loop.create_future()
+        self.closed: asyncio.Future[None] = self.loop.create_future()
+        # Whether somebody has the endpoint, or is waiting for it.
+        self.handed_over = False
+        self._endpoint: weakref.ref[DTLSEndpoint] | None = None
+        self._inbox: deque[bytes] = deque()
+        self._receivers: deque[asyncio.Future[bytes]] = deque()
+        self._senders: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._questions: set[asyncio.Task[None]] = set()
+
+    @property
+    def config(self) -> DTLSConfig:
+        return self.connection.config
+
+    @property
+    def endpoint(self) -> DTLSEndpoint | None:
+        """The user's object, while anybody holds it."""
+        return self._endpoint() if self._endpoint is not None else None
+
+    @endpoint.setter
+    def endpoint(self, endpoint: DTLSEndpoint) -> None:
+        self._endpoint = weakref.ref(endpoint)
+
+    # -- driven by the protocol ---------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Takes out what the connection has to say; its datagrams are the protocol's affair."""
+        connection = self.connection
+        self._schedule(connection.next_timeout())
+        while (data := connection.read()) is not None:
+            self._deliver(data)
+        while (event := connection.next_event()) is not None:
+            self._handle(event)
+        if connection.closed:
+            self._end()
+
+    def _schedule(self, at: float | None) -> None:
+        """One timer, only while something is pending; an early call does no harm."""
+        timer = self._timer
+        if at is None:
+            if timer is not None:
+                timer.cancel()
+                self._timer = None
+            return
+        if timer is not None:
+            if timer.when() <= at:
+                return
+            timer.cancel()
+        self._timer = self.loop.call_at(at, self._timeout)
+
+    def _timeout(self) -> None:
+        self._timer = None
+        self.connection.handle_timeout(self.loop.time())
+        self.protocol.drain()
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Question):
+            self._ask(event)
+            return
+        if isinstance(event, HandshakeCompleted):
+            _resolve(self.handshake)
+        elif isinstance(event, Confirmed):
+            _resolve(self.confirmed)
+        self.emit(event)
+
+    def emit(self, event: Event) -> None:
+        """Tells the user; what the user's function raises is logged and goes no further."""
+        endpoint = self.endpoint
+        if self.on_event is None or endpoint is None:
+            return
+        try:
+            self.on_event(endpoint, event)
+        except Exception:
+            self.logger.exception("on_event raised for %s", type(event).__name__)
+
+    @property
+    def logger(self) -> Any:
+        return log.client if self.connection.role == "client" else log.server
+
+    def _end(self) -> None:
+        self._schedule(None)
+        for task in self._questions:
+            task.cancel()
+        error = self.connection.failure
+        assert error is not None
+        _reject(self.handshake, error)
+        _reject(self.confirmed, error)
+        while self._receivers:
+            _reject(self._receivers.popleft(), error)
+        while self._senders:
+            _reject(self._senders.popleft(), error)
+        if self.on_data is not None:
+            self.on_data(self)
+
+    # -- questions ----------------------------------------------------------------------------
+
+    def _ask(self, question: Question) -> None:
+        """Calls the user's function; a coroutine runs as a task of this channel's own."""
+        try:
+            value = self._call(question)
+        except Exception as error:
+            log.handshake.exception("the function asked for %s raised", type(question).__name__)
+            value = error
+        if inspect.isawaitable(value):
+            task = asyncio.ensure_future(self._await_answer(question, value), loop=self.loop)
+            self._questions.add(task)
+            task.add_done_callback(self._questions.discard)
+        else:
+            self.connection.answer(question, value, self.loop.time())
+
+    def _call(self, question: Question) -> Any:
+        if isinstance(question, PSKRequested):
+            function = self.config.psk_function
+            assert function is not None
+            return function(question.identity, question.context)
+        assert isinstance(question, CertificateReceived)
+        functions = [trust.function for trust in self.config.trusts if trust.function is not None]
+        return functions[0](question.chain)
+
+    async def _await_answer(self, question: Question, value: Awaitable[Any]) -> None:
+        try:
+            answer = await value
+        except Exception as error:
+            log.handshake.exception("the function asked for %s raised", type(question).__name__)
+            answer = error
+        self.connection.answer(question, answer, self.loop.time())
+        self.protocol.drain()
+
+    # -- receiving ----------------------------------------------------------------------------
+
+    def _deliver(self, data: bytes) -> None:
+        receivers = self._receivers
+        while receivers:
+            receiver = receivers.popleft()
+            if not receiver.done():
+                receiver.set_result(data)
+                return
+        if len(self._inbox) >= self.config.recv_queue:
+            self.connection.counters.messages_dropped += 1
+            return
+        self._inbox.append(data)
+        if self.on_data is not None and len(self._inbox) == 1:
+            self.on_data(self)
+
+    @property
+    def has_data(self) -> bool:
+        return bool(self._inbox)
+
+    async def recv(self) -> bytes:
+        if self._inbox:
+            return self._inbox.popleft()
+        self.check_open()
+        receiver: asyncio.Future[bytes] = self.loop.create_future()
+        self._receivers.append(receiver)
+        try:
+            return await receiver
+        except asyncio.CancelledError:
+            if receiver.done() and not receiver.cancelled() and receiver.exception() is None:
+                self._return(receiver.result())
+            raise
+
+    def _return(self, data: bytes) -> None:
+        """A receiver was cancelled with its data in hand: the next one gets it."""
+        while self._receivers:
+            receiver = self._receivers.popleft()
+            if not receiver.done():
+                receiver.set_result(data)
+                return
+        self._inbox.appendleft(data)
+
+    def recv_nowait(self) -> bytes | None:
+        """The oldest message; None where none waits. Raises what ended the association."""
+        if self._inbox:
+            return self._inbox.popleft()
+        self.check_open()
+        return None
+
+    # -- sending ------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Raises what ended the association, or HandshakeError before it began."""
+        connection = self.connection
+        if connection.closed:
+            assert connection.failure is not None
+            raise connection.failure.with_traceback(None)
+        if not connection.handshake_complete:
+            raise HandshakeError("the handshake is not complete")
+
+    def pieces(self, data: bytes, *, split: bool) -> Sequence[bytes]:
+        """``data`` cut for one record each. Raises :class:`MessageTooLarge` without ``split``."""
+        limit = self.connection.max_payload
+        if len(data) <= limit:
+            return (data,)
+        if not split or not limit:
+            raise MessageTooLarge(len(data), limit)
+        return [data[at : at + limit] for at in range(0, len(data), limit)]
+
+    async def wait_for_room(self) -> None:
+        """Returns when it is this sender's turn, in order of arrival, and there is room."""
+        if not self.protocol.is_paused and not self._senders:
+            return
+        sender: asyncio.Future[None] = self.loop.create_future()
+        self._senders.append(sender)
+        try:
+            await sender
+        except asyncio.CancelledError:
+            if sender.done() and not sender.cancelled() and sender.exception() is None:
+                self.room_again()
+            raise
+        finally:
+            if sender in self._senders:
+                self._senders.remove(sender)
+
+    def room_again(self) -> None:
+        """Lets the sender that waits longest go on."""
+        while self._senders and not self.protocol.is_paused:
+            sender = self._senders.popleft()
+            if not sender.done():
+                sender.set_result(None)
+                return
+
+    def send_now(self, pieces: Sequence[bytes]) -> int:
+        """Queues all pieces together. Raises what ended the association."""
+        self.check_open()
+        now = self.loop.time()
+        send = self.connection.send
+        for piece in pieces:
+            send(piece, now)
+        self.protocol.transmit(self)
+        if self._senders:
+            self.room_again()
+        return len(pieces)
+
+    def check_room(self) -> None:
+        """Raises :class:`BufferFull` where ``send`` would wait."""
+        if self.protocol.is_paused or self._senders:
+            raise BufferFull("the write buffer is full")
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def released(self) -> None:
+        """The association has ended, and so has what of the transport was its own."""
+        _resolve(self.closed)
+
+    def close(self) -> None:
+        self.connection.close(self.loop.time())
+        self.protocol.drain()
+
+    def abort(self) -> None:
+        self.connection.abort()
+        self.protocol.drain()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _reject(future: asyncio.Future[Any], error: Exception) -> None:
+    """Marked as seen at once: nobody need wait for what an association came to."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()

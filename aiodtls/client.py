@@ -1,0 +1,206 @@
+"""connect(): a client's association on a socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+from typing import Any
+
+from aiodtls import udp
+from aiodtls.channel import Channel, EventHandler
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
+from aiodtls.endpoint import DTLSEndpoint
+from aiodtls.protocol import DTLSProtocol
+
+
+def connect(
+    host: str | None,
+    port: int | None,
+    *,
+    config: DTLSConfig | None = None,
+    server_hostname: str | None = None,
+    local_addr: tuple[str, int] | None = None,
+    family: int = 0,
+    happy_eyeballs_delay: float | None = 0.25,
+    sock: socket.socket | None = None,
+    on_event: EventHandler | None = None,
+) -> DTLSEndpoint:
+    """A client's endpoint: ``await`` it, or enter it with ``async with``; it is connected then.
+
+    Every address of ``host`` is tried, the next one ``happy_eyeballs_delay`` seconds after the
+    last or as soon as it failed; the first to complete wins, the others end in silence.
+    ``server_hostname`` defaults to ``host``. ``sock`` is a connected datagram socket, used in the
+    place of all addresses. ``on_event(endpoint, event)`` is called with the events of
+    ``aiodtls.events``.
+
+    Awaiting raises :class:`ConfigError`, :class:`HandshakeError` and its children, and OSError
+    from the resolver or for what ICMP tells.
+    """
+    endpoint = DTLSEndpoint(None)
+    endpoint._opener = functools.partial(
+        _open,
+        endpoint,
+        host,
+        port,
+        config=config if config is not None else DTLSConfig(),
+        server_hostname=server_hostname if server_hostname is not None else host,
+        local_addr=local_addr,
+        family=family,
+        delay=happy_eyeballs_delay,
+        sock=sock,
+        on_event=on_event,
+    )
+    return endpoint
+
+
+async def _open(
+    endpoint: DTLSEndpoint,
+    host: str | None,
+    port: int | None,
+    *,
+    config: DTLSConfig,
+    server_hostname: str | None,
+    local_addr: tuple[str, int] | None,
+    family: int,
+    delay: float | None,
+    sock: socket.socket | None,
+    on_event: EventHandler | None,
+) -> Channel:
+    config.check_client(server_hostname)
+    attempt = functools.partial(
+        _attempt, endpoint, config=config, server_hostname=server_hostname, on_event=on_event
+    )
+    if sock is not None:
+        return await attempt(sock)
+    if port is None:
+        raise ValueError("a port is needed, or a connected socket")
+    targets = await udp.resolve(host, port, family=family)
+    locals_: dict[int, Any] = {}
+    if local_addr is not None:
+        found = await udp.resolve(*local_addr, family=family, passive=True)
+        locals_ = dict(reversed(found))
+        targets = [target for target in targets if target[0] in locals_]
+        if not targets:
+            raise OSError(f"local_addr {local_addr!r} is of no family that {host!r} has")
+    race = _Race(delay)
+    for number, (af, address) in enumerate(targets):
+        opened = functools.partial(udp.connected_socket, af, address, locals_.get(af))
+        winner = await race.enter(_dial(opened, attempt), last=number == len(targets) - 1)
+        if winner is not None:
+            return winner
+    return await race.finish()
+
+
+async def _dial(opened: Any, attempt: Any) -> Channel:
+    channel: Channel = await attempt(opened())
+    return channel
+
+
+async def _attempt(
+    endpoint: DTLSEndpoint,
+    sock: socket.socket,
+    *,
+    config: DTLSConfig,
+    server_hostname: str | None,
+    on_event: EventHandler | None,
+) -> Channel:
+    """One handshake on one socket, which is closed unless it succeeds."""
+    loop = asyncio.get_running_loop()
+    protocol = ClientProtocol()
+    try:
+        sock.setblocking(False)
+        peer = sock.getpeername()
+        await loop.create_datagram_endpoint(lambda: protocol, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        channel = protocol.dial(peer, config=config, server_hostname=server_hostname)
+        channel.on_event = on_event
+        # Events of the handshake speak of the endpoint that the user will have.
+        endpoint.attach(channel)
+        protocol.drain()
+        await channel.handshake
+    except BaseException:
+        protocol.abort()
+        raise
+    return channel
+
+
+class ClientProtocol(DTLSProtocol):
+    """One association; the transport ends with it."""
+
+    def association_ended(self, channel: Channel) -> None:
+        self._ended = channel
+        if self.transport is not None:
+            self.transport.close()
+        else:
+            channel.released()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        ended: Channel | None = getattr(self, "_ended", None)
+        if ended is not None:
+            ended.released()
+
+    def abort(self) -> None:
+        """Ends everything in silence."""
+        for channel in self.channels:
+            channel.on_event = None
+            channel.abort()
+        if self.transport is not None:
+            self.transport.close()
+
+
+class _Race:
+    """Handshakes with several addresses of one host: the first to complete wins."""
+
+    def __init__(self, delay: float | None) -> None:
+        self._delay = delay
+        self._running: set[asyncio.Task[Channel]] = set()
+        self._errors: list[BaseException] = []
+
+    async def enter(self, attempt: Any, *, last: bool) -> Channel | None:
+        """Starts one more; returns the winner, or None when it is time for the next."""
+        self._running.add(asyncio.ensure_future(attempt))
+        return None if last else await self._wait(self._delay)
+
+    async def finish(self) -> Channel:
+        """Waits for the rest. Raises what best tells why there is no winner."""
+        while self._running:
+            winner = await self._wait(None)
+            if winner is not None:
+                return winner
+        raise next((e for e in self._errors if not isinstance(e, TimeoutError)), self._errors[0])
+
+    async def _wait(self, timeout: float | None) -> Channel | None:
+        try:
+            done, self._running = await asyncio.wait(
+                self._running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        for task in done:
+            error = task.exception()
+            if error is None:
+                await self._stop()
+                return task.result()
+            self._errors.append(error)
+            # The server was reached and something is wrong: another address will not mend it.
+            if isinstance(error, DTLSError) and not isinstance(error, HandshakeTimeout):
+                await self._stop()
+                raise error
+        return None
+
+    async def _stop(self) -> None:
+        """The others end in silence."""
+        for task in self._running:
+            task.cancel()
+        for task in self._running:
+            with contextlib.suppress(asyncio.CancelledError, OSError, HandshakeError):
+                (await task).abort()
+        self._running = set()

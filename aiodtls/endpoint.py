@@ -1,0 +1,314 @@
+"""DTLSEndpoint: one association, awaitable."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+from aiodtls.channel import Channel
+from aiodtls.core.config import check_pmtu
+from aiodtls.core.crypto.srtp import SRTPKeys
+from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge
+from aiodtls.core.statistics import Statistics
+
+GRACEFUL_ENDS = frozenset({"close_notify", "local"})
+
+
+class DTLSEndpoint:
+    """One association with one peer.
+
+    From ``connect`` it is to be awaited, or entered with ``async with``: the handshake is then
+    done. From a server it is ready for use.
+    """
+
+    _opener: Callable[[], Awaitable[Channel]] | None
+
+    def __init__(self, opener: Callable[[], Awaitable[Channel]] | None) -> None:
+        """Made by ``connect`` and servers; not for users to call."""
+        self._opener = opener
+        self._attached: Channel | None = None
+
+    @classmethod
+    def of(cls, channel: Channel) -> DTLSEndpoint:
+        """The endpoint of a channel."""
+        endpoint = channel.endpoint
+        if endpoint is None:
+            endpoint = cls(None)
+            endpoint.attach(channel)
+        return endpoint
+
+    def attach(self, channel: Channel) -> None:
+        """Made by the modules of aiodtls, which know whose channel is whose."""
+        self._attached = channel
+        channel.endpoint = self
+
+    @property
+    def _channel(self) -> Channel:
+        if self._attached is None:
+            raise DTLSError("await the endpoint first")
+        return self._attached
+
+    # -- the handshake ------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._complete().__await__()
+
+    async def _complete(self) -> Self:
+        opener, self._opener = self._opener, None
+        if opener is None:
+            raise RuntimeError("an endpoint is awaited once")
+        self.attach(await opener())
+        return self
+
+    async def __aenter__(self) -> Self:
+        if self._opener is not None:
+            await self
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- sending ------------------------------------------------------------------------------
+
+    async def send(self, data: bytes, *, split: bool = True) -> int:
+        """Sends ``data`` in pieces of at most ``max_payload``, a record and a datagram each.
+
+        Returns the number of records. Waits for room in the write buffer, not for delivery;
+        cancelled while it waits, it sends nothing. With ``split=False`` it is one record, or
+        :class:`MessageTooLarge` before anything leaves. Raises :class:`EndpointClosed`.
+        """
+        channel = self._channel
+        channel.check_open()
+        pieces = channel.pieces(bytes(data), split=split)
+        await channel.wait_for_room()
+        return channel.send_now(pieces)
+
+    def send_nowait(self, data: bytes, *, split: bool = True) -> int:
+        """As ``send``, but raises :class:`BufferFull` where that would wait."""
+        channel = self._channel
+        channel.check_open()
+        pieces = channel.pieces(bytes(data), split=split)
+        channel.check_room()
+        return channel.send_now(pieces)
+
+    async def send_many(self, messages: Iterable[bytes]) -> int:
+        """Sends each message as one record, all of them or none; the number of records.
+
+        Raises :class:`MessageTooLarge` before anything leaves.
+        """
+        channel = self._channel
+        channel.check_open()
+        pieces = [bytes(message) for message in messages]
+        largest = max(map(len, pieces), default=0)
+        if largest > self.max_payload:
+            raise MessageTooLarge(largest, self.max_payload)
+        await channel.wait_for_room()
+        return channel.send_now(pieces)
+
+    # -- receiving ----------------------------------------------------------------------------
+
+    async def recv(self) -> bytes:
+        """The data of one record. What is queued stays readable after the end.
+
+        Then raises :class:`EndpointClosed`. Waiting receivers are served in order; cancelling
+        one loses nothing.
+        """
+        return await self._channel.recv()
+
+    def recv_nowait(self) -> bytes:
+        """As ``recv``; raises BlockingIOError where no message waits."""
+        data = self._channel.recv_nowait()
+        if data is None:
+            raise BlockingIOError("no message waits")
+        return data
+
+    async def recv_many(self, limit: int = 64) -> list[bytes]:
+        """Waits for one message, and returns it with those that wait too, up to ``limit``."""
+        channel = self._channel
+        messages = [await channel.recv()]
+        while len(messages) < limit and channel.has_data:
+            messages.append(await channel.recv())
+        return messages
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Messages until the association ends; raises unless either side just closed it."""
+        while True:
+            try:
+                data = await self.recv()
+            except EndpointClosed as error:
+                if error.reason in GRACEFUL_ENDS:
+                    return
+                raise
+            yield data
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Ends the association with a close_notify; idempotent."""
+        self._opener = None
+        if self._attached is not None:
+            self._attached.close()
+
+    async def wait_closed(self) -> None:
+        """Returns when the association has ended, whatever the reason."""
+        await asyncio.shield(self._channel.closed)
+
+    def abort(self) -> None:
+        """Ends it and sends nothing."""
+        self._opener = None
+        if self._attached is not None:
+            self._attached.abort()
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        channel = self._attached
+        if channel is None or channel.connection.closed:
+            return
+        _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
+        if not channel.loop.is_closed():
+            channel.loop.call_soon_threadsafe(channel.close)
+
+    # -- what is known ------------------------------------------------------------------------
+
+    @property
+    def role(self) -> str:
+        """ "client" or "server"."""
+        return self._channel.connection.role
+
+    @property
+    def version(self) -> str | None:
+        """ "1.2"."""
+        return self._channel.connection.version
+
+    @property
+    def cipher_suite(self) -> str | None:
+        """The IANA name."""
+        return self._channel.connection.cipher_suite
+
+    @property
+    def group(self) -> str | None:
+        """The IANA name of the group of the key exchange; None without (EC)DHE."""
+        return self._channel.connection.group
+
+    @cached_property
+    def peer_certificates(self) -> tuple[x509.Certificate, ...]:
+        """The peer's own certificate first; empty where it showed none."""
+        chain = self._channel.connection.peer_certificate_chain
+        return tuple(x509.load_der_x509_certificate(der) for der in chain)
+
+    @property
+    def peer_public_key(self) -> PublicKeyTypes | None:
+        """The key that the peer has proved to hold; None where it showed none."""
+        return self.peer_certificates[0].public_key() if self.peer_certificates else None
+
+    @property
+    def psk_identity(self) -> bytes | None:
+        """The identity of the pre-shared key."""
+        return self._channel.connection.psk_identity
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name that the client asked for."""
+        return self._channel.connection.server_hostname
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        return self._channel.connection.alpn_protocol
+
+    @property
+    def srtp_profile(self) -> str | None:
+        """The IANA name."""
+        return self._channel.connection.srtp_profile
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the peer is known to have completed the handshake too."""
+        return self._channel.connection.confirmed
+
+    async def wait_confirmed(self) -> None:
+        """Returns when ``confirmed``; raises what ended the association before that."""
+        await asyncio.shield(self._channel.confirmed)
+
+    @property
+    def peername(self) -> Any:
+        """The peer's socket address."""
+        return self._channel.connection.peer
+
+    @property
+    def sockname(self) -> Any:
+        return self.get_extra_info("sockname")
+
+    @property
+    def statistics(self) -> Statistics:
+        return self._channel.connection.statistics
+
+    @property
+    def max_payload(self) -> int:
+        """The most bytes that one record may carry now."""
+        return self._channel.connection.max_payload
+
+    @property
+    def pmtu(self) -> int:
+        """The whole IP packet, in bytes; may be set, from 256 on. Raises ConfigError."""
+        channel = self._channel
+        return channel.connection.max_datagram_size + channel.protocol.headers
+
+    @pmtu.setter
+    def pmtu(self, pmtu: int) -> None:
+        channel = self._channel
+        channel.connection.max_datagram_size = check_pmtu(pmtu) - channel.protocol.headers
+        channel.protocol.drain()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As of asyncio's transports: "peername", "sockname", "socket", "cipher" (name, version,
+        secret bits), "peercert" (DER), "alpn_protocol", and what the transport knows."""
+        connection = self._channel.connection
+        suite = connection.negotiated.suite
+        known: dict[str, Any] = {
+            "peername": connection.peer,
+            "cipher": (
+                (suite.name, connection.version, 8 * suite.aead.key_length) if suite else None
+            ),
+            "peercert": next(iter(connection.peer_certificate_chain), None),
+            "alpn_protocol": connection.alpn_protocol,
+            "psk_identity_hint": connection.psk_identity_hint,
+        }
+        if name in known:
+            return known[name] if known[name] is not None else default
+        transport = self._channel.protocol.transport
+        return transport.get_extra_info(name, default) if transport is not None else default
+
+    def export_keying_material(
+        self, label: str, length: int, context: bytes | None = None
+    ) -> bytes:
+        """``length`` bytes for another protocol (RFC 5705). Raises :class:`DTLSError`."""
+        return self._channel.connection.export_keying_material(label, length, context)
+
+    def srtp_keys(self) -> SRTPKeys:
+        """Master keys and salts of DTLS-SRTP (RFC 5764). Raises :class:`DTLSError`."""
+        return self._channel.connection.srtp_keys()
+
+    def accept_peer(self) -> None:
+        """With ``Trust.deferred()``: the peer is the right one; its data may be read."""
+        channel = self._channel
+        channel.connection.accept_peer(channel.loop.time())
+        channel.protocol.drain()
+
+    def __repr__(self) -> str:
+        channel = self._attached
+        if channel is None:
+            return "<DTLSEndpoint, not connected>"
+        connection = channel.connection
+        state = "closed" if connection.closed else "open"
+        return f"<DTLSEndpoint {connection.role} peer={connection.peer} {state}>"

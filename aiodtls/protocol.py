@@ -1,0 +1,319 @@
+"""DTLSProtocol: the sans-IO core on any datagram transport.
+
+It reads nothing but ``loop.time()`` and needs nothing of its transport but ``sendto(data, addr)``,
+so that ICE, TURN or a test's fake will do as well as a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, cast
+
+from aiodtls import log
+from aiodtls.channel import Channel, EventHandler
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.errors import DTLSError, EndpointClosed
+from aiodtls.core.events import PeerConnected
+from aiodtls.core.listener import Listener
+from aiodtls.core.statistics import Statistics
+from aiodtls.endpoint import DTLSEndpoint
+
+# The first byte of a datagram tells DTLS from STUN, TURN, SRTP and QUIC (RFC 7983, RFC 9443).
+FIRST_DTLS_BYTE, LAST_DTLS_BYTE = 20, 63
+IPV4_AND_UDP_HEADERS = 28
+IPV6_AND_UDP_HEADERS = 48
+
+Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
+
+
+class DTLSProtocol(asyncio.DatagramProtocol):
+    """Any number of associations on one datagram transport.
+
+    ``config`` is for peers that come in, and for those dialled without one of their own; without
+    it nobody comes in. ``handler(endpoint)`` is a task for each peer whose handshake
+    completes. ``max_datagram_size`` in bytes
+    overrides what ``pmtu`` and the transport's address family come to.
+    """
+
+    def __init__(
+        self,
+        config: DTLSConfig | None = None,
+        *,
+        handler: Handler | None = None,
+        max_datagram_size: int | None = None,
+        on_event: EventHandler | None = None,
+    ) -> None:
+        self._listener = Listener(config if _can_serve(config) else None)
+        self._config = config
+        self._handler = handler
+        self._max_datagram_size = max_datagram_size
+        self.on_event = on_event
+        self.transport: asyncio.DatagramTransport | None = None
+        self.is_paused = False
+        # What of an IP packet is not ours.
+        self.headers = IPV4_AND_UDP_HEADERS
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # The one peer of a connected socket, which takes no address to send to.
+        self._connected_to: Any = None
+        self._channels: dict[DTLSConnection, Channel] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._log = log.RateLimit()
+
+    # -- asyncio.DatagramProtocol -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+        self._loop = asyncio.get_running_loop()
+        get = getattr(transport, "get_extra_info", lambda name: None)
+        self._connected_to = get("peername")
+        sockname = get("sockname")
+        is_ipv6 = isinstance(sockname, tuple) and len(sockname) == 4
+        self.headers = IPV6_AND_UDP_HEADERS if is_ipv6 else IPV4_AND_UDP_HEADERS
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not data:
+            return
+        if not FIRST_DTLS_BYTE <= data[0] <= LAST_DTLS_BYTE:
+            self.foreign_datagram_received(data, addr)
+            return
+        if self._connected_to is not None:
+            addr = self._connected_to
+        self._listener.receive_datagram(data, addr, self._now())
+        self.drain()
+
+    def foreign_datagram_received(self, data: bytes, addr: Any) -> None:
+        """A datagram that is not DTLS by its first byte; override it for STUN or SRTP."""
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error or EMSGSIZE. Which peer it speaks of is known on a connected socket."""
+        if not isinstance(exc, OSError):
+            return
+        if self._connected_to is None and len(self._channels) > 1:
+            return
+        for channel in list(self._channels.values()):
+            channel.connection.transport_error(exc, self._now())
+        self.drain()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is closed: every association on it ends."""
+        self.transport = None
+        for channel in list(self._channels.values()):
+            channel.connection.fail(EndpointClosed("local", "the socket was closed"))
+        self.drain()
+        self._listener_timer(None)
+        for task in self._tasks:
+            task.cancel()
+
+    def pause_writing(self) -> None:
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_paused = False
+        for channel in list(self._channels.values()):
+            channel.room_again()
+
+    # -- what users call ----------------------------------------------------------------------
+
+    async def connect(
+        self,
+        addr: Any,
+        *,
+        config: DTLSConfig | None = None,
+        server_hostname: str | None = None,
+        on_event: EventHandler | None = None,
+    ) -> DTLSEndpoint:
+        """A client's handshake with ``addr``, done when this returns.
+
+        Raises :class:`HandshakeError` and its children, OSError for what ICMP tells, and
+        :class:`ConfigError`. Cancelled, the handshake ends in silence.
+        """
+        channel = self.dial(addr, config=config, server_hostname=server_hostname)
+        return await self._complete(channel, on_event)
+
+    async def accept(self, addr: Any, *, on_event: EventHandler | None = None) -> DTLSEndpoint:
+        """A server's handshake with ``addr``, known to be good, so without a cookie."""
+        channel = self._channel(self._listener.accept(addr, self._now()))
+        return await self._complete(channel, on_event)
+
+    def dial(
+        self,
+        addr: Any,
+        *,
+        config: DTLSConfig | None = None,
+        server_hostname: str | None = None,
+    ) -> Channel:
+        """Begins a client's handshake; ``drain`` sends its hello. Users call ``connect``."""
+        chosen = config or self._config
+        if chosen is None:
+            raise DTLSError("there is no config to dial with")
+        connection = self._listener.dial(
+            addr, self._now(), config=chosen, server_hostname=server_hostname
+        )
+        return self._channel(connection)
+
+    async def _complete(self, channel: Channel, on_event: EventHandler | None) -> DTLSEndpoint:
+        endpoint = DTLSEndpoint.of(channel)
+        channel.handed_over = True
+        channel.on_event = on_event or self.on_event
+        self.drain()
+        try:
+            await channel.handshake
+        except BaseException:
+            channel.abort()
+            raise
+        return endpoint
+
+    @property
+    def statistics(self) -> Statistics:
+        return self._listener.statistics
+
+    @property
+    def channels(self) -> list[Channel]:
+        return list(self._channels.values())
+
+    def update_config(self, config: DTLSConfig) -> None:
+        """For new handshakes."""
+        config.check_server()
+        self._listener.config = self._config = config
+
+    def stop_accepting(self) -> None:
+        self._listener.accepting = False
+
+    # -- moving what the core has to say ------------------------------------------------------
+
+    def drain(self) -> None:
+        """Sends, schedules and delivers until the core has nothing left to say."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            self._drain()
+        finally:
+            self._draining = False
+
+    def _drain(self) -> None:
+        listener = self._listener
+        while touched := listener.ready():
+            for connection in touched:
+                self._drain_connection(connection)
+            for data, addr in listener.datagrams_to_send():
+                self._send(data, addr)
+            while (event := listener.next_event()) is not None:
+                if isinstance(event, PeerConnected):
+                    self._peer_connected(event)
+        for data, addr in listener.datagrams_to_send():
+            self._send(data, addr)
+        self._listener_timer(listener.next_timeout())
+
+    def _drain_connection(self, connection: DTLSConnection) -> None:
+        for data, addr in connection.datagrams_to_send():
+            self._send(data, addr)
+        if connection.closed:
+            # What it lingers for is the listener's affair; for its owner it has ended.
+            channel = self._channels.pop(connection, None)
+            if channel is not None:
+                self._say_ended(connection)
+                channel.drain()
+                self.association_ended(channel)
+            self._listener.remove(connection)
+            return
+        self._channel(connection).drain()
+
+    def transmit(self, channel: Channel) -> None:
+        """Sends what an established association has just protected."""
+        connection = channel.connection
+        for data, addr in connection.datagrams_to_send():
+            self._send(data, addr)
+        if connection.closed or connection.has_events:
+            self.drain()
+
+    def _send(self, data: bytes, addr: Any) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        if self._connected_to is not None:
+            transport.sendto(data)
+        else:
+            transport.sendto(data, addr)
+
+    def _channel(self, connection: DTLSConnection) -> Channel:
+        channel = self._channels.get(connection)
+        if channel is None:
+            channel = self._channels[connection] = Channel(self, connection)
+            connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
+        return channel
+
+    def datagram_size(self, pmtu: int) -> int:
+        """Bytes of UDP payload in an IP packet of ``pmtu`` bytes here."""
+        if self._max_datagram_size is not None:
+            return self._max_datagram_size
+        return pmtu - self.headers
+
+    def _peer_connected(self, event: PeerConnected) -> None:
+        channel = self._channel(event.connection)
+        if channel.handed_over:
+            return
+        channel.on_event = channel.on_event or self.on_event
+        self.peer_connected(channel)
+
+    def peer_connected(self, channel: Channel) -> None:
+        """A peer came in. The server overrides it; here the handler is called."""
+        channel.handed_over = True
+        endpoint = DTLSEndpoint.of(channel)
+        if self._handler is None:
+            channel.close()
+            return
+        task = asyncio.ensure_future(run_handler(self._handler, endpoint))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def association_ended(self, channel: Channel) -> None:
+        """Its channel is drained for the last time. The transport stays, for it has others."""
+        channel.released()
+
+    def _say_ended(self, connection: DTLSConnection) -> None:
+        if connection.handshake_complete or connection.failure is None:
+            return
+        logger = log.client if connection.role == "client" else log.server
+        self._log.info(
+            logger, self._now(), "handshake with %s failed: %s", connection.peer, connection.failure
+        )
+
+    def _listener_timer(self, at: float | None) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            if at is not None and timer.when() <= at:
+                self._timer = timer
+                return
+            timer.cancel()
+        if at is not None and self._loop is not None:
+            self._timer = self._loop.call_at(at, self._listener_timeout)
+
+    def _listener_timeout(self) -> None:
+        self._timer = None
+        self._listener.handle_timeout(self._now())
+        self.drain()
+
+    def _now(self) -> float:
+        assert self._loop is not None, "the protocol has no transport yet"
+        return self._loop.time()
+
+
+def _can_serve(config: DTLSConfig | None) -> bool:
+    return config is not None and bool(config.credential_list or config.psk is not None)
+
+
+async def run_handler(handler: Handler, endpoint: DTLSEndpoint) -> None:
+    """A handler ends its own association, however it ends, and nothing else."""
+    try:
+        await handler(endpoint)
+    except EndpointClosed as error:
+        log.server.debug("the handler for %s met the end: %s", endpoint.peername, error)
+    except Exception:
+        log.server.exception("the handler for %s raised", endpoint.peername)
+    finally:
+        endpoint.close()

@@ -1,0 +1,350 @@
+"""DTLSServer and serve(): many peers on a few bound sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from aiodtls import log, udp
+from aiodtls.channel import Channel, EventHandler
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.errors import DTLSError
+from aiodtls.core.statistics import Statistics
+from aiodtls.endpoint import DTLSEndpoint
+from aiodtls.protocol import DTLSProtocol, run_handler
+
+BACKLOG = 100
+
+Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
+
+
+def serve(
+    handler: Handler | None,
+    host: str | None = None,
+    port: int = 0,
+    *,
+    config: DTLSConfig,
+    sock: socket.socket | None = None,
+    reuse_port: bool = False,
+    on_event: EventHandler | None = None,
+    close_timeout: float | None = 5.0,
+) -> DTLSServer:
+    """A server: ``await`` it, or enter it with ``async with``; it is bound then.
+
+    ``handler(endpoint)`` is a task for each peer; when it returns, raises or is cancelled, its
+    association ends and nothing else. Without a handler peers wait in ``async for endpoint in
+    server``, 100 at most, further ones being closed. ``host=None`` binds IPv4 and IPv6 on one
+    port. ``sock`` is a bound datagram socket, used in the place of host and port.
+
+    Raises :class:`ConfigError`; awaiting raises OSError where nothing can be bound.
+    """
+    config.check_server()
+    bind = functools.partial(_bind, host, port, sock=sock, reuse_port=reuse_port)
+    return DTLSServer(handler, config, bind, on_event, close_timeout)
+
+
+async def _bind(
+    host: str | None, port: int, *, sock: socket.socket | None, reuse_port: bool
+) -> list[socket.socket]:
+    if sock is not None:
+        sock.setblocking(False)
+        return [sock]
+    addresses = await udp.resolve(host or None, port, passive=True)
+    return udp.bind_all(addresses, reuse_port=reuse_port)
+
+
+class DTLSServer:
+    """Made by :func:`serve`."""
+
+    def __init__(
+        self,
+        handler: Handler | None,
+        config: DTLSConfig,
+        bind: Callable[[], Awaitable[list[socket.socket]]],
+        on_event: EventHandler | None,
+        close_timeout: float | None,
+    ) -> None:
+        self._handler = handler
+        self._config = config
+        self._bind: Callable[[], Awaitable[list[socket.socket]]] | None = bind
+        self._on_event = on_event
+        self._close_timeout = close_timeout
+        self._protocols: list[_ServerProtocol] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[DTLSEndpoint] = deque()
+        self._readable: deque[Channel] = deque()
+        # Those that nobody else holds: with ``messages`` there is no task to do so.
+        self._held: dict[Channel, DTLSEndpoint] = {}
+        self._reads_messages = False
+        self._wakeup = asyncio.Event()
+        self._closed = False
+        self._serving: asyncio.Future[None] | None = None
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._start().__await__()
+
+    async def _start(self) -> Self:
+        bind, self._bind = self._bind, None
+        if bind is None:
+            raise RuntimeError("a server is awaited once")
+        loop = asyncio.get_running_loop()
+        sockets = await bind()
+        try:
+            for sock in sockets:
+                protocol = _ServerProtocol(self, self._config, on_event=self._on_event)
+                await loop.create_datagram_endpoint(lambda p=protocol: p, sock=sock)  # type: ignore[misc]
+                self._protocols.append(protocol)
+        except BaseException:
+            for sock in sockets[len(self._protocols) :]:
+                sock.close()
+            self.close()
+            raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        if self._bind is not None:
+            await self
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self._end_handlers()
+
+    # -- what is known ------------------------------------------------------------------------
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The bound sockets, as asyncio shows them."""
+        transports = (protocol.transport for protocol in self._protocols)
+        return tuple(t.get_extra_info("socket") for t in transports if t is not None)
+
+    @property
+    def sockname(self) -> Any:
+        """The address of the first socket."""
+        for protocol in self._protocols:
+            if protocol.transport is not None:
+                return protocol.transport.get_extra_info("sockname")
+        raise DTLSError("the server has no socket")
+
+    @property
+    def endpoints(self) -> tuple[DTLSEndpoint, ...]:
+        """The endpoints of all live associations."""
+        return tuple(
+            DTLSEndpoint.of(channel)
+            for protocol in self._protocols
+            for channel in protocol.channels
+            if channel.connection.handshake_complete
+        )
+
+    @property
+    def statistics(self) -> Statistics:
+        """Sums over all peers, ended ones included."""
+        total = Statistics()
+        for protocol in self._protocols:
+            total += protocol.statistics
+        return total
+
+    # -- peers --------------------------------------------------------------------------------
+
+    def _peer_connected(self, channel: Channel) -> None:
+        endpoint = DTLSEndpoint.of(channel)
+        if self._reads_messages:
+            self._take_messages(channel)
+        elif self._handler is not None:
+            task = asyncio.ensure_future(run_handler(self._handler, endpoint))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif len(self._waiting) < BACKLOG:
+            self._waiting.append(endpoint)
+            self._wakeup.set()
+        else:
+            channel.close()
+
+    async def __aiter__(self) -> AsyncIterator[DTLSEndpoint]:
+        """Peers as they come, of a server without a handler."""
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self._closed:
+                return
+            await self._wait()
+
+    async def messages(self) -> AsyncIterator[tuple[DTLSEndpoint, bytes]]:
+        """(endpoint, data) over all peers, with no task for each; for a server without a handler.
+
+        Each peer's messages come in order, the peers in turns.
+        """
+        if self._handler is not None:
+            raise RuntimeError("messages() is for a server without a handler")
+        self._reads_messages = True
+        self._waiting.clear()
+        for protocol in self._protocols:
+            for channel in protocol.channels:
+                if channel.connection.handshake_complete:
+                    self._take_messages(channel)
+        while not self._closed or self._readable:
+            while self._readable:
+                channel = self._readable.popleft()
+                if not channel.has_data:
+                    continue
+                data = channel.recv_nowait()
+                if channel.has_data:
+                    self._readable.append(channel)
+                assert data is not None
+                endpoint = DTLSEndpoint.of(channel)
+                if channel.connection.closed and not channel.has_data:
+                    self._held.pop(channel, None)
+                yield endpoint, data
+            if not self._closed:
+                await self._wait()
+
+    def _take_messages(self, channel: Channel) -> None:
+        self._held[channel] = DTLSEndpoint.of(channel)
+        channel.on_data = self._data_waits
+        if channel.has_data:
+            self._data_waits(channel)
+
+    def _data_waits(self, channel: Channel) -> None:
+        if channel.has_data:
+            self._readable.append(channel)
+            self._wakeup.set()
+        elif channel.connection.closed:
+            self._held.pop(channel, None)
+
+    async def _wait(self) -> None:
+        self._wakeup.clear()
+        await self._wakeup.wait()
+
+    async def connect(
+        self,
+        addr: Any,
+        *,
+        config: DTLSConfig | None = None,
+        server_hostname: str | None = None,
+        on_event: EventHandler | None = None,
+    ) -> DTLSEndpoint:
+        """Dials a peer from the server's own socket, the one of the address's family.
+
+        Raises as ``connect`` does, and :class:`SimultaneousOpen` where the peer dialled too and
+        keeps the client role.
+        """
+        protocol = self._protocol_for(addr)
+        return await protocol.connect(
+            addr,
+            config=config,
+            server_hostname=server_hostname,
+            on_event=on_event or self._on_event,
+        )
+
+    def _protocol_for(self, addr: Any) -> _ServerProtocol:
+        family = udp.family_of(addr)
+        for protocol in self._protocols:
+            if protocol.transport is not None and protocol.family in (family, None):
+                return protocol
+        raise DTLSError(f"the server has no socket of the family of {addr!r}")
+
+    def update_config(self, config: DTLSConfig) -> None:
+        """For new handshakes. Raises :class:`ConfigError`."""
+        config.check_server()
+        self._config = config
+        for protocol in self._protocols:
+            protocol.update_config(config)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def serve_forever(self) -> None:
+        """Runs until cancelled, which closes the server, or until it is closed."""
+        if self._bind is not None:
+            await self
+        self._serving = asyncio.get_running_loop().create_future()
+        if self._closed:
+            return
+        try:
+            await self._serving
+        except asyncio.CancelledError:
+            self.close()
+            await self.wait_closed()
+            raise
+
+    def close(self, *, close_endpoints: bool = True) -> None:
+        """Stops accepting. The sockets close when the last association on them has ended."""
+        self._closed = True
+        self._wakeup.set()
+        for protocol in self._protocols:
+            protocol.stop_accepting()
+            if close_endpoints:
+                for channel in protocol.channels:
+                    channel.close()
+            protocol.close_when_idle()
+        if self._serving is not None and not self._serving.done():
+            self._serving.set_result(None)
+
+    async def wait_closed(self) -> None:
+        """Returns when all handlers have ended and the sockets are closed."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        for protocol in self._protocols:
+            await protocol.wait_lost()
+
+    async def _end_handlers(self) -> None:
+        """Gives the handlers ``close_timeout`` seconds, then cancels them."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._close_timeout)
+            for task in late:
+                task.cancel()
+            if late:
+                log.server.info("%d handlers were cancelled", len(late))
+        await self.wait_closed()
+
+
+class _ServerProtocol(DTLSProtocol):
+    """One of the server's sockets."""
+
+    def __init__(
+        self, server: DTLSServer, config: DTLSConfig, *, on_event: EventHandler | None
+    ) -> None:
+        super().__init__(config, on_event=on_event)
+        self._server = server
+        self._closes_when_idle = False
+        self._lost = asyncio.Event()
+        self.family: int | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        self.family = int(sock.family) if sock is not None else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._lost.set()
+
+    def peer_connected(self, channel: Channel) -> None:
+        channel.handed_over = True
+        self._server._peer_connected(channel)
+
+    def association_ended(self, channel: Channel) -> None:
+        super().association_ended(channel)
+        if self._closes_when_idle:
+            self.close_when_idle()
+
+    def close_when_idle(self) -> None:
+        """Closes the socket once no association is left on it."""
+        self._closes_when_idle = True
+        established = any(c.connection.handshake_complete for c in self.channels)
+        if not established and self.transport is not None:
+            self.transport.close()
+
+    async def wait_lost(self) -> None:
+        await self._lost.wait()
