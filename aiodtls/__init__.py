@@ -23,6 +23,7 @@ from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
 from aiodtls.server import DTLSServer, serve
+from aiodtls.transport import create_datagram_endpoint
 
 __all__ = [
     "PSK",
@@ -48,6 +49,7 @@ __all__ = [
     "Trust",
     "__version__",
     "connect",
+    "create_datagram_endpoint",
     "events",
     "serve",
 ]

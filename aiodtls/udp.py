@@ -43,6 +43,13 @@ def family_of(address: Any) -> int:
     return int(socket.AF_INET6 if is_ipv6 else socket.AF_INET)
 
 
+def normal_address(address: Any, *, is_ipv6: bool) -> Any:
+    """A socket address as the socket itself shows it: four parts for IPv6, two for IPv4."""
+    if is_ipv6 and len(address) == 2:
+        return (*address, 0, 0)
+    return tuple(address)
+
+
 def connected_socket(family: int, address: Any, local_addr: Any = None) -> socket.socket:
     """A socket that exchanges datagrams with ``address`` alone, and hears of its ICMP errors."""
     sock = socket.socket(family, socket.SOCK_DGRAM)

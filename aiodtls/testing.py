@@ -1,0 +1,130 @@
+"""A pair of connected endpoints on a simulated link, for users' own tests.
+
+No sockets: datagrams go from one side's queue to the other's in the next turn of the loop. Loss
+is drawn from a seed and strikes handshake and data alike; timers run on the loop's clock, with a
+short initial timeout, so that a lossy handshake takes moments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.endpoint import DTLSEndpoint
+from aiodtls.protocol import DTLSProtocol
+
+CLIENT_ADDRESS = ("192.0.2.1", 1)
+SERVER_ADDRESS = ("192.0.2.2", 2)
+RETRANSMIT_INITIAL = 0.02
+
+
+class SimulatedTransport(asyncio.DatagramTransport):
+    """One end of a link; ``loss`` is the share of datagrams, 0 to 1, that it drops."""
+
+    def __init__(self, address: Any, loss: float, rng: random.Random) -> None:
+        super().__init__()
+        self._address = address
+        self._loss = loss
+        self._rng = rng
+        self._closing = False
+        self.peer: asyncio.DatagramProtocol | None = None
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        peer = self.peer
+        if self._closing or peer is None or self._rng.random() < self._loss:
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_soon(peer.datagram_received, bytes(data), self._address)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._address if name == "sockname" else default
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        self._closing = True
+
+
+class pair:  # noqa: N801 - used as a function, like asyncio.timeout
+    """``async with pair(...) as (client, server)``, or ``client, server = await pair(...)``.
+
+    Without configs the server has a certificate of its own making, which the client pins.
+    Raises what the handshake raises.
+    """
+
+    def __init__(
+        self,
+        client_config: DTLSConfig | None = None,
+        server_config: DTLSConfig | None = None,
+        *,
+        loss: float = 0,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= loss < 1:
+            raise ValueError("loss is a share of the datagrams, from 0 to below 1")
+        if server_config is None:
+            server_config = DTLSConfig(credentials=Credentials.self_signed("localhost"))
+        if client_config is None:
+            client_config = DTLSConfig(trust=_trust_in(server_config))
+        self._configs = tuple(
+            dataclasses.replace(
+                config,
+                retransmit_initial=min(config.retransmit_initial, RETRANSMIT_INITIAL),
+            )
+            for config in (client_config, server_config)
+        )
+        self._loss = loss
+        self._rng = random.Random(seed)
+        self._endpoints: tuple[DTLSEndpoint, DTLSEndpoint] | None = None
+
+    def __await__(self) -> Generator[Any, None, tuple[DTLSEndpoint, DTLSEndpoint]]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> tuple[DTLSEndpoint, DTLSEndpoint]:
+        self._endpoints = await self
+        return self._endpoints
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._endpoints is not None
+        for endpoint in self._endpoints:
+            endpoint.close()
+
+    async def _connect(self) -> tuple[DTLSEndpoint, DTLSEndpoint]:
+        client_config, server_config = self._configs
+        client, server = DTLSProtocol(), DTLSProtocol(server_config)
+        client_side = SimulatedTransport(CLIENT_ADDRESS, self._loss, self._rng)
+        server_side = SimulatedTransport(SERVER_ADDRESS, self._loss, self._rng)
+        client_side.peer, server_side.peer = server, client
+        client.connection_made(client_side)
+        server.connection_made(server_side)
+        accepting = asyncio.ensure_future(server.accept(CLIENT_ADDRESS))
+        try:
+            endpoint = await client.connect(
+                SERVER_ADDRESS, config=client_config, server_hostname="localhost"
+            )
+            return endpoint, await accepting
+        except BaseException:
+            accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
+            raise
+
+
+def _trust_in(server_config: DTLSConfig) -> Trust | None:
+    """Pins what the server will show; nothing where it has pre-shared keys alone."""
+    pins = [credentials.fingerprint() for credentials in server_config.credential_list]
+    return Trust.fingerprints(*pins) if pins else None

@@ -1,0 +1,384 @@
+"""create_datagram_endpoint(): the drop-in of asyncio's, with DTLS in between.
+
+An existing DatagramProtocol keeps its code: what it sends is protected, what it gets is
+authenticated. With ``remote_addr`` the handshake is done before ``connection_made``; without it
+the socket serves every peer, and dials those that are sent to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+from aiodtls import log, udp
+from aiodtls.channel import Channel
+from aiodtls.client import ClientProtocol
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge, SimultaneousOpen
+from aiodtls.core.events import HandshakeCompleted
+from aiodtls.endpoint import GRACEFUL_ENDS, DTLSEndpoint
+from aiodtls.protocol import IPV6_AND_UDP_HEADERS, DTLSProtocol
+
+# What may wait for a handshake that was begun by sending, in bytes for each peer.
+MAX_WAITING = 65536
+
+ProtocolFactory: TypeAlias = Callable[[], asyncio.DatagramProtocol]
+HostnameSource: TypeAlias = str | Callable[[Any], str | None] | None
+
+
+async def create_datagram_endpoint(
+    protocol_factory: ProtocolFactory,
+    local_addr: tuple[str | None, int] | None = None,
+    remote_addr: tuple[str, int] | None = None,
+    *,
+    config: DTLSConfig | None = None,
+    server_hostname: HostnameSource = None,
+    family: int = 0,
+    reuse_port: bool | None = None,
+    sock: socket.socket | None = None,
+    dial: bool = True,
+) -> tuple[DTLSTransport, asyncio.DatagramProtocol]:
+    """As ``loop.create_datagram_endpoint``, over DTLS.
+
+    With ``remote_addr`` the handshake is done when this returns; it raises what ``connect``
+    raises, and ``connection_made`` is then never called. Without it ``connection_made`` comes at
+    bind, and an address that is sent to is dialled unless ``dial`` is False. The name checked is
+    the IP address, unless ``server_hostname`` (text, or a function of the address) says otherwise.
+    """
+    chosen = config if config is not None else DTLSConfig()
+    carrier: _Carrier
+    if remote_addr is not None or (sock is not None and _is_connected(sock)):
+        if sock is None:
+            assert remote_addr is not None
+            sock = await _connect_socket(local_addr, remote_addr, family)
+        carrier = connected = _ConnectedCarrier(protocol_factory)
+        await _open_connected(connected, chosen, server_hostname, sock)
+    else:
+        if sock is None:
+            addresses = await udp.resolve(*(local_addr or (None, 0)), family=family, passive=True)
+            sock = udp.bind_all(addresses[:1], reuse_port=bool(reuse_port))[0]
+        carrier = _BoundCarrier(protocol_factory, chosen, server_hostname, dial)
+        await _open(carrier, sock)
+    return carrier.face, carrier.user
+
+
+class DTLSTransport(asyncio.DatagramTransport):
+    """What the user's protocol sees as its transport; one datagram is one record."""
+
+    def __init__(self, carrier: _Carrier) -> None:
+        super().__init__()
+        self._carrier = carrier
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        """Never splits and never raises for the network: ``error_received`` tells of both."""
+        self._carrier.send(bytes(data), addr)
+
+    def get_endpoint(self, addr: Any = None) -> DTLSEndpoint | None:
+        """The association with ``addr``, for its identity; None where there is none."""
+        channel = self._carrier.channel_of(addr)
+        return DTLSEndpoint.of(channel) if channel is not None else None
+
+    def close(self) -> None:
+        self._carrier.close()
+
+    def abort(self) -> None:
+        self._carrier.abort_all()
+
+    def is_closing(self) -> bool:
+        return self._carrier.is_closing
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        channel = self._carrier.channel_of(None)
+        if channel is not None:
+            return DTLSEndpoint.of(channel).get_extra_info(name, default)
+        transport = self._carrier.transport
+        return transport.get_extra_info(name, default) if transport is not None else default
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._carrier.user = cast(asyncio.DatagramProtocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._carrier.user
+
+
+class _Carrier(DTLSProtocol, ABC):
+    """What both forms share: the user's protocol, and handing data to it."""
+
+    def __init__(self, factory: ProtocolFactory, config: DTLSConfig | None) -> None:
+        super().__init__(config)
+        self.user: asyncio.DatagramProtocol = factory()
+        self.face = DTLSTransport(self)
+        self.is_closing = False
+        # The user sees the transport alone, so nobody else holds the endpoints.
+        self._held: dict[Any, DTLSEndpoint] = {}
+
+    @abstractmethod
+    def channel_of(self, addr: Any) -> Channel | None:
+        """The established association with ``addr``."""
+
+    @abstractmethod
+    def send(self, data: bytes, addr: Any) -> None:
+        """One datagram of the user's."""
+
+    def close(self) -> None:
+        """close_notify to every peer, then the end of the socket."""
+        if not self.is_closing:
+            self.is_closing = True
+            for channel in self.channels:
+                channel.close()
+            if self.transport is not None:
+                self.transport.close()
+
+    def abort_all(self) -> None:
+        self.is_closing = True
+        for channel in self.channels:
+            channel.abort()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._call("pause_writing")
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._call("resume_writing")
+
+    def adopt(self, channel: Channel) -> None:
+        """From now on its data goes to the user's protocol."""
+        self._held[channel.connection.peer] = DTLSEndpoint.of(channel)
+        channel.on_data = self._deliver
+        self._deliver(channel)
+
+    def _deliver(self, channel: Channel) -> None:
+        while channel.has_data:
+            self._call("datagram_received", channel.recv_nowait(), channel.connection.peer)
+
+    def transmit_one(self, channel: Channel, data: bytes) -> None:
+        """One record; what is wrong with it goes to ``error_received``."""
+        try:
+            channel.send_now(channel.pieces(data, split=False))
+        except (MessageTooLarge, EndpointClosed) as error:
+            error.peername = channel.connection.peer
+            self._call("error_received", error)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        """What the user's protocol raises is logged, and ends nothing else."""
+        method = getattr(self.user, name, None)
+        if method is None:
+            return
+        try:
+            method(*arguments)
+        except Exception:
+            log.server.exception("%s of the datagram protocol raised", name)
+
+
+class _ConnectedCarrier(_Carrier, ClientProtocol):
+    """One peer, dialled before the user's protocol hears of anything."""
+
+    def __init__(self, factory: ProtocolFactory) -> None:
+        super().__init__(factory, None)
+        self._established: Channel | None = None
+        self._peer: Any = None
+
+    def channel_of(self, addr: Any) -> Channel | None:
+        return self._established
+
+    def send(self, data: bytes, addr: Any) -> None:
+        channel = self._established
+        if addr is not None and addr[:2] != self._peer[:2]:
+            raise ValueError(f"the transport is connected; it cannot send to {addr!r}")
+        if channel is not None and not self.is_closing:
+            self.transmit_one(channel, data)
+
+    def begin(self, channel: Channel) -> None:
+        self._established = channel
+        self._peer = channel.connection.peer
+        self._call("connection_made", self.face)
+        self.adopt(channel)
+
+    def association_ended(self, channel: Channel) -> None:
+        self.is_closing = True
+        self._deliver(channel)
+        super().association_ended(channel)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        channel = self._established
+        if channel is not None:
+            self._call("connection_lost", _visible(channel.connection.failure))
+            self._held.clear()
+
+
+class _BoundCarrier(_Carrier):
+    """Every peer: those that come in, and those that are sent to."""
+
+    def __init__(
+        self,
+        factory: ProtocolFactory,
+        config: DTLSConfig,
+        server_hostname: HostnameSource,
+        dial: bool,
+    ) -> None:
+        super().__init__(factory, config)
+        self._chosen = config
+        self._server_hostname = server_hostname
+        self._dials = dial
+        self._by_addr: dict[Any, Channel] = {}
+        self._waiting: dict[Any, deque[bytes]] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._call("connection_made", self.face)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closing = True
+        super().connection_lost(exc)
+        self._call("connection_lost", exc)
+
+    def error_received(self, exc: Exception) -> None:
+        super().error_received(exc)
+        self._call("error_received", exc)
+
+    def channel_of(self, addr: Any) -> Channel | None:
+        return self._by_addr.get(addr)
+
+    def send(self, data: bytes, addr: Any) -> None:
+        if addr is None:
+            raise ValueError("the transport is not connected; an address is needed")
+        if self.is_closing:
+            return
+        addr = udp.normal_address(addr, is_ipv6=self.headers == IPV6_AND_UDP_HEADERS)
+        channel = self._by_addr.get(addr)
+        if channel is not None:
+            self.transmit_one(channel, data)
+        elif addr in self._waiting or self._begin_dial(addr):
+            self._wait(addr, data)
+
+    def _wait(self, addr: Any, data: bytes) -> None:
+        waiting = self._waiting.get(addr)
+        if waiting is not None and sum(map(len, waiting)) + len(data) <= MAX_WAITING:
+            waiting.append(data)
+
+    def _begin_dial(self, addr: Any) -> bool:
+        """Dials an address; False where that cannot be, which ``error_received`` tells."""
+        name = self._server_hostname
+        hostname = name(addr) if callable(name) else name
+        try:
+            if not self._dials:
+                raise OSError(errno.ENOTCONN, "there is no association with this address")
+            channel = self.dial(
+                addr,
+                config=self._chosen,
+                server_hostname=hostname if hostname is not None else addr[0],
+            )
+        except (DTLSError, OSError) as error:
+            self._tell(error, addr)
+            return False
+        self._waiting[addr] = deque()
+        channel.handed_over = True
+        self._held[addr] = DTLSEndpoint.of(channel)
+        channel.on_event = lambda _, event: self._dialled(channel, event)
+        self.drain()
+        return True
+
+    def _dialled(self, channel: Channel, event: object) -> None:
+        """The handshake that sending began is complete: what waited can go."""
+        if isinstance(event, HandshakeCompleted):
+            channel.on_event = None
+            self._connected(channel)
+
+    def peer_connected(self, channel: Channel) -> None:
+        channel.handed_over = True
+        self._connected(channel)
+
+    def _connected(self, channel: Channel) -> None:
+        addr = channel.connection.peer
+        self._by_addr[addr] = channel
+        self._call("peer_connected", addr)
+        for data in self._waiting.pop(addr, ()):
+            self.transmit_one(channel, data)
+        self.adopt(channel)
+
+    def association_ended(self, channel: Channel) -> None:
+        addr, failure = channel.connection.peer, channel.connection.failure
+        if channel.on_data is not None:
+            self._deliver(channel)
+        if self._by_addr.get(addr) is channel:
+            del self._by_addr[addr]
+            self._held.pop(addr, None)
+            self._call("peer_lost", addr, _visible(failure))
+        elif addr in self._waiting and not isinstance(failure, SimultaneousOpen):
+            # After a simultaneous open what waits goes to the peer's own handshake.
+            del self._waiting[addr]
+            self._held.pop(addr, None)
+            self._tell(failure, addr)
+        super().association_ended(channel)
+
+    def _tell(self, error: Exception | None, addr: Any) -> None:
+        if isinstance(error, DTLSError):
+            error.peername = addr
+        if error is not None:
+            self._call("error_received", error)
+
+
+def _visible(failure: Exception | None) -> Exception | None:
+    """None for an end that one of the two sides wished for, as asyncio has it."""
+    graceful = isinstance(failure, EndpointClosed) and failure.reason in GRACEFUL_ENDS
+    return None if graceful else failure
+
+
+async def _connect_socket(
+    local_addr: tuple[str | None, int] | None, remote_addr: tuple[str, int], family: int
+) -> socket.socket:
+    af, address = (await udp.resolve(*remote_addr, family=family))[0]
+    if local_addr is None:
+        return udp.connected_socket(af, address)
+    local = await udp.resolve(*local_addr, family=af, passive=True)
+    return udp.connected_socket(af, address, local[0][1])
+
+
+async def _open(carrier: _Carrier, sock: socket.socket) -> None:
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: carrier, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _open_connected(
+    carrier: _ConnectedCarrier,
+    config: DTLSConfig,
+    server_hostname: HostnameSource,
+    sock: socket.socket,
+) -> None:
+    peer = sock.getpeername()
+    hostname = server_hostname(peer) if callable(server_hostname) else server_hostname
+    await _open(carrier, sock)
+    try:
+        channel = carrier.dial(
+            peer, config=config, server_hostname=hostname if hostname is not None else peer[0]
+        )
+        # Held until the carrier holds it, so that nobody takes it for forgotten.
+        endpoint = DTLSEndpoint.of(channel)
+        carrier.drain()
+        await channel.handshake
+    except BaseException:
+        carrier.abort()
+        raise
+    carrier.begin(channel)
+    del endpoint
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
