@@ -40,6 +40,7 @@ class Channel:
         "__weakref__",
         "_endpoint",
         "_inbox",
+        "_kept",
         "_questions",
         "_receivers",
         "_senders",
@@ -67,6 +68,8 @@ class Channel:
         # Whether somebody has the endpoint, or is waiting for it.
         self.handed_over = False
         self._endpoint: weakref.ref[DTLSEndpoint] | None = None
+        # The endpoint of a peer that nobody has been given yet.
+        self._kept: DTLSEndpoint | None = None
         self._inbox: deque[bytes] = deque()
         self._receivers: deque[asyncio.Future[bytes]] = deque()
         self._senders: deque[asyncio.Future[None]] = deque()
@@ -85,6 +88,11 @@ class Channel:
     @endpoint.setter
     def endpoint(self, endpoint: DTLSEndpoint) -> None:
         self._endpoint = weakref.ref(endpoint)
+
+    def hand_over(self) -> None:
+        """Somebody has the endpoint now, and is to close it."""
+        self.handed_over = True
+        self._kept = None
 
     # -- driven by the protocol ---------------------------------------------------------------
 
@@ -130,9 +138,11 @@ class Channel:
 
     def emit(self, event: Event) -> None:
         """Tells the user; what the user's function raises is logged and goes no further."""
-        endpoint = self.endpoint
-        if self.on_event is None or endpoint is None:
+        if self.on_event is None:
             return
+        endpoint = self.endpoint
+        if endpoint is None:
+            endpoint = self._kept = self.protocol.endpoint_of(self)
         try:
             self.on_event(endpoint, event)
         except Exception:

@@ -64,7 +64,9 @@ class DTLSEndpoint:
         opener, self._opener = self._opener, None
         if opener is None:
             raise RuntimeError("an endpoint is awaited once")
-        self.attach(await opener())
+        channel = await opener()
+        self.attach(channel)
+        channel.hand_over()
         return self
 
     async def __aenter__(self) -> Self:
@@ -173,7 +175,7 @@ class DTLSEndpoint:
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         channel = self._attached
-        if channel is None or channel.connection.closed:
+        if channel is None or channel.connection.closed or not channel.handed_over:
             return
         _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
         if not channel.loop.is_closed():

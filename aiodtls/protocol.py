@@ -157,7 +157,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     async def _complete(self, channel: Channel, on_event: EventHandler | None) -> DTLSEndpoint:
         endpoint = DTLSEndpoint.of(channel)
-        channel.handed_over = True
+        channel.hand_over()
         channel.on_event = on_event or self.on_event
         self.drain()
         try:
@@ -170,6 +170,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     @property
     def statistics(self) -> Statistics:
         return self._listener.statistics
+
+    def endpoint_of(self, channel: Channel) -> DTLSEndpoint:
+        """The user's object for a channel."""
+        return DTLSEndpoint.of(channel)
 
     @property
     def channels(self) -> list[Channel]:
@@ -201,17 +205,17 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             for connection in touched:
                 self._drain_connection(connection)
             for data, addr in listener.datagrams_to_send():
-                self._send(data, addr)
+                self.send_datagram(data, addr)
             while (event := listener.next_event()) is not None:
                 if isinstance(event, PeerConnected):
                     self._peer_connected(event)
         for data, addr in listener.datagrams_to_send():
-            self._send(data, addr)
+            self.send_datagram(data, addr)
         self._listener_timer(listener.next_timeout())
 
     def _drain_connection(self, connection: DTLSConnection) -> None:
         for data, addr in connection.datagrams_to_send():
-            self._send(data, addr)
+            self.send_datagram(data, addr)
         if connection.closed:
             # What it lingers for is the listener's affair; for its owner it has ended.
             channel = self._channels.pop(connection, None)
@@ -227,11 +231,12 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """Sends what an established association has just protected."""
         connection = channel.connection
         for data, addr in connection.datagrams_to_send():
-            self._send(data, addr)
+            self.send_datagram(data, addr)
         if connection.closed or connection.has_events:
             self.drain()
 
-    def _send(self, data: bytes, addr: Any) -> None:
+    def send_datagram(self, data: bytes, addr: Any) -> None:
+        """Hands one datagram to the transport."""
         transport = self.transport
         if transport is None:
             return
@@ -244,6 +249,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         channel = self._channels.get(connection)
         if channel is None:
             channel = self._channels[connection] = Channel(self, connection)
+            channel.on_event = self.on_event
             connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
         return channel
 
@@ -255,15 +261,13 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def _peer_connected(self, event: PeerConnected) -> None:
         channel = self._channel(event.connection)
-        if channel.handed_over:
-            return
-        channel.on_event = channel.on_event or self.on_event
-        self.peer_connected(channel)
+        if not channel.handed_over:
+            self.peer_connected(channel)
 
     def peer_connected(self, channel: Channel) -> None:
         """A peer came in. The server overrides it; here the handler is called."""
-        channel.handed_over = True
         endpoint = DTLSEndpoint.of(channel)
+        channel.hand_over()
         if self._handler is None:
             channel.close()
             return

@@ -160,6 +160,7 @@ class DTLSServer:
 
     def _peer_connected(self, channel: Channel) -> None:
         endpoint = DTLSEndpoint.of(channel)
+        channel.hand_over()
         if self._reads_messages:
             self._take_messages(channel)
         elif self._handler is not None:
@@ -331,7 +332,6 @@ class _ServerProtocol(DTLSProtocol):
         self._lost.set()
 
     def peer_connected(self, channel: Channel) -> None:
-        channel.handed_over = True
         self._server._peer_connected(channel)
 
     def association_ended(self, channel: Channel) -> None:

@@ -281,8 +281,8 @@ class _BoundCarrier(_Carrier):
             self._tell(error, addr)
             return False
         self._waiting[addr] = deque()
-        channel.handed_over = True
         self._held[addr] = DTLSEndpoint.of(channel)
+        channel.hand_over()
         channel.on_event = lambda _, event: self._dialled(channel, event)
         self.drain()
         return True
@@ -294,8 +294,8 @@ class _BoundCarrier(_Carrier):
             self._connected(channel)
 
     def peer_connected(self, channel: Channel) -> None:
-        channel.handed_over = True
         self._connected(channel)
+        channel.hand_over()
 
     def _connected(self, channel: Channel) -> None:
         addr = channel.connection.peer

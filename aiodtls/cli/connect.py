@@ -1,0 +1,89 @@
+"""``aiodtls connect HOST:PORT``: lines of standard input out, replies in."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+
+from aiodtls.cli.options import config
+from aiodtls.cli.output import Output
+from aiodtls.client import connect
+from aiodtls.core.errors import EndpointClosed, MessageTooLarge
+from aiodtls.endpoint import DTLSEndpoint
+
+
+async def run(options: argparse.Namespace, output: Output) -> int:
+    """Ends when the input ends and the replies have come, or when the peer closes."""
+    host, port = options.address
+    async with connect(
+        host,
+        port,
+        config=config(options),
+        server_hostname=options.server_hostname,
+        on_event=output.on_event,
+    ) as endpoint:
+        output.connected(endpoint)
+        receiving = asyncio.ensure_future(_receive(endpoint, output))
+        sending = asyncio.ensure_future(_send(endpoint, output))
+        await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
+        if not receiving.done():
+            sending.result()
+            await _wait_for_replies(endpoint, options.wait, receiving)
+        for task in (sending, receiving):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    return 0
+
+
+async def _receive(endpoint: DTLSEndpoint, output: Output) -> None:
+    try:
+        while True:
+            output.data(endpoint, await endpoint.recv())
+    except EndpointClosed as error:
+        output.closed(endpoint.peername, error)
+        if error.reason not in ("close_notify", "local"):
+            raise
+
+
+async def _send(endpoint: DTLSEndpoint, output: Output) -> None:
+    lines = _read_lines(asyncio.get_running_loop())
+    while (line := await lines.get()) is not None:
+        try:
+            await endpoint.send(line, split=False)
+        except MessageTooLarge as error:
+            output.tell("error", f"not sent: {error}", error=str(error))
+
+
+def _read_lines(loop: asyncio.AbstractEventLoop) -> asyncio.Queue[bytes | None]:
+    """Lines of standard input, then None.
+
+    A daemon thread reads them: a file, a pipe and a terminal then all work, on every loop, and a
+    terminal that says nothing does not hold up the end.
+    """
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def read() -> None:
+        with contextlib.suppress(RuntimeError, ValueError):
+            for line in sys.stdin.buffer:
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+            loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+async def _wait_for_replies(
+    endpoint: DTLSEndpoint, seconds: float, receiving: asyncio.Future[None]
+) -> None:
+    """Until as many records have come as went, or for so long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not receiving.done():
+        statistics = endpoint.statistics
+        if statistics.records_received >= statistics.records_sent:
+            return
+        await asyncio.wait({receiving}, timeout=0.02)

@@ -1,0 +1,33 @@
+"""The entry of the command line: exit status 0, 1 for errors, 2 for usage, 130 interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from aiodtls.cli import connect, demo, serve
+from aiodtls.cli.loss import drop_outgoing
+from aiodtls.cli.options import parser
+from aiodtls.cli.output import Output
+from aiodtls.core.errors import DTLSError
+
+COMMANDS = {"demo": demo.run, "serve": serve.run, "connect": connect.run}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; errors are one line on standard error."""
+    options = parser().parse_args(arguments)
+    if options.loss:
+        drop_outgoing(options.loss)
+    output = Output(as_json=options.json)
+    try:
+        return asyncio.run(COMMANDS[options.command](options, output))
+    except KeyboardInterrupt:
+        return 130
+    except (DTLSError, OSError, ValueError) as error:
+        text = str(error) or type(error).__name__
+        if output.as_json:
+            output.tell("error", text, error=text, type=type(error).__name__)
+        print(f"aiodtls: {' '.join(text.split())}", file=sys.stderr)
+        return 1

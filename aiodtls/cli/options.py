@@ -1,0 +1,136 @@
+"""The options of the command line, and the DTLSConfig that they come to."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from aiodtls._version import __version__
+from aiodtls.core.config import PSK, VERSIONS, DTLSConfig
+from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.errors import ConfigError
+
+
+def parser() -> argparse.ArgumentParser:
+    """``aiodtls demo``, ``serve HOST:PORT``, ``connect HOST:PORT``."""
+    top = argparse.ArgumentParser(prog="aiodtls", description="DTLS from the command line.")
+    top.add_argument("--version", action="version", version=f"aiodtls {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo = commands.add_parser("demo", help="a server and a client over UDP, with what happened")
+    demo.add_argument("--messages", type=int, default=5, help="messages to echo (default 5)")
+    demo.add_argument("--burst", type=int, default=2000, help="messages of the burst")
+    serve = commands.add_parser("serve", help="a server that echoes what it receives")
+    connect = commands.add_parser("connect", help="sends lines of standard input, shows replies")
+    for command in (serve, connect):
+        command.add_argument("address", type=address, metavar="HOST:PORT")
+    connect.add_argument("--server-hostname", help="the name to check (default: HOST)")
+    connect.add_argument(
+        "--wait",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="how long to wait for replies after the end of input (default 1)",
+    )
+    for command in (demo, serve, connect):
+        _add_common(command)
+    return top
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--cert", metavar="FILE", help="our certificate chain, PEM, leaf first")
+    add("--key", metavar="FILE", help="its private key, PEM")
+    add("--cafile", metavar="FILE", action="append", help="certificates to trust, PEM")
+    add("--insecure", action="store_true", help="accept any certificate of the peer")
+    add("--psk", type=_psk, metavar="IDENTITY:HEXKEY", help="a pre-shared key")
+    add("--psk-file", metavar="FILE", help="lines of IDENTITY:HEXKEY, for a server")
+    add("--versions", type=_names, metavar="LIST", help=f"of {','.join(VERSIONS)}")
+    add("--cipher-suites", type=_names, metavar="LIST", help="IANA names, by commas")
+    add("--groups", type=_names, metavar="LIST", help="such as x25519,secp256r1")
+    add("--alpn", type=_names, metavar="LIST", help="ALPN protocol names")
+    add("--pmtu", type=int, default=1500, metavar="BYTES", help="the whole IP packet")
+    add("--client-auth", choices=("none", "optional", "required"), default="none")
+    add("--keylog", metavar="FILE", help="write secrets in the SSLKEYLOGFILE format")
+    add("--json", action="store_true", help="one JSON object a line, for machines")
+    add("--loss", type=_percent, default=0.0, metavar="PERCENT", help="drop outgoing datagrams")
+    add("--retransmit-initial", type=float, default=1.0, metavar="SECONDS")
+    add("--handshake-timeout", type=float, default=64.0, metavar="SECONDS")
+
+
+def address(text: str) -> tuple[str, int]:
+    """``HOST:PORT``; an IPv6 address stands in brackets."""
+    host, separator, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise argparse.ArgumentTypeError(f"write an IPv6 address in brackets: [{host}]:{port}")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _percent(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 100:
+        raise argparse.ArgumentTypeError("a loss of 0 to below 100 percent")
+    return value
+
+
+def _psk(text: str) -> PSK:
+    identity, separator, key = text.rpartition(":")
+    try:
+        if separator:
+            return PSK(identity, bytes.fromhex(key))
+    except ValueError:
+        pass
+    # The text holds a key, so it is not repeated.
+    raise argparse.ArgumentTypeError("wanted is IDENTITY:HEXKEY")
+
+
+def _psk_file(path: str) -> dict[bytes, bytes | PSK]:
+    keys: dict[bytes, bytes | PSK] = {}
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            psk = _psk(text)
+        except argparse.ArgumentTypeError as error:
+            raise ConfigError(f"{path}, line {number}: {error}") from None
+        keys[psk.identity] = psk
+    return keys
+
+
+def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
+    """The config that the options ask for. Raises :class:`ConfigError` and OSError."""
+    chosen: dict[str, Any] = {
+        "versions": options.versions,
+        "cipher_suites": options.cipher_suites,
+        "groups": options.groups,
+        "alpn_protocols": options.alpn or (),
+        "pmtu": options.pmtu,
+        "client_auth": options.client_auth,
+        "keylog": options.keylog,
+        "retransmit_initial": options.retransmit_initial,
+        "handshake_timeout": options.handshake_timeout,
+    }
+    if options.cert or options.key:
+        if not (options.cert and options.key):
+            raise ConfigError("--cert and --key go together")
+        chosen["credentials"] = Credentials.from_files(options.cert, options.key)
+    if options.insecure:
+        chosen["trust"] = Trust.insecure()
+    elif options.cafile:
+        chosen["trust"] = Trust.from_files(*options.cafile)
+    if options.psk and options.psk_file:
+        raise ConfigError("--psk or --psk-file, not both")
+    if options.psk:
+        chosen["psk"] = options.psk
+    elif options.psk_file:
+        chosen["psk"] = _psk_file(options.psk_file)
+    return DTLSConfig(**{**chosen, **more})

@@ -1,0 +1,83 @@
+"""What the commands print: sentences for people, or a JSON object a line for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from aiodtls import events
+from aiodtls.endpoint import DTLSEndpoint
+
+
+class Output:
+    """Data goes to standard output, all else to standard error, unless it is JSON."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def say(self, text: str) -> None:
+        """For people alone."""
+        if not self.as_json:
+            print(text, file=sys.stderr, flush=True)
+
+    def tell(self, kind: str, text: str, **fields: Any) -> None:
+        """For both, each in its way."""
+        if self.as_json:
+            print(json.dumps({"event": kind, **fields}, default=_plain), flush=True)
+        else:
+            self.say(text)
+
+    def data(self, endpoint: DTLSEndpoint, data: bytes) -> None:
+        """What a peer sent."""
+        if self.as_json:
+            self.tell("data", "", peer=endpoint.peername, data=data)
+        else:
+            sys.stdout.buffer.write(data.rstrip(b"\n") + b"\n")
+            sys.stdout.buffer.flush()
+
+    def connected(self, endpoint: DTLSEndpoint) -> None:
+        facts = facts_of(endpoint)
+        shown = ", ".join(str(value) for value in facts.values() if value not in (None, ""))
+        self.tell("connected", f"connected: {shown}", **facts)
+
+    def closed(self, peer: Any, error: Exception) -> None:
+        self.tell("closed", f"{show_address(peer)}: {error}", peer=peer, error=str(error))
+
+    def on_event(self, endpoint: DTLSEndpoint, event: events.Event) -> None:
+        """Shows what would otherwise be a silent wait."""
+        if isinstance(event, events.FlightSent) and (self.as_json or event.resend):
+            names = ", ".join(event.messages)
+            self.tell(
+                "flight_sent",
+                f"no answer yet: resend {event.resend} of {names}",
+                messages=event.messages,
+                datagram_sizes=event.datagram_sizes,
+                resend=event.resend,
+            )
+
+
+def facts_of(endpoint: DTLSEndpoint) -> dict[str, Any]:
+    """What was negotiated."""
+    return {
+        "peer": show_address(endpoint.peername),
+        "version": f"DTLS {endpoint.version}",
+        "cipher_suite": endpoint.cipher_suite,
+        "group": endpoint.group,
+        "alpn_protocol": endpoint.alpn_protocol,
+        "psk_identity": _text(endpoint.psk_identity),
+        "max_payload": endpoint.max_payload,
+    }
+
+
+def show_address(address: Any) -> str:
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("utf-8", "backslashreplace") if value is not None else None
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
