@@ -14,12 +14,16 @@ from aiodtls.core.events import Event, FlightSent, Question
 from aiodtls.core.handshake.script import Expect, Handshake, Script, ScriptRunner
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.protection12 import RecordReader, RecordWriter
+from aiodtls.core.registry import HandshakeType
 from aiodtls.core.reliability.flight import SIZE_LADDER, Flight, pack_flight
 from aiodtls.core.reliability.reassembly import HandshakeMessage, Reassembly
 from aiodtls.core.reliability.retransmission import Retransmission, Verdict
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.messages import Fragment, parse_fragments
 from aiodtls.core.wire.records import Record
+
+# What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
+_FIRST_MESSAGES = (HandshakeType.hello_request, HandshakeType.client_hello)
 
 
 class HandshakeDriver:
@@ -35,6 +39,7 @@ class HandshakeDriver:
         "_handshake",
         "_individually",
         "_layer",
+        "_new_handshake",
         "_question",
         "_reassembly",
         "_runner",
@@ -67,6 +72,8 @@ class HandshakeDriver:
         self._flights_sent = 0
         # message_seq -> length of the peer's messages since our last flight.
         self._answers: dict[int, int] = {}
+        # After the handshake: what the peer would begin another with.
+        self._new_handshake: HandshakeMessage | None = None
         self.complete = False
         self.datagrams: list[bytes] = []
         self.events: deque[Event] = deque()
@@ -108,6 +115,13 @@ class HandshakeDriver:
         self._advance(now)
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
+        if self.complete and epoch and fragment.msg_type in _FIRST_MESSAGES:
+            # Refused whatever it says, so its first fragment is enough.
+            if fragment.offset == 0:
+                self._new_handshake = HandshakeMessage(
+                    fragment.msg_type, fragment.message_seq, epoch, b""
+                )
+            return True
         if fragment.message_seq < self._reassembly.next_seq:
             # After the handshake only the authenticated part of a repeat counts.
             if not self.complete or epoch:
@@ -156,7 +170,10 @@ class HandshakeDriver:
         self._transmit(retransmission.backoff.resends + 1)
 
     def post_handshake_message(self) -> HandshakeMessage | None:
-        """The next whole message after the handshake."""
+        """The next message after the handshake; one that would begin another has no body."""
+        message, self._new_handshake = self._new_handshake, None
+        if message is not None:
+            return message
         return self._reassembly.next_message(self._layer.read_epoch) if self.complete else None
 
     def abandon(self) -> None:

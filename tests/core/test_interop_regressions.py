@@ -1,0 +1,71 @@
+"""Faults that only foreign peers showed; each test repeats what such a peer does."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, HandshakeType
+from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.wire.records import encode_alert
+from tests.harness import CLIENT, SERVER, Pair
+
+NO_RENEGOTIATION = encode_alert(AlertLevel.warning, AlertDescription.no_renegotiation)
+
+
+@pytest.fixture
+def pair(credentials: Credentials) -> Pair:
+    trust = Trust.fingerprints(credentials.fingerprint())
+    pair = Pair(DTLSConfig(trust=trust), DTLSConfig(credentials=credentials))
+    pair.run()
+    assert pair.connected
+    return pair
+
+
+def protect(connection: DTLSConnection, fragment: Fragment) -> bytes:
+    record = connection._layer.writer.protect(ContentType.handshake, fragment.encode())
+    return bytes(record)
+
+
+def records_opened(connection: DTLSConnection, datagrams: list[bytes]) -> list[tuple[int, bytes]]:
+    """(content type, plaintext) of what the other side sent."""
+    return [
+        (record[0], bytes(record[2]))
+        for datagram in datagrams
+        for record in connection._layer.receive(datagram)
+    ]
+
+
+@pytest.mark.parametrize("message_seq", [0, 5])
+@pytest.mark.parametrize(
+    ("asker", "refuser", "msg_type"),
+    [
+        (CLIENT, SERVER, HandshakeType.client_hello),
+        (SERVER, CLIENT, HandshakeType.hello_request),
+    ],
+)
+def test_renegotiation_numbered_from_zero_is_refused_with_a_warning(
+    pair: Pair, asker: str, refuser: str, msg_type: HandshakeType, message_seq: int
+) -> None:
+    """OpenSSL and mbedTLS number a new handshake from 0 (RFC 6347 section 4.2.2)."""
+    sides = {CLIENT: pair.client, SERVER: pair.server}
+    body = b"x" * 200 if msg_type is HandshakeType.client_hello else b""
+    # In two fragments where there is something to cut, and then once more as a resend.
+    cuts = (body[:120], body[120:]) if body else (body,)
+    for _ in range(2):
+        offset = 0
+        for data in cuts:
+            fragment = Fragment(msg_type, len(body), message_seq, offset, data)
+            sides[refuser].receive_datagram(protect(sides[asker], fragment), asker, pair.now)
+            offset += len(data)
+        answer = [data for data, _ in sides[refuser].datagrams_to_send()]
+        assert records_opened(sides[asker], answer) == [(ContentType.alert, NO_RENEGOTIATION)]
+    assert not pair.client.closed
+    assert not pair.server.closed
+    pair.send(CLIENT, b"still here")
+    pair.send(SERVER, b"here too")
+    pair.idle()
+    assert pair.data[SERVER] == [b"still here"]
+    assert pair.data[CLIENT] == [b"here too"]
