@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import negotiate
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, HandshakeType
-from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.wire.extensions import Extensions, SignatureAlgorithms, SupportedGroups
+from aiodtls.core.wire.messages import RANDOM_LENGTH, ClientHello, Fragment
 from aiodtls.core.wire.records import encode_alert
 from tests.harness import CLIENT, SERVER, Pair
+from tests.pki import PKI
 
 NO_RENEGOTIATION = encode_alert(AlertLevel.warning, AlertDescription.no_renegotiation)
 
@@ -69,3 +74,35 @@ def test_renegotiation_numbered_from_zero_is_refused_with_a_warning(
     pair.idle()
     assert pair.data[SERVER] == [b"still here"]
     assert pair.data[CLIENT] == [b"here too"]
+
+
+def hello_with_groups(config: DTLSConfig) -> ClientHello:
+    return ClientHello(
+        bytes(RANDOM_LENGTH),
+        tuple(suite.code for suite in config.suites),
+        Extensions.of(
+            [SupportedGroups(tuple(config.named_groups)), SignatureAlgorithms(config.schemes)]
+        ),
+    )
+
+
+def test_ecdsa_key_on_a_curve_the_client_lacks_gives_way_to_another(pki: PKI) -> None:
+    """mbedTLS and OpenSSL refuse a P-256 key if they offered only x25519 (RFC 8422 section 5.1)."""
+    ecdsa, other = pki.leaf("ecdsa-p256").credentials, pki.leaf("rsa-2048").credentials
+    config = DTLSConfig(credentials=[ecdsa, other])
+    only_x25519 = hello_with_groups(DTLSConfig(groups=["x25519"]))
+    chosen = negotiate.choose12(config, only_x25519).credentials
+    assert chosen is not None
+    assert isinstance(chosen.private_key, rsa.RSAPrivateKey)
+    both = hello_with_groups(DTLSConfig(groups=["x25519", "secp256r1"]))
+    assert negotiate.choose12(config, both).credentials == ecdsa
+    with pytest.raises(AlertError) as refusal:
+        negotiate.choose12(DTLSConfig(credentials=ecdsa), only_x25519)
+    assert refusal.value.description is AlertDescription.handshake_failure
+
+
+def test_ed25519_key_needs_no_group(pki: PKI) -> None:
+    """Signature schemes alone speak of EdDSA keys (RFC 8422 section 5.1.1)."""
+    config = DTLSConfig(credentials=pki.leaf("ed25519").credentials)
+    hello = hello_with_groups(DTLSConfig(groups=["secp256r1"]))
+    assert negotiate.choose12(config, hello).credentials is not None

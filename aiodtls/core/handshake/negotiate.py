@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import SUITES, Suite
@@ -154,11 +156,22 @@ def _choose_credentials(
     for credentials in ordered:
         if credentials.key_exchange is not suite.key_exchange:
             continue
+        if not _knows_curve(hello, credentials):
+            continue
         offered = peer_schemes.schemes if peer_schemes else None
         scheme = choose_scheme(config, credentials, offered)
         if scheme is not None:
             return credentials, scheme
     return None
+
+
+def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
+    """In DTLS 1.2 supported_groups binds the curve of an ECDSA key too (RFC 8422 section 5.1)."""
+    key = credentials.private_key
+    groups = hello.extensions.find(SupportedGroups)
+    if groups is None or not isinstance(key, ec.EllipticCurvePrivateKey):
+        return True
+    return NamedGroup[key.curve.name] in groups.groups
 
 
 def chosen_by_name(hello: ClientHello, choice: Choice12) -> bool:
