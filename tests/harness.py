@@ -109,9 +109,7 @@ class Pair:
 
     @property
     def has_server(self) -> bool:
-        return (
-            self._server is not None or bool(self.accepted) or bool(self.listener.connections)
-        )
+        return self._server is not None or bool(self.accepted) or bool(self.listener.connections)
 
     # -- moving datagrams -----------------------------------------------------------------
 

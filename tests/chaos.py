@@ -1,0 +1,100 @@
+"""A UDP proxy that drops, duplicates, delays, reorders and corrupts, from a seed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiodtls import udp
+
+
+@dataclass
+class ChaosProxy:
+    """Between clients, who send to ``address``, and ``target``. Probabilities per datagram.
+
+    ``delay`` is the probability of being held back for up to ``delay_by`` seconds, which reorders.
+    """
+
+    target: tuple[str, int]
+    seed: int = 0
+    drop: float = 0.0
+    duplicate: float = 0.0
+    delay: float = 0.0
+    delay_by: float = 0.1
+    corrupt: float = 0.0
+    address: tuple[str, int] = ("127.0.0.1", 0)
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("passed", "dropped", "duplicated", "delayed", "corrupted"), 0
+        )
+    )
+
+    async def __aenter__(self) -> Self:
+        self._rng = random.Random(self.seed)
+        self._clients: dict[Any, asyncio.DatagramTransport] = {}
+        self._loop = asyncio.get_running_loop()
+        self._front, _ = await self._loop.create_datagram_endpoint(
+            lambda: _Side(self._from_client), local_addr=("127.0.0.1", 0)
+        )
+        self.address = self._front.get_extra_info("sockname")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for transport in (self._front, *self._clients.values()):
+            transport.close()
+        await asyncio.sleep(0)
+
+    def _from_client(self, data: bytes, addr: Any) -> None:
+        if addr in self._clients:
+            self._relay(self._clients[addr], data, None)
+        else:
+            task = asyncio.ensure_future(self._new_client(data, addr))
+            task.add_done_callback(lambda done: done.exception())
+
+    async def _new_client(self, data: bytes, addr: Any) -> None:
+        sock = udp.connected_socket(udp.family_of(self.target), self.target)
+        transport, _ = await self._loop.create_datagram_endpoint(
+            lambda: _Side(lambda reply, _: self._relay(self._front, reply, addr)), sock=sock
+        )
+        self._clients.setdefault(addr, transport)
+        if self._clients[addr] is not transport:
+            transport.close()
+        self._relay(self._clients[addr], data, None)
+
+    def _relay(self, transport: asyncio.DatagramTransport, data: bytes, addr: Any) -> None:
+        rng, counts = self._rng, self.counts
+        if rng.random() < self.drop:
+            counts["dropped"] += 1
+            return
+        copies = 1
+        if rng.random() < self.duplicate:
+            counts["duplicated"] += 1
+            copies = 2
+        for _ in range(copies):
+            copy = data
+            if rng.random() < self.corrupt:
+                counts["corrupted"] += 1
+                at = rng.randrange(len(data))
+                copy = data[:at] + bytes((data[at] ^ 1 << rng.randrange(8),)) + data[at + 1 :]
+            if rng.random() < self.delay:
+                counts["delayed"] += 1
+                late = rng.uniform(0, self.delay_by)
+                self._loop.call_later(late, self._send, transport, copy, addr)
+            else:
+                counts["passed"] += 1
+                self._send(transport, copy, addr)
+
+    @staticmethod
+    def _send(transport: asyncio.DatagramTransport, data: bytes, addr: Any) -> None:
+        if not transport.is_closing():
+            transport.sendto(data, addr) if addr is not None else transport.sendto(data)
+
+
+class _Side(asyncio.DatagramProtocol):
+    def __init__(self, received: Any) -> None:
+        self._received = received
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._received(data, addr)

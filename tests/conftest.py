@@ -1,0 +1,57 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiodtls import Credentials, DTLSConfig, Trust
+from tests.pki import PKI
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
+    return PKI(Path(tmp_path_factory.mktemp("pki")))
+
+
+@pytest.fixture(scope="session")
+def credentials() -> Credentials:
+    return Credentials.self_signed("localhost", "127.0.0.1", "::1")
+
+
+@pytest.fixture(scope="session")
+def server_config(credentials: Credentials) -> DTLSConfig:
+    return DTLSConfig(credentials=credentials, retransmit_initial=0.1)
+
+
+@pytest.fixture(scope="session")
+def client_config(credentials: Credentials) -> DTLSConfig:
+    trust = Trust.fingerprints(credentials.fingerprint())
+    return DTLSConfig(trust=trust, retransmit_initial=0.1)
+
+
+@pytest.fixture
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _run_asyncio(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return asyncio.run(main())
+
+
+def _run_uvloop(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    uvloop = pytest.importorskip("uvloop")
+    return uvloop.run(main())
+
+
+@pytest.fixture(params=[_run_asyncio, _run_uvloop], ids=["asyncio", "uvloop"])
+def run_loop(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Runs a coroutine function on asyncio's loop, then on uvloop's."""
+    return request.param

@@ -1,0 +1,172 @@
+"""Drivers of foreign DTLS programs: started, talked to over their standard input and output, ended.
+
+Each is an async context manager that yields a :class:`Program`; its output is shown where a test
+fails, and it is ended by its own process id, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from tests.pki import Leaf
+
+PACKAGES = {
+    "openssl": "openssl",
+    "gnutls-cli": "gnutls-bin",
+    "gnutls-serv": "gnutls-bin",
+    "coap-client-openssl": "libcoap3-bin",
+    "coap-client-gnutls": "libcoap3-bin",
+    "coap-server-openssl": "libcoap3-bin",
+    "coap-server-gnutls": "libcoap3-bin",
+}
+PSK_HEX = "1a2b3c4d5e6f"
+PSK_KEY = bytes.fromhex(PSK_HEX)
+PSK_IDENTITY = "Client_identity"
+
+
+def requires(program: str) -> None:
+    """Skips with a word where the program is missing; fails in CI."""
+    if shutil.which(program) is not None:
+        return
+    message = f"{program} is missing; on Debian: apt-get install {PACKAGES[program]}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+class Program:
+    """A running program with its output so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        self.process = process
+        self.name = name
+        self.output = b""
+        self._changed = asyncio.Event()
+        self._reader = asyncio.ensure_future(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        while data := await self.process.stdout.read(4096):
+            self.output += data
+            self._changed.set()
+        self._changed.set()
+
+    async def send_line(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + b"\n")
+        await self.process.stdin.drain()
+
+    async def wait_for(self, text: bytes, timeout: float = 10.0) -> None:
+        """Until the output holds ``text``. Fails the test with the output otherwise."""
+        try:
+            async with asyncio.timeout(timeout):
+                while text not in self.output:
+                    if self._reader.done():
+                        break
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        assert text in self.output, f"{self.name} never printed {text!r}:\n{self.output.decode()}"
+
+    async def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+        await self._reader
+
+
+@contextlib.asynccontextmanager
+async def running(*command: str) -> AsyncIterator[Program]:
+    requires(command[0])
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    program = Program(process, command[0])
+    try:
+        yield program
+    except BaseException:
+        print(f"--- {' '.join(command)}\n{program.output.decode(errors='replace')}")
+        raise
+    finally:
+        await program.end()
+
+
+async def bound(port: int, timeout: float = 10.0) -> None:
+    """Until some socket of this machine is bound to the UDP port."""
+    wanted = f":{port:04X} "
+    async with asyncio.timeout(timeout):
+        while True:
+            for table in ("/proc/net/udp", "/proc/net/udp6"):
+                with contextlib.suppress(FileNotFoundError), open(table) as file:
+                    if any(wanted in line.split("rem_address")[0] for line in file):
+                        return
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def openssl_server(
+    port: int, leaf: Leaf | None = None, *extra: str
+) -> AsyncIterator[Program]:
+    """``s_server``: prints what it receives, sends lines given to ``send_line``."""
+    keys = (
+        ("-cert", leaf.certfile, "-key", leaf.keyfile)
+        if leaf
+        else ("-nocert", "-psk", PSK_HEX, "-psk_hint", "hint")
+    )
+    address = f"127.0.0.1:{port}"
+    command = ("openssl", "s_server", "-dtls1_2", "-accept", address, *keys, *extra)
+    async with running(*command) as program:
+        await bound(port)
+        yield program
+
+
+@contextlib.asynccontextmanager
+async def openssl_client(address: Any, *extra: str) -> AsyncIterator[Program]:
+    """``s_client`` connecting to ``address``."""
+    target = f"{address[0]}:{address[1]}"
+    async with running("openssl", "s_client", "-dtls1_2", "-connect", target, *extra) as program:
+        yield program
+
+
+@contextlib.asynccontextmanager
+async def gnutls_server(port: int, *extra: str) -> AsyncIterator[Program]:
+    """``gnutls-serv --echo``. It binds every address; nothing but the test knows its port."""
+    command = ("gnutls-serv", "--udp", "--echo", "-p", str(port), *extra)
+    async with running(*command) as program:
+        await bound(port)
+        yield program
+
+
+@contextlib.asynccontextmanager
+async def gnutls_client(address: Any, *extra: str) -> AsyncIterator[Program]:
+    command = ("gnutls-cli", "--udp", "-p", str(address[1]), *extra, address[0])
+    async with running(*command) as program:
+        yield program
+
+
+async def run_to_end(command: Sequence[str], timeout: float = 15.0) -> bytes:
+    """Runs a program that ends by itself; its output."""
+    requires(command[0])
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            output, _ = await process.communicate()
+            return output
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
