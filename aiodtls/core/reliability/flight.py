@@ -20,7 +20,7 @@ MIN_FRAGMENT_LENGTH = 16
 # Datagram sizes for a path that seems to swallow the larger ones: IPv6's least MTU, what every
 # IPv4 host takes, and the least PMTU of all, each less the longest IP and UDP header it may have.
 SIZE_LADDER = (1232, 548, 208)
-RESENDS_PER_STEP = 2
+RESENDS_AT_FULL_SIZE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ Flight = Sequence[OutgoingMessage]
 
 
 def datagram_size(max_datagram_size: int, resends: int) -> int:
-    """After every second unanswered resend the datagrams become smaller (RFC 6347 4.1.1.1)."""
-    step = resends // RESENDS_PER_STEP
-    if step == 0:
+    """From the second unanswered resend on the datagrams become smaller (RFC 6347 4.1.1.1)."""
+    step = resends - RESENDS_AT_FULL_SIZE
+    if step <= 0:
         return max_datagram_size
     return min(max_datagram_size, SIZE_LADDER[min(step, len(SIZE_LADDER)) - 1])
 
