@@ -203,7 +203,9 @@ class Association(NegotiatedFacts):
             return
         self._driver.receive(payload, epoch, now)
         while (message := self._driver.post_handshake_message()) is not None:
-            self._send_alert(AlertLevel.warning, post.receive12(self.role, message))
+            warning = post.receive12(self.role, message)
+            if warning is not None:
+                self._send_alert(AlertLevel.warning, warning)
 
     def _receive_data(self, payload: bytes) -> None:
         """Application data before the handshake is complete, or reopened just after."""
@@ -239,6 +241,10 @@ class Association(NegotiatedFacts):
             self.counters.records_discarded += 1
         elif level == AlertLevel.fatal or closing:
             self._ended_by_peer(_alert_name(code), closing=closing)
+        elif epoch and level != AlertLevel.warning:
+            raise AlertError(
+                AlertDescription.illegal_parameter, f"an alert of unknown level {level}"
+            )
 
     def _ended_by_peer(self, description: str, *, closing: bool) -> None:
         if not self.handshake_complete:
@@ -307,6 +313,9 @@ class Association(NegotiatedFacts):
         if not self.closed and not self.handshake_complete:
             forged = self.counters.records_forged
             hint = f"; {forged} records did not open: is the key the same?" if forged else ""
+            if self._layer.writer.is_protected:
+                # The peer may have completed the handshake already; it should not wait for us.
+                self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
             self._end(HandshakeTimeout(f"the handshake timed out: {reason}{hint}"))
 
     def _end(self, error: Exception) -> None:

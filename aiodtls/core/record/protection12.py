@@ -19,10 +19,12 @@ from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
 from aiodtls.core.record.replay import ReplayWindow
-from aiodtls.core.registry import ProtocolVersion
+from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
 
 VERSION = int(ProtocolVersion.DTLSv1_2)
+OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
+CLIENT_HELLO = int(HandshakeType.client_hello)
 ADDITIONAL_DATA = Struct("!QBHH")
 EXPLICIT_NONCE_LENGTH = 8
 
@@ -45,6 +47,10 @@ class RecordWriter(ABC):
         # Bytes that a record has beyond its plaintext.
         self.overhead = HEADER_LENGTH + overhead
 
+    @property
+    def is_protected(self) -> bool:
+        return self.next_number > SEQUENCE_NUMBER_MASK
+
     def ring(self) -> tuple[bool, bool]:
         """``alarm`` is reached: whether the limit is, and whether the numbers run out.
 
@@ -61,7 +67,11 @@ class RecordWriter(ABC):
 
 
 class PlaintextWriter(RecordWriter):
-    """Epoch 0."""
+    """Epoch 0.
+
+    A ClientHello says DTLS 1.0 there, as it may be read by who knows no newer version
+    (RFC 5246 appendix E.1, RFC 9147 section 4).
+    """
 
     __slots__ = ()
 
@@ -72,7 +82,9 @@ class PlaintextWriter(RecordWriter):
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         number = self.next_number
         self.next_number = number + 1
-        return HEADER.pack(content_type, VERSION, number, len(plaintext)) + plaintext
+        is_hello = content_type == ContentType.handshake and plaintext[0] == CLIENT_HELLO
+        version = OLDEST_VERSION if is_hello else VERSION
+        return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
 
 
 class ExplicitNonceWriter(RecordWriter):
