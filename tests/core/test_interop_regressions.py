@@ -43,30 +43,7 @@ def records_opened(connection: DTLSConnection, datagrams: list[bytes]) -> list[t
     ]
 
 
-@pytest.mark.parametrize("message_seq", [0, 5])
-@pytest.mark.parametrize(
-    ("asker", "refuser", "msg_type"),
-    [
-        (CLIENT, SERVER, HandshakeType.client_hello),
-        (SERVER, CLIENT, HandshakeType.hello_request),
-    ],
-)
-def test_renegotiation_numbered_from_zero_is_refused_with_a_warning(
-    pair: Pair, asker: str, refuser: str, msg_type: HandshakeType, message_seq: int
-) -> None:
-    """OpenSSL and mbedTLS number a new handshake from 0 (RFC 6347 section 4.2.2)."""
-    sides = {CLIENT: pair.client, SERVER: pair.server}
-    body = b"x" * 200 if msg_type is HandshakeType.client_hello else b""
-    # In two fragments where there is something to cut, and then once more as a resend.
-    cuts = (body[:120], body[120:]) if body else (body,)
-    for _ in range(2):
-        offset = 0
-        for data in cuts:
-            fragment = Fragment(msg_type, len(body), message_seq, offset, data)
-            sides[refuser].receive_datagram(protect(sides[asker], fragment), asker, pair.now)
-            offset += len(data)
-        answer = [data for data, _ in sides[refuser].datagrams_to_send()]
-        assert records_opened(sides[asker], answer) == [(ContentType.alert, NO_RENEGOTIATION)]
+def check_alive(pair: Pair) -> None:
     assert not pair.client.closed
     assert not pair.server.closed
     pair.send(CLIENT, b"still here")
@@ -74,6 +51,44 @@ def test_renegotiation_numbered_from_zero_is_refused_with_a_warning(
     pair.idle()
     assert pair.data[SERVER] == [b"still here"]
     assert pair.data[CLIENT] == [b"here too"]
+
+
+# OpenSSL and mbedTLS number a new handshake from 0 (RFC 6347 section 4.2.2); 3 goes on counting.
+@pytest.mark.parametrize("message_seq", [0, 3])
+def test_clients_renegotiation_is_refused_with_one_warning_each(
+    pair: Pair, message_seq: int
+) -> None:
+    body = b"x" * 200
+    # In two fragments, and then once more as a resend.
+    for _ in range(2):
+        for offset in (0, 120):
+            data = body[offset : offset + 120]
+            fragment = Fragment(HandshakeType.client_hello, len(body), message_seq, offset, data)
+            pair.server.receive_datagram(protect(pair.client, fragment), CLIENT, pair.now)
+        answer = [data for data, _ in pair.server.datagrams_to_send()]
+        assert records_opened(pair.client, answer) == [(ContentType.alert, NO_RENEGOTIATION)]
+    check_alive(pair)
+
+
+@pytest.mark.parametrize("message_seq", [0, 5])
+def test_servers_hello_request_is_ignored(pair: Pair, message_seq: int) -> None:
+    """OpenSSL's server takes the warning for fatal (RFC 5246 section 7.4.1.1 allows silence)."""
+    fragment = Fragment(HandshakeType.hello_request, 0, message_seq, 0, b"")
+    pair.client.receive_datagram(protect(pair.server, fragment), SERVER, pair.now)
+    assert pair.client.datagrams_to_send() == []
+    check_alive(pair)
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_handshake_message_of_the_wrong_role_ends_the_association(pair: Pair, side: str) -> None:
+    """Neither may a client ask for a handshake, nor a server begin one."""
+    client_asks = side == CLIENT
+    sender, receiver = pair.client, pair.server
+    msg_type = HandshakeType.hello_request
+    if not client_asks:
+        sender, receiver, msg_type = receiver, sender, HandshakeType.client_hello
+    receiver.receive_datagram(protect(sender, Fragment(msg_type, 0, 0, 0, b"")), side, pair.now)
+    assert receiver.closed
 
 
 def hello_with_groups(config: DTLSConfig) -> ClientHello:
