@@ -125,13 +125,15 @@ class HandshakeDriver:
         if fragment.message_seq < self._reassembly.next_seq:
             # After the handshake only the authenticated part of a repeat counts.
             if not self.complete or epoch:
-                self._answer_repeat(fragment, now)
+                self._answer_repeat(fragment, epoch, now)
             return True
         return epoch == self._layer.read_epoch and self._reassembly.add(fragment, epoch)
 
-    def _answer_repeat(self, fragment: Fragment, now: float) -> None:
-        if self._question is None and self.retransmission.repeat_completed(fragment, now):
-            self._transmit(self.retransmission.backoff.resends + 1)
+    def _answer_repeat(self, fragment: Fragment, epoch: int, now: float) -> None:
+        if self._question is None and self.retransmission.repeat_completed(
+            fragment, now, authenticated=epoch > 0
+        ):
+            self._transmit(self.retransmission.backoff.resends + 1, now)
 
     def hello_repeated(self, message_seq: int, now: float) -> None:
         """The ClientHello that our first flight answers came whole again, at the listener."""
@@ -140,7 +142,7 @@ class HandshakeDriver:
             return
         first = next(iter(retransmission.flight), None)
         if first and first.message_seq == message_seq and retransmission.peer_repeats(now):
-            self._transmit(retransmission.backoff.resends + 1)
+            self._transmit(retransmission.backoff.resends + 1, now)
 
     def answer(self, question: Event, value: object, now: float) -> None:
         """Resumes the script; an answer to anything but the open question is ignored."""
@@ -156,7 +158,7 @@ class HandshakeDriver:
         begun = bool(self._answers) or self._reassembly.has_begun
         verdict = self.retransmission.timer_due(now, answer_has_begun=begun)
         if verdict is Verdict.resend:
-            self._transmit(self.retransmission.backoff.resends)
+            self._transmit(self.retransmission.backoff.resends, now)
         return verdict is not Verdict.give_up
 
     def too_big(self, now: float) -> None:
@@ -167,7 +169,7 @@ class HandshakeDriver:
         size = retransmission.size(self.max_datagram_size)
         while retransmission.size(self.max_datagram_size) >= size:
             retransmission.size_resends += 1
-        self._transmit(retransmission.backoff.resends + 1)
+        self._transmit(retransmission.backoff.resends + 1, now)
 
     def post_handshake_message(self) -> HandshakeMessage | None:
         """The next message after the handshake; one that would begin another has no body."""
@@ -199,7 +201,7 @@ class HandshakeDriver:
         flight = tuple(handshake.flight)
         handshake.flight.clear()
         if flight:
-            self._start_flight(flight)
+            self._start_flight(flight, now)
         waiting = runner.waiting
         if isinstance(waiting, Question):
             self._question = waiting
@@ -213,11 +215,11 @@ class HandshakeDriver:
             # A question was answered and the same flight of the peer goes on.
             self.retransmission.rearm(now)
 
-    def _start_flight(self, flight: Flight) -> None:
+    def _start_flight(self, flight: Flight, now: float) -> None:
         self.retransmission.start(flight, self._answers)
         self._answers = {}
         self._flights_sent += 1
-        self._transmit(0)
+        self._transmit(0, now)
 
     def _end_script(self, now: float, *, sent_last: bool) -> None:
         self.complete = True
@@ -228,8 +230,9 @@ class HandshakeDriver:
         else:
             self.retransmission.forget()
 
-    def _transmit(self, resend: int) -> None:
+    def _transmit(self, resend: int, now: float) -> None:
         retransmission = self.retransmission
+        retransmission.sent(now)
         size = retransmission.size(self.max_datagram_size)
         datagrams = pack_flight(retransmission.flight, self._layer, size, self._individually)
         self.datagrams += datagrams

@@ -1,7 +1,8 @@
 """Telling that the peer repeats a flight, which means that ours did not reach it.
 
-A repeat counts only once every byte of the peer's flight has come again, and then at most once
-per quarter of the timeout: otherwise a forged fragment of 25 bytes would buy a whole flight.
+A repeat counts only once every byte of the peer's flight has come again, and in the clear not
+within a quarter of the timeout after our flight went out: otherwise a forged fragment of 25 bytes
+would buy a whole flight, and a duplicate made by the network another.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class RepeatDetector:
         self._coverage = {}
         return True
 
-    def may_answer(self, now: float, timeout: float) -> bool:
-        """Whether a repeat may be answered now; if so, the next one not before a quarter."""
-        if now < self._quiet_until:
-            return False
+    def sent(self, now: float, timeout: float) -> None:
+        """Our flight went out: nobody can miss it yet."""
         self._quiet_until = now + timeout / 4
-        return True
+
+    def may_answer(self, now: float) -> bool:
+        """Whether a repeat in the clear may be answered now."""
+        return now >= self._quiet_until

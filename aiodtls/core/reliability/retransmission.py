@@ -123,13 +123,20 @@ class Retransmission:
         self.rearm(now)
         return Verdict.resend
 
-    def repeat_completed(self, fragment: Fragment, now: float) -> bool:
-        """Whether this fragment makes us resend: the peer's flight has come whole again."""
-        return self._repeats.add(fragment) and self.peer_repeats(now)
+    def sent(self, now: float) -> None:
+        """The flight went out, for the first time or again."""
+        self._repeats.sent(now, self.backoff.timeout)
 
-    def peer_repeats(self, now: float) -> bool:
-        """Whether a repeated flight is to be answered now; the running timer then starts anew."""
-        if not self.flight or not self._repeats.may_answer(now, self.backoff.timeout):
+    def repeat_completed(self, fragment: Fragment, now: float, *, authenticated: bool) -> bool:
+        """Whether this fragment makes us resend: the peer's flight has come whole again."""
+        return self._repeats.add(fragment) and self.peer_repeats(now, authenticated=authenticated)
+
+    def peer_repeats(self, now: float, *, authenticated: bool = False) -> bool:
+        """Whether a repeated flight is to be answered now; the running timer then starts anew.
+
+        What the peer's keys protect nobody else can have repeated, so it is always answered.
+        """
+        if not self.flight or not (authenticated or self._repeats.may_answer(now)):
             return False
         if self.is_running:
             self.rearm(now)
