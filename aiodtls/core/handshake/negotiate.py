@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
-from aiodtls.core.crypto.suites import SUITES, Suite
+from aiodtls.core.crypto.suites import SUITES, KeyExchange, Suite
 from aiodtls.core.errors import AlertError
 from aiodtls.core.registry import (
     AlertDescription,
     CipherSuite,
+    ClientCertificateType,
     NamedGroup,
     ProtocolVersion,
     SignatureScheme,
@@ -37,6 +38,11 @@ from aiodtls.core.wire.extensions import (
 from aiodtls.core.wire.messages import CertificateRequest12, ClientHello, ServerHello
 
 UNCOMPRESSED = 0
+# What a server asks for in a CertificateRequest (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
+CERTIFICATE_TYPES = {
+    KeyExchange.ECDHE_ECDSA: ClientCertificateType.ecdsa_sign,
+    KeyExchange.ECDHE_RSA: ClientCertificateType.rsa_sign,
+}
 # RFC 8446 section 4.1.3: what a server that could do better writes at the end of its random.
 DOWNGRADE_TO_12 = b"DOWNGRD\x01"
 DOWNGRADE_BELOW_12 = b"DOWNGRD\x00"
@@ -292,13 +298,18 @@ def check_srtp_reply(config: DTLSConfig, reply: ServerHello) -> SRTPProtectionPr
 def choose_client_credentials(
     config: DTLSConfig, request: CertificateRequest12
 ) -> tuple[Credentials, SignatureScheme] | None:
-    """What the server can verify, preferring what it names the authority of."""
+    """What the server can verify, preferring what it names the authority of.
+
+    None where nothing fits: the client then shows no certificate (RFC 5246 section 7.4.6).
+    """
     named = set(request.authorities)
 
     def unnamed(credentials: Credentials) -> bool:
         return bool(named) and not named.intersection(credentials.issuers)
 
     for credentials in sorted(config.credential_list, key=unnamed):
+        if CERTIFICATE_TYPES[credentials.key_exchange] not in request.certificate_types:
+            continue
         scheme = choose_scheme(config, credentials, request.schemes)
         if scheme is not None:
             return credentials, scheme

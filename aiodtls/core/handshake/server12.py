@@ -27,7 +27,7 @@ from aiodtls.core.handshake.keys12 import (
 )
 from aiodtls.core.handshake.negotiate import Choice12
 from aiodtls.core.handshake.script import Handshake, Script, Step
-from aiodtls.core.registry import AlertDescription, ClientCertificateType
+from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.extensions import (
     ALPN,
     ECPointFormats,
@@ -55,8 +55,6 @@ from aiodtls.core.wire.messages import (
     ServerKeyExchangePsk12,
     ecdh_params,
 )
-
-CERTIFICATE_TYPES = bytes((ClientCertificateType.ecdsa_sign, ClientCertificateType.rsa_sign))
 
 
 def server12(hs: Handshake, hello: ClientHello) -> Script:
@@ -161,8 +159,9 @@ def _certificate_request(hs: Handshake) -> CertificateRequest12:
     trusts = hs.config.trusts
     # A list that leaves out what one of them accepts would make strict clients show nothing.
     named = all(trust.authorities for trust in trusts)
+    certificate_types = bytes(negotiate.CERTIFICATE_TYPES.values())
     names = dict.fromkeys(name for trust in trusts for name in trust.authorities if named)
-    return CertificateRequest12(CERTIFICATE_TYPES, tuple(hs.config.schemes), tuple(names))
+    return CertificateRequest12(certificate_types, tuple(hs.config.schemes), tuple(names))
 
 
 def _check_absent_certificate(hs: Handshake) -> None:
