@@ -94,14 +94,13 @@ def sni(server_hostname: str | None) -> str | None:
 
 
 def check_client_version(hello: ClientHello) -> None:
-    """DTLS 1.2 or what includes it; version numbers count downwards."""
+    """DTLS 1.2 or newer, however new (RFC 5246 appendix E.1); version numbers count downwards."""
     versions = hello.extensions.find(SupportedVersions)
     if versions is not None:
         acceptable = ProtocolVersion.DTLSv1_2 in versions.versions
     else:
         acceptable = hello.client_version <= ProtocolVersion.DTLSv1_2
-    # The upper byte is the complement of the major version, which is 1 in all of DTLS.
-    if not acceptable or hello.client_version >> 8 != 0xFE:
+    if not acceptable:
         raise AlertError(
             AlertDescription.protocol_version,
             f"the client speaks at most version {hello.client_version:#06x}, older than DTLS 1.2",
