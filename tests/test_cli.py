@@ -1,0 +1,119 @@
+"""The command line, run as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+
+import pytest
+
+from aiodtls._version import __version__
+from aiodtls.cli.options import address
+from tests.peers import PSK_HEX, PSK_IDENTITY, openssl_client, openssl_server, run_to_end, running
+from tests.pki import PKI
+
+AIODTLS = (sys.executable, "-W", "error", "-m", "aiodtls")
+PSK = f"{PSK_IDENTITY}:{PSK_HEX}"
+
+
+async def status_of(*arguments: str) -> tuple[int, bytes]:
+    process = await asyncio.create_subprocess_exec(
+        *AIODTLS,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode is not None
+    return process.returncode, errors
+
+
+async def test_demo_shows_what_happened():
+    output = (await run_to_end([*AIODTLS, "demo", "--burst", "100"])).decode()
+    for wanted in ("DTLS 1.2", "x25519", "server_hello_done", "message 5 of 5", "100 echoed"):
+        assert wanted in output, output
+
+
+async def test_demo_for_machines_under_loss():
+    options = ("--json", "--loss", "10", "--retransmit-initial", "0.05", "--burst", "0")
+    output = await run_to_end([*AIODTLS, "demo", *options])
+    events = [json.loads(line) for line in output.splitlines()]
+    assert [e["event"] for e in events].count("echo") == 5
+    assert all(e["cipher_suite"] for e in events if e["event"] == "connected")
+
+
+async def test_connect_to_serve_with_psk(free_udp_port):
+    target = f"127.0.0.1:{free_udp_port}"
+    async with running(*AIODTLS, "serve", target, "--psk", PSK) as server:
+        await server.wait_for(b"serving on")
+        async with running(*AIODTLS, "connect", target, "--psk", PSK) as client:
+            await client.wait_for(b"connected")
+            await client.send_line(b"one line")
+            await client.wait_for(b"one line")
+            client.process.stdin.close()
+            assert await asyncio.wait_for(client.process.wait(), 10) == 0
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(server.process.wait(), 10) == 0
+
+
+async def test_serve_speaks_with_openssl(pki: PKI, free_udp_port):
+    leaf = pki.leaf()
+    options = ("--cert", leaf.certfile, "--key", leaf.keyfile, "--json")
+    async with running(*AIODTLS, "serve", f"127.0.0.1:{free_udp_port}", *options) as server:
+        await server.wait_for(b'"serving"')
+        trust = ("-CAfile", pki.cafile, "-verify_return_error")
+        async with openssl_client(("127.0.0.1", free_udp_port), *trust) as program:
+            await program.send_line(b"hello aiodtls")
+            await server.wait_for(b"hello aiodtls")
+            await program.wait_for(b"hello aiodtls")
+
+
+async def test_connect_speaks_with_openssl(pki: PKI, free_udp_port):
+    target = f"127.0.0.1:{free_udp_port}"
+    options = ("--cafile", pki.cafile, "--server-hostname", "localhost")
+    async with openssl_server(free_udp_port, pki.leaf()) as program:
+        async with running(*AIODTLS, "connect", target, *options) as client:
+            await client.send_line(b"hello openssl")
+            await program.wait_for(b"hello openssl")
+
+
+async def test_an_interrupt_ends_with_130(free_udp_port):
+    async with running(*AIODTLS, "serve", f"127.0.0.1:{free_udp_port}", "--psk", PSK) as server:
+        await server.wait_for(b"serving on")
+        server.process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(server.process.wait(), 10) == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"),
+    [
+        (["connect", "127.0.0.1:9", "--insecure"], 1, "refused"),
+        (["serve", "127.0.0.1:0"], 1, "credentials"),
+        (["serve", "127.0.0.1:0", "--psk", PSK, "--pmtu", "100"], 1, "pmtu"),
+        (["serve", "127.0.0.1:0", "--cipher-suites", "TLS_NULL", "--psk", PSK], 1, "TLS_NULL"),
+        (["connect", "nowhere"], 2, "HOST:PORT"),
+        (["connect", "::1:4433"], 2, "brackets"),
+        (["serve", "127.0.0.1:0", "--psk", "secretsecret"], 2, "IDENTITY:HEXKEY"),
+        ([], 2, "COMMAND"),
+    ],
+)
+async def test_errors_are_one_line_and_a_status(arguments, status, word):
+    code, errors = await status_of(*arguments)
+    assert code == status
+    assert word in errors.decode()
+    assert b"secretsecret" not in errors.splitlines()[-1]
+    if status == 1:
+        assert len(errors.splitlines()) == 1
+
+
+async def test_version():
+    assert await run_to_end([*AIODTLS, "--version"]) == f"aiodtls {__version__}\n".encode()
+
+
+def test_addresses():
+    assert address("[::]:4433") == ("::", 4433)
+    assert address("host:1") == ("host", 1)
+    assert address(":5") == ("", 5)
