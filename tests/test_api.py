@@ -1,0 +1,56 @@
+"""The public face: the names, and the signatures that users rely on."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import aiodtls
+
+SIGNATURES = {
+    "connect": "host port config server_hostname local_addr family happy_eyeballs_delay sock "
+    "on_event",
+    "serve": "handler host port config sock reuse_port on_event close_timeout",
+    "create_datagram_endpoint": "protocol_factory local_addr remote_addr config server_hostname "
+    "family reuse_port sock dial",
+}
+ENDPOINT = (
+    "send send_nowait send_many recv recv_nowait recv_many close wait_closed abort role version "
+    "cipher_suite group peer_certificates peer_public_key psk_identity server_hostname "
+    "alpn_protocol srtp_profile confirmed wait_confirmed peername sockname statistics max_payload "
+    "pmtu get_extra_info export_keying_material srtp_keys accept_peer"
+)
+SERVER = (
+    "sockets sockname endpoints statistics serve_forever messages connect update_config close "
+    "wait_closed"
+)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name):
+    parameters = inspect.signature(getattr(aiodtls, name)).parameters
+    assert list(parameters) == SIGNATURES[name].split()
+
+
+def test_members():
+    assert not [name for name in ENDPOINT.split() if not hasattr(aiodtls.DTLSEndpoint, name)]
+    assert not [name for name in SERVER.split() if not hasattr(aiodtls.DTLSServer, name)]
+
+
+def test_all_is_what_there_is():
+    assert all(hasattr(aiodtls, name) for name in aiodtls.__all__)
+
+
+def test_exceptions_are_what_they_say():
+    assert issubclass(aiodtls.HandshakeTimeout, TimeoutError)
+    assert issubclass(aiodtls.HandshakeRefused, aiodtls.PeerAlert)
+    assert issubclass(aiodtls.HandshakeRefused, aiodtls.HandshakeError)
+    assert issubclass(aiodtls.EndpointClosed, ConnectionError)
+    assert issubclass(aiodtls.MessageTooLarge, OSError)
+    assert issubclass(aiodtls.MessageTooLarge, ValueError)
+    assert issubclass(aiodtls.ConfigError, ValueError)
+    for name in aiodtls.__all__:
+        thing = getattr(aiodtls, name)
+        if inspect.isclass(thing) and issubclass(thing, Exception):
+            assert issubclass(thing, aiodtls.DTLSError)
