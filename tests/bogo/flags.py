@@ -1,0 +1,166 @@
+"""The runner's command line: which flags the shim knows, and the settings of each connection.
+
+A flag that is not in the tables here is not implemented, and the test is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# Nothing to do with them: what they steer is BoringSSL's way of calling, not the protocol.
+IGNORED = {
+    "async",
+    "dtls",
+    "expect-no-session",
+    "expect-no-session-id",
+    "implicit-handshake",
+    "no-ticket",
+    "no-tls1",
+    "no-tls11",
+    "no-tls13",
+    "renegotiate-freely",
+    "use-early-callback",
+    "use-ocsp-callback",
+    "use-old-client-cert-callback",
+}
+SWITCHES = {
+    "decline-alpn",
+    "expect-extended-master-secret",
+    "expect-no-peer-cert",
+    "expect-verify-result",
+    "ipv6",
+    "reject-alpn",
+    "require-any-client-certificate",
+    "send-alert",
+    "server",
+    "shim-writes-first",
+    "use-custom-verify-callback",
+    "use-export-context",
+    "verify-fail",
+    "verify-peer",
+}
+NUMBERS = {
+    "expect-curve-id",
+    "expect-selected-credential",
+    "expect-version",
+    "export-keying-material",
+    "initial-timeout-duration-ms",
+    "max-version",
+    "min-version",
+    "mtu",
+    "port",
+    "resume-count",
+    "shim-id",
+}
+LISTS = {"curves", "verify-prefs"}
+TEXTS = {
+    "advertise-alpn",
+    "expect-alpn",
+    "expect-server-name",
+    "export-context",
+    "export-label",
+    "host-name",
+    "psk",
+    "psk-identity",
+    "select-alpn",
+    "srtp-profiles",
+    "trust-cert",
+}
+# These describe the credential begun by the last -new-x509-credential, or the default one.
+CREDENTIAL_TEXTS = {"cert-file", "key-file"}
+CREDENTIAL_LISTS = {"signing-prefs"}
+PREFIXES = ("on-initial-", "on-resume-", "on-retry-")
+
+DTLS12 = 0xFEFD
+
+
+class Unimplemented(Exception):
+    """The test asks for something that aiodtls does not do."""
+
+
+@dataclass(slots=True)
+class CredentialFlags:
+    """One credential of ours; ``signing_prefs`` empty means the key's own preference.
+
+    ``index`` counts those begun by a flag; the default one is -1.
+    """
+
+    index: int = -1
+    cert_file: str = ""
+    key_file: str = ""
+    signing_prefs: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Flags:
+    """The settings of one connection. ``credentials`` come in order, the default one last."""
+
+    switches: set[str] = field(default_factory=set)
+    numbers: dict[str, int] = field(default_factory=dict)
+    lists: dict[str, list[int]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    credentials: list[CredentialFlags] = field(default_factory=list)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.switches
+
+    @property
+    def is_server(self) -> bool:
+        return "server" in self.switches
+
+
+def parse(arguments: Sequence[str], prefix: str) -> Flags:
+    """The flags without a prefix and those with ``prefix``. Raises :class:`Unimplemented`."""
+    flags = Flags()
+    default = CredentialFlags()
+    current = default
+    rest = iter(arguments)
+    for argument in rest:
+        name = argument.removeprefix("-")
+        applies = True
+        for candidate in PREFIXES:
+            if name.startswith(candidate):
+                name = name.removeprefix(candidate)
+                applies = candidate == prefix
+        target = flags if applies else Flags()
+        if name in IGNORED:
+            continue
+        if name in SWITCHES:
+            target.switches.add(name)
+        elif name == "new-x509-credential":
+            current = CredentialFlags(len(target.credentials))
+            target.credentials.append(current)
+        elif name in NUMBERS:
+            target.numbers[name] = int(next(rest))
+        elif name in LISTS:
+            target.lists.setdefault(name, []).append(int(next(rest)))
+        elif name in TEXTS:
+            target.texts[name] = next(rest)
+        elif name in CREDENTIAL_TEXTS | CREDENTIAL_LISTS:
+            if not applies:
+                raise Unimplemented(argument)
+            _describe(current, name, next(rest))
+        else:
+            raise Unimplemented(argument)
+    if default.cert_file:
+        flags.credentials.append(default)
+    _check_version(flags)
+    return flags
+
+
+def _describe(credential: CredentialFlags, name: str, value: str) -> None:
+    if name == "cert-file":
+        credential.cert_file = value
+    elif name == "key-file":
+        credential.key_file = value
+    else:
+        credential.signing_prefs.append(int(value))
+
+
+def _check_version(flags: Flags) -> None:
+    """Version numbers of DTLS count downwards."""
+    lowest = flags.numbers.get("min-version", 0xFEFF)
+    highest = flags.numbers.get("max-version", DTLS12)
+    if not lowest >= DTLS12 >= highest:
+        raise Unimplemented("a version other than DTLS 1.2")

@@ -1,0 +1,59 @@
+"""From our errors to the names that the runner expects on standard error.
+
+One row for each way to fail that a test provokes: what the message of our exception says, and the
+runner's name. What has no row is shown as itself, and matches nothing. Where the runner has finer
+names than we have errors, ErrorMap in config.json says which of ours stands for which of its own.
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.errors import CertificateError, HandshakeTimeout, PeerAlert
+
+ROWS: tuple[tuple[str, str], ...] = (
+    ("an alert has two bytes", "BAD_ALERT"),
+    ("an alert of unknown level", "UNKNOWN_ALERT_TYPE"),
+    ("a record is too long", "DATA_LENGTH_TOO_LONG"),
+    ("a record of unknown type", "UNEXPECTED_MESSAGE"),
+    ("the peer's message: ", "DECODE_ERROR"),
+    (" was expected, the peer sent ", "UNEXPECTED_MESSAGE"),
+    (" after the handshake", "UNEXPECTED_MESSAGE"),
+    ("the peer's Finished does not verify", "DIGEST_CHECK_FAILED"),
+    ("no cipher suite, group and signature scheme of the client fit", "NO_SHARED_CIPHER"),
+    ("the server chose cipher suite ", "WRONG_CIPHER_RETURNED"),
+    ("the server chose version ", "UNSUPPORTED_PROTOCOL"),
+    ("the client speaks at most version ", "UNSUPPORTED_PROTOCOL"),
+    ("the server answers extension ", "UNEXPECTED_EXTENSION"),
+    ("ALPN: a name we did not offer", "INVALID_ALPN_PROTOCOL"),
+    ("no ALPN protocol in common", "NO_APPLICATION_PROTOCOL"),
+    ("use_srtp: not what we offered", "BAD_SRTP_PROTECTION_PROFILE_LIST"),
+)
+
+# OpenSSL's two families of names for alerts received: those of SSL 3.0, and those of TLS.
+SSLV3_ALERTS = {
+    "unexpected_message",
+    "bad_record_mac",
+    "handshake_failure",
+    "bad_certificate",
+    "unsupported_certificate",
+    "certificate_revoked",
+    "certificate_expired",
+    "certificate_unknown",
+    "illegal_parameter",
+}
+
+
+def name_of(error: BaseException) -> str:
+    """What to print for the end of a connection: a name with colons, and our own words."""
+    alert = error if isinstance(error, PeerAlert) else error.__cause__
+    if isinstance(alert, PeerAlert):
+        family = "SSLV3" if alert.description in SSLV3_ALERTS else "TLSV1"
+        return f":{family}_ALERT_{alert.description.upper()}: {error}"
+    if isinstance(error, HandshakeTimeout):
+        return f":READ_TIMEOUT_EXPIRED: {error}"
+    text = str(error)
+    for words, name in ROWS:
+        if words in text:
+            return f":{name}: {text}"
+    if isinstance(error, CertificateError):
+        return f":CERTIFICATE_VERIFY_FAILED: {text}"
+    return f"{type(error).__name__}: {text}"

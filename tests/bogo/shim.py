@@ -1,0 +1,375 @@
+"""Lets BoringSSL's conformance runner drive a DTLSConnection.
+
+The runner speaks over TCP in frames that carry datagrams and its commands about clock, MTU and
+timers; the connection lives on the runner's clock. See deviations.md for where to find the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import socket
+from pathlib import Path
+from struct import Struct
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.crypto.certificates import Role, load_pem, refusal
+from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.errors import ConfigError, EndpointClosed
+from aiodtls.core.events import CertificateReceived
+from aiodtls.core.registry import (
+    AlertDescription,
+    AlertLevel,
+    NamedGroup,
+    ProtocolVersion,
+    SignatureScheme,
+)
+from aiodtls.core.reliability import flight
+from tests.bogo.flags import DTLS12, CredentialFlags, Flags, Unimplemented, parse
+from tests.bogo.names import name_of
+
+# The runner says how large a datagram may be; a path is not to be guessed at.
+assert flight.RESENDS_AT_FULL_SIZE
+flight.RESENDS_AT_FULL_SIZE = 1 << 30
+
+U32 = Struct("!I")
+U64 = Struct("!Q")
+NO_TIMER = (1 << 64) - 1
+NANOSECONDS = 10**9
+# What DTLSConfig takes off the PMTU for an IPv6 and a UDP header.
+HEADERS = 48
+INITIAL_WRITE = b"hello"
+DECOMPRESSION_FAILURE = 30
+SRTP_NAMES = {
+    "SRTP_AES128_CM_SHA1_80": "SRTP_AES128_CM_HMAC_SHA1_80",
+    "SRTP_AES128_CM_SHA1_32": "SRTP_AES128_CM_HMAC_SHA1_32",
+    "SRTP_AEAD_AES_128_GCM": "SRTP_AEAD_AES_128_GCM",
+    "SRTP_AEAD_AES_256_GCM": "SRTP_AEAD_AES_256_GCM",
+}
+
+
+class Failed(Exception):
+    """The test ends with exit status 1; the text is for standard error."""
+
+
+def run_test(arguments: list[str]) -> None:
+    """One invocation of the shim. Raises :class:`Failed` or :class:`Unimplemented`."""
+    flags = parse(arguments, "on-initial-")
+    with connect(flags) as stream:
+        Exchange(stream, flags).run()
+    if flags.numbers.get("resume-count"):
+        # Tests whose first connection must fail never come here.
+        raise Unimplemented("-resume-count")
+
+
+def connect(flags: Flags) -> socket.socket:
+    host = "::1" if "ipv6" in flags else "127.0.0.1"
+    stream = socket.create_connection((host, flags.numbers["port"]))
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream.sendall(flags.numbers["shim-id"].to_bytes(8, "little"))
+    return stream
+
+
+# -- configuration ------------------------------------------------------------------------------
+
+
+class ObservedCredentials(Credentials):
+    """Credentials with a preference among their schemes, and that know when they were used."""
+
+    __slots__ = ("index", "preferences", "used")
+
+    def schemes(self, version: ProtocolVersion) -> tuple[SignatureScheme, ...]:
+        own = Credentials.schemes(self, version)
+        if not self.preferences:
+            return own
+        return tuple(scheme for scheme in self.preferences if scheme in own)
+
+    def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
+        self.used.append(self.index)
+        return Credentials.sign(self, scheme, data)
+
+
+class ApplicationTrust(Trust):
+    """Refuses as BoringSSL's verification callback of old does: with handshake_failure."""
+
+    __slots__ = ("_fails",)
+
+    def __init__(self, fails: bool) -> None:
+        self._fails = fails
+
+    def check(self, chain: object, *, peer_role: Role, server_hostname: str | None) -> None:
+        if self._fails:
+            raise refusal(AlertDescription.handshake_failure, "the application refuses")
+
+
+@functools.cache
+def load_credentials(cert_file: str, key_file: str) -> tuple[object, list[x509.Certificate]]:
+    # Checking the runner's RSA key costs as much as a hundred tests.
+    key = load_pem_private_key(
+        Path(key_file).read_bytes(), None, unsafe_skip_rsa_key_validation=True
+    )
+    return key, load_pem(cert_file)
+
+
+def make_credentials(flags: CredentialFlags, used: list[int]) -> Credentials:
+    key, chain = load_credentials(flags.cert_file, flags.key_file or flags.cert_file)
+    try:
+        credentials = ObservedCredentials.from_objects(key, chain)  # type: ignore[arg-type]
+    except ConfigError as error:
+        raise Unimplemented(str(error)) from None
+    known = {int(scheme) for scheme in SignatureScheme}
+    wanted = [SignatureScheme(s) for s in flags.signing_prefs if s in known]
+    if flags.signing_prefs and not wanted:
+        raise Unimplemented("-signing-prefs")
+    for name, value in (("index", flags.index), ("preferences", wanted), ("used", used)):
+        object.__setattr__(credentials, name, value)
+    return credentials
+
+
+def make_trust(flags: Flags) -> Trust:
+    """A failed verification counts only where the shim was told to verify."""
+    enforced = bool({"verify-peer", "require-any-client-certificate"} & flags.switches)
+    fails = "verify-fail" in flags and enforced
+    if "use-custom-verify-callback" in flags:
+        return Trust.from_function(lambda chain: not fails)
+    return ApplicationTrust(fails)
+
+
+def make_config(flags: Flags, used: list[int]) -> DTLSConfig:
+    """``used`` collects the index of the credential that signs."""
+    config = DTLSConfig(
+        credentials=[make_credentials(item, used) for item in flags.credentials],
+        trust=make_trust(flags),
+        client_auth=client_auth(flags),
+        retransmit_initial=flags.numbers.get("initial-timeout-duration-ms", 400) / 1000,
+        retransmit_max=60,
+        max_retransmits=12,
+        handshake_timeout=None,
+        resend_after_partial_flight=True,
+        require_extended_master_secret=False,
+        pmtu=flags.numbers.get("mtu", 1472) + HEADERS,
+        groups=names(NamedGroup, flags.lists.get("curves")),
+        signature_schemes=names(SignatureScheme, flags.lists.get("verify-prefs")),
+        alpn_protocols=alpn_protocols(flags),
+        srtp_profiles=srtp_profiles(flags),
+        replay_window=256,
+    )
+    if "psk" not in flags.texts:
+        return config
+    identity = flags.texts.get("psk-identity", "")
+    return dataclasses.replace(
+        config,
+        psk=PSK(identity, flags.texts["psk"].encode()),
+        psk_identity_hint=identity,
+    )
+
+
+def client_auth(flags: Flags) -> str:
+    if "require-any-client-certificate" in flags:
+        return "required"
+    return "optional" if "verify-peer" in flags else "none"
+
+
+def names(kind: type, codes: list[int] | None) -> list[str] | None:
+    if codes is None:
+        return None
+    try:
+        return [kind(code).name for code in codes]
+    except ValueError as error:
+        raise Unimplemented(str(error)) from None
+
+
+def alpn_protocols(flags: Flags) -> list[str]:
+    if "reject-alpn" in flags:
+        # In common with nobody.
+        return ["\0"]
+    if flags.is_server:
+        return [flags.texts["select-alpn"]] if "select-alpn" in flags.texts else []
+    packed, protocols = flags.texts.get("advertise-alpn", ""), []
+    while packed:
+        length = ord(packed[0])
+        protocols.append(packed[1 : 1 + length])
+        packed = packed[1 + length :]
+    return protocols
+
+
+def srtp_profiles(flags: Flags) -> list[str]:
+    listed = flags.texts.get("srtp-profiles", "")
+    return [SRTP_NAMES[name] for name in listed.split(":")] if listed else []
+
+
+# -- one connection -----------------------------------------------------------------------------
+
+
+class Exchange:
+    """One connection with the runner, on the runner's clock."""
+
+    def __init__(self, stream: socket.socket, flags: Flags) -> None:
+        self.stream = stream
+        self.input = stream.makefile("rb")
+        self.flags = flags
+        self.clock = 0
+        self.used: list[int] = []
+        self.greeted = False
+        config = make_config(flags, self.used)
+        if flags.is_server:
+            self.connection = DTLSConnection.server(config, None, self.now)
+        else:
+            # Trust in this shim looks at no name; the flag decides what is asked for.
+            hostname = flags.texts.get("host-name")
+            self.connection = DTLSConnection.client(
+                config, None, self.now, server_hostname=hostname
+            )
+
+    @property
+    def now(self) -> float:
+        return self.clock / NANOSECONDS
+
+    def run(self) -> None:
+        """Until the runner's close_notify. Raises :class:`Failed`."""
+        try:
+            self.drain()
+            while not self.connection.closed and self.take_frame():
+                self.drain()
+        except ConnectionError:
+            # The runner has seen enough; what it thinks of it, it says itself.
+            raise Failed("the runner hung up") from None
+        finally:
+            self.finish()
+        self.check_end()
+
+    def take_frame(self) -> bool:
+        """Does what the next frame says; False at the end of the stream."""
+        opcode = self.input.read(1)
+        if opcode == b"P":
+            (length,) = U32.unpack(self.input.read(4))
+            self.connection.receive_datagram(self.input.read(length), None, self.now)
+        elif opcode == b"T":
+            (nanoseconds,) = U64.unpack(self.input.read(8))
+            self.stream.sendall(b"t")
+            self.clock += nanoseconds
+            due = self.connection.next_timeout()
+            if due is not None and due <= self.now + 0.015:
+                self.connection.handle_timeout(self.now)
+        elif opcode == b"M":
+            (self.connection.max_datagram_size,) = U32.unpack(self.input.read(4))
+        elif opcode == b"U":
+            (milliseconds,) = U32.unpack(self.input.read(4))
+            self.connection.retransmit_initial = milliseconds / 1000
+        elif opcode == b"E":
+            (nanoseconds,) = U64.unpack(self.input.read(8))
+            self.check_timer(nanoseconds)
+        elif opcode:
+            raise Failed(f"unknown frame {opcode!r}")
+        return bool(opcode)
+
+    def check_timer(self, nanoseconds: int) -> None:
+        due = self.connection.next_timeout()
+        wanted = None if nanoseconds == NO_TIMER else nanoseconds // 1000
+        found = None if due is None else round(max(0, due - self.now) * 1_000_000)
+        if found != wanted:
+            raise Failed(f"the next timer is due in {found} us, the runner expects {wanted}")
+
+    def drain(self) -> None:
+        """Answers, sends and reads until there is nothing left to do."""
+        connection = self.connection
+        while (event := connection.next_event()) is not None:
+            if isinstance(event, CertificateReceived):
+                (trust,) = connection.config.trusts
+                assert trust.function is not None
+                connection.answer(event, trust.function(event.chain), self.now)
+        self.flush()
+        if connection.handshake_complete and not self.greeted:
+            self.greeted = True
+            check_handshake(connection, self.flags, self.used)
+            self.greet()
+        while (data := connection.read()) is not None:
+            if not connection.closed:
+                self.send(bytes(byte ^ 0xFF for byte in data))
+        self.flush()
+
+    def greet(self) -> None:
+        """What the shim sends before it has read anything."""
+        flags, connection = self.flags, self.connection
+        length = flags.numbers.get("export-keying-material")
+        if length:
+            context = flags.texts.get("export-context", "").encode()
+            material = connection.export_keying_material(
+                flags.texts.get("export-label", ""),
+                length,
+                context if "use-export-context" in flags else None,
+            )
+            self.send(material)
+        if "shim-writes-first" in flags:
+            self.send(INITIAL_WRITE)
+        if "send-alert" in flags:
+            # No owner of a connection has a use for an alert of their choice: hence the back door.
+            connection._send_alert(AlertLevel.fatal, DECOMPRESSION_FAILURE)  # type: ignore[arg-type]
+            connection.fail(EndpointClosed("close_notify"))
+
+    def send(self, data: bytes) -> None:
+        """The runner's MTU binds handshake messages alone."""
+        connection = self.connection
+        size, connection.max_datagram_size = connection.max_datagram_size, 65535
+        connection.send(data, self.now)
+        connection.max_datagram_size = size
+
+    def flush(self) -> None:
+        for datagram, _ in self.connection.datagrams_to_send():
+            self.stream.sendall(b"P" + U32.pack(len(datagram)) + datagram)
+
+    def check_end(self) -> None:
+        failure = self.connection.failure
+        if failure is None:
+            raise Failed("the runner hung up")
+        if not (isinstance(failure, EndpointClosed) and failure.reason == "close_notify"):
+            raise Failed(name_of(failure))
+
+    def finish(self) -> None:
+        """Sends what is left, and lets the runner end first."""
+        try:
+            self.flush()
+            self.stream.shutdown(socket.SHUT_WR)
+            while self.input.read(65536):
+                pass
+        except OSError:
+            # The runner was faster.
+            return
+
+
+# -- expectations -------------------------------------------------------------------------------
+
+
+def check_handshake(connection: DTLSConnection, flags: Flags, used: list[int]) -> None:
+    """What the -expect flags say of the handshake. Raises :class:`Failed`."""
+    negotiated = connection.negotiated
+    numbers, texts = flags.numbers, flags.texts
+    if numbers.get("expect-version", DTLS12) != DTLS12:
+        raise Failed("the version is DTLS 1.2")
+    if "expect-extended-master-secret" in flags and not negotiated.extended_master_secret:
+        raise Failed("there is no extended_master_secret")
+    if "expect-curve-id" in numbers and negotiated.group != numbers["expect-curve-id"]:
+        raise Failed(f"the group is {connection.group}")
+    if "expect-server-name" in texts and connection.server_hostname != texts["expect-server-name"]:
+        raise Failed(f"the server name is {connection.server_hostname!r}")
+    wanted = texts.get("select-alpn" if flags.is_server else "expect-alpn") or None
+    if connection.alpn_protocol != wanted:
+        raise Failed(f"the ALPN protocol is {connection.alpn_protocol!r}")
+    if "expect-selected-credential" in numbers:
+        selected = used[-1] if used else -1
+        if selected != numbers["expect-selected-credential"]:
+            raise Failed(f"credential {selected} was selected")
+    check_peer_certificate(connection, flags)
+
+
+def check_peer_certificate(connection: DTLSConnection, flags: Flags) -> None:
+    shown = bool(connection.peer_certificate_chain)
+    if "expect-no-peer-cert" in flags or "psk" in flags.texts:
+        if shown:
+            raise Failed("the peer showed a certificate")
+    elif not shown and (not flags.is_server or "require-any-client-certificate" in flags):
+        raise Failed("the peer showed no certificate")
