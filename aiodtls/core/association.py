@@ -69,6 +69,7 @@ class Association(NegotiatedFacts):
     __slots__ = (
         "__weakref__",
         "_driver",
+        "_early_close",
         "_early_data",
         "_events",
         "_held",
@@ -115,6 +116,7 @@ class Association(NegotiatedFacts):
         self._events: deque[Event] = deque()
         self._inbox: deque[bytes] = deque()
         self._early_data: list[bytes] = []
+        self._early_close = False
         self._held = False
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
@@ -248,7 +250,11 @@ class Association(NegotiatedFacts):
 
     def _ended_by_peer(self, description: str, *, closing: bool) -> None:
         if not self.handshake_complete:
-            self._end(HandshakeRefused(description))
+            if closing and self._peer_proved:
+                # It has overtaken the peer's Finished; until that is here nothing has ended.
+                self._early_close = True
+            else:
+                self._end(HandshakeRefused(description))
             return
         if closing:
             # RFC 5246 section 7.2.1: answered with one's own, then nothing more is sent.
@@ -293,6 +299,8 @@ class Association(NegotiatedFacts):
         early, self._early_data = self._early_data, []
         for payload in early:
             self._deliver(payload)
+        if self._early_close:
+            self._ended_by_peer(AlertDescription.close_notify.name, closing=True)
 
     def _confirm(self) -> None:
         self.confirmed = True
@@ -312,7 +320,11 @@ class Association(NegotiatedFacts):
     def _time_out(self, reason: str) -> None:
         if not self.closed and not self.handshake_complete:
             forged = self.counters.records_forged
-            hint = f"; {forged} records did not open: is the key the same?" if forged else ""
+            hint = ""
+            if forged:
+                hint = f"; {forged} records did not open: is the key the same?"
+            elif self.role == "client" and self.negotiated.psk_identity is not None:
+                hint = "; the server knows another key, perhaps, or not this identity"
             if self._layer.writer.is_protected:
                 # The peer may have completed the handshake already; it should not wait for us.
                 self._send_alert(AlertLevel.warning, AlertDescription.close_notify)

@@ -18,8 +18,7 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import Cookies, ValidatedHello
 from aiodtls.core.errors import DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
 from aiodtls.core.events import Event, PeerConnected
-from aiodtls.core.record.protection12 import PlaintextWriter
-from aiodtls.core.registry import ContentType, HandshakeType
+from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.reliability.reassembly import Reassembly
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.wire.messages import (
@@ -215,8 +214,12 @@ class Listener:
         fragment = Fragment(
             HandshakeType.hello_verify_request, len(body), message_seq, 0, body
         ).encode()
-        writer = PlaintextWriter(record_number)
-        self._out.append((writer.protect(ContentType.handshake, fragment), addr))
+        # The record says DTLS 1.0 as the message does (RFC 6347 section 4.2.1): a client that
+        # speaks nothing newer then hears the refusal that follows.
+        header = HEADER.pack(
+            ContentType.handshake, ProtocolVersion.DTLSv1_0, record_number, len(fragment)
+        )
+        self._out.append((header + fragment, addr))
         self._counters.hellos_answered += 1
 
     def _accept(self, hello: ValidatedHello, addr: Address, now: float) -> None:

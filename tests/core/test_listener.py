@@ -1,0 +1,241 @@
+"""Listener: cookies before state, routing, shadows, limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+
+import aiodtls
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.listener import POOL_SLOTS, Listener
+from aiodtls.core.wire.messages import Fragment, parse_fragments
+from aiodtls.core.wire.records import HEADER, HEADER_LENGTH
+from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.simulated.variants import configs
+
+
+def first_hello(variant: str = "certificate", **changes) -> bytes:
+    config = dataclasses.replace(configs(variant)[0], **changes)
+    client = DTLSConnection.client(config, "server", 0.0, server_hostname="localhost")
+    [(data, _)] = client.datagrams_to_send()
+    return data
+
+
+def fragmented(hello: bytes, pieces: int, *, shuffle: int | None = None) -> list[bytes]:
+    """The hello of one datagram as ``pieces`` fragments in a datagram each."""
+    [whole] = parse_fragments(hello[HEADER_LENGTH:])
+    size = -(-len(whole.data) // pieces)
+    datagrams = []
+    for number, at in enumerate(range(0, len(whole.data), size)):
+        body = Fragment(
+            whole.msg_type, whole.length, whole.message_seq, at, whole.data[at : at + size]
+        ).encode()
+        datagrams.append(HEADER.pack(22, 0xFEFD, number, len(body)) + body)
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(datagrams)
+    return datagrams
+
+
+def test_before_a_cookie_there_is_no_state_and_no_more_bytes_than_came():
+    listener = Listener(configs("certificate")[1])
+    hello = first_hello()
+    for number in range(500):
+        listener.receive_datagram(hello, ("192.0.2.1", number), 0.0)
+    answers = listener.datagrams_to_send()
+    assert len(answers) == 500
+    assert all(len(data) <= len(hello) for data, _ in answers)
+    assert listener.connections == [] and list(listener.ready()) == []
+    assert listener.next_timeout() is None
+    assert listener.statistics.hellos_answered == 500
+
+
+def test_the_answer_has_the_hellos_sequence_number():
+    listener = Listener(configs("certificate")[1])
+    hello = bytearray(first_hello())
+    hello[10] = 77
+    listener.receive_datagram(bytes(hello), "a", 0.0)
+    [(answer, _)] = listener.datagrams_to_send()
+    assert answer[5:11] == hello[5:11]
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 7, 12])
+def test_a_fragmented_first_hello_is_answered(pieces):
+    big = first_hello(alpn_protocols=[f"protocol-{n}" * 10 for n in range(20)], pmtu=5000)
+    assert len(big) > 1300
+    for seed in range(5):
+        listener = Listener(configs("certificate")[1])
+        datagrams = fragmented(big, pieces, shuffle=seed)
+        for number, data in enumerate(datagrams):
+            assert listener.datagrams_to_send() == [], number
+            listener.receive_datagram(data, "a", 0.0)
+        [(answer, _)] = listener.datagrams_to_send()
+        highest = max(int.from_bytes(data[5:11], "big") for data in datagrams)
+        assert int.from_bytes(answer[5:11], "big") == highest
+
+
+def test_the_pool_for_fragments_is_bounded_in_slots_bytes_and_time():
+    listener = Listener(configs("certificate")[1])
+    part = fragmented(first_hello(), 2)[0]
+    for number in range(4 * POOL_SLOTS):
+        listener.receive_datagram(part, ("192.0.2.1", number), 0.0)
+    assert len(listener._pool) == POOL_SLOTS
+    listener.receive_datagram(part, "later", 2.5)
+    assert len(listener._pool) == 1
+    huge = Fragment(1, 60_000, 0, 0, bytes(1400)).encode()
+    for number in range(40):
+        body = huge[:6] + (1400 * number).to_bytes(3, "big") + huge[9:]
+        record = HEADER.pack(22, 0xFEFD, number, len(body)) + body
+        listener.receive_datagram(record, "greedy", 2.5)
+    assert all(slot.reassembly.buffered <= 4096 for slot in listener._pool.values())
+
+
+def test_an_invalid_cookie_counts_as_none():
+    pair = Pair(*configs("certificate"))
+    pair.step()
+    [(answer, _)] = [(data, None) for data in pair.sent[SERVER]]
+    assert len(answer) > 0
+    listener = Listener(configs("certificate")[1])
+    pair.run(lambda: len(pair.sent[CLIENT]) == 2)
+    listener.receive_datagram(pair.sent[CLIENT][1], CLIENT, pair.now)
+    assert listener.connections == []
+    assert len(listener.datagrams_to_send()) == 1
+
+
+def test_a_cookie_is_good_for_its_address_alone():
+    pair = Pair(*configs("certificate"))
+    pair.run(lambda: len(pair.sent[CLIENT]) == 2)
+    pair.listener.receive_datagram(pair.sent[CLIENT][1], "elsewhere", pair.now)
+    assert pair.listener.connections == []
+
+
+def redial(pair: Pair) -> DTLSConnection:
+    """A client that lost its state dials again from the same address."""
+    return DTLSConnection.client(pair.client.config, SERVER, pair.now, server_hostname="localhost")
+
+
+def test_a_new_handshake_retires_the_old_association_only_when_it_is_verified():
+    pair = Pair(*configs("certificate"))
+    pair.run()
+    old_client, old = pair.client, pair.server
+    pair.exchange()
+    pair.client = redial(pair)
+    pair.flush()
+    while not pair.client.handshake_complete:
+        if not pair.accepted[-1] is not old:
+            assert not old.closed
+        assert pair.step()
+    assert old.closed and old.failure.reason == "replaced"
+    assert pair.server is not old
+    pair.exchange()
+    assert old_client.handshake_complete
+    assert len(pair.listener.connections) == 1
+
+
+def test_an_unfinished_new_handshake_leaves_the_old_association_working():
+    pair = Pair(*configs("certificate"))
+    pair.run()
+    live_client, live = pair.client, pair.server
+    other = redial(pair)
+    # Hello and hello with cookie arrive, and then nothing more of the new client.
+    for _ in range(2):
+        for data, _ in other.datagrams_to_send():
+            pair.listener.receive_datagram(data, CLIENT, pair.now)
+        for data, _ in pair.listener.datagrams_to_send():
+            other.receive_datagram(data, SERVER, pair.now)
+    assert len(pair.listener.connections) == 2
+    live_client.send(b"still", pair.now)
+    [(data, _)] = live_client.datagrams_to_send()
+    pair.listener.receive_datagram(data, CLIENT, pair.now)
+    assert live.read() == b"still"
+    shadow = next(c for c in pair.listener.connections if c is not live)
+    assert shadow.counters.records_forged == live.counters.records_forged == 0
+    shadow.handle_timeout(pair.now + 100)
+    assert shadow.closed and not live.closed
+
+
+def test_a_repeated_hello_is_no_new_one():
+    pair = Pair(*configs("certificate"))
+    pair.run()
+    for data in pair.sent[CLIENT][:2]:
+        for _ in range(5):
+            pair.listener.receive_datagram(data, CLIENT, pair.now)
+    pair.flush()
+    assert len(pair.listener.connections) == 1
+    assert pair.listener.datagrams_to_send() == []
+    pair.exchange()
+
+
+def test_limits_on_half_open_and_total_associations():
+    client, server = configs("psk")
+    server = dataclasses.replace(server, max_half_open=3, max_associations=5)
+    listener = Listener(server)
+    for number in range(10):
+        dial = DTLSConnection.client(client, "server", 0.0)
+        for _ in range(2):
+            for data, _ in dial.datagrams_to_send():
+                listener.receive_datagram(data, number, 0.0)
+            for data, _ in listener.datagrams_to_send():
+                dial.receive_datagram(data, "server", 0.0)
+    assert len(listener.connections) == 3
+    assert listener.statistics.hellos_refused == 7
+
+
+def test_an_address_has_one_dialled_association():
+    listener = Listener(None)
+    config = configs("psk")[0]
+    first = listener.dial("peer", 0.0, config=config)
+    with pytest.raises(aiodtls.DTLSError):
+        listener.dial("peer", 0.0, config=config)
+    listener.remove(first)
+    listener.dial("peer", 0.0, config=config)
+
+
+def test_of_two_that_dial_each_other_the_greater_random_keeps_the_client_role():
+    config = configs("psk")[0]
+    one, two = Listener(config), Listener(config)
+    dialled = {one: one.dial("two", 0.0), two: two.dial("one", 0.0)}
+    names = {one: "one", two: "two"}
+    for _ in range(20):
+        for near, far in ((one, two), (two, one)):
+            datagrams = [d for c in near.ready() for d, _ in c.datagrams_to_send()]
+            datagrams += [d for d, _ in near.datagrams_to_send()]
+            for data in datagrams:
+                far.receive_datagram(data, names[near], 0.0)
+    greater = max(dialled, key=lambda side: dialled[side].client_random)
+    lesser = one if greater is two else two
+    assert dialled[greater].handshake_complete
+    assert isinstance(dialled[lesser].failure, aiodtls.SimultaneousOpen)
+    [connection] = lesser.connections
+    assert connection.role == "server" and connection.handshake_complete
+
+
+def test_a_listener_that_does_not_accept_answers_nothing():
+    listener = Listener(configs("certificate")[1])
+    listener.accepting = False
+    listener.receive_datagram(first_hello(), "a", 0.0)
+    assert listener.datagrams_to_send() == []
+
+
+def test_garbage_is_counted_and_nothing_else():
+    listener = Listener(configs("certificate")[1])
+    rng = random.Random(1)
+    for _ in range(3000):
+        data = rng.randbytes(rng.randrange(1, 200))
+        listener.receive_datagram(data, "a", 0.0)
+        head = bytes((rng.choice((20, 21, 22, 23, 25, 26)), 0xFE, 0xFD)) + bytes(8)
+        listener.receive_datagram(head + len(data).to_bytes(2, "big") + data, "a", 0.0)
+    assert listener.connections == [] and listener.datagrams_to_send() == []
+    assert listener.statistics.records_discarded > 3000
+
+
+def test_statistics_sum_ended_associations():
+    pair = Pair(*configs("certificate"), Link())
+    pair.run()
+    pair.exchange()
+    before = pair.listener.statistics.records_received
+    pair.server.close(pair.now)
+    pair.flush()
+    assert pair.listener.connections == []
+    assert pair.listener.statistics.records_received == before == 1
