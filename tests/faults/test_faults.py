@@ -67,7 +67,9 @@ def test_f2_a_decoy_before_each_honest_datagram_does_not_freeze_the_handshake():
                 honest = parse_fragments(body)[0]
                 if len(honest.data) < 8:
                     continue
-                bad = Fragment(honest.msg_type, honest.length, honest.message_seq, 0, b"\xff" * 4)
+                bad = Fragment(
+                    honest.msg_type, honest.length, honest.message_seq, honest.offset, b"\xff" * 4
+                )
                 other = Fragment(99, 77, honest.message_seq, 3, b"decoy")
                 for decoy in (bad, other):
                     fate.append((0.0, record(22, 1000 + number, decoy.encode())))

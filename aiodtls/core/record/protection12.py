@@ -24,7 +24,7 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUEN
 
 VERSION = int(ProtocolVersion.DTLSv1_2)
 OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
-CLIENT_HELLO = int(HandshakeType.client_hello)
+CLIENT_HELLO = bytes((HandshakeType.client_hello,))
 ADDITIONAL_DATA = Struct("!QBHH")
 EXPLICIT_NONCE_LENGTH = 8
 
@@ -82,7 +82,7 @@ class PlaintextWriter(RecordWriter):
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         number = self.next_number
         self.next_number = number + 1
-        is_hello = content_type == ContentType.handshake and plaintext[0] == CLIENT_HELLO
+        is_hello = content_type == ContentType.handshake and plaintext[:1] == CLIENT_HELLO
         version = OLDEST_VERSION if is_hello else VERSION
         return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
 

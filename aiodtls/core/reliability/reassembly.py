@@ -1,8 +1,8 @@
 """Handshake fragments in, whole messages out, in message_seq order (RFC 6347 section 4.2.3).
 
-Fragments may be cut, repeated, overlapped and reordered in any way. What contradicts a buffered
-fragment (another type, length or bytes) opens a second candidate for the same message: in the
-clear nobody can say which one is honest (F2). Memory follows the bytes received, never a claimed
+Fragments may be cut, repeated, overlapped and reordered in any way. In the clear nobody can say
+which of two that contradict each other is honest (F2): of types and lengths two readings are kept,
+of bytes the later ones count. Memory follows the bytes received, never a claimed
 length (F3).
 """
 
@@ -17,7 +17,8 @@ MAX_MESSAGE_LENGTH = 1 << 17
 MAX_BUFFERED_BYTES = 1 << 18
 # How far ahead of the message waited for a fragment may be: more than the longest flight.
 MAX_MESSAGES_AHEAD = 16
-MAX_CANDIDATES = 2
+# Types and lengths that fragments of one message may claim.
+MAX_READINGS = 2
 # What a separate piece costs beside its bytes.
 PIECE_OVERHEAD = 64
 
@@ -58,8 +59,12 @@ class Coverage:
         return self.touched and (not self.length or self._ranges == [(0, self.length)])
 
 
-class _Candidate:
-    """One reading of a message: disjoint pieces in order of offset."""
+class _Reading:
+    """What fragments of one type and length come to: disjoint pieces in order of offset.
+
+    Where two fragments disagree the later one counts: a forged fragment that ran ahead of the
+    honest one is mended by it, and the peer's repeat mends what is left.
+    """
 
     __slots__ = ("cost", "length", "msg_type", "pieces")
 
@@ -69,27 +74,15 @@ class _Candidate:
         self.cost = 0
         self.pieces: list[tuple[int, bytearray]] = []
 
-    def accepts(self, fragment: Fragment) -> bool:
-        """Whether the fragment agrees with all that is here."""
-        if (fragment.msg_type, fragment.length) != (self.msg_type, self.length):
-            return False
-        end = fragment.offset + len(fragment.data)
-        for start, piece in self._overlapping(fragment.offset, end):
-            low, high = max(start, fragment.offset), min(start + len(piece), end)
-            if (
-                piece[low - start : high - start]
-                != fragment.data[low - fragment.offset : high - fragment.offset]
-            ):
-                return False
-        return True
-
     def add(self, fragment: Fragment) -> None:
-        """Keeps the bytes that are new."""
+        """Takes all of the fragment, over what is here already."""
         position, end = fragment.offset, fragment.offset + len(fragment.data)
         for start, piece in self._overlapping(position, end):
+            low, high = max(start, position), min(start + len(piece), end)
             if start > position:
                 self._insert(position, self._cut(fragment, position, start))
-            position = max(position, start + len(piece))
+            piece[low - start : high - start] = self._cut(fragment, low, high)
+            position = high
         if position < end:
             self._insert(position, self._cut(fragment, position, end))
 
@@ -118,25 +111,24 @@ class _Candidate:
         return found
 
     @property
-    def received(self) -> int:
-        return self.cost - PIECE_OVERHEAD * len(self.pieces)
-
-    @property
-    def body(self) -> bytes:
+    def body(self) -> bytes | None:
+        """The whole message, once it is."""
+        if self.cost - PIECE_OVERHEAD * len(self.pieces) < self.length:
+            return None
         return b"".join(piece for _, piece in self.pieces)
 
 
 class Reassembly:
     """One direction's messages. ``next_seq`` is the message_seq handed out next."""
 
-    __slots__ = ("_buffered", "_candidates", "_limit", "_ready", "next_seq")
+    __slots__ = ("_buffered", "_limit", "_readings", "_ready", "next_seq")
 
     def __init__(self, next_seq: int = 0, limit: int = MAX_BUFFERED_BYTES) -> None:
         self.next_seq = next_seq
         self._limit = limit
         self._buffered = 0
         # message_seq and epoch -> readings of it, the one touched last at the end.
-        self._candidates: dict[tuple[int, int], list[_Candidate]] = {}
+        self._readings: dict[tuple[int, int], list[_Reading]] = {}
         self._ready: dict[tuple[int, int], HandshakeMessage] = {}
 
     def add(self, fragment: Fragment, epoch: int) -> bool:
@@ -152,25 +144,26 @@ class Reassembly:
             return self._finish(key, fragment.msg_type, fragment.data)
         if not self._make_room(key, len(fragment.data) + PIECE_OVERHEAD):
             return False
-        for candidate in self._agreeing(key, fragment):
-            self._buffered -= candidate.cost
-            candidate.add(fragment)
-            self._buffered += candidate.cost
-            if candidate.received == candidate.length:
-                return self._finish(key, candidate.msg_type, candidate.body)
-        return True
+        reading = self._reading(key, fragment)
+        self._buffered -= reading.cost
+        reading.add(fragment)
+        self._buffered += reading.cost
+        body = reading.body
+        return self._finish(key, reading.msg_type, body) if body is not None else True
 
-    def _agreeing(self, key: tuple[int, int], fragment: Fragment) -> list[_Candidate]:
-        """The readings it fits; where it fits none a new one, for which the stalest makes room."""
-        candidates = self._candidates.setdefault(key, [])
-        fitting = [candidate for candidate in candidates if candidate.accepts(fragment)]
-        if not fitting:
-            if len(candidates) == MAX_CANDIDATES:
-                self._buffered -= candidates.pop(0).cost
-            fitting = [_Candidate(fragment.msg_type, fragment.length)]
-        others = [candidate for candidate in candidates if candidate not in fitting]
-        self._candidates[key] = others + fitting
-        return fitting
+    def _reading(self, key: tuple[int, int], fragment: Fragment) -> _Reading:
+        """The one of the fragment's type and length; for a new one the stalest makes room."""
+        readings = self._readings.setdefault(key, [])
+        wanted = (fragment.msg_type, fragment.length)
+        reading = next((r for r in readings if (r.msg_type, r.length) == wanted), None)
+        if reading is None:
+            reading = _Reading(*wanted)
+            if len(readings) == MAX_READINGS:
+                self._buffered -= readings.pop(0).cost
+        else:
+            readings.remove(reading)
+        readings.append(reading)
+        return reading
 
     def _finish(self, key: tuple[int, int], msg_type: int, body: bytes) -> bool:
         self._forget(key)
@@ -183,18 +176,18 @@ class Reassembly:
     def _make_room(self, key: tuple[int, int], size: int) -> bool:
         """What is needed sooner goes first, and the fresher reading of it: junk gives way."""
         while self._buffered + size > self._limit:
-            latest = max((*self._candidates, *self._ready), default=key)
+            latest = max((*self._readings, *self._ready), default=key)
             if latest > key:
                 self._drop(latest)
-            elif self._candidates.get(key):
-                self._buffered -= self._candidates[key].pop(0).cost
+            elif self._readings.get(key):
+                self._buffered -= self._readings[key].pop(0).cost
             else:
                 return False
         return True
 
     def _forget(self, key: tuple[int, int]) -> None:
-        for candidate in self._candidates.pop(key, ()):
-            self._buffered -= candidate.cost
+        for reading in self._readings.pop(key, ()):
+            self._buffered -= reading.cost
 
     def next_message(self, epoch: int) -> HandshakeMessage | None:
         """The next message if it is whole and came under ``epoch``, the one now expected."""
@@ -205,13 +198,13 @@ class Reassembly:
         self._buffered -= len(message.body)
         self.next_seq += 1
         # Another reading of the same message, under another epoch, was a forgery.
-        for stale in [k for k in (*self._candidates, *self._ready) if k[0] < self.next_seq]:
+        for stale in [k for k in (*self._readings, *self._ready) if k[0] < self.next_seq]:
             self._drop(stale)
         return message
 
     def discard_below(self, epoch: int) -> None:
         """Keys changed: what is left of older epochs was never part of the handshake (F8)."""
-        for key in [k for k in (*self._candidates, *self._ready) if k[1] < epoch]:
+        for key in [k for k in (*self._readings, *self._ready) if k[1] < epoch]:
             self._drop(key)
 
     def _drop(self, key: tuple[int, int]) -> None:
@@ -223,7 +216,7 @@ class Reassembly:
     @property
     def has_begun(self) -> bool:
         """Whether anything of the messages to come is here."""
-        return bool(self._candidates or self._ready)
+        return bool(self._readings or self._ready)
 
     @property
     def buffered(self) -> int:
