@@ -270,10 +270,10 @@ class Channel:
             raise MessageTooLarge(len(data), limit)
         return [data[at : at + limit] for at in range(0, len(data), limit)]
 
-    async def wait_for_room(self) -> None:
-        """Returns when it is this sender's turn, in order of arrival, and there is room."""
+    async def wait_for_room(self) -> bool:
+        """Returns when it is this sender's turn, in order of arrival; whether it had to wait."""
         if not self.protocol.is_paused and not self._senders:
-            return
+            return False
         sender: asyncio.Future[None] = self.loop.create_future()
         self._senders.append(sender)
         try:
@@ -285,6 +285,7 @@ class Channel:
         finally:
             if sender in self._senders:
                 self._senders.remove(sender)
+        return True
 
     def room_again(self) -> None:
         """Lets the sender that waits longest go on."""

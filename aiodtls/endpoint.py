@@ -93,8 +93,11 @@ class DTLSEndpoint:
         """
         channel = self._channel
         channel.check_open()
-        pieces = channel.pieces(bytes(data), split=split)
-        await channel.wait_for_room()
+        data = bytes(data)
+        pieces = channel.pieces(data, split=split)
+        if await channel.wait_for_room():
+            # The PMTU may have changed meanwhile.
+            pieces = channel.pieces(data, split=split)
         return channel.send_now(pieces)
 
     def send_nowait(self, data: bytes, *, split: bool = True) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 
 from aiodtls.cli.options import config
@@ -30,7 +31,9 @@ async def run(options: argparse.Namespace, output: Output) -> int:
     host, port = options.address
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    with contextlib.suppress(NotImplementedError):
+        # Not every platform's loop can; there the process is simply ended.
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
     async with serve(
         echo, host or None, port, config=config(options), on_event=output.on_event
     ) as server:
