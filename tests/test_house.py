@@ -11,10 +11,13 @@ PACKAGE = Path(__file__).parent.parent / "aiodtls"
 # From the bottom up: a module imports only from modules before it.
 ORDER = """
 _version core.registry core.errors core.statistics core.wire.codec core.wire.extensions
-core.wire.messages core.wire.records core.crypto.suites core.crypto.key_exchange
-core.crypto.signatures core.crypto.prf core.crypto.srtp core.crypto.transcript
+core.wire.extensions13 core.wire.extension_blocks core.wire.fragments core.wire.messages
+core.wire.messages13 core.wire.records core.crypto.suites core.crypto.key_exchange
+core.crypto.signatures core.crypto.prf core.crypto.srtp core.crypto.key_schedule
+core.crypto.transcript
 core.crypto.certificates core.crypto.credentials core.config core.events core.cookies
-core.record.replay core.record.protection12 core.record.layer core.reliability.reassembly
+core.record.replay core.record.epochs core.record.protection12 core.record.protection13
+core.record.layer core.reliability.reassembly core.reliability.acks core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers
 core.reliability.retransmission core.handshake.script core.handshake.negotiate
 core.handshake.keys12 core.handshake.authenticate core.handshake.client12

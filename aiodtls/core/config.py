@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from aiodtls.core.crypto.credentials import Credentials, Trust
-from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, group_by_name
+from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, HYBRIDS, group_by_name
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
 from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
 from aiodtls.core.errors import ConfigError
@@ -103,6 +103,8 @@ class DTLSConfig:
     # What the names above come to; derived, so neither shown nor compared.
     suites: tuple[Suite, ...] = field(init=False, repr=False, compare=False)
     named_groups: tuple[NamedGroup, ...] = field(init=False, repr=False, compare=False)
+    # Those that DTLS 1.2 knows too: no hybrid is among them.
+    named_groups12: tuple[NamedGroup, ...] = field(init=False, repr=False, compare=False)
     schemes: tuple[SignatureScheme, ...] = field(init=False, repr=False, compare=False)
     srtp: tuple[SRTPProtectionProfile, ...] = field(init=False, repr=False, compare=False)
     alpn: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
@@ -118,6 +120,7 @@ class DTLSConfig:
         self._derive("psk_function", self.psk if callable(self.psk) else None)
         self._derive("psks", _resolve_psks(self.psk))
         self._derive("named_groups", _resolve(self.groups, group_by_name, DEFAULT_GROUPS))
+        self._derive("named_groups12", tuple(g for g in self.named_groups if g not in HYBRIDS))
         self._derive("schemes", _resolve(self.signature_schemes, scheme_by_name, DEFAULT_SCHEMES))
         self._derive("srtp", _resolve(self.srtp_profiles, _srtp_by_name, ()))
         self._derive("alpn", _resolve(self.alpn_protocols, _alpn_name, ()))

@@ -21,14 +21,8 @@ from aiodtls.core.events import Event, PeerConnected
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.reliability.reassembly import Reassembly
 from aiodtls.core.statistics import Counters, Statistics
-from aiodtls.core.wire.messages import (
-    ClientHello,
-    Fragment,
-    HelloVerifyRequest,
-    encode_body,
-    parse_body,
-    parse_fragments,
-)
+from aiodtls.core.wire.fragments import Fragment, parse_fragments
+from aiodtls.core.wire.messages import ClientHello, HelloVerifyRequest, encode_body, parse_body
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
     HEADER,

@@ -14,6 +14,7 @@ class ContentType(IntEnum):
     alert = 21
     handshake = 22
     application_data = 23
+    ack = 26
 
 
 class ProtocolVersion(IntEnum):
@@ -32,6 +33,7 @@ class HandshakeType(IntEnum):
     server_hello = 2
     hello_verify_request = 3
     new_session_ticket = 4
+    hello_retry_request_RESERVED = 6
     encrypted_extensions = 8
     certificate = 11
     server_key_exchange = 12
@@ -42,6 +44,7 @@ class HandshakeType(IntEnum):
     finished = 20
     certificate_status = 22
     key_update = 24
+    message_hash = 254
 
 
 class AlertLevel(IntEnum):
@@ -88,15 +91,23 @@ class ExtensionType(IntEnum):
     """TLS ExtensionType Values registry."""
 
     server_name = 0
+    status_request = 5
     supported_groups = 10
     ec_point_formats = 11
     signature_algorithms = 13
     use_srtp = 14
     application_layer_protocol_negotiation = 16
+    signed_certificate_timestamp = 18
     extended_master_secret = 23
+    record_size_limit = 28
     session_ticket = 35
+    pre_shared_key = 41
+    early_data = 42
     supported_versions = 43
     cookie = 44
+    psk_key_exchange_modes = 45
+    certificate_authorities = 47
+    post_handshake_auth = 49
     signature_algorithms_cert = 50
     key_share = 51
     renegotiation_info = 65281
@@ -110,6 +121,8 @@ class NamedGroup(IntEnum):
     secp521r1 = 25
     x25519 = 29
     x448 = 30
+    SecP256r1MLKEM768 = 4587
+    X25519MLKEM768 = 4588
 
 
 class SignatureScheme(IntEnum):
@@ -129,6 +142,20 @@ class SignatureScheme(IntEnum):
     rsa_pss_pss_sha256 = 0x0809
     rsa_pss_pss_sha384 = 0x080A
     rsa_pss_pss_sha512 = 0x080B
+
+
+class PskKeyExchangeMode(IntEnum):
+    """TLS PskKeyExchangeMode registry."""
+
+    psk_ke = 0
+    psk_dhe_ke = 1
+
+
+class KeyUpdateRequest(IntEnum):
+    """RFC 8446 section 4.6.3."""
+
+    update_not_requested = 0
+    update_requested = 1
 
 
 class ClientCertificateType(IntEnum):
@@ -153,6 +180,11 @@ class CipherSuite(IntEnum):
     TLS_PSK_WITH_AES_128_GCM_SHA256 = 0x00A8
     TLS_PSK_WITH_AES_256_GCM_SHA384 = 0x00A9
     TLS_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
+    TLS_AES_128_GCM_SHA256 = 0x1301
+    TLS_AES_256_GCM_SHA384 = 0x1302
+    TLS_CHACHA20_POLY1305_SHA256 = 0x1303
+    TLS_AES_128_CCM_SHA256 = 0x1304
+    TLS_AES_128_CCM_8_SHA256 = 0x1305
     TLS_FALLBACK_SCSV = 0x5600
     TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 = 0xC02B
     TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 = 0xC02C

@@ -11,8 +11,10 @@ from aiodtls.core.crypto.credentials import Credentials, Trust
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import negotiate
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, HandshakeType
-from aiodtls.core.wire.extensions import Extensions, SignatureAlgorithms, SupportedGroups
-from aiodtls.core.wire.messages import RANDOM_LENGTH, ClientHello, Fragment
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import SignatureAlgorithms, SupportedGroups
+from aiodtls.core.wire.fragments import Fragment
+from aiodtls.core.wire.messages import RANDOM_LENGTH, ClientHello
 from aiodtls.core.wire.records import encode_alert
 from tests.harness import CLIENT, SERVER, Pair
 from tests.pki import PKI

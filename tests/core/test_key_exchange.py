@@ -1,7 +1,7 @@
 """Key agreement: both sides agree, known answers, and what a peer must not send."""
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
 
 from aiodtls.core.crypto.key_exchange import (
     DEFAULT_GROUPS,
@@ -14,8 +14,13 @@ from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, NamedGroup
 
 groups = pytest.mark.parametrize("group", DEFAULT_GROUPS, ids=lambda group: group.name)
-PUBLIC_LENGTH = {"secp256r1": 65, "secp384r1": 97, "secp521r1": 133, "x25519": 32, "x448": 56}
+CURVES = {"secp256r1": 65, "secp384r1": 97, "secp521r1": 133, "x25519": 32, "x448": 56}
+HYBRIDS = {"X25519MLKEM768": 32, "SecP256r1MLKEM768": 65}
+# ML-KEM-768 (FIPS 203 table 3): the first to speak sends a key, the other a ciphertext.
+PUBLIC_LENGTH = {**CURVES, **{name: size + 1184 for name, size in HYBRIDS.items()}}
+ANSWER_LENGTH = {**CURVES, **{name: size + 1088 for name, size in HYBRIDS.items()}}
 SECRET_LENGTH = {"secp256r1": 32, "secp384r1": 48, "secp521r1": 66, "x25519": 32, "x448": 56}
+SECRET_LENGTH |= dict.fromkeys(HYBRIDS, 64)
 
 
 @groups
@@ -23,7 +28,8 @@ def test_both_sides_agree(group: NamedGroup) -> None:
     share = KeyShare.generate(group)
     public, secret = respond(group, share.public)
     assert share.exchange(public) == secret
-    assert len(share.public) == len(public) == PUBLIC_LENGTH[group.name]
+    assert len(share.public) == PUBLIC_LENGTH[group.name]
+    assert len(public) == ANSWER_LENGTH[group.name]
     assert len(secret) == SECRET_LENGTH[group.name]
     assert share.public != KeyShare.generate(group).public
 
@@ -161,3 +167,27 @@ def test_psk_premaster_secret() -> None:
     assert psk_premaster_secret(b"key", b"\x01\x02") == b"\x00\x02\x01\x02\x00\x03key"
     long = psk_premaster_secret(b"k" * 300)
     assert long == b"\x01\x2c" + bytes(300) + b"\x01\x2c" + b"k" * 300
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_hybrid_share_of_another_length_is_refused(name: str, change: int) -> None:
+    group = NamedGroup[name]
+    share = KeyShare.generate(group)
+    answer, _ = respond(group, share.public)
+    for refused in (
+        lambda: respond(group, (share.public + b"\0")[: len(share.public) + change]),
+        lambda: share.exchange((answer + b"\0")[: len(answer) + change]),
+    ):
+        with pytest.raises(AlertError) as caught:
+            refused()
+        assert caught.value.description is AlertDescription.illegal_parameter
+
+
+def test_the_order_of_the_parts_of_a_hybrid() -> None:
+    """X25519MLKEM768 has the KEM first, SecP256r1MLKEM768 the curve (draft-ietf-tls-ecdhe-mlkem)."""
+    curve_first = KeyShare.generate(NamedGroup.SecP256r1MLKEM768).public
+    assert curve_first[0] == 4
+    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), curve_first[:65])
+    kem_first = KeyShare.generate(NamedGroup.X25519MLKEM768).public
+    mlkem.MLKEM768PublicKey.from_public_bytes(kem_first[:1184])

@@ -10,7 +10,7 @@ import pytest
 import aiodtls
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.listener import POOL_SLOTS, Listener
-from aiodtls.core.wire.messages import Fragment, parse_fragments
+from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import HEADER, HEADER_LENGTH
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs

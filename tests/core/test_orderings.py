@@ -11,7 +11,7 @@ from aiodtls import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.handshake.script import Expect
 from aiodtls.core.registry import ContentType, HandshakeType
-from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.records import HEADER, encode_alert
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs

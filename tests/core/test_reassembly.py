@@ -12,7 +12,7 @@ from aiodtls.core.reliability.reassembly import (
     Coverage,
     Reassembly,
 )
-from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.wire.fragments import Fragment
 
 BODY = bytes(range(256)) * 8
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodtls.core.crypto.suites import SUITES
+from aiodtls.core.record.epochs import PlaintextWriter
 from aiodtls.core.record.layer import MAX_EARLY_RECORDS, RecordLayer
-from aiodtls.core.record.protection12 import PlaintextWriter, make_reader, make_writer
+from aiodtls.core.record.protection12 import make_reader, make_writer
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import split_datagram

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import HandshakeType
 from aiodtls.core.wire import extensions as ext
+from aiodtls.core.wire import extensions13 as ext13
 from aiodtls.core.wire import messages as msg
+from aiodtls.core.wire import messages13 as msg13
 from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.extension_blocks import Extensions, parse_extensions
+from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import (
     HEADER,
     MAX_CIPHERTEXT_LENGTH,
@@ -38,8 +42,27 @@ extension = st.one_of(
     st.builds(ext.SupportedVersions, code_points),
     st.builds(ext.RenegotiationInfo, vector8),
     st.builds(ext.UnknownExtension, st.integers(2000, 60000), st.binary(max_size=50)),
+    st.builds(ext13.SignatureAlgorithmsCert, code_points),
+    st.builds(ext13.CertificateAuthorities, st.lists(text8, min_size=1, max_size=3).map(tuple)),
+    st.builds(
+        ext13.KeyShares,
+        st.dictionaries(u16, text8, max_size=3).map(lambda shares: tuple(shares.items())),
+    ),
+    st.builds(ext13.Cookie, text8),
+    st.builds(ext13.PskKeyExchangeModes, text8),
+    st.builds(
+        lambda pairs: ext13.PreSharedKey(
+            tuple((identity, age) for identity, age, _ in pairs), tuple(b for _, _, b in pairs)
+        ),
+        st.lists(
+            st.tuples(text8, st.integers(0, 0xFFFFFFFF), st.binary(min_size=32, max_size=64)),
+            min_size=1,
+            max_size=3,
+        ),
+    ),
+    st.builds(ext13.RecordSizeLimit, st.integers(64, 0xFFFF)),
 )
-blocks = st.lists(extension, max_size=6).map(ext.Extensions.of)
+blocks = st.lists(extension, max_size=6).map(Extensions.of)
 server_blocks = st.lists(
     st.one_of(
         st.just(ext.ServerName(None)),
@@ -48,7 +71,25 @@ server_blocks = st.lists(
         st.builds(ext.UseSRTP, st.tuples(u16), vector8),
     ),
     max_size=4,
-).map(ext.Extensions.of)
+).map(Extensions.of)
+encrypted_blocks = st.lists(
+    st.one_of(
+        st.just(ext.ServerName(None)),
+        st.builds(ext13.RecordSizeLimit, st.integers(64, 0xFFFF)),
+        st.builds(ext.SupportedGroups, code_points),
+    ),
+    max_size=4,
+).map(Extensions.of)
+retry_blocks = st.lists(
+    st.one_of(
+        st.builds(ext13.Cookie, text8),
+        st.builds(ext13.KeyShares, st.tuples(st.tuples(u16, st.just(b"")))),
+        st.builds(ext.SupportedVersions, st.tuples(u16)),
+    ),
+    max_size=3,
+).map(Extensions.of)
+empty = st.just(Extensions())
+u32 = st.integers(0, 0xFFFFFFFF)
 point = st.binary(min_size=1, max_size=133)
 chain = st.lists(st.binary(min_size=1, max_size=80), max_size=4).map(tuple)
 message = st.one_of(
@@ -78,6 +119,16 @@ message = st.one_of(
     st.builds(msg.ClientKeyExchangeEcdhePsk12, st.binary(max_size=300), point),
     st.builds(msg.CertificateVerify, u16, st.binary(max_size=300)),
     st.builds(msg.Finished, st.binary(max_size=50)),
+    st.builds(msg13.HelloRetryRequest, u16, retry_blocks, st.binary(max_size=32)),
+    st.builds(msg13.EncryptedExtensions, encrypted_blocks),
+    chain.flatmap(
+        lambda c: st.builds(
+            msg13.Certificate13, st.just(c), vector8, st.just((Extensions(),) * len(c))
+        )
+    ),
+    st.builds(msg13.CertificateRequest13, empty, vector8),
+    st.builds(msg13.NewSessionTicket13, u32, u32, vector8, text8, empty),
+    st.builds(msg13.KeyUpdate, st.integers(0, 1)),
 )
 KINDS = [
     msg.HelloRequest,
@@ -95,6 +146,12 @@ KINDS = [
     msg.ClientKeyExchangeEcdhePsk12,
     msg.CertificateVerify,
     msg.Finished,
+    msg13.HelloRetryRequest,
+    msg13.EncryptedExtensions,
+    msg13.Certificate13,
+    msg13.CertificateRequest13,
+    msg13.NewSessionTicket13,
+    msg13.KeyUpdate,
 ]
 
 
@@ -131,7 +188,7 @@ def test_arbitrary_bytes_raise_nothing_but_decode_error(kind, data):
 def test_arbitrary_records_fragments_and_alerts(data):
     records, _ = split_datagram(data)
     assert sum(len(body) for _, _, body in records) <= len(data)
-    for parse in (msg.parse_fragments, parse_alert):
+    for parse in (parse_fragments, parse_alert):
         with contextlib.suppress(DecodeError):
             parse(data)
 
@@ -140,15 +197,15 @@ def test_arbitrary_records_fragments_and_alerts(data):
 def test_fragments_survive_the_wire(kind, offset, seq, data):
     length = min(offset + len(data), (1 << 24) - 1)
     offset = length - len(data) if length >= len(data) else 0
-    fragment = msg.Fragment(kind, max(length, len(data)), seq, offset, data)
-    assert msg.parse_fragments(fragment.encode() * 2) == [fragment, fragment]
+    fragment = Fragment(kind, max(length, len(data)), seq, offset, data)
+    assert parse_fragments(fragment.encode() * 2) == [fragment, fragment]
 
 
 def test_duplicate_extensions_are_refused():
     block = b"\x00\x17\x00\x00" * 2
     data = len(block).to_bytes(2, "big") + block
     with pytest.raises(DecodeError):
-        ext.parse_extensions(Reader(data), HandshakeType.client_hello)
+        parse_extensions(Reader(data), HandshakeType.client_hello)
 
 
 def test_two_names_and_odd_names_are_refused():

@@ -13,7 +13,7 @@ from aiodtls import DTLSConfig, Trust
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.registry import HandshakeType
-from aiodtls.core.wire.messages import Fragment, parse_fragments
+from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import HEADER, HEADER_LENGTH, split_datagram
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs

@@ -11,19 +11,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, NamedGroup
 
+# Hybrids first: what is recorded today must not open when quantum computers come.
 DEFAULT_GROUPS: tuple[NamedGroup, ...] = (
+    NamedGroup.X25519MLKEM768,
     NamedGroup.x25519,
     NamedGroup.secp256r1,
     NamedGroup.secp384r1,
     NamedGroup.secp521r1,
     NamedGroup.x448,
+    NamedGroup.SecP256r1MLKEM768,
 )
+# The (EC)DHE group within a hybrid (draft-ietf-tls-ecdhe-mlkem); DTLS 1.2 knows no hybrids.
+HYBRIDS: dict[NamedGroup, NamedGroup] = {
+    NamedGroup.X25519MLKEM768: NamedGroup.x25519,
+    NamedGroup.SecP256r1MLKEM768: NamedGroup.secp256r1,
+}
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey | x448.X448PrivateKey
 
@@ -33,6 +41,10 @@ _CURVES: dict[NamedGroup, Callable[[], ec.EllipticCurve]] = {
     NamedGroup.secp521r1: ec.SECP521R1,
 }
 _UNCOMPRESSED = 4
+CLASSIC_LENGTHS = {NamedGroup.x25519: 32, NamedGroup.secp256r1: 65}
+# ML-KEM-768 (FIPS 203): encapsulation key and ciphertext.
+KEM_KEY_LENGTH = 1184
+KEM_CIPHERTEXT_LENGTH = 1088
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +58,19 @@ class KeyShare:
     group: NamedGroup
     public: bytes
     _private: PrivateKey = field(repr=False, compare=False)
+    _decapsulation_key: mlkem.MLKEM768PrivateKey | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @classmethod
     def generate(cls, group: NamedGroup) -> KeyShare:
         """A fresh key in ``group``."""
+        if group in HYBRIDS:
+            classic = cls.generate(HYBRIDS[group])
+            kem = mlkem.MLKEM768PrivateKey.generate()
+            encapsulation_key = kem.public_key().public_bytes_raw()
+            public = _join(group, classic.public, encapsulation_key)
+            return cls(group, public, classic._private, kem)
         private = _generate(group)
         return cls(group, _encode_public(private), private)
 
@@ -60,6 +81,10 @@ class KeyShare:
         off the curve, or of small order (RFC 8422 section 5.11, RFC 8446 section 7.4.2).
         """
         try:
+            if self._decapsulation_key is not None:
+                classic, ciphertext = _split(self.group, peer_public, KEM_CIPHERTEXT_LENGTH)
+                kem_secret = self._decapsulation_key.decapsulate(ciphertext)
+                return _join(self.group, _agree(self._private, classic), kem_secret)
             return _agree(self._private, peer_public)
         except ValueError as error:
             raise AlertError(
@@ -73,14 +98,40 @@ def respond(group: NamedGroup, peer_public: bytes) -> tuple[bytes, bytes]:
 
     Raises :class:`AlertError` as :meth:`KeyShare.exchange`.
     """
-    share = KeyShare.generate(group)
-    return share.public, share.exchange(peer_public)
+    if group not in HYBRIDS:
+        share = KeyShare.generate(group)
+        return share.public, share.exchange(peer_public)
+    try:
+        classic, encapsulation_key = _split(group, peer_public, KEM_KEY_LENGTH)
+        kem = mlkem.MLKEM768PublicKey.from_public_bytes(encapsulation_key)
+        kem_secret, ciphertext = kem.encapsulate()
+    except ValueError as error:
+        raise AlertError(
+            AlertDescription.illegal_parameter, f"the peer's {group.name} share is not valid"
+        ) from error
+    public, secret = respond(HYBRIDS[group], classic)
+    return _join(group, public, ciphertext), _join(group, secret, kem_secret)
+
+
+def _join(group: NamedGroup, classic: bytes, kem: bytes) -> bytes:
+    """X25519MLKEM768 has the KEM first, SecP256r1MLKEM768 the curve, in shares and secrets."""
+    return kem + classic if group is NamedGroup.X25519MLKEM768 else classic + kem
+
+
+def _split(group: NamedGroup, joined: bytes, kem_length: int) -> tuple[bytes, bytes]:
+    """The (EC)DHE part and the KEM part. Raises ValueError for a wrong length."""
+    classic_length = CLASSIC_LENGTHS[HYBRIDS[group]]
+    if len(joined) != classic_length + kem_length:
+        raise ValueError("a hybrid share of a wrong length")
+    if group is NamedGroup.X25519MLKEM768:
+        return joined[kem_length:], joined[:kem_length]
+    return joined[:classic_length], joined[classic_length:]
 
 
 def group_by_name(name: str) -> NamedGroup:
     """The group of this IANA name, in any case. Raises :class:`ConfigError`."""
     for group in DEFAULT_GROUPS:
-        if group.name == name.lower():
+        if group.name.lower() == name.lower():
             return group
     known = ", ".join(group.name for group in DEFAULT_GROUPS)
     raise ConfigError(f"group {name!r} is not spoken; there are {known}")

@@ -136,16 +136,23 @@ def _describe(code: CipherSuite) -> Suite:
 
     Suites whose name has no hash use SHA-256 (RFC 6655 section 3, RFC 7251 section 2).
     """
-    exchange, _, cipher = code.name.removeprefix("TLS_").partition("_WITH_")
+    exchange, separator, cipher = code.name.removeprefix("TLS_").partition("_WITH_")
+    if not separator:
+        # A suite of DTLS 1.3 names no exchange.
+        exchange, cipher = "", exchange
     hash_name = "sha384" if cipher.endswith("_SHA384") else "sha256"
     aead = cipher.removesuffix("_SHA256").removesuffix("_SHA384")
-    return Suite(code, KeyExchange[exchange], _AEADS[aead], hash_name)
+    return Suite(code, KeyExchange[exchange] if exchange else None, _AEADS[aead], hash_name)
 
 
 # Forward secrecy before plain PSK, and within each AES-GCM (the fastest where the processor
 # helps), ChaCha20, CCM; the short tags of CCM_8 come last of all.
 SUITES: dict[int, Suite] = _table(
     (
+        CipherSuite.TLS_AES_128_GCM_SHA256,
+        CipherSuite.TLS_AES_256_GCM_SHA384,
+        CipherSuite.TLS_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_AES_128_CCM_SHA256,
         CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
         CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         CipherSuite.TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256,
@@ -163,6 +170,7 @@ SUITES: dict[int, Suite] = _table(
         CipherSuite.TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
         CipherSuite.TLS_PSK_WITH_AES_128_CCM,
         CipherSuite.TLS_PSK_WITH_AES_256_CCM,
+        CipherSuite.TLS_AES_128_CCM_8_SHA256,
         CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8,
         CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8,
         CipherSuite.TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256,

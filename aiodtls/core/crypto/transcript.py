@@ -1,47 +1,67 @@
 """The handshake transcript: which bytes are hashed and signed.
 
 DTLS 1.2 hashes messages with their whole DTLS header, as if each had come in one fragment
-(RFC 6347 section 4.2.6). HelloVerifyRequest, the ClientHello it answers, and HelloRequest are
-left out.
+(RFC 6347 section 4.2.6); HelloVerifyRequest, the ClientHello it answers, and HelloRequest are
+left out. DTLS 1.3 hashes type and length alone (RFC 9147 section 5.2), and puts a hash in the
+place of the ClientHello that a HelloRetryRequest answers (RFC 8446 section 4.4.1). Which one it
+is, is known with the ServerHello.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.registry import HandshakeType
+from aiodtls.core.wire.fragments import Fragment
 
 
 class Transcript:
     """The messages so far, ours and the peer's, in order."""
 
-    __slots__ = ("_data", "_last")
+    __slots__ = ("_messages", "is_dtls13")
 
     def __init__(self) -> None:
-        self._data = bytearray()
-        self._last = 0
+        self._messages: list[tuple[int, int, bytes]] = []
+        self.is_dtls13 = False
 
     def add(self, msg_type: int, message_seq: int, body: bytes) -> None:
-        self._last = len(self._data)
-        self._data += Fragment(msg_type, len(body), message_seq, 0, body).encode()
+        self._messages.append((msg_type, message_seq, body))
 
     def restart(self) -> None:
         """A HelloVerifyRequest came: the handshake begins with the next ClientHello."""
-        self._data.clear()
-        self._last = 0
+        self._messages.clear()
+
+    def begin_with_hash(self, digest: bytes) -> None:
+        """Hash(ClientHello1) stands for it, once HelloRetryRequest has answered it."""
+        self._messages = [(HandshakeType.message_hash, 0, digest)]
 
     @property
     def data(self) -> bytes:
         """All messages."""
-        return bytes(self._data)
+        return self._encode(self._messages)
 
     @property
     def data_before_last(self) -> bytes:
         """All but the newest message: what its signature or verify_data speaks of."""
-        return bytes(self._data[: self._last])
+        return self._encode(self._messages[:-1])
 
     def hash(self, hash_name: str) -> bytes:
-        return hashlib.new(hash_name, self._data).digest()
+        return hashlib.new(hash_name, self.data).digest()
 
     def hash_before_last(self, hash_name: str) -> bytes:
-        return hashlib.new(hash_name, self._data[: self._last]).digest()
+        return hashlib.new(hash_name, self.data_before_last).digest()
+
+    def hash_with(self, hash_name: str, partial: bytes) -> bytes:
+        """Of all messages and a part of the one to come: what a binder covers."""
+        return hashlib.new(hash_name, self.data + partial).digest()
+
+    def _encode(self, messages: list[tuple[int, int, bytes]]) -> bytes:
+        if self.is_dtls13:
+            return b"".join(
+                bytes((msg_type,)) + len(body).to_bytes(3, "big") + body
+                for msg_type, _, body in messages
+            )
+        return b"".join(
+            Fragment(msg_type, len(body), message_seq, 0, body).encode()
+            for msg_type, message_seq, body in messages
+        )

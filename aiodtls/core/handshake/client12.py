@@ -136,7 +136,7 @@ def _client_key_exchange(
     """ClientKeyExchange and the premaster secret (RFC 8422 5.10, RFC 4279 2, RFC 5489 2)."""
     public = secret = b""
     if isinstance(server_key, ServerKeyExchangeEcdhe12 | ServerKeyExchangeEcdhePsk12):
-        if server_key.group not in hs.config.named_groups:
+        if server_key.group not in hs.config.named_groups12:
             raise AlertError(
                 AlertDescription.illegal_parameter, f"group {server_key.group} was not offered"
             )

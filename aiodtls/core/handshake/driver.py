@@ -12,14 +12,14 @@ from collections import deque
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.events import Event, FlightSent, Question
 from aiodtls.core.handshake.script import Expect, Handshake, Script, ScriptRunner
+from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.record.protection12 import RecordReader, RecordWriter
 from aiodtls.core.registry import HandshakeType
 from aiodtls.core.reliability.flight import SIZE_LADDER, Flight, pack_flight
 from aiodtls.core.reliability.reassembly import HandshakeMessage, Reassembly
 from aiodtls.core.reliability.retransmission import Retransmission, Verdict
 from aiodtls.core.statistics import Counters
-from aiodtls.core.wire.messages import Fragment, parse_fragments
+from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import Record
 
 # What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
@@ -234,9 +234,11 @@ class HandshakeDriver:
         retransmission = self.retransmission
         retransmission.sent(now)
         size = retransmission.size(self.max_datagram_size)
-        datagrams = pack_flight(retransmission.flight, self._layer, size, self._individually)
-        self.datagrams += datagrams
+        datagrams = pack_flight(
+            retransmission.flight, self._layer, size, self._individually, retransmission.delivery
+        )
+        self.datagrams += [datagram.data for datagram in datagrams]
         names = tuple(message.name for message in retransmission.flight)
-        self.events.append(FlightSent(names, tuple(map(len, datagrams)), resend))
+        self.events.append(FlightSent(names, tuple(len(d.data) for d in datagrams), resend))
         if resend:
             self._counters.flights_resent += 1

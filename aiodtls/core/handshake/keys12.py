@@ -8,7 +8,8 @@ from aiodtls.core.crypto import prf
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.script import Handshake
-from aiodtls.core.record.protection12 import RecordReader, RecordWriter, make_reader, make_writer
+from aiodtls.core.record.epochs import RecordReader, RecordWriter
+from aiodtls.core.record.protection12 import make_reader, make_writer
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.messages import Finished
 

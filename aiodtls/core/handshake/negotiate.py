@@ -23,11 +23,11 @@ from aiodtls.core.registry import (
     SignatureScheme,
     SRTPProtectionProfile,
 )
+from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
     ECPointFormats,
     ExtendedMasterSecret,
-    Extensions,
     RenegotiationInfo,
     ServerName,
     SignatureAlgorithms,
@@ -68,7 +68,7 @@ def client_hello(config: DTLSConfig, random: bytes, server_hostname: str | None)
     extensions.append(ExtendedMasterSecret())
     extensions.append(RenegotiationInfo())
     if any(suite.key_exchange and suite.key_exchange.uses_ecdhe for suite in config.suites):
-        extensions.append(SupportedGroups(tuple(config.named_groups)))
+        extensions.append(SupportedGroups(tuple(config.named_groups12)))
         extensions.append(ECPointFormats())
     if config.offers_certificates:
         extensions.append(SignatureAlgorithms(tuple(config.schemes)))
@@ -144,8 +144,8 @@ def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | No
     groups = extensions.find(SupportedGroups)
     if groups is None:
         # RFC 8422 section 4: without the extension the server may choose any.
-        return config.named_groups[0]
-    return next((group for group in config.named_groups if group in groups.groups), None)
+        return next(iter(config.named_groups12), None)
+    return next((group for group in config.named_groups12 if group in groups.groups), None)
 
 
 def _choose_credentials(

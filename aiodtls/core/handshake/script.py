@@ -17,7 +17,7 @@ from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError
 from aiodtls.core.events import Question
-from aiodtls.core.record.protection12 import RecordReader, RecordWriter
+from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.registry import (
     AlertDescription,
     HandshakeType,

@@ -28,12 +28,12 @@ from aiodtls.core.handshake.keys12 import (
 from aiodtls.core.handshake.negotiate import Choice12
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription
+from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
     ECPointFormats,
     ExtendedMasterSecret,
     Extension,
-    Extensions,
     RenegotiationInfo,
     ServerName,
     UseSRTP,

@@ -10,9 +10,19 @@ from __future__ import annotations
 
 from cryptography.exceptions import InvalidTag
 
-from aiodtls.core.record.protection12 import PlaintextWriter, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import PlaintextWriter, RecordReader, RecordWriter
+from aiodtls.core.record.protection12 import RecordReader12
+from aiodtls.core.record.protection13 import RecordReader13
 from aiodtls.core.statistics import Counters
-from aiodtls.core.wire.records import EPOCH_SHIFT, Record, split_datagram
+from aiodtls.core.wire.records import (
+    EPOCH_MASK,
+    EPOCH_SHIFT,
+    FIXED_BITS,
+    FIXED_MASK,
+    SEQUENCE_NUMBER_MASK,
+    Record,
+    split_datagram,
+)
 
 # Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
 MAX_EARLY_RECORDS = 16
@@ -28,7 +38,8 @@ class RecordLayer:
         "_early",
         "_early_room",
         "_keeps_early",
-        "_readers",
+        "_readers12",
+        "_readers13",
         "_writers",
         "alarmed",
         "read_epoch",
@@ -40,7 +51,9 @@ class RecordLayer:
         self._early: list[Record] = []
         self._early_room = MAX_EARLY_BYTES
         self._keeps_early = True
-        self._readers: dict[int, RecordReader] = {}
+        self._readers12: dict[int, RecordReader12] = {}
+        # By the two bits of the epoch that a unified header has: four epochs at the most.
+        self._readers13: dict[int, RecordReader13] = {}
         # The writer of the newest epoch; older ones stay for resends.
         self.writer: RecordWriter = PlaintextWriter(first_number)
         self._writers: dict[int, RecordWriter] = {0: self.writer}
@@ -53,7 +66,11 @@ class RecordLayer:
 
     def install_read(self, epoch: int, reader: RecordReader) -> list[Record]:
         """Records that came too early and open now; they count as received now."""
-        self._readers[epoch] = reader
+        if isinstance(reader, RecordReader13):
+            self._readers13[epoch & EPOCH_MASK] = reader
+        else:
+            assert isinstance(reader, RecordReader12)
+            self._readers12[epoch] = reader
         self.read_epoch = epoch
         early, self._early = self._early, []
         self._early_room = MAX_EARLY_BYTES
@@ -80,18 +97,31 @@ class RecordLayer:
         reader.forgery_alarm = NEVER if exhausted else reader.forgery_limit
         return exhausted
 
+    def next_number(self, epoch: int) -> int:
+        """The record number that the next record of this epoch will have."""
+        return self._writers[epoch].next_number
+
     def opens(self, record: bytes) -> bool:
         """Whether this one protected record would be taken; looks, and counts nothing."""
         records, _ = split_datagram(record)
-        for content_type, number, body in records:
-            reader = self._readers.get(number >> EPOCH_SHIFT)
-            if reader is None:
-                return self._is_early(number)
-            try:
-                reader.deprotect(content_type, number, body)
-            except InvalidTag:
-                return False
-        return bool(records)
+        return bool(records) and all(self._would_open(item) for item in records)
+
+    def _would_open(self, record: Record) -> bool:
+        content_type, number, body = record
+        try:
+            if content_type & FIXED_MASK == FIXED_BITS:
+                reader13 = self._readers13.get(content_type & EPOCH_MASK)
+                if reader13 is not None:
+                    reader13.open(body)
+                    return True
+            else:
+                reader12 = self._readers12.get(number >> EPOCH_SHIFT)
+                if reader12 is not None:
+                    reader12.deprotect(content_type, number, body)
+                    return True
+        except InvalidTag:
+            return False
+        return self._is_early(record)
 
     def receive(self, datagram: bytes) -> list[Record]:
         """What the datagram's records hold: content type, record number, plaintext."""
@@ -104,10 +134,26 @@ class RecordLayer:
         opened = []
         for record in records:
             content_type, number, body = record
+            if content_type & FIXED_MASK == FIXED_BITS:
+                reader13 = self._readers13.get(content_type & EPOCH_MASK)
+                if reader13 is None:
+                    self._keep_early(record)
+                    continue
+                try:
+                    found = reader13.open(body)
+                except InvalidTag:
+                    self._count_forged(reader13)
+                    continue
+                if found is None:
+                    self._counters.records_replayed += 1
+                    continue
+                reader13.window.accept(found[1] & SEQUENCE_NUMBER_MASK)
+                opened.append(found)
+                continue
             if number >> EPOCH_SHIFT == 0:
                 opened.append(record)
                 continue
-            reader = self._readers.get(number >> EPOCH_SHIFT)
+            reader = self._readers12.get(number >> EPOCH_SHIFT)
             if reader is None:
                 self._keep_early(record)
                 continue
@@ -117,20 +163,29 @@ class RecordLayer:
             try:
                 plaintext = reader.deprotect(content_type, number, body)
             except InvalidTag:
-                self._counters.records_forged += 1
-                reader.forged += 1
-                if reader.forged >= reader.forgery_alarm:
-                    self.alarmed = reader
+                self._count_forged(reader)
                 continue
             reader.window.accept(number)
             opened.append((content_type, number, plaintext))
         return opened
 
-    def _is_early(self, number: int) -> bool:
+    def _count_forged(self, reader: RecordReader) -> None:
+        self._counters.records_forged += 1
+        reader.forged += 1
+        if reader.forged >= reader.forgery_alarm:
+            self.alarmed = reader
+
+    def _is_early(self, record: Record) -> bool:
+        """Whether it is of the next epoch, and a next epoch is still to come."""
+        content_type, number, _ = record
+        if content_type & FIXED_MASK == FIXED_BITS:
+            # There is no epoch 1 in DTLS 1.3 without early data.
+            due = self.read_epoch + 1 if self.read_epoch else 2
+            return self._keeps_early and content_type & EPOCH_MASK == due & EPOCH_MASK
         return self._keeps_early and number >> EPOCH_SHIFT == self.read_epoch + 1
 
     def _keep_early(self, record: Record) -> None:
-        if not self._is_early(record[1]):
+        if not self._is_early(record):
             self._counters.records_discarded += 1
             return
         # The newest are kept: forged ones that came before cannot shut the honest ones out.

@@ -1,4 +1,4 @@
-"""Protection of DTLS 1.2 records: one object per epoch and direction, and plaintext's epoch 0.
+"""Protection of DTLS 1.2 records: one object per epoch and direction.
 
 The nonce comes from the record number alone, so no two records of a key share one: explicit in
 the record for AES-GCM and AES-CCM (RFC 5288 section 3, RFC 6655 section 3), implicit for
@@ -11,80 +11,16 @@ HOT PATH: everything that is the same for all records is bound once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from struct import Struct
-from typing import TypeAlias
 
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
-from aiodtls.core.record.replay import ReplayWindow
-from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
-from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
+from aiodtls.core.record.epochs import VERSION, RecordReader, RecordWriter, Transform
+from aiodtls.core.wire.records import HEADER
 
-VERSION = int(ProtocolVersion.DTLSv1_2)
-OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
-CLIENT_HELLO = bytes((HandshakeType.client_hello,))
 ADDITIONAL_DATA = Struct("!QBHH")
 EXPLICIT_NONCE_LENGTH = 8
-
-Transform: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
-
-
-class RecordWriter(ABC):
-    """Numbers the records of one epoch.
-
-    ``limit`` is the number that the AEAD's usage limit forbids, ``alarm`` the one at which the
-    owner must look: half of the limit at first.
-    """
-
-    __slots__ = ("alarm", "limit", "next_number", "overhead")
-
-    def __init__(self, epoch: int, overhead: int, limit: int = SEQUENCE_NUMBER_MASK) -> None:
-        self.next_number = epoch << EPOCH_SHIFT
-        self.limit = self.next_number + limit
-        self.alarm = self.next_number + limit // 2
-        # Bytes that a record has beyond its plaintext.
-        self.overhead = HEADER_LENGTH + overhead
-
-    @property
-    def is_protected(self) -> bool:
-        return self.next_number > SEQUENCE_NUMBER_MASK
-
-    def ring(self) -> tuple[bool, bool]:
-        """``alarm`` is reached: whether the limit is, and whether the numbers run out.
-
-        The very last number is left for the alert that says so.
-        """
-        last = (self.limit | SEQUENCE_NUMBER_MASK) - 1
-        exhausted = self.next_number >= self.limit
-        self.alarm = last if exhausted else self.limit
-        return exhausted, self.next_number >= last
-
-    @abstractmethod
-    def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        """One whole record."""
-
-
-class PlaintextWriter(RecordWriter):
-    """Epoch 0.
-
-    A ClientHello says DTLS 1.0 there, as it may be read by who knows no newer version
-    (RFC 5246 appendix E.1, RFC 9147 section 4).
-    """
-
-    __slots__ = ()
-
-    def __init__(self, first_number: int = 0) -> None:
-        super().__init__(0, 0)
-        self.next_number = first_number
-
-    def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        number = self.next_number
-        self.next_number = number + 1
-        is_hello = content_type == ContentType.handshake and plaintext[:1] == CLIENT_HELLO
-        version = OLDEST_VERSION if is_hello else VERSION
-        return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
 
 
 class ExplicitNonceWriter(RecordWriter):
@@ -136,27 +72,17 @@ class ImplicitNonceWriter(RecordWriter):
         )
 
 
-class RecordReader(ABC):
-    """Opens the records of one epoch; ``window`` has seen those that opened.
+class RecordReader12(RecordReader, ABC):
+    """Opens the records of one epoch."""
 
-    ``forged`` counts those that did not; at ``forgery_alarm`` the owner must look, half of
-    ``forgery_limit`` at first.
-    """
-
-    __slots__ = ("forged", "forgery_alarm", "forgery_limit", "window")
-
-    def __init__(self, forgery_limit: int, replay_window: int) -> None:
-        self.window = ReplayWindow(replay_window)
-        self.forged = 0
-        self.forgery_limit = forgery_limit
-        self.forgery_alarm = forgery_limit // 2
+    __slots__ = ()
 
     @abstractmethod
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
         """The plaintext. Raises InvalidTag."""
 
 
-class ExplicitNonceReader(RecordReader):
+class ExplicitNonceReader(RecordReader12):
     __slots__ = ("_decrypt", "_expansion", "_salt")
 
     def __init__(self, aead: AEAD, key: bytes, salt: bytes, replay_window: int) -> None:
@@ -176,7 +102,7 @@ class ExplicitNonceReader(RecordReader):
         )
 
 
-class ImplicitNonceReader(RecordReader):
+class ImplicitNonceReader(RecordReader12):
     __slots__ = ("_decrypt", "_expansion", "_iv")
 
     def __init__(self, aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> None:
@@ -201,6 +127,6 @@ def make_writer(aead: AEAD, epoch: int, key: bytes, iv: bytes) -> RecordWriter:
     return kind(epoch, aead, key, iv)
 
 
-def make_reader(aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> RecordReader:
+def make_reader(aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> RecordReader12:
     kind = ExplicitNonceReader if aead.explicit_nonce_length else ImplicitNonceReader
     return kind(aead, key, iv, replay_window)

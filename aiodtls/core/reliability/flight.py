@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import ContentType, HandshakeType
-from aiodtls.core.wire.messages import FRAGMENT_HEADER_LENGTH, Fragment
+from aiodtls.core.reliability.delivery import Delivery
+from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, Fragment
 from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
 # A smaller rest of a datagram is not worth a record of its own.
@@ -48,31 +49,47 @@ def datagram_size(max_datagram_size: int, resends: int) -> int:
     return min(max_datagram_size, SIZE_LADDER[min(step, len(SIZE_LADDER)) - 1])
 
 
-def pack_flight(flight: Flight, layer: RecordLayer, size: int, individually: bool) -> list[bytes]:
-    """The flight as datagrams of at most ``size`` bytes, as few as fit.
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """A packed datagram, and how many records it has."""
+
+    data: bytes
+    records: int
+
+
+def pack_flight(
+    flight: Flight, layer: RecordLayer, size: int, individually: bool, delivery: Delivery
+) -> list[Datagram]:
+    """What has not arrived of the flight, as datagrams of at most ``size`` bytes, as few as fit.
 
     With ``individually`` every record is a datagram. In epoch 0 a record carries one fragment:
-    several in one are legal and break real peers.
+    several in one are legal and break real peers. ``delivery`` is told which record has what.
     """
-    packer = _Packer(layer, size, individually)
+    packer = _Packer(layer, size, individually, delivery)
     for message in flight:
         if message.msg_type is None:
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
-        else:
-            packer.add_message(message, message.msg_type)
+            continue
+        for start, end in delivery.missing(message.message_seq):
+            packer.add_part(message, message.msg_type, start, end)
     return packer.finish()
 
 
 class _Packer:
     """Fills one datagram after the other; the record being filled is protected when it ends."""
 
-    def __init__(self, layer: RecordLayer, size: int, individually: bool) -> None:
+    def __init__(
+        self, layer: RecordLayer, size: int, individually: bool, delivery: Delivery
+    ) -> None:
         self._layer = layer
         self._size = size
         self._individually = individually
-        self._datagrams: list[bytes] = []
+        self._delivery = delivery
+        self._datagrams: list[Datagram] = []
         self._datagram = bytearray()
+        self._records = 0
         self._payload = bytearray()
+        self._parts: list[tuple[int, int, int]] = []
         self._epoch = 0
 
     def add_record(self, epoch: int, content_type: int, payload: bytes) -> None:
@@ -80,28 +97,32 @@ class _Packer:
         if self._room(epoch) < len(payload):
             self._end_datagram()
         self._datagram += self._layer.protect(epoch, content_type, payload)
+        self._records += 1
         if self._individually:
             self._end_datagram()
 
-    def add_message(self, message: OutgoingMessage, msg_type: HandshakeType) -> None:
+    def add_part(
+        self, message: OutgoingMessage, msg_type: HandshakeType, start: int, end: int
+    ) -> None:
+        """The bytes from ``start`` to ``end`` of a message, as fragments."""
         length = len(message.body)
-        offset = 0
         while True:
             room = self._fragment_room(message.epoch)
-            if room < min(length - offset, MIN_FRAGMENT_LENGTH):
+            if room < min(end - start, MIN_FRAGMENT_LENGTH):
                 self._end_record()
                 self._end_datagram()
                 room = self._fragment_room(message.epoch)
-            data = message.body[offset : offset + room]
-            self._payload += Fragment(msg_type, length, message.message_seq, offset, data).encode()
+            data = message.body[start : min(end, start + room)]
+            self._payload += Fragment(msg_type, length, message.message_seq, start, data).encode()
+            self._parts.append((message.message_seq, start, start + len(data)))
             self._epoch = message.epoch
-            offset += len(data)
+            start += len(data)
             if message.epoch == 0 or self._individually:
                 self._end_record()
-            if offset == length:
+            if start == end:
                 return
 
-    def finish(self) -> list[bytes]:
+    def finish(self) -> list[Datagram]:
         self._end_record()
         self._end_datagram()
         return self._datagrams
@@ -120,11 +141,15 @@ class _Packer:
     def _end_record(self) -> None:
         if self._payload:
             payload, self._payload = bytes(self._payload), bytearray()
+            parts, self._parts = self._parts, []
+            self._delivery.carried(self._layer.next_number(self._epoch), parts)
             self._datagram += self._layer.protect(self._epoch, ContentType.handshake, payload)
+            self._records += 1
             if self._individually:
                 self._end_datagram()
 
     def _end_datagram(self) -> None:
         if self._datagram:
-            self._datagrams.append(bytes(self._datagram))
+            self._datagrams.append(Datagram(bytes(self._datagram), self._records))
             self._datagram = bytearray()
+            self._records = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.wire.fragments import Fragment
 
 MAX_MESSAGE_LENGTH = 1 << 17
 MAX_BUFFERED_BYTES = 1 << 18
@@ -57,6 +57,19 @@ class Coverage:
     @property
     def complete(self) -> bool:
         return self.touched and (not self.length or self._ranges == [(0, self.length)])
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The ranges not seen; for an empty message that was not seen, an empty range."""
+        if not self.length:
+            return [] if self.touched else [(0, 0)]
+        gaps, position = [], 0
+        for start, end in self._ranges:
+            if start > position:
+                gaps.append((position, start))
+            position = end
+        if position < self.length:
+            gaps.append((position, self.length))
+        return gaps
 
 
 class _Reading:

@@ -8,7 +8,7 @@ would buy a whole flight, and a duplicate made by the network another.
 from __future__ import annotations
 
 from aiodtls.core.reliability.reassembly import Coverage
-from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.wire.fragments import Fragment
 
 
 class RepeatDetector:

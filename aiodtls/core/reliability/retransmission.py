@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from aiodtls.core.reliability.delivery import Delivery
 from aiodtls.core.reliability.flight import Flight, datagram_size
 from aiodtls.core.reliability.repeats import RepeatDetector
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
-from aiodtls.core.wire.messages import Fragment
+from aiodtls.core.wire.fragments import Fragment
 
 # The sender of the last flight keeps it for twice the maximum segment lifetime.
 LAST_FLIGHT_LIFETIME = 240.0
@@ -40,6 +41,7 @@ class Retransmission:
         "_skip_after_partial",
         "_timers",
         "backoff",
+        "delivery",
         "flight",
         "size_resends",
     )
@@ -56,12 +58,16 @@ class Retransmission:
         self._repeats = RepeatDetector()
         self._last_flight_until = float("-inf")
         self.flight: Flight = ()
+        self.delivery = Delivery({})
         # Resends that count for the datagram size: unanswered ones, and refusals as too big.
         self.size_resends = 0
 
     def start(self, flight: Flight, answers: dict[int, int]) -> None:
         """A new flight, in answer to the peer's messages ``answers``: message_seq -> length."""
         self.flight = flight
+        self.delivery = Delivery(
+            {m.message_seq: len(m.body) for m in flight if m.msg_type is not None}
+        )
         self.size_resends = 0
         self.backoff.restart()
         self._repeats.watch(answers)

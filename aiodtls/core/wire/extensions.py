@@ -1,14 +1,12 @@
 """Hello extensions: one class each, with how it is read, written and where it may stand.
 
-A block of extensions is a dict from code point to extension, in the order of the wire. Unknown
-ones are kept as :class:`UnknownExtension`; a doubled one is an error (RFC 8446 section 4.2).
+Those that only DTLS 1.3 has are in ``extensions13.py``, whole blocks in ``extension_blocks.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, ExtensionType, HandshakeType
@@ -16,6 +14,12 @@ from aiodtls.core.wire.codec import Reader, Writer
 
 CLIENT_HELLO = HandshakeType.client_hello
 SERVER_HELLO = HandshakeType.server_hello
+# The type that HelloRetryRequest once had; on the wire it is a ServerHello now.
+HELLO_RETRY_REQUEST = HandshakeType.hello_retry_request_RESERVED
+ENCRYPTED_EXTENSIONS = HandshakeType.encrypted_extensions
+CERTIFICATE = HandshakeType.certificate
+CERTIFICATE_REQUEST = HandshakeType.certificate_request
+NEW_SESSION_TICKET = HandshakeType.new_session_ticket
 
 
 class Extension(Protocol):
@@ -34,9 +38,12 @@ class KnownExtension(Extension, Protocol):
     def parse(cls, reader: Reader, place: HandshakeType) -> KnownExtension: ...
 
 
-E = TypeVar("E", bound=Extension)
 HELLOS = frozenset({CLIENT_HELLO, SERVER_HELLO})
 CLIENT_ONLY = frozenset({CLIENT_HELLO})
+# In DTLS 1.3 a server's answers that need no secrecy stay in ServerHello, the others move.
+NEGOTIATED = frozenset({CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS})
+VERSION_PLACES = frozenset({CLIENT_HELLO, SERVER_HELLO, HELLO_RETRY_REQUEST})
+REQUESTS = frozenset({CLIENT_HELLO, CERTIFICATE_REQUEST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class ServerName:
     """RFC 6066 section 3: the host name a client asks for; a server acknowledges with None."""
 
     type: ClassVar[ExtensionType] = ExtensionType.server_name
-    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    places: ClassVar[frozenset[HandshakeType]] = NEGOTIATED
     host_name: str | None
 
     @classmethod
@@ -87,7 +94,7 @@ class SupportedGroups:
     """RFC 8422 section 5.1.1, RFC 8446 section 4.2.7. Some servers send it too; it says nothing."""
 
     type: ClassVar[ExtensionType] = ExtensionType.supported_groups
-    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    places: ClassVar[frozenset[HandshakeType]] = NEGOTIATED
     groups: tuple[int, ...]
 
     @classmethod
@@ -119,7 +126,7 @@ class SignatureAlgorithms:
     """RFC 5246 section 7.4.1.4.1, RFC 8446 section 4.2.3."""
 
     type: ClassVar[ExtensionType] = ExtensionType.signature_algorithms
-    places: ClassVar[frozenset[HandshakeType]] = CLIENT_ONLY
+    places: ClassVar[frozenset[HandshakeType]] = REQUESTS
     schemes: tuple[int, ...]
 
     @classmethod
@@ -135,7 +142,7 @@ class UseSRTP:
     """RFC 5764 section 4.1.1: profiles in order of preference, and the MKI."""
 
     type: ClassVar[ExtensionType] = ExtensionType.use_srtp
-    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    places: ClassVar[frozenset[HandshakeType]] = NEGOTIATED
     profiles: tuple[int, ...]
     mki: bytes = b""
 
@@ -152,7 +159,7 @@ class ALPN:
     """RFC 7301 section 3.1."""
 
     type: ClassVar[ExtensionType] = ExtensionType.application_layer_protocol_negotiation
-    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    places: ClassVar[frozenset[HandshakeType]] = NEGOTIATED
     protocols: tuple[bytes, ...]
 
     @classmethod
@@ -189,7 +196,7 @@ class SupportedVersions:
     """RFC 8446 section 4.2.1: a list from the client, the choice from the server."""
 
     type: ClassVar[ExtensionType] = ExtensionType.supported_versions
-    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    places: ClassVar[frozenset[HandshakeType]] = VERSION_PLACES
     versions: tuple[int, ...]
 
     @classmethod
@@ -217,63 +224,3 @@ class RenegotiationInfo:
 
     def encode(self, writer: Writer, place: HandshakeType) -> None:
         writer.vector(self.renegotiated_connection, 1)
-
-
-KNOWN: Mapping[int, type[KnownExtension]] = {
-    extension.type: extension
-    for extension in (
-        ServerName,
-        SupportedGroups,
-        ECPointFormats,
-        SignatureAlgorithms,
-        UseSRTP,
-        ALPN,
-        ExtendedMasterSecret,
-        SupportedVersions,
-        RenegotiationInfo,
-    )
-}
-
-
-class Extensions(dict[int, Extension]):
-    """The extensions of one message by code point, in the order of the wire."""
-
-    @classmethod
-    def of(cls, extensions: Iterable[Extension]) -> Extensions:
-        return cls((extension.type, extension) for extension in extensions)
-
-    def find(self, kind: type[E]) -> E | None:
-        """The extension of this class, where the message carried it."""
-        found = self.get(kind.type)  # type: ignore[call-overload]
-        return found if isinstance(found, kind) else None
-
-
-def parse_extensions(reader: Reader, place: HandshakeType) -> Extensions:
-    """The block at the end of a hello; absent altogether is allowed (RFC 5246 section 7.4.1.2)."""
-    extensions = Extensions()
-    if not reader.remaining:
-        return extensions
-    block = reader.sub(2)
-    while block.remaining:
-        code = block.u16()
-        body = block.sub(2)
-        if code in extensions:
-            raise DecodeError(f"extension {code} stands twice")
-        kind = KNOWN.get(code)
-        if kind is None or place not in kind.places:
-            extensions[code] = UnknownExtension(code, body.rest())
-            continue
-        extensions[code] = kind.parse(body, place)
-        body.finish()
-    return extensions
-
-
-def encode_extensions(writer: Writer, extensions: Extensions, place: HandshakeType) -> None:
-    """Nothing where there are none: the oldest servers know no extensions block."""
-    if not extensions:
-        return
-    with writer.sub(2):
-        for extension in extensions.values():
-            writer.u16(extension.type)
-            with writer.sub(2):
-                extension.encode(writer, place)

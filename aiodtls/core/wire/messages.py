@@ -1,6 +1,7 @@
 """Handshake messages: parsed from and encoded to their bodies, without the handshake header.
 
-A message that DTLS 1.2 and 1.3 share exists once; one that differs ends in 12 or 13. Where a
+A message that DTLS 1.2 and 1.3 share exists once, here; one that differs ends in 12 or 13. What
+DTLS 1.3 alone has is in ``messages13.py``. Where a
 body's layout depends on what was negotiated, each layout is a class of its own, so that what a
 script expects picks the parser.
 """
@@ -8,13 +9,12 @@ script expects picks the parser.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from struct import Struct
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.codec import Reader, Writer
-from aiodtls.core.wire.extensions import Extensions, encode_extensions, parse_extensions
+from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
 
 RANDOM_LENGTH = 32
 # ECCurveType (RFC 8422 section 5.4).
@@ -44,54 +44,6 @@ def parse_body(kind: type[Message], body: bytes) -> Message:
     message = kind.parse(reader)
     reader.finish()
     return message
-
-
-# RFC 6347 section 4.2.2: msg_type, length, message_seq, fragment_offset, fragment_length.
-FRAGMENT_HEADER_LENGTH = 12
-_FRAGMENT_HEADER = Struct("!IHHB3s")
-
-
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """A part of a handshake message, ``data`` standing at ``offset`` of ``length`` bytes."""
-
-    msg_type: int
-    length: int
-    message_seq: int
-    offset: int
-    data: bytes
-
-    def encode(self) -> bytes:
-        return (
-            _FRAGMENT_HEADER.pack(
-                self.msg_type << 24 | self.length,
-                self.message_seq,
-                self.offset >> 8,
-                self.offset & 0xFF,
-                len(self.data).to_bytes(3, "big"),
-            )
-            + self.data
-        )
-
-
-def parse_fragments(payload: bytes) -> list[Fragment]:
-    """All fragments of one handshake record. Raises :class:`DecodeError`."""
-    fragments = []
-    position = 0
-    while position < len(payload):
-        if len(payload) - position < FRAGMENT_HEADER_LENGTH:
-            raise DecodeError("a handshake header is cut short")
-        word, message_seq, high, low, size = _FRAGMENT_HEADER.unpack_from(payload, position)
-        position += FRAGMENT_HEADER_LENGTH
-        fragment_length = int.from_bytes(size, "big")
-        fragment_offset = high << 8 | low
-        length = word & 0xFFFFFF
-        data = payload[position : position + fragment_length]
-        if len(data) != fragment_length or fragment_offset + fragment_length > length:
-            raise DecodeError("a fragment reaches past the end of its record or message")
-        position += fragment_length
-        fragments.append(Fragment(word >> 24, length, message_seq, fragment_offset, data))
-    return fragments
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,15 @@ SEQUENCE_NUMBER_MASK = (1 << EPOCH_SHIFT) - 1
 MAX_PLAINTEXT_LENGTH = 1 << 14
 MAX_CIPHERTEXT_LENGTH = MAX_PLAINTEXT_LENGTH + 2048
 
-# One record of a datagram: content type, record number, body.
+# The unified header of DTLS 1.3 (RFC 9147 section 4): 0 0 1 C S L E E.
+FIXED_BITS = 0b0010_0000
+FIXED_MASK = 0b1110_0000
+LONG_NUMBER_BIT = 0b0000_1000
+LENGTH_BIT = 0b0000_0100
+EPOCH_MASK = 0b0000_0011
+
+# One record of a datagram: content type, record number, body. With a unified header the number
+# is still hidden: it stands as 0, the first byte in the place of the type, and the body is whole.
 Record = tuple[int, int, bytes]
 
 
@@ -35,6 +43,13 @@ def split_datagram(datagram: bytes) -> tuple[list[Record], bool]:
     position = 0
     end = len(datagram)
     while position < end:
+        if datagram[position] & FIXED_MASK == FIXED_BITS:
+            start = position
+            position = _end_of_unified(datagram, start, end)
+            if position > end:
+                return records, False
+            records.append((datagram[start], 0, datagram[start:position]))
+            continue
         start = position + HEADER_LENGTH
         if start > end:
             return records, False
@@ -47,6 +62,17 @@ def split_datagram(datagram: bytes) -> tuple[list[Record], bool]:
             return records, False
         records.append((content_type, record_number, datagram[start:position]))
     return records, True
+
+
+def _end_of_unified(datagram: bytes, start: int, end: int) -> int:
+    """Where a record with a unified header ends; without a length, at the end of all."""
+    first = datagram[start]
+    length_at = start + (3 if first & LONG_NUMBER_BIT else 2)
+    if not first & LENGTH_BIT:
+        return max(end, length_at)
+    if length_at + 2 > end:
+        return end + 1
+    return length_at + 2 + (datagram[length_at] << 8 | datagram[length_at + 1])
 
 
 def encode_alert(level: AlertLevel, description: int) -> bytes:

@@ -1,0 +1,136 @@
+"""The DTLS 1.3 key schedule (RFC 8446 section 7.1, RFC 9147 section 5.9).
+
+                     0
+                     |
+    PSK  ->  HKDF-Extract = Early Secret
+                     |
+                     +--> binder_key                      ext, res or imp binder
+                     +--> early_exporter_master_secret    e exp master
+                     v
+                  derived
+                     |
+    (EC)DHE -> HKDF-Extract = Handshake Secret
+                     |
+                     +--> client_handshake_traffic_secret c hs traffic
+                     +--> server_handshake_traffic_secret s hs traffic
+                     v
+                  derived
+                     |
+    0  ->   HKDF-Extract = Master Secret
+                     |
+                     +--> client_application_traffic_secret_0  c ap traffic
+                     +--> server_application_traffic_secret_0  s ap traffic
+                     +--> exporter_master_secret               exp master
+                     +--> resumption_master_secret             res master
+
+Labels begin with "dtls13", without a space, where TLS has "tls13 " (F22).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+from aiodtls.core.crypto.suites import AEAD, Suite
+from aiodtls.core.wire.codec import Writer
+
+LABEL_PREFIX = b"dtls13"
+# RFC 8446 section 5.3: at least 8 bytes, and as many as the AEAD's nonce has.
+IV_LENGTH = 12
+
+
+def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
+    """RFC 5869 section 2.2."""
+    return hmac.digest(salt, key_material, hash_name)
+
+
+def hkdf_expand_label(
+    hash_name: str, secret: bytes, label: bytes, context: bytes, length: int
+) -> bytes:
+    """``length`` bytes (RFC 8446 section 7.1)."""
+    info = Writer().u16(length).vector(LABEL_PREFIX + label, 1).vector(context, 1).finish()
+    block = output = b""
+    counter = 1
+    while len(output) < length:
+        block = hmac.digest(secret, block + info + bytes((counter,)), hash_name)
+        output += block
+        counter += 1
+    return output[:length]
+
+
+def derive_secret(hash_name: str, secret: bytes, label: bytes, transcript_hash: bytes) -> bytes:
+    """RFC 8446 section 7.1."""
+    return hkdf_expand_label(hash_name, secret, label, transcript_hash, len(transcript_hash))
+
+
+class KeySchedule:
+    """Walks down the figure: each step replaces the secret at the left by the next one."""
+
+    __slots__ = ("_empty", "_secret", "hash_name")
+
+    def __init__(self, hash_name: str, psk: bytes | None = None) -> None:
+        self.hash_name = hash_name
+        self._empty = hashlib.new(hash_name).digest()
+        zeros = bytes(len(self._empty))
+        self._secret = hkdf_extract(hash_name, zeros, psk if psk is not None else zeros)
+
+    def derive(self, label: bytes, transcript_hash: bytes | None = None) -> bytes:
+        """A secret that hangs at the present step; no transcript is the empty one."""
+        digest = self._empty if transcript_hash is None else transcript_hash
+        return derive_secret(self.hash_name, self._secret, label, digest)
+
+    def advance(self, key_material: bytes | None) -> None:
+        """From Early to Handshake Secret with the (EC)DHE secret, then to Master Secret."""
+        material = key_material if key_material is not None else bytes(len(self._empty))
+        self._secret = hkdf_extract(self.hash_name, self.derive(b"derived"), material)
+
+
+def verify_data(hash_name: str, base_key: bytes, transcript_hash: bytes) -> bytes:
+    """Of a Finished under its sender's traffic secret, or of a binder under its binder_key
+    (RFC 8446 sections 4.4.4 and 4.2.11.2)."""
+    finished_key = hkdf_expand_label(hash_name, base_key, b"finished", b"", len(transcript_hash))
+    return hmac.digest(finished_key, transcript_hash, hash_name)
+
+
+def next_traffic_secret(hash_name: str, secret: bytes) -> bytes:
+    """After a KeyUpdate (RFC 8446 section 7.2)."""
+    return hkdf_expand_label(hash_name, secret, b"traffic upd", b"", len(secret))
+
+
+def resumption_psk(hash_name: str, resumption_master_secret: bytes, ticket_nonce: bytes) -> bytes:
+    """The PSK that a NewSessionTicket stands for (RFC 8446 section 4.6.1)."""
+    length = len(resumption_master_secret)
+    return hkdf_expand_label(
+        hash_name, resumption_master_secret, b"resumption", ticket_nonce, length
+    )
+
+
+def exporter(
+    hash_name: str, exporter_secret: bytes, label: bytes, length: int, context: bytes
+) -> bytes:
+    """``length`` bytes of keying material (RFC 8446 section 7.5)."""
+    empty = hashlib.new(hash_name).digest()
+    secret = derive_secret(hash_name, exporter_secret, label, empty)
+    digest = hashlib.new(hash_name, context).digest()
+    return hkdf_expand_label(hash_name, secret, b"exporter", digest, length)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficKeys:
+    """What protects one epoch in one direction (RFC 8446 section 7.3, RFC 9147 section 4.2.3)."""
+
+    aead: AEAD
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+    sn_key: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, suite: Suite, secret: bytes) -> TrafficKeys:
+        name, length = suite.hash_name, suite.aead.key_length
+        return cls(
+            suite.aead,
+            hkdf_expand_label(name, secret, b"key", b"", length),
+            hkdf_expand_label(name, secret, b"iv", b"", IV_LENGTH),
+            hkdf_expand_label(name, secret, b"sn", b"", length),
+        )

@@ -1,0 +1,90 @@
+"""What every epoch has, however it is protected: numbers, limits, a replay window; and epoch 0."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
+
+from aiodtls.core.record.replay import ReplayWindow
+from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
+from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
+
+VERSION = int(ProtocolVersion.DTLSv1_2)
+OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
+CLIENT_HELLO = bytes((HandshakeType.client_hello,))
+
+# Of an AEAD: nonce, data, additional data.
+Transform: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
+
+
+class RecordWriter(ABC):
+    """Numbers the records of one epoch.
+
+    ``limit`` is the number that the AEAD's usage limit forbids, ``alarm`` the one at which the
+    owner must look: half of the limit at first.
+    """
+
+    __slots__ = ("alarm", "limit", "next_number", "overhead")
+
+    def __init__(self, epoch: int, overhead: int, limit: int = SEQUENCE_NUMBER_MASK) -> None:
+        self.next_number = epoch << EPOCH_SHIFT
+        self.limit = self.next_number + limit
+        self.alarm = self.next_number + limit // 2
+        # Bytes that a record has beyond its plaintext.
+        self.overhead = HEADER_LENGTH + overhead
+
+    @property
+    def is_protected(self) -> bool:
+        return self.next_number > SEQUENCE_NUMBER_MASK
+
+    def ring(self) -> tuple[bool, bool]:
+        """``alarm`` is reached: whether the limit is, and whether the numbers run out.
+
+        The very last number is left for the alert that says so.
+        """
+        last = (self.limit | SEQUENCE_NUMBER_MASK) - 1
+        exhausted = self.next_number >= self.limit
+        self.alarm = last if exhausted else self.limit
+        return exhausted, self.next_number >= last
+
+    @abstractmethod
+    def protect(self, content_type: int, plaintext: bytes) -> bytes:
+        """One whole record."""
+
+
+class PlaintextWriter(RecordWriter):
+    """Epoch 0.
+
+    A ClientHello says DTLS 1.0 there, as it may be read by who knows no newer version
+    (RFC 5246 appendix E.1, RFC 9147 section 4).
+    """
+
+    __slots__ = ()
+
+    def __init__(self, first_number: int = 0) -> None:
+        super().__init__(0, 0)
+        self.next_number = first_number
+
+    def protect(self, content_type: int, plaintext: bytes) -> bytes:
+        number = self.next_number
+        self.next_number = number + 1
+        is_hello = content_type == ContentType.handshake and plaintext[:1] == CLIENT_HELLO
+        version = OLDEST_VERSION if is_hello else VERSION
+        return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
+
+
+class RecordReader:
+    """Opens the records of one epoch; ``window`` has seen those that opened.
+
+    ``forged`` counts those that did not; at ``forgery_alarm`` the owner must look, half of
+    ``forgery_limit`` at first.
+    """
+
+    __slots__ = ("forged", "forgery_alarm", "forgery_limit", "window")
+
+    def __init__(self, forgery_limit: int, replay_window: int) -> None:
+        self.window = ReplayWindow(replay_window)
+        self.forged = 0
+        self.forgery_limit = forgery_limit
+        self.forgery_alarm = forgery_limit // 2

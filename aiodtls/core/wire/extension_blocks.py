@@ -1,0 +1,109 @@
+"""Blocks of extensions: a dict from code point to extension, in the order of the wire.
+
+Unknown ones are kept as :class:`UnknownExtension`; a doubled one is an error (RFC 8446 s. 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from aiodtls.core.errors import DecodeError
+from aiodtls.core.registry import HandshakeType
+from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.extensions import (
+    ALPN,
+    ECPointFormats,
+    ExtendedMasterSecret,
+    Extension,
+    KnownExtension,
+    RenegotiationInfo,
+    ServerName,
+    SignatureAlgorithms,
+    SupportedGroups,
+    SupportedVersions,
+    UnknownExtension,
+    UseSRTP,
+)
+from aiodtls.core.wire.extensions13 import (
+    CertificateAuthorities,
+    Cookie,
+    KeyShares,
+    PreSharedKey,
+    PskKeyExchangeModes,
+    RecordSizeLimit,
+    SelectedPsk,
+    SignatureAlgorithmsCert,
+)
+
+E = TypeVar("E", bound=Extension)
+
+KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
+    (extension.type, place): extension
+    for extension in (
+        ServerName,
+        SupportedGroups,
+        ECPointFormats,
+        SignatureAlgorithms,
+        UseSRTP,
+        ALPN,
+        ExtendedMasterSecret,
+        SupportedVersions,
+        RenegotiationInfo,
+        SignatureAlgorithmsCert,
+        CertificateAuthorities,
+        KeyShares,
+        Cookie,
+        PskKeyExchangeModes,
+        PreSharedKey,
+        SelectedPsk,
+        RecordSizeLimit,
+    )
+    for place in extension.places
+}
+
+
+class Extensions(dict[int, Extension]):
+    """The extensions of one message by code point, in the order of the wire."""
+
+    @classmethod
+    def of(cls, extensions: Iterable[Extension]) -> Extensions:
+        return cls((extension.type, extension) for extension in extensions)
+
+    def find(self, kind: type[E]) -> E | None:
+        """The extension of this class, where the message carried it."""
+        found = self.get(kind.type)  # type: ignore[call-overload]
+        return found if isinstance(found, kind) else None
+
+
+def parse_extensions(reader: Reader, place: HandshakeType, *, required: bool = False) -> Extensions:
+    """A block of extensions; a hello may have none at all (RFC 5246 section 7.4.1.2)."""
+    extensions = Extensions()
+    if not reader.remaining and not required:
+        return extensions
+    block = reader.sub(2)
+    while block.remaining:
+        code = block.u16()
+        body = block.sub(2)
+        if code in extensions:
+            raise DecodeError(f"extension {code} stands twice")
+        kind = KNOWN.get((code, place))
+        if kind is None:
+            extensions[code] = UnknownExtension(code, body.rest())
+            continue
+        extensions[code] = kind.parse(body, place)
+        body.finish()
+    return extensions
+
+
+def encode_extensions(
+    writer: Writer, extensions: Extensions, place: HandshakeType, *, required: bool = False
+) -> None:
+    """Nothing where there are none and none are required: the oldest servers know no block."""
+    if not extensions and not required:
+        return
+    with writer.sub(2):
+        for extension in extensions.values():
+            writer.u16(extension.type)
+            with writer.sub(2):
+                extension.encode(writer, place)

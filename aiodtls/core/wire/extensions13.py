@@ -1,0 +1,200 @@
+"""Hello extensions that came with DTLS 1.3 or TLS 1.3's time, one class each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from aiodtls.core.errors import DecodeError
+from aiodtls.core.registry import AlertDescription, ExtensionType, HandshakeType
+from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.extensions import (
+    CLIENT_HELLO,
+    CLIENT_ONLY,
+    HELLO_RETRY_REQUEST,
+    NEGOTIATED,
+    REQUESTS,
+    SERVER_HELLO,
+    VERSION_PLACES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureAlgorithmsCert:
+    """RFC 8446 section 4.2.3: what may sign certificates, where it differs."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.signature_algorithms_cert
+    places: ClassVar[frozenset[HandshakeType]] = REQUESTS
+    schemes: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> SignatureAlgorithmsCert:
+        return cls(reader.u16_list())
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.u16_list(self.schemes)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateAuthorities:
+    """RFC 8446 section 4.2.4: DER names of authorities that the sender trusts."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.certificate_authorities
+    places: ClassVar[frozenset[HandshakeType]] = REQUESTS
+    names: tuple[bytes, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> CertificateAuthorities:
+        block = reader.sub(2, 3)
+        names = []
+        while block.remaining:
+            names.append(block.vector(2, 1))
+        return cls(tuple(names))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        with writer.sub(2):
+            for name in self.names:
+                writer.vector(name, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShares:
+    """RFC 8446 section 4.2.8: group and public value; from a client several, in any order.
+
+    In a HelloRetryRequest only the group is named, and the public value is empty.
+    """
+
+    type: ClassVar[ExtensionType] = ExtensionType.key_share
+    places: ClassVar[frozenset[HandshakeType]] = VERSION_PLACES
+    shares: tuple[tuple[int, bytes], ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> KeyShares:
+        if place == HELLO_RETRY_REQUEST:
+            return cls(((reader.u16(), b""),))
+        if place == SERVER_HELLO:
+            return cls(((reader.u16(), reader.vector(2, 1)),))
+        block = reader.sub(2)
+        shares = []
+        while block.remaining:
+            shares.append((block.u16(), block.vector(2, 1)))
+        if len({group for group, _ in shares}) != len(shares):
+            raise DecodeError("two shares of one group", AlertDescription.illegal_parameter)
+        return cls(tuple(shares))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        if place == HELLO_RETRY_REQUEST:
+            writer.u16(self.shares[0][0])
+        elif place == SERVER_HELLO:
+            writer.u16(self.shares[0][0]).vector(self.shares[0][1], 2)
+        else:
+            with writer.sub(2):
+                for group, public in self.shares:
+                    writer.u16(group).vector(public, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """RFC 8446 section 4.2.2: from HelloRetryRequest, back in the second ClientHello."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.cookie
+    places: ClassVar[frozenset[HandshakeType]] = frozenset({CLIENT_HELLO, HELLO_RETRY_REQUEST})
+    cookie: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> Cookie:
+        return cls(reader.vector(2, 1))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.vector(self.cookie, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class PskKeyExchangeModes:
+    """RFC 8446 section 4.2.9."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.psk_key_exchange_modes
+    places: ClassVar[frozenset[HandshakeType]] = CLIENT_ONLY
+    modes: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> PskKeyExchangeModes:
+        return cls(reader.vector(1, 1))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.vector(self.modes, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PreSharedKey:
+    """RFC 8446 section 4.2.11: identities with ticket ages, and a binder for each, from the client.
+
+    It is always the last extension of a ClientHello. The binders cover the hello up to them.
+    """
+
+    type: ClassVar[ExtensionType] = ExtensionType.pre_shared_key
+    places: ClassVar[frozenset[HandshakeType]] = CLIENT_ONLY
+    identities: tuple[tuple[bytes, int], ...]
+    binders: tuple[bytes, ...] = field(repr=False)
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> PreSharedKey:
+        block = reader.sub(2, 7)
+        identities = []
+        while block.remaining:
+            identities.append((block.vector(2, 1), block.uint(4)))
+        block = reader.sub(2, 33)
+        binders = []
+        while block.remaining:
+            binders.append(block.vector(1, 32))
+        if len(binders) != len(identities):
+            raise DecodeError("not one binder a PSK", AlertDescription.illegal_parameter)
+        return cls(tuple(identities), tuple(binders))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        with writer.sub(2):
+            for identity, age in self.identities:
+                writer.vector(identity, 2).uint(age, 4)
+        with writer.sub(2):
+            for binder in self.binders:
+                writer.vector(binder, 1)
+
+    @property
+    def binders_length(self) -> int:
+        """Bytes at the end of the ClientHello that no binder covers."""
+        return 2 + sum(1 + len(binder) for binder in self.binders)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedPsk:
+    """RFC 8446 section 4.2.11: the server's choice among the client's identities."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.pre_shared_key
+    places: ClassVar[frozenset[HandshakeType]] = frozenset({SERVER_HELLO})
+    index: int
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> SelectedPsk:
+        return cls(reader.u16())
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.u16(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSizeLimit:
+    """RFC 8449 section 4: the largest record the sender takes, its content type counted in 1.3."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.record_size_limit
+    places: ClassVar[frozenset[HandshakeType]] = NEGOTIATED
+    limit: int
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> RecordSizeLimit:
+        limit = reader.u16()
+        if limit < 64:
+            raise DecodeError("record_size_limit below 64", AlertDescription.illegal_parameter)
+        return cls(limit)
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.u16(self.limit)
