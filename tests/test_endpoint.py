@@ -9,16 +9,23 @@ import socket
 import pytest
 
 import aiodtls
-from aiodtls import DTLSConfig, events
+from aiodtls import Credentials, DTLSConfig, Trust, events
 from aiodtls.testing import pair
+
+
+def configs12() -> tuple[DTLSConfig, DTLSConfig]:
+    credentials = Credentials.self_signed("localhost")
+    trust = Trust.fingerprints(credentials.fingerprint())
+    client = DTLSConfig(versions=["1.2"], trust=trust)
+    return client, DTLSConfig(versions=["1.2"], credentials=credentials)
 
 
 async def test_what_is_negotiated_is_shown():
     async with pair() as (client, server):
         assert (client.role, server.role) == ("client", "server")
-        assert client.version == server.version == "1.2"
+        assert client.version == server.version == "1.3"
         assert client.cipher_suite == server.cipher_suite
-        assert client.group == "x25519"
+        assert client.group == server.group == "X25519MLKEM768"
         assert client.peer_certificates and client.peer_public_key is not None
         assert server.peer_certificates == () and server.peer_public_key is None
         assert client.server_hostname == server.server_hostname == "localhost"
@@ -27,8 +34,15 @@ async def test_what_is_negotiated_is_shown():
         assert "open" in repr(client)
 
 
-async def test_confirmed_with_the_first_data():
+async def test_in_dtls13_an_ack_confirms_the_client():
     async with pair() as (client, server):
+        assert server.confirmed
+        async with asyncio.timeout(5):
+            await client.wait_confirmed()
+
+
+async def test_in_dtls12_the_first_data_confirms_the_server():
+    async with pair(*configs12()) as (client, server):
         assert client.confirmed and not server.confirmed
         await client.send(b"")
         async with asyncio.timeout(5):

@@ -17,11 +17,13 @@ core.crypto.signatures core.crypto.prf core.crypto.srtp core.crypto.key_schedule
 core.crypto.transcript
 core.crypto.certificates core.crypto.credentials core.config core.events core.cookies
 core.record.replay core.record.epochs core.record.protection12 core.record.protection13
-core.record.layer core.reliability.reassembly core.reliability.acks core.reliability.delivery
-core.reliability.flight core.reliability.repeats core.reliability.timers
+core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
+core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.handshake.script core.handshake.negotiate
+core.handshake.negotiate13 core.handshake.keys13 core.handshake.retry
 core.handshake.keys12 core.handshake.authenticate core.handshake.client12
-core.handshake.server12 core.handshake.client core.handshake.server core.handshake.driver
+core.handshake.server12 core.handshake.client13 core.handshake.server13
+core.handshake.client core.handshake.server core.handshake.driver
 core.handshake.post core.facts core.association core.connection core.listener events log
 channel endpoint udp protocol client server transport testing cli.options cli.output
 cli.loss cli.serve cli.connect cli.demo cli.main __main__

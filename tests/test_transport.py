@@ -66,7 +66,7 @@ def test_connected_to_bound_on_both_loops(run_loop, config):
         assert protocol.calls == [("connection_made",)]
         client.sendto(b"hello")
         assert await asyncio.wait_for(protocol.data.get(), 5) == (b"hello", addr)
-        assert client.get_endpoint().version == "1.2"
+        assert client.get_endpoint().version == "1.3"
         peer = client.get_extra_info("sockname")
         assert server.get_endpoint(peer).role == "server"
         client.close()

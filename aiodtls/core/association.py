@@ -36,7 +36,9 @@ from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.handshake.server import server
 from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
+from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.retransmission import Retransmission
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.statistics import Counters
@@ -75,6 +77,7 @@ class Association(NegotiatedFacts):
         "_held",
         "_inbox",
         "_layer",
+        "_least_data_number",
         "_out",
         "_peer_proved",
         "_retransmission",
@@ -118,6 +121,8 @@ class Association(NegotiatedFacts):
         self._early_data: list[bytes] = []
         self._early_close = False
         self._held = False
+        # Data of lower numbers is nobody's: in the clear, or of a DTLS 1.3 handshake's epoch.
+        self._least_data_number = 1 << EPOCH_SHIFT
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
         self._layer = RecordLayer(self.counters, hello.record_number if hello else 0)
@@ -131,18 +136,30 @@ class Association(NegotiatedFacts):
         self._driver = HandshakeDriver(
             self._layer,
             self.counters,
+            self._timers,
             self._retransmission,
             config.pmtu - HEADER_ALLOWANCE,
             config.records_individually,
+            config.max_burst,
             hello.message_seq + 1 if hello else 0,
         )
         handshake = Handshake(
-            config, peer, self._driver, random, server_hostname, hello.message_seq if hello else 0
+            config,
+            peer,
+            self._driver,
+            random,
+            server_hostname,
+            next_seq=hello.message_seq if hello else 0,
+            datagram_size=self._driver.max_datagram_size,
         )
         self.negotiated = handshake.negotiated
         self._update_max_payload()
         script = client(handshake) if role == "client" else server(handshake, hello)
         self._guarded(now, self._driver.begin, handshake, script, now)
+
+    @property
+    def _is_dtls13(self) -> bool:
+        return self.negotiated.version == "1.3"
 
     # -- records ----------------------------------------------------------------------------
 
@@ -184,10 +201,12 @@ class Association(NegotiatedFacts):
             if len(payload) > MAX_PLAINTEXT_LENGTH:
                 raise AlertError(AlertDescription.record_overflow, "a record is too long")
         if content_type == ContentType.handshake:
-            self._receive_handshake(payload, epoch, now)
+            self._receive_handshake(payload, number, now)
+        elif content_type == ContentType.ack:
+            self._receive_ack(payload, epoch, now)
         elif content_type == ContentType.alert:
             self._receive_alert(payload, epoch)
-        elif content_type == APPLICATION_DATA and epoch:
+        elif content_type == APPLICATION_DATA and number >= self._least_data_number:
             self._receive_data(payload)
         elif content_type == ContentType.change_cipher_spec and not epoch:
             # Epochs say all that it says, and cannot be lost or come out of order.
@@ -199,11 +218,29 @@ class Association(NegotiatedFacts):
         else:
             self.counters.records_discarded += 1
 
-    def _receive_handshake(self, payload: bytes, epoch: int, now: float) -> None:
-        if self.handshake_complete and not epoch:
+    def _receive_ack(self, payload: bytes, epoch: int, now: float) -> None:
+        """RFC 9147 section 7.2; DTLS 1.2 has none, and in the clear it counts for little."""
+        expected = self._is_dtls13 or (not epoch and self.config.speaks13)
+        if epoch and not self._is_dtls13:
+            raise AlertError(AlertDescription.unexpected_message, "an ACK in DTLS 1.2")
+        try:
+            numbers = parse_ack(payload)
+        except DecodeError:
+            if epoch:
+                raise
+            expected = False
+        if not expected or (self.handshake_complete and not epoch):
             self.counters.records_discarded += 1
             return
-        self._driver.receive(payload, epoch, now)
+        self._driver.receive_ack(numbers, epoch, now)
+        if self._driver.last_flight_arrived and not self.confirmed:
+            self._confirm()
+
+    def _receive_handshake(self, payload: bytes, number: int, now: float) -> None:
+        if self.handshake_complete and number <= SEQUENCE_NUMBER_MASK:
+            self.counters.records_discarded += 1
+            return
+        self._driver.receive(payload, number, now)
         while (message := self._driver.post_handshake_message()) is not None:
             warning = post.receive12(self.role, message)
             if warning is not None:
@@ -219,7 +256,7 @@ class Association(NegotiatedFacts):
             self.counters.records_too_early += 1
 
     def _deliver(self, payload: bytes) -> None:
-        if not self.confirmed:
+        if not self.confirmed and not self._is_dtls13:
             self._confirm()
         if not payload:
             return
@@ -272,7 +309,7 @@ class Association(NegotiatedFacts):
         for content_type, number, payload in self._layer.receive(data):
             if content_type == ContentType.handshake and number > SEQUENCE_NUMBER_MASK:
                 try:
-                    self._driver.receive(payload, number >> EPOCH_SHIFT, now)
+                    self._driver.receive(payload, number, now)
                 except (AlertError, DecodeError):
                     return
         if self._driver.datagrams:
@@ -283,7 +320,7 @@ class Association(NegotiatedFacts):
 
     def _complete(self) -> None:
         self.handshake_complete = True
-        self._timers.clear()
+        self._timers.cancel(Timer.handshake)
         negotiated = self.negotiated
         self._held = bool(negotiated.peer_chain) and any(
             trust.is_deferred for trust in self.config.trusts
@@ -293,8 +330,10 @@ class Association(NegotiatedFacts):
         self._events.append(
             HandshakeCompleted(str(negotiated.version), negotiated.suite.name)  # type: ignore[union-attr]
         )
-        if self.role == "client":
-            # The server's Finished answers ours.
+        if self._is_dtls13:
+            self._least_data_number = APPLICATION_EPOCH << EPOCH_SHIFT
+        if self._is_dtls13 == (self.role == "server"):
+            # The peer's Finished answers ours.
             self._confirm()
         early, self._early_data = self._early_data, []
         for payload in early:
@@ -304,7 +343,8 @@ class Association(NegotiatedFacts):
 
     def _confirm(self) -> None:
         self.confirmed = True
-        self._retransmission.forget()
+        if not self._is_dtls13:
+            self._retransmission.forget()
         self._events.append(Confirmed())
 
     def _refuse(self, description: AlertDescription, error: Exception) -> None:

@@ -16,9 +16,14 @@ from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, HYBRIDS, group_by_n
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
 from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
 from aiodtls.core.errors import ConfigError
-from aiodtls.core.registry import NamedGroup, SignatureScheme, SRTPProtectionProfile
+from aiodtls.core.registry import (
+    NamedGroup,
+    ProtocolVersion,
+    SignatureScheme,
+    SRTPProtectionProfile,
+)
 
-VERSIONS = ("1.2",)
+VERSIONS = {"1.2": ProtocolVersion.DTLSv1_2, "1.3": ProtocolVersion.DTLSv1_3}
 MINIMUM_PMTU = 256
 # A UDP datagram cannot be longer than an IP packet says it is.
 MAXIMUM_PMTU = 65535
@@ -27,7 +32,7 @@ MAX_PSK_LENGTH = 65535
 
 @dataclass(frozen=True, slots=True)
 class PSKContext:
-    """Who asks for a key: the peer's address, the server name it wants, the version ("1.2")."""
+    """Who asks for a key: the peer's address, the server name it wants, the version."""
 
     peername: Any
     server_name: str | None
@@ -81,6 +86,7 @@ class DTLSConfig:
     psk_identity_hint: str | bytes | None = None
     cipher_suites: Sequence[str] | None = None
     groups: Sequence[str] | None = None
+    key_shares: Sequence[str] | None = None
     signature_schemes: Sequence[str] | None = None
     alpn_protocols: Sequence[str] = ()
     srtp_profiles: Sequence[str] = ()
@@ -91,6 +97,7 @@ class DTLSConfig:
     handshake_timeout: float | None = 64.0
     resend_after_partial_flight: bool = False
     records_individually: bool = False
+    max_burst: int = 10
     require_extended_master_secret: bool = True
     replay_window: int = 64
     key_limit: Literal["event", "close"] = "event"
@@ -101,8 +108,10 @@ class DTLSConfig:
     keylog: KeyLog | None = None
 
     # What the names above come to; derived, so neither shown nor compared.
+    version_list: tuple[ProtocolVersion, ...] = field(init=False, repr=False, compare=False)
     suites: tuple[Suite, ...] = field(init=False, repr=False, compare=False)
     named_groups: tuple[NamedGroup, ...] = field(init=False, repr=False, compare=False)
+    first_groups: tuple[NamedGroup, ...] | None = field(init=False, repr=False, compare=False)
     # Those that DTLS 1.2 knows too: no hybrid is among them.
     named_groups12: tuple[NamedGroup, ...] = field(init=False, repr=False, compare=False)
     schemes: tuple[SignatureScheme, ...] = field(init=False, repr=False, compare=False)
@@ -125,9 +134,10 @@ class DTLSConfig:
         self._derive("srtp", _resolve(self.srtp_profiles, _srtp_by_name, ()))
         self._derive("alpn", _resolve(self.alpn_protocols, _alpn_name, ()))
         self._derive("identity_hint", _hint(self.psk_identity_hint))
+        self._derive("first_groups", self._resolve_key_shares())
         self._derive("suites", self._resolve_suites())
+        self._derive("version_list", self._resolve_versions())
         self._check_numbers()
-        self._check_versions()
         if self.client_auth not in ("none", "optional", "required"):
             raise ConfigError('client_auth is "none", "optional" or "required"')
         if self.client_auth == "required" and not self.trusts:
@@ -138,37 +148,59 @@ class DTLSConfig:
     def _derive(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
+    def _resolve_key_shares(self) -> tuple[NamedGroup, ...] | None:
+        if self.key_shares is None:
+            return None
+        shares = _resolve(self.key_shares, group_by_name, ())
+        if not set(shares) <= set(self.named_groups):
+            raise ConfigError("key_shares: every one of them must be among groups")
+        return shares
+
     def _resolve_suites(self) -> tuple[Suite, ...]:
         """Only the suites that what is configured can carry: PSK alone offers PSK suites only."""
-        suites = _resolve(self.cipher_suites, suite_by_name, DEFAULT_SUITES)
-        has_psk = self.psk is not None
-        # Without any key a config is a client's that checks the server's certificate.
-        has_certificates = bool(self.credential_list or self.trusts) or not has_psk
-        usable = tuple(
-            suite
-            for suite in suites
-            if suite.key_exchange is not None
-            and (has_psk or not suite.key_exchange.uses_psk)
-            and (has_certificates or not suite.key_exchange.uses_certificate)
-        )
+        self._check_versions()
+        wanted = _resolve(self.cipher_suites, suite_by_name, DEFAULT_SUITES)
+        versions = self.versions or tuple(VERSIONS)
+        suites = tuple(suite for suite in wanted if suite.version in versions)
+        if not suites:
+            raise ConfigError(f"none of cipher_suites is of versions {', '.join(versions)}")
+        usable = tuple(suite for suite in suites if self._is_usable(suite))
         if not usable:
-            need = "certificates (credentials= or trust=)" if has_psk else "psk="
+            need = "psk=" if self.psk is None else "certificates (credentials= or trust=)"
             raise ConfigError(f"every one of cipher_suites needs {need}, which is not given")
         return usable
+
+    def _is_usable(self, suite: Suite) -> bool:
+        exchange = suite.key_exchange
+        if exchange is None:
+            return True
+        return self.psk is not None if exchange.uses_psk else self._has_certificates
+
+    def _resolve_versions(self) -> tuple[ProtocolVersion, ...]:
+        """Newest first. A version that is named must have a suite."""
+        spoken = {suite.version for suite in self.suites}
+        for version in self.versions or ():
+            if version not in spoken:
+                raise ConfigError(
+                    f"versions names {version}, for which cipher_suites has no usable suite: "
+                    "add one, or leave the version out"
+                )
+        return tuple(sorted(VERSIONS[version] for version in spoken))
 
     def _check_versions(self) -> None:
         if self.versions is None:
             return
         if isinstance(self.versions, str) or not self.versions:
-            raise ConfigError('versions is a sequence such as ["1.2"]')
+            raise ConfigError('versions is a sequence such as ["1.2", "1.3"]')
         for version in self.versions:
             if version not in VERSIONS:
-                raise ConfigError(f"versions: {version!r} is not spoken; there is {VERSIONS}")
+                known = ", ".join(VERSIONS)
+                raise ConfigError(f"versions: {version!r} is not spoken; there are {known}")
 
     def _check_numbers(self) -> None:
         check_pmtu(self.pmtu)
         positive = ("retransmit_initial", "retransmit_max", "recv_queue", "write_limit")
-        for name in (*positive, "max_associations", "max_half_open"):
+        for name in (*positive, "max_associations", "max_half_open", "max_burst"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0")
         if self.retransmit_max < self.retransmit_initial:
@@ -185,9 +217,8 @@ class DTLSConfig:
 
         Raises :class:`ConfigError`.
         """
-        if self.psk is not None:
-            self.client_psk()
-        if self.psk_function is None and self.offers_certificates:
+        self.client_psks()
+        if self.offers_certificates:
             trusts = self.client_trusts()
             if server_hostname is None and any(trust.checks_names for trust in trusts):
                 raise ConfigError(
@@ -201,23 +232,44 @@ class DTLSConfig:
             raise ConfigError("a server needs credentials= or psk=")
 
     @property
+    def _has_certificates(self) -> bool:
+        """Without any key a config is a client's that checks the server's certificate."""
+        return bool(self.credential_list or self.trusts) or self.psk is None
+
+    @property
     def offers_certificates(self) -> bool:
-        """Whether a suite of ours has a certificate in it."""
-        return any(
-            s.key_exchange is not None and s.key_exchange.uses_certificate for s in self.suites
+        """Whether a handshake of ours may have certificates in it."""
+        return self._has_certificates and any(
+            suite.key_exchange is None or suite.key_exchange.uses_certificate
+            for suite in self.suites
         )
+
+    @property
+    def speaks13(self) -> bool:
+        return ProtocolVersion.DTLSv1_3 in self.version_list
+
+    @property
+    def speaks12(self) -> bool:
+        return ProtocolVersion.DTLSv1_2 in self.version_list
 
     def client_trusts(self) -> tuple[Trust, ...]:
         """The trust of a client: the system's store where nothing is said."""
         return self.trusts or (Trust.system(),)
 
-    def client_psk(self) -> PSK | None:
-        """The one key of a client. Raises :class:`ConfigError` where there is not exactly one."""
+    def client_psks(self) -> tuple[PSK, ...]:
+        """The keys of a client, in order of preference; DTLS 1.2 can name one alone.
+
+        Raises :class:`ConfigError` where there are none to offer.
+        """
         if self.psk is None:
-            return None
-        if self.psks is None or len(self.psks) != 1:
-            raise ConfigError("a client needs exactly one PSK, not a function or several keys")
-        return next(iter(self.psks.values()))
+            return ()
+        if self.psks is None:
+            raise ConfigError("a client needs its PSK at once: a function cannot be asked for it")
+        if len(self.psks) > 1 and self.speaks12:
+            raise ConfigError(
+                'several PSKs can be offered in DTLS 1.3 alone: versions=["1.3"], or one PSK'
+            )
+        return tuple(self.psks.values())
 
     def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
         """One line of the SSLKEYLOGFILE format, where the user asked for a key log."""

@@ -29,7 +29,6 @@ from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.statistics import Statistics
 from aiodtls.core.wire.records import (
     MAX_PLAINTEXT_LENGTH,
-    SEQUENCE_NUMBER_MASK,
 )
 
 
@@ -101,7 +100,7 @@ class DTLSConnection(Association):
             if (
                 content_type == APPLICATION_DATA
                 and self.handshake_complete
-                and number > SEQUENCE_NUMBER_MASK
+                and number >= self._least_data_number
                 and len(payload) <= MAX_PLAINTEXT_LENGTH
             ):
                 self._deliver(payload)
@@ -118,9 +117,9 @@ class DTLSConnection(Association):
         for timer in self._timers.take_due(now):
             if timer is Timer.handshake:
                 self._time_out(f"not complete after {self.config.handshake_timeout} s")
-            elif not self.closed and not self._driver.timer_due(now):
+            elif not self.closed and not self._driver.timer_due(timer, now):
                 self._time_out(f"no answer to {self.config.max_retransmits} resends")
-            elif self._retransmission.backoff.resends:
+            elif timer is Timer.retransmit and self._retransmission.backoff.resends:
                 self._events.append(PeerUnresponsive(self._retransmission.backoff.resends))
         self._drain_driver()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiodtls.core.crypto import prf
+from aiodtls.core.crypto import key_schedule, prf
 from aiodtls.core.crypto.srtp import (
     LABEL,
     SRTPKeys,
@@ -23,7 +23,7 @@ class NegotiatedFacts:
 
     @property
     def version(self) -> str | None:
-        """ "1.2"; None before it is chosen, like all of these."""
+        """ "1.2" or "1.3"; None before it is chosen, like all of these."""
         return self.negotiated.version
 
     @property
@@ -77,7 +77,7 @@ class NegotiatedFacts:
     def export_keying_material(
         self, label: str, length: int, context: bytes | None = None
     ) -> bytes:
-        """Keying material for another protocol (RFC 5705), ``length`` bytes.
+        """Keying material for another protocol (RFC 5705, RFC 8446 section 7.5), ``length`` bytes.
 
         Raises :class:`HandshakeError` before the handshake is complete, :class:`DTLSError` without
         extended_master_secret, whose absence makes it unsafe (RFC 7627 section 5.4), and
@@ -86,6 +86,14 @@ class NegotiatedFacts:
         negotiated = self.negotiated
         if not self.handshake_complete or negotiated.suite is None:
             raise HandshakeError("the handshake is not complete")
+        if negotiated.version == "1.3":
+            return key_schedule.exporter(
+                negotiated.suite.hash_name,
+                negotiated.exporter_secret,
+                label.encode(),
+                length,
+                context or b"",
+            )
         if not negotiated.extended_master_secret:
             raise DTLSError("without extended_master_secret there is no exporter")
         return prf.exporter(

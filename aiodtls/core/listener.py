@@ -16,18 +16,25 @@ from aiodtls.core.association import Address
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import Cookies, ValidatedHello
-from aiodtls.core.errors import DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
+from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
 from aiodtls.core.events import Event, PeerConnected
-from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
+from aiodtls.core.handshake.negotiate import choose_version
+from aiodtls.core.handshake.retry import check_retry, make_retry_request
+from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.reliability.reassembly import Reassembly
 from aiodtls.core.statistics import Counters, Statistics
+from aiodtls.core.wire.extensions13 import Cookie
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.messages import ClientHello, HelloVerifyRequest, encode_body, parse_body
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
+    FIXED_BITS,
+    FIXED_MASK,
     HEADER,
     HEADER_LENGTH,
+    DTLSv1_2,
     Record,
+    encode_alert,
     split_datagram,
 )
 
@@ -96,7 +103,7 @@ class Listener:
         """Epoch 0 belongs to the newest handshake; what is protected says itself whose it is."""
         content_type, number, body = record
         live, shadow = self._live.get(addr), self._shadows.get(addr)
-        if number >> EPOCH_SHIFT == 0:
+        if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
             if content_type == _HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
                 self._receive_hello_record(record, addr, now)
                 return
@@ -192,29 +199,68 @@ class Listener:
         if dialling and live is not None and live.client_random > hello.random:
             # Both dialled; ours goes on, and the peer gives its own up when it sees ours.
             return
-        if not self._cookies.check(addr, hello, now):
-            self._answer_hello(hello, message_seq, record_number, addr, now)
+        validated = self._validate(hello, body, message_seq, record_number, addr, now)
+        if validated is None:
             return
         if dialling and live is not None:
             live.fail(SimultaneousOpen("the peer dialled too, and keeps the client role"))
             self._unmap(live)
-        self._accept(ValidatedHello(hello, body, message_seq, record_number), addr, now)
+        self._accept(validated, addr, now)
+
+    def _validate(
+        self,
+        hello: ClientHello,
+        body: bytes,
+        message_seq: int,
+        record_number: int,
+        addr: Address,
+        now: float,
+    ) -> ValidatedHello | None:
+        """Looks for our cookie; without one the answer asks for it, in the version to come."""
+        assert self.config is not None
+        if not _speaks13(self.config, hello):
+            if self._cookies.check(addr, hello, now):
+                return ValidatedHello(hello, body, message_seq, record_number)
+            answer = encode_body(HelloVerifyRequest(self._cookies.make(addr, hello, now)))
+            # The record says DTLS 1.0 as the message does (RFC 6347 section 4.2.1): a client that
+            # speaks nothing newer then hears the refusal that follows.
+            self._answer_hello(
+                HandshakeType.hello_verify_request, answer, message_seq, record_number, addr
+            )
+            return None
+        try:
+            cookie = hello.extensions.find(Cookie)
+            if cookie is not None:
+                retry = check_retry(self._cookies, addr, hello, cookie, now)
+                return ValidatedHello(hello, body, message_seq, record_number, retry)
+            answer = make_retry_request(self._cookies, self.config, addr, hello, body, now)
+        except AlertError as error:
+            alert = encode_alert(AlertLevel.fatal, error.description)
+            self._answer(ContentType.alert, DTLSv1_2, alert, record_number, addr)
+            return None
+        self._answer_hello(HandshakeType.server_hello, answer, message_seq, record_number, addr)
+        return None
 
     def _answer_hello(
-        self, hello: ClientHello, message_seq: int, record_number: int, addr: Address, now: float
+        self,
+        msg_type: HandshakeType,
+        body: bytes,
+        message_seq: int,
+        record_number: int,
+        addr: Address,
     ) -> None:
-        """HelloVerifyRequest, with the record sequence number of the hello (RFC 6347 4.2.1)."""
-        body = encode_body(HelloVerifyRequest(self._cookies.make(addr, hello, now)))
-        fragment = Fragment(
-            HandshakeType.hello_verify_request, len(body), message_seq, 0, body
-        ).encode()
-        # The record says DTLS 1.0 as the message does (RFC 6347 section 4.2.1): a client that
-        # speaks nothing newer then hears the refusal that follows.
-        header = HEADER.pack(
-            ContentType.handshake, ProtocolVersion.DTLSv1_0, record_number, len(fragment)
-        )
-        self._out.append((header + fragment, addr))
+        """A stateless answer, with the record sequence number of the hello (RFC 6347 4.2.1)."""
+        fragment = Fragment(msg_type, len(body), message_seq, 0, body).encode()
+        oldest = msg_type is HandshakeType.hello_verify_request
+        version = ProtocolVersion.DTLSv1_0 if oldest else DTLSv1_2
+        self._answer(ContentType.handshake, version, fragment, record_number, addr)
         self._counters.hellos_answered += 1
+
+    def _answer(
+        self, content_type: ContentType, version: int, body: bytes, number: int, addr: Address
+    ) -> None:
+        header = HEADER.pack(content_type, version, number, len(body))
+        self._out.append((header + body, addr))
 
     def _accept(self, hello: ValidatedHello, addr: Address, now: float) -> None:
         config = self.config
@@ -386,6 +432,14 @@ class Listener:
         self._ended += connection.statistics
 
 
+def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:
+    """Whether DTLS 1.3 it will be; a hello of no version in common is refused after its cookie."""
+    try:
+        return choose_version(config, hello) is ProtocolVersion.DTLSv1_3
+    except AlertError:
+        return False
+
+
 def _begins_hello(data: bytes) -> bool:
     """Whether the datagram's first record carries a ClientHello in the clear."""
     return (
@@ -399,4 +453,6 @@ def _begins_hello(data: bytes) -> bool:
 def _raw(record: Record) -> bytes:
     """The record as it was in its datagram; the version is the one thing not kept."""
     content_type, number, body = record
+    if content_type & FIXED_MASK == FIXED_BITS:
+        return body
     return HEADER.pack(content_type, 0xFEFD, number, len(body)) + body

@@ -45,11 +45,15 @@ def test_what_cannot_work_is_refused(fields, word):
 
 def test_only_suites_that_can_be_carried_are_offered():
     psk = DTLSConfig(psk=PSK("a", b"k"))
-    assert all(s.key_exchange.uses_psk for s in psk.suites)
+    exchanges = [s.key_exchange for s in psk.suites if s.version == "1.2"]
+    assert exchanges and all(exchange.uses_psk for exchange in exchanges)
     certificates = DTLSConfig(trust=Trust.insecure())
-    assert all(s.key_exchange.uses_certificate for s in certificates.suites)
+    exchanges = [s.key_exchange for s in certificates.suites if s.version == "1.2"]
+    assert exchanges and all(exchange.uses_certificate for exchange in exchanges)
     both = DTLSConfig(psk=PSK("a", b"k"), trust=Trust.insecure())
-    assert len(both.suites) == len(psk.suites) + len(certificates.suites)
+    common = {s for s in both.suites if s.version == "1.3"}
+    assert len(common) == 4
+    assert set(both.suites) == {*psk.suites, *certificates.suites} >= common
     assert all(s.aead.tag_length == 16 for s in both.suites)
 
 
@@ -57,10 +61,13 @@ def test_psk_forms():
     key = b"0123456789abcdef"
     for psk in (PSK("id", key), {"id": key}, {b"id": key}, {"id": PSK("id", key)}):
         config = DTLSConfig(psk=psk)
-        assert config.client_psk() == PSK(b"id", key)
+        assert config.client_psks() == (PSK(b"id", key),)
     several = DTLSConfig(psk={"a": key, "b": key})
     with pytest.raises(ConfigError):
         several.check_client("host")
+    DTLSConfig(versions=["1.3"], psk={"a": key, "b": key}).check_client("host")
+    with pytest.raises(ConfigError):
+        DTLSConfig(psk=lambda identity, context: key).check_client("host")
     for bad in (b"", "text", None):
         with pytest.raises(ConfigError):
             PSK("id", bad)

@@ -25,7 +25,8 @@ from tests.pki import PKI
 
 def configs(credentials: Credentials) -> tuple[DTLSConfig, DTLSConfig]:
     trust = Trust.fingerprints(credentials.fingerprint())
-    return DTLSConfig(trust=trust), DTLSConfig(credentials=credentials)
+    client = DTLSConfig(versions=["1.2"], trust=trust)
+    return client, DTLSConfig(versions=["1.2"], credentials=credentials)
 
 
 def sent(connection: DTLSConnection) -> list[bytes]:
@@ -122,14 +123,13 @@ def test_authenticated_alert_of_unknown_level_ends_the_association(
 @pytest.mark.parametrize("version", [0xFEFD, 0xFEFC, 0xFE00, 0xFDFF])
 def test_a_newer_version_of_any_major_number_includes_ours(version: int) -> None:
     """MajorVersionTolerance."""
-    negotiate.check_client_version(
-        ClientHello(bytes(RANDOM_LENGTH), (0xC02B,), client_version=version)
-    )
+    hello = ClientHello(bytes(RANDOM_LENGTH), (0xC02B,), client_version=version)
+    assert negotiate.choose_version(DTLSConfig(), hello) is ProtocolVersion.DTLSv1_2
 
 
 @pytest.mark.parametrize("version", [0xFEFF, 0xFEFE, 0xFFFF])
 def test_an_older_version_is_refused(version: int) -> None:
     hello = ClientHello(bytes(RANDOM_LENGTH), (0xC02B,), client_version=version)
     with pytest.raises(AlertError) as caught:
-        negotiate.check_client_version(hello)
+        negotiate.choose_version(DTLSConfig(), hello)
     assert caught.value.description == AlertDescription.protocol_version

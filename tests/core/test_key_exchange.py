@@ -185,7 +185,7 @@ def test_a_hybrid_share_of_another_length_is_refused(name: str, change: int) -> 
 
 
 def test_the_order_of_the_parts_of_a_hybrid() -> None:
-    """X25519MLKEM768 has the KEM first, SecP256r1MLKEM768 the curve (draft-ietf-tls-ecdhe-mlkem)."""
+    """The KEM first in X25519MLKEM768, last in SecP256r1MLKEM768 (draft-ietf-tls-ecdhe-mlkem)."""
     curve_first = KeyShare.generate(NamedGroup.SecP256r1MLKEM768).public
     assert curve_first[0] == 4
     ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), curve_first[:65])

@@ -11,36 +11,11 @@ from aiodtls import PSK, Credentials, DTLSConfig, Trust
 PSK_CONFIG = DTLSConfig(
     psk=PSK("device", b"0123456789abcdef"), cipher_suites=["TLS_PSK_WITH_AES_128_GCM_SHA256"]
 )
+PSK13_CONFIG = DTLSConfig(
+    versions=["1.3"], psk=PSK("device", b"0123456789abcdef"), groups=["x25519"]
+)
 
-
-@cache
-def configs(variant: str) -> tuple[DTLSConfig, DTLSConfig]:
-    """Client's and server's."""
-    if variant == "psk":
-        return PSK_CONFIG, PSK_CONFIG
-    if variant == "ecdhe_psk":
-        both = dataclasses.replace(
-            PSK_CONFIG, cipher_suites=["TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256"]
-        )
-        return both, both
-    credentials = Credentials.self_signed("localhost")
-    trust = Trust.fingerprints(credentials.fingerprint())
-    if variant == "mutual":
-        both = DTLSConfig(credentials=credentials, trust=trust, client_auth="required")
-        return both, both
-    chain = DTLSConfig(credentials=credentials)
-    if variant == "small_mtu":
-        return DTLSConfig(trust=trust, pmtu=256), dataclasses.replace(chain, pmtu=256)
-    if variant == "records_individually":
-        return (
-            DTLSConfig(trust=trust, records_individually=True),
-            dataclasses.replace(chain, records_individually=True),
-        )
-    assert variant in ("certificate", "no_cookie")
-    return DTLSConfig(trust=trust), chain
-
-
-VARIANTS = [
+VARIANTS12 = [
     "certificate",
     "no_cookie",
     "mutual",
@@ -49,7 +24,52 @@ VARIANTS = [
     "small_mtu",
     "records_individually",
 ]
+# Those of DTLS 1.3 have other names where they are other handshakes.
+VARIANTS13 = [
+    "certificate13",
+    "no_cookie13",
+    "mutual13",
+    "retry13",
+    "psk13",
+    "pq_hello13",
+    "small_mtu13",
+    "records_individually13",
+]
+VARIANTS = VARIANTS12 + VARIANTS13
+
+
+@cache
+def configs(variant: str) -> tuple[DTLSConfig, DTLSConfig]:
+    """Client's and server's."""
+    if variant == "psk":
+        return PSK_CONFIG, PSK_CONFIG
+    if variant == "psk13":
+        return PSK13_CONFIG, PSK13_CONFIG
+    if variant == "ecdhe_psk":
+        two = dataclasses.replace(
+            PSK_CONFIG, cipher_suites=["TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256"]
+        )
+        return two, two
+    is_13 = variant.endswith("13")
+    credentials = Credentials.self_signed("localhost")
+    trust = Trust.fingerprints(credentials.fingerprint())
+    client: dict[str, Any] = {"trust": trust}
+    server: dict[str, Any] = {"credentials": credentials}
+    both = {"versions": ["1.3" if is_13 else "1.2"]}
+    match variant.removesuffix("13"):
+        case "mutual":
+            client = server = client | server | {"client_auth": "required"}
+        case "retry":
+            client |= {"groups": ["x25519", "secp256r1"]}
+            server |= {"groups": ["secp256r1"]}
+        case "pq_hello":
+            client |= {"key_shares": ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]}
+        case "small_mtu":
+            both["pmtu"] = 256
+        case "records_individually":
+            both["records_individually"] = True
+    return DTLSConfig(**client, **both), DTLSConfig(**server, **both)
 
 
 def pair_options(variant: str) -> dict[str, Any]:
-    return {"cookie": variant != "no_cookie"}
+    return {"cookie": not variant.startswith(("no_cookie", "retry"))}

@@ -106,6 +106,18 @@ def schemes_for(
     return ()
 
 
+def fits_dtls13(public_key: PublicKeyTypes, scheme: SignatureScheme) -> bool:
+    """Whether a CertificateVerify of DTLS 1.3 may have ``scheme`` under this key.
+
+    The library does not tell the two kinds of RSA key apart, so either family will do.
+    """
+    version = ProtocolVersion.DTLSv1_3
+    return scheme in (
+        *schemes_for(public_key, version=version),
+        *schemes_for(public_key, version=version, rsassa_pss=True),
+    )
+
+
 def _ecdsa_schemes(
     public_key: ec.EllipticCurvePublicKey, version: ProtocolVersion
 ) -> tuple[SignatureScheme, ...]:

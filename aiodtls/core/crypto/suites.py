@@ -111,6 +111,11 @@ class Suite:
     hash_name: str
 
     @property
+    def version(self) -> str:
+        """The one version it belongs to."""
+        return "1.3" if self.key_exchange is None else "1.2"
+
+    @property
     def name(self) -> str:
         """As in the IANA registry."""
         return self.code.name

@@ -35,6 +35,20 @@ class Transcript:
         """Hash(ClientHello1) stands for it, once HelloRetryRequest has answered it."""
         self._messages = [(HandshakeType.message_hash, 0, digest)]
 
+    def hash_first_hello(self, hash_name: str) -> None:
+        """The HelloRetryRequest, the newest message, chose the hash: the same, on either side."""
+        retry = self._messages[-1]
+        self._messages = self._messages[:-1]
+        self.begin_with_hash(self.hash(hash_name))
+        self._messages.append(retry)
+
+    def with_hello(self, message_seq: int, body: bytes) -> Transcript:
+        """A copy for DTLS 1.3 that ends with a ClientHello still to be completed."""
+        copy = Transcript()
+        copy.is_dtls13 = True
+        copy._messages = [*self._messages, (HandshakeType.client_hello, message_seq, body)]
+        return copy
+
     @property
     def data(self) -> bytes:
         """All messages."""
@@ -51,9 +65,9 @@ class Transcript:
     def hash_before_last(self, hash_name: str) -> bytes:
         return hashlib.new(hash_name, self.data_before_last).digest()
 
-    def hash_with(self, hash_name: str, partial: bytes) -> bytes:
-        """Of all messages and a part of the one to come: what a binder covers."""
-        return hashlib.new(hash_name, self.data + partial).digest()
+    def hash_truncated(self, hash_name: str, cut: int) -> bytes:
+        """Of all but the last ``cut`` bytes: what a binder covers (RFC 8446 section 4.2.11.2)."""
+        return hashlib.new(hash_name, self.data[:-cut]).digest()
 
     def _encode(self, messages: list[tuple[int, int, bytes]]) -> bytes:
         if self.is_dtls13:

@@ -45,12 +45,17 @@ def key_exchange_for(key: PublicKeyTypes) -> KeyExchange:
 def check_signature(
     hs: Handshake, chain: tuple[bytes, ...], scheme: int, signature: bytes, data: bytes
 ) -> None:
-    """The proof of possession, with a scheme that we offered."""
-    if scheme not in hs.config.schemes:
+    """The proof of possession, with a scheme that we offered for this version."""
+    key = public_key(chain)
+    offered = scheme in hs.config.schemes
+    if offered and hs.negotiated.version == "1.3":
+        # The curve is bound, and PKCS #1 is for certificates alone (RFC 8446 section 4.2.3).
+        offered = signatures.fits_dtls13(key, SignatureScheme(scheme))
+    if not offered:
         raise AlertError(
             AlertDescription.illegal_parameter, f"signature scheme {scheme:#06x} was not offered"
         )
-    signatures.verify(public_key(chain), SignatureScheme(scheme), signature, data)
+    signatures.verify(key, SignatureScheme(scheme), signature, data)
 
 
 def check_trust(
@@ -74,25 +79,20 @@ def check_trust(
         check_any(trusts, chain, peer_role=peer_role, server_hostname=hostname)
 
 
-def find_psk(hs: Handshake, identity: bytes) -> Step[bytes]:
-    """A server's key for an identity.
-
-    For an unknown one a random key goes on, so that it looks like a wrong key (F20).
-    """
+def find_psk(hs: Handshake, identity: bytes) -> Step[PSK | None]:
+    """A server's key for an identity; None for one that nobody knows."""
     found: object
     if hs.config.psk_function is not None:
-        context = PSKContext(hs.peer, hs.negotiated.server_hostname, "1.2")
+        context = PSKContext(hs.peer, hs.negotiated.server_hostname, str(hs.negotiated.version))
         found = yield from hs.ask(PSKRequested(identity, context))
     else:
         found = (hs.config.psks or {}).get(identity)
     if isinstance(found, Exception):
         raise AlertError(AlertDescription.internal_error, "the psk function failed") from found
-    if isinstance(found, PSK):
-        return found.key
+    if found is None or isinstance(found, PSK):
+        return found
     if isinstance(found, bytes | bytearray) and found:
-        return bytes(found)
-    if found is not None:
-        raise AlertError(
-            AlertDescription.internal_error, "the psk function returned neither key nor None"
-        )
-    return hs.random(32)
+        return PSK(identity, bytes(found))
+    raise AlertError(
+        AlertDescription.internal_error, "the psk function returned neither key nor None"
+    )

@@ -1,35 +1,103 @@
-"""The client's hello exchange; the version then forks it (RFC 6347 section 4.2.1)."""
+"""The client's hello exchange; the version then forks it.
+
+---> ClientHello
+HelloVerifyRequest (DTLS 1.2, RFC 6347 section 4.2.1) or
+HelloRetryRequest (DTLS 1.3, RFC 8446 section 4.1.4)                                   <---
+---> ClientHello
+ServerHello                                                                            <---
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import negotiate
+from aiodtls.core.handshake import negotiate13
 from aiodtls.core.handshake.client12 import client12
-from aiodtls.core.handshake.script import Handshake, Script
-from aiodtls.core.registry import AlertDescription
-from aiodtls.core.wire.messages import RANDOM_LENGTH, HelloVerifyRequest, ServerHello
+from aiodtls.core.handshake.client13 import client13
+from aiodtls.core.handshake.negotiate13 import Offer
+from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.registry import AlertDescription, NamedGroup
+from aiodtls.core.wire.messages import RANDOM_LENGTH, HelloVerifyRequest, Message, ServerHello
+from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 # A server may have changed its secret between the two hellos; more often is no honest server.
 MAX_HELLO_VERIFY_REQUESTS = 3
+# A long hello that was sent so often again in vain makes room for a short one.
+UNANSWERED_RESENDS = 2
 
 
 def client(hs: Handshake) -> Script:
-    """ClientHello, perhaps HelloVerifyRequest and ClientHello with its cookie, ServerHello."""
-    hello = negotiate.client_hello(hs.config, hs.random(RANDOM_LENGTH), hs.server_hostname)
-    hs.negotiated.client_random = hello.random
+    """The hellos, and then the handshake of the version that the server chose."""
     hs.negotiated.server_hostname = hs.server_hostname
-    hs.send(hello)
-    reply = yield from hs.expect(HelloVerifyRequest, ServerHello)
+    offer = _offer(hs, hs.config.first_groups)
+    answers: list[type[Message]] = [ServerHello]
+    if hs.config.speaks12:
+        answers.append(HelloVerifyRequest)
+    if hs.config.speaks13:
+        answers.append(HelloRetryRequest)
+    lesser = negotiate13.lesser_group(hs.config, offer)
+    reply: Message | None
+    if lesser is None:
+        reply = yield from hs.expect(*answers)
+    else:
+        reply = yield from hs.expect_within(UNANSWERED_RESENDS, *answers)
+        if reply is None:
+            # Many a server drops a hello that comes in two datagrams.
+            offer = _offer(hs, (lesser,))
+            reply = yield from hs.expect(*answers)
+
+    verified = retried = False
+    if isinstance(reply, HelloVerifyRequest):
+        verified = True
+        reply = yield from _verify(hs, offer, reply)
+    elif isinstance(reply, HelloRetryRequest):
+        retried = True
+        offer = _retry(hs, offer, reply)
+        hs.send(offer.hello)
+        reply = yield from hs.expect(ServerHello)
+    assert isinstance(reply, ServerHello)
+    chose13 = hs.config.speaks13 and negotiate13.is_dtls13(reply)
+    if (verified and chose13) or (retried and not chose13):
+        raise AlertError(AlertDescription.illegal_parameter, "the server changed the version")
+    if chose13:
+        yield from client13(hs, offer, reply)
+    else:
+        yield from client12(hs, offer.hello, reply)
+
+
+def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
+    """Sends a first ClientHello, with key shares in these groups or in what has room."""
+    hs.restart()
+    random = hs.random(RANDOM_LENGTH)
+    offer = negotiate13.make_offer(
+        hs.config, random, hs.server_hostname, hs.transcript, hs.datagram_size, groups
+    )
+    hs.negotiated.client_random = random
+    hs.send(offer.hello)
+    return offer
+
+
+def _verify(hs: Handshake, offer: Offer, request: HelloVerifyRequest) -> Step[Message]:
+    """DTLS 1.2: the same hello with the server's cookie."""
+    reply: Message = request
     requests = 0
     while isinstance(reply, HelloVerifyRequest):
         requests += 1
         if requests > MAX_HELLO_VERIFY_REQUESTS:
             raise AlertError(AlertDescription.unexpected_message, "HelloVerifyRequest again")
         hs.transcript.restart()
-        hello = replace(hello, cookie=reply.cookie)
-        hs.send(hello)
+        hs.send(replace(offer.hello, cookie=reply.cookie))
         reply = yield from hs.expect(HelloVerifyRequest, ServerHello)
-    assert isinstance(reply, ServerHello)
-    yield from client12(hs, hello, reply)
+    return reply
+
+
+def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Offer:
+    """DTLS 1.3: the hello again, with the cookie and in the group that the server asks for."""
+    suite = negotiate13.check_retry_request(hs.config, offer, request)
+    hs.negotiated.suite = suite
+    hs.use_dtls13()
+    hs.transcript.hash_first_hello(suite.hash_name)
+    again = negotiate13.second_offer(offer, request, suite)
+    return negotiate13.bind(again, hs.transcript, hs.next_seq)

@@ -105,8 +105,8 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
     negotiated.version = "1.2"
     negotiated.suite = suite
     negotiated.server_random = reply.random
-    negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, reply)
-    negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, reply)
+    negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, reply.extensions)
+    negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, reply.extensions)
     negotiated.extended_master_secret = negotiate.check_extended_master_secret(
         hs.config, reply.extensions
     )
@@ -146,8 +146,7 @@ def _client_key_exchange(
         hs.negotiated.psk_identity_hint = server_key.identity_hint
     if not exchange.uses_psk:
         return ClientKeyExchangeEcdhe12(public), secret
-    psk = hs.config.client_psk()
-    assert psk is not None
+    (psk,) = hs.config.client_psks()
     hs.negotiated.psk_identity = psk.identity
     if exchange.uses_ecdhe:
         return (

@@ -28,6 +28,7 @@ from aiodtls.core.wire.extensions import (
     ALPN,
     ECPointFormats,
     ExtendedMasterSecret,
+    Extension,
     RenegotiationInfo,
     ServerName,
     SignatureAlgorithms,
@@ -58,18 +59,23 @@ class Choice12:
     group: NamedGroup | None
 
 
-def client_hello(config: DTLSConfig, random: bytes, server_hostname: str | None) -> ClientHello:
-    """Our ClientHello. An extension that many servers know comes last, where none is empty:
-    some old ones trip over an empty last one."""
-    extensions: list[object] = []
+def client_hello(
+    config: DTLSConfig,
+    random: bytes,
+    server_hostname: str | None,
+    extensions13: Sequence[Extension] = (),
+) -> ClientHello:
+    """Our ClientHello, with what DTLS 1.3 adds. An extension that many servers know comes last,
+    where none is empty: some old ones trip over an empty last one."""
+    extensions: list[Extension] = []
     name = sni(server_hostname)
     if name is not None:
         extensions.append(ServerName(name))
-    extensions.append(ExtendedMasterSecret())
-    extensions.append(RenegotiationInfo())
-    if any(suite.key_exchange and suite.key_exchange.uses_ecdhe for suite in config.suites):
-        extensions.append(SupportedGroups(tuple(config.named_groups12)))
-        extensions.append(ECPointFormats())
+    if config.speaks12:
+        extensions.append(ExtendedMasterSecret())
+        extensions.append(RenegotiationInfo())
+    extensions += _group_extensions(config)
+    extensions += extensions13
     if config.offers_certificates:
         extensions.append(SignatureAlgorithms(tuple(config.schemes)))
     if config.alpn:
@@ -79,8 +85,19 @@ def client_hello(config: DTLSConfig, random: bytes, server_hostname: str | None)
     return ClientHello(
         random,
         tuple(suite.code for suite in config.suites),
-        Extensions.of(extensions),  # type: ignore[arg-type]
+        Extensions.of(extensions),
     )
+
+
+def _group_extensions(config: DTLSConfig) -> list[Extension]:
+    groups = config.named_groups if config.speaks13 else config.named_groups12
+    ecdhe12 = any(s.key_exchange is not None and s.key_exchange.uses_ecdhe for s in config.suites)
+    found: list[Extension] = []
+    if groups and (config.speaks13 or ecdhe12):
+        found.append(SupportedGroups(tuple(groups)))
+    if ecdhe12:
+        found.append(ECPointFormats())
+    return found
 
 
 def sni(server_hostname: str | None) -> str | None:
@@ -93,18 +110,26 @@ def sni(server_hostname: str | None) -> str | None:
     return name if name.isascii() else name.encode("idna").decode("ascii")
 
 
-def check_client_version(hello: ClientHello) -> None:
-    """DTLS 1.2 or newer, however new (RFC 5246 appendix E.1); version numbers count downwards."""
+def choose_version(config: DTLSConfig, hello: ClientHello) -> ProtocolVersion:
+    """The newest version in common (RFC 8446 section 4.2.1).
+
+    A client without supported_versions speaks what it names and all before it, so DTLS 1.2 where
+    that is newer still (RFC 5246 appendix E.1); version numbers count downwards.
+    """
     versions = hello.extensions.find(SupportedVersions)
     if versions is not None:
-        acceptable = ProtocolVersion.DTLSv1_2 in versions.versions
+        offered: tuple[int, ...] = versions.versions
+    elif hello.client_version <= ProtocolVersion.DTLSv1_2:
+        offered = (ProtocolVersion.DTLSv1_2,)
     else:
-        acceptable = hello.client_version <= ProtocolVersion.DTLSv1_2
-    if not acceptable:
-        raise AlertError(
-            AlertDescription.protocol_version,
-            f"the client speaks at most version {hello.client_version:#06x}, older than DTLS 1.2",
-        )
+        offered = ()
+    for version in config.version_list:
+        if version in offered:
+            return version
+    raise AlertError(
+        AlertDescription.protocol_version,
+        f"no version in common: the client says {hello.client_version:#06x}",
+    )
 
 
 def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
@@ -113,7 +138,7 @@ def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
         raise AlertError(AlertDescription.illegal_parameter, "no null compression is offered")
     group = _choose_group(config, hello.extensions)
     offered = set(hello.cipher_suites)
-    if CipherSuite.TLS_FALLBACK_SCSV in offered and hello.client_version > max_version(config):
+    if CipherSuite.TLS_FALLBACK_SCSV in offered and config.speaks13:
         raise AlertError(AlertDescription.inappropriate_fallback, "a needless fallback")
     for suite in config.suites:
         exchange = suite.key_exchange
@@ -123,7 +148,7 @@ def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
             continue
         if not exchange.uses_certificate:
             return Choice12(suite, None, None, group if exchange.uses_ecdhe else None)
-        chosen = _choose_credentials(config, hello, suite)
+        chosen = _choose_credentials12(config, hello, suite)
         if chosen is not None:
             return Choice12(suite, *chosen, group)
     raise AlertError(
@@ -132,9 +157,9 @@ def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
     )
 
 
-def max_version(config: DTLSConfig) -> ProtocolVersion:
-    """The newest version that the config allows."""
-    return ProtocolVersion.DTLSv1_2
+def server_random12(config: DTLSConfig, random: bytes) -> bytes:
+    """A server that speaks DTLS 1.3 too says so where nobody can change it (RFC 8446 s. 4.1.3)."""
+    return random[: -len(DOWNGRADE_TO_12)] + DOWNGRADE_TO_12 if config.speaks13 else random
 
 
 def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | None:
@@ -148,17 +173,21 @@ def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | No
     return next((group for group in config.named_groups12 if group in groups.groups), None)
 
 
-def _choose_credentials(
+def credentials_by_name(config: DTLSConfig, hello: ClientHello) -> Sequence[Credentials]:
+    """All of a server's, those for the name that the client asks for first."""
+    name = hello.extensions.find(ServerName)
+    if name is None or name.host_name is None:
+        return config.credential_list
+    host_name = name.host_name
+    return sorted(config.credential_list, key=lambda item: not item.matches_name(host_name))
+
+
+def _choose_credentials12(
     config: DTLSConfig, hello: ClientHello, suite: Suite
 ) -> tuple[Credentials, SignatureScheme] | None:
     """The first that fits the suite and that the client can verify; by name first."""
-    name = hello.extensions.find(ServerName)
-    ordered: Sequence[Credentials] = config.credential_list
-    if name is not None and name.host_name is not None:
-        host_name = name.host_name
-        ordered = sorted(ordered, key=lambda item: not item.matches_name(host_name))
     peer_schemes = hello.extensions.find(SignatureAlgorithms)
-    for credentials in ordered:
+    for credentials in credentials_by_name(config, hello):
         if credentials.key_exchange is not suite.key_exchange:
             continue
         if not _knows_curve(hello, credentials):
@@ -179,16 +208,19 @@ def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
     return NamedGroup[key.curve.name] in groups.groups
 
 
-def chosen_by_name(hello: ClientHello, choice: Choice12) -> bool:
+def chosen_by_name(hello: ClientHello, credentials: Credentials | None) -> bool:
     """Whether the client's server_name is the one of our certificate: it is then acknowledged."""
     name = hello.extensions.find(ServerName)
-    if name is None or name.host_name is None or choice.credentials is None:
+    if name is None or name.host_name is None or credentials is None:
         return False
-    return choice.credentials.matches_name(name.host_name)
+    return credentials.matches_name(name.host_name)
 
 
 def choose_scheme(
-    config: DTLSConfig, credentials: Credentials, peer_schemes: Iterable[int] | None
+    config: DTLSConfig,
+    credentials: Credentials,
+    peer_schemes: Iterable[int] | None,
+    version: ProtocolVersion = ProtocolVersion.DTLSv1_2,
 ) -> SignatureScheme | None:
     """A scheme that our key can make and the peer can verify; ours by preference.
 
@@ -197,7 +229,7 @@ def choose_scheme(
     if peer_schemes is None:
         return None
     wanted = set(peer_schemes) & set(config.schemes)
-    return next((s for s in credentials.schemes(ProtocolVersion.DTLSv1_2) if s in wanted), None)
+    return next((s for s in credentials.schemes(version) if s in wanted), None)
 
 
 def choose_alpn(config: DTLSConfig, hello: ClientHello) -> bytes | None:
@@ -248,15 +280,17 @@ def check_extended_master_secret(config: DTLSConfig, extensions: Extensions) -> 
 
 def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHello) -> Suite:
     """Only what we offered may come back (RFC 5246 section 7.4.1.3). The suite chosen."""
-    if reply.server_version != ProtocolVersion.DTLSv1_2:
+    if reply.server_version != ProtocolVersion.DTLSv1_2 or not config.speaks12:
         raise AlertError(
             AlertDescription.protocol_version,
             f"the server chose version {reply.server_version:#06x}, which was not offered",
         )
-    if reply.random.endswith(DOWNGRADE_BELOW_12):
+    # RFC 8446 section 4.1.3: someone between us made the server see a lower version.
+    downgraded = config.speaks13 and reply.random.endswith(DOWNGRADE_TO_12)
+    if downgraded or reply.random.endswith(DOWNGRADE_BELOW_12):
         raise AlertError(AlertDescription.illegal_parameter, "the server saw a lower version")
     suite = SUITES.get(reply.cipher_suite)
-    if suite is None or suite not in config.suites:
+    if suite is None or suite not in config.suites or suite.key_exchange is None:
         raise AlertError(
             AlertDescription.illegal_parameter,
             f"the server chose cipher suite {reply.cipher_suite:#06x}, which was not offered",
@@ -264,19 +298,24 @@ def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHe
     if reply.compression_method != UNCOMPRESSED:
         raise AlertError(AlertDescription.illegal_parameter, "the server chose a compression")
     # RFC 5746 section 3.6: a server may acknowledge the SCSV too; here the extension is offered.
-    for code in reply.extensions:
+    check_only_offered(hello, reply.extensions)
+    check_renegotiation_info(reply.extensions)
+    return suite
+
+
+def check_only_offered(hello: ClientHello, reply: Extensions) -> None:
+    """RFC 5246 section 7.4.1.4, RFC 8446 section 4.2: a server answers, and begins nothing."""
+    for code in reply:
         if code not in hello.extensions:
             raise AlertError(
                 AlertDescription.unsupported_extension,
                 f"the server answers extension {code}, which was not offered",
             )
-    check_renegotiation_info(reply.extensions)
-    return suite
 
 
-def check_alpn_reply(config: DTLSConfig, reply: ServerHello) -> bytes | None:
+def check_alpn_reply(config: DTLSConfig, reply: Extensions) -> bytes | None:
     """Exactly one of the names we offered (RFC 7301 section 3.1)."""
-    alpn = reply.extensions.find(ALPN)
+    alpn = reply.find(ALPN)
     if alpn is None:
         return None
     if len(alpn.protocols) != 1 or alpn.protocols[0] not in config.alpn:
@@ -284,9 +323,9 @@ def check_alpn_reply(config: DTLSConfig, reply: ServerHello) -> bytes | None:
     return alpn.protocols[0]
 
 
-def check_srtp_reply(config: DTLSConfig, reply: ServerHello) -> SRTPProtectionProfile | None:
+def check_srtp_reply(config: DTLSConfig, reply: Extensions) -> SRTPProtectionProfile | None:
     """Exactly one of our profiles, and no MKI as we sent none (RFC 5764 section 4.1.1)."""
-    srtp = reply.extensions.find(UseSRTP)
+    srtp = reply.find(UseSRTP)
     if srtp is None:
         return None
     if len(srtp.profiles) != 1 or srtp.profiles[0] not in config.srtp or srtp.mki:

@@ -18,6 +18,7 @@ from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError
 from aiodtls.core.events import Question
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
+from aiodtls.core.record.traffic import ApplicationTraffic
 from aiodtls.core.registry import (
     AlertDescription,
     HandshakeType,
@@ -26,14 +27,19 @@ from aiodtls.core.registry import (
 )
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
-from aiodtls.core.wire.messages import HelloRequest, Message, encode_body, parse_body
+from aiodtls.core.wire.messages import Message, encode_body, parse_body
+from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """The script waits for one of these messages."""
+    """The script waits for one of these messages.
+
+    After ``patience`` unanswered resends of its flight it goes on without, unless that is None.
+    """
 
     kinds: tuple[type[Message], ...]
+    patience: int | None = None
 
 
 Wait: TypeAlias = Expect | Question
@@ -60,6 +66,10 @@ class Negotiated:
     srtp_profile: SRTPProtectionProfile | None = None
     extended_master_secret: bool = False
     master_secret: bytes = field(default=b"", repr=False)
+    # Of DTLS 1.3, where they stand for the master secret.
+    exporter_secret: bytes = field(default=b"", repr=False)
+    resumption_secret: bytes = field(default=b"", repr=False)
+    traffic: ApplicationTraffic | None = field(default=None, repr=False)
 
 
 class KeyStore(Protocol):
@@ -69,14 +79,17 @@ class KeyStore(Protocol):
 
     def install_read(self, epoch: int, reader: RecordReader) -> None: ...
 
+    def use_dtls13(self) -> None: ...
+
 
 @dataclass(slots=True)
 class Handshake:
     """What a script sees: the configuration, the peer, and what it may do.
 
     ``next_seq`` numbers our messages, ``flight`` collects them until the script suspends.
-    ``awaits_last_flight`` says that the flight now awaited is the peer's last, which the peer
-    repeats only when asked (design: resending and the endgame).
+    ``datagram_size`` is what a datagram has room for, in bytes. ``awaits_last_flight`` says that
+    the flight now awaited is the peer's last, which the peer repeats only when asked (design:
+    resending and the endgame).
     """
 
     config: DTLSConfig
@@ -85,6 +98,7 @@ class Handshake:
     random: Callable[[int], bytes]
     server_hostname: str | None = None
     next_seq: int = 0
+    datagram_size: int = 1200
     write_epoch: int = 0
     awaits_last_flight: bool = False
     negotiated: Negotiated = field(default_factory=Negotiated)
@@ -102,6 +116,21 @@ class Handshake:
         """RFC 5246 section 7.1; no handshake message, so neither numbered nor hashed."""
         self.flight.append(OutgoingMessage(self.write_epoch, None, 0, b"\x01"))
 
+    def transcript_hash(self) -> bytes:
+        """Of all messages so far, with the hash of the suite that was chosen."""
+        assert self.negotiated.suite is not None
+        return self.transcript.hash(self.negotiated.suite.hash_name)
+
+    def transcript_hash_before_last(self) -> bytes:
+        """Of all but the newest message."""
+        assert self.negotiated.suite is not None
+        return self.transcript.hash_before_last(self.negotiated.suite.hash_name)
+
+    def use_dtls13(self) -> None:
+        """The version is chosen, and both sides know it."""
+        self.transcript.is_dtls13 = True
+        self.keys.use_dtls13()
+
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
         """What is sent from here on is protected."""
         self.keys.install_write(epoch, writer)
@@ -117,16 +146,33 @@ class Handshake:
         The transcript then ends with it. Raises :class:`AlertError` (unexpected_message) or
         :class:`DecodeError`.
         """
-        received: HandshakeMessage = yield Expect(kinds)
+        message = yield from self._expect(Expect(kinds))
+        assert message is not None
+        return cast(M, message)
+
+    def expect_within(self, patience: int, *kinds: type[M]) -> Step[M | None]:
+        """As ``expect``; None where as many resends had no answer."""
+        return cast("M | None", (yield from self._expect(Expect(kinds, patience))))
+
+    def restart(self) -> None:
+        """Nobody has answered: the handshake begins with the next ClientHello."""
+        self.transcript.restart()
+        self.next_seq = 0
+
+    def _expect(self, expect: Expect) -> Step[Message | None]:
+        received: HandshakeMessage | None = yield expect
+        kinds = expect.kinds
         # A server may ask for a new handshake at any time; within one it is ignored and not
         # hashed (RFC 5246 section 7.4.1.1).
-        while received.msg_type == HandshakeType.hello_request and HelloRequest not in kinds:
-            received = yield Expect(kinds)
+        while received and received.msg_type == HandshakeType.hello_request:
+            received = yield expect
+        if received is None:
+            return None
         for kind in kinds:
-            if kind.msg_type == received.msg_type:
+            if _is_of_kind(received, kind):
                 message = parse_body(kind, received.body)
                 self.transcript.add(received.msg_type, received.message_seq, received.body)
-                return cast(M, message)
+                return message
         wanted = " or ".join(kind.msg_type.name for kind in kinds)
         raise AlertError(
             AlertDescription.unexpected_message,
@@ -157,6 +203,15 @@ class ScriptRunner:
             self.waiting = None
             if not isinstance(end, StopIteration):
                 raise
+
+
+def _is_of_kind(received: HandshakeMessage, kind: type[Message]) -> bool:
+    """By its type; HelloRetryRequest and ServerHello share one (RFC 8446 section 4.1.3)."""
+    if received.msg_type != kind.msg_type:
+        return False
+    if kind.msg_type != HandshakeType.server_hello:
+        return True
+    return HelloRetryRequest.matches(received.body) == (kind is HelloRetryRequest)
 
 
 def _name(msg_type: int) -> str:

@@ -10,6 +10,8 @@ from aiodtls.core.cookies import ValidatedHello
 from aiodtls.core.handshake import negotiate
 from aiodtls.core.handshake.script import Handshake, Script
 from aiodtls.core.handshake.server12 import server12
+from aiodtls.core.handshake.server13 import server13
+from aiodtls.core.registry import HandshakeType, ProtocolVersion
 from aiodtls.core.wire.messages import ClientHello
 
 
@@ -19,6 +21,13 @@ def server(hs: Handshake, validated: ValidatedHello | None) -> Script:
         hello = yield from hs.expect(ClientHello)
     else:
         hello = validated.hello
+        if validated.retry is not None:
+            retry = validated.retry
+            hs.transcript.begin_with_hash(retry.hello_hash)
+            hs.transcript.add(HandshakeType.server_hello, 0, retry.body)
         hs.transcript.add(hello.msg_type, validated.message_seq, validated.body)
-    negotiate.check_client_version(hello)
-    yield from server12(hs, hello)
+    version = negotiate.choose_version(hs.config, hello)
+    if version is ProtocolVersion.DTLSv1_3:
+        yield from server13(hs, hello, validated.retry if validated else None)
+    else:
+        yield from server12(hs, hello)

@@ -104,7 +104,7 @@ def _server_hello(hs: Handshake, hello: ClientHello, choice: Choice12) -> Server
     negotiated.suite = choice.suite
     negotiated.group = choice.group
     negotiated.client_random = hello.random
-    negotiated.server_random = hs.random(RANDOM_LENGTH)
+    negotiated.server_random = negotiate.server_random12(hs.config, hs.random(RANDOM_LENGTH))
     name = hello.extensions.find(ServerName)
     negotiated.server_hostname = name.host_name if name else None
     negotiated.extended_master_secret = negotiate.check_extended_master_secret(
@@ -121,7 +121,7 @@ def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> Ex
     """Only answers to what the client sent (RFC 5246 section 7.4.1.4)."""
     negotiated = hs.negotiated
     reply: list[Extension] = []
-    if negotiate.chosen_by_name(hello, choice):
+    if negotiate.chosen_by_name(hello, choice.credentials):
         reply.append(ServerName(None))
     if negotiated.extended_master_secret:
         reply.append(ExtendedMasterSecret())
@@ -187,4 +187,5 @@ def _client_key_exchange(
         identity = (yield from hs.expect(ClientKeyExchangePsk12)).identity
     hs.negotiated.psk_identity = identity
     psk = yield from find_psk(hs, identity)
-    return psk_premaster_secret(psk, secret)
+    # For an unknown identity a random key goes on, so that it looks like a wrong key (F20).
+    return psk_premaster_secret(psk.key if psk else hs.random(32), secret)

@@ -57,20 +57,21 @@ class PlaintextWriter(RecordWriter):
     """Epoch 0.
 
     A ClientHello says DTLS 1.0 there, as it may be read by who knows no newer version
-    (RFC 5246 appendix E.1, RFC 9147 section 4).
+    (RFC 5246 appendix E.1, RFC 9147 section 4), until a server has shown that it does.
     """
 
-    __slots__ = ()
+    __slots__ = ("hello_version",)
 
     def __init__(self, first_number: int = 0) -> None:
         super().__init__(0, 0)
         self.next_number = first_number
+        self.hello_version = OLDEST_VERSION
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         number = self.next_number
         self.next_number = number + 1
         is_hello = content_type == ContentType.handshake and plaintext[:1] == CLIENT_HELLO
-        version = OLDEST_VERSION if is_hello else VERSION
+        version = self.hello_version if is_hello else VERSION
         return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from cryptography.exceptions import InvalidTag
 
-from aiodtls.core.record.epochs import PlaintextWriter, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import VERSION, PlaintextWriter, RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import RecordReader12
 from aiodtls.core.record.protection13 import RecordReader13
 from aiodtls.core.statistics import Counters
@@ -38,6 +38,7 @@ class RecordLayer:
         "_early",
         "_early_room",
         "_keeps_early",
+        "_plaintext",
         "_readers12",
         "_readers13",
         "_writers",
@@ -55,11 +56,16 @@ class RecordLayer:
         # By the two bits of the epoch that a unified header has: four epochs at the most.
         self._readers13: dict[int, RecordReader13] = {}
         # The writer of the newest epoch; older ones stay for resends.
-        self.writer: RecordWriter = PlaintextWriter(first_number)
+        self._plaintext = PlaintextWriter(first_number)
+        self.writer: RecordWriter = self._plaintext
         self._writers: dict[int, RecordWriter] = {0: self.writer}
         self.read_epoch = 0
         # The reader that has met so many forged records that the owner must take the alarm.
         self.alarmed: RecordReader | None = None
+
+    def use_dtls13(self) -> None:
+        """The server knows DTLS 1.3, so no record has to look like DTLS 1.0."""
+        self._plaintext.hello_version = VERSION
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
         self._writers[epoch] = self.writer = writer
@@ -80,6 +86,11 @@ class RecordLayer:
         """From here on a record of an epoch without keys is dropped, not kept."""
         self._early.clear()
         self._keeps_early = False
+
+    @property
+    def write_epoch(self) -> int:
+        """The newest epoch for sending."""
+        return self.writer.next_number >> EPOCH_SHIFT
 
     def overhead(self, epoch: int) -> int:
         """Bytes a record of this epoch has beyond its plaintext."""

@@ -1,49 +1,81 @@
-"""Acknowledging what came (RFC 9147 section 7): which records an ACK names, and its layout."""
+"""Acknowledging what came (RFC 9147 section 7): which records an ACK names, and when it goes out.
+
+An answering flight acknowledges all before it. What is not so answered at once is acknowledged a
+quarter of the timeout after it began to come, the first gap in a flight at once, and so are
+messages that nothing answers.
+"""
 
 from __future__ import annotations
 
+from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.records import EPOCH_SHIFT, SEQUENCE_NUMBER_MASK
 
 # Records that an ACK names at the most, the newest ones: more than a flight has.
 MAX_RECORDS = 32
 RECORD_NUMBER_LENGTH = 16
+LIST_LENGTH = 2
 
 
-class ReceivedRecords:
-    """Records whose handshake messages were processed or buffered, at most ``MAX_RECORDS``."""
+class Acknowledgement:
+    """Records whose handshake messages were processed or buffered, and the ACK due for them."""
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("_gap_shown", "_numbers", "_timers", "pending")
 
-    def __init__(self) -> None:
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
         self._numbers: dict[int, None] = {}
+        self._gap_shown = False
+        # Whether something came that no ACK and no flight of ours has answered.
+        self.pending = False
 
-    def add(self, record_number: int) -> None:
+    def received(self, record_number: int) -> None:
         self._numbers.pop(record_number, None)
         self._numbers[record_number] = None
         if len(self._numbers) > MAX_RECORDS:
             del self._numbers[next(iter(self._numbers))]
+        self.pending = True
 
-    def clear(self) -> None:
+    def answered(self) -> None:
+        """A flight of ours says that all before it has come."""
         self._numbers.clear()
+        self._gap_shown = False
+        self._settle()
 
-    def __bool__(self) -> bool:
-        return bool(self._numbers)
+    def schedule(self, now: float, delay: float) -> None:
+        """An ACK is due after ``delay`` at the latest."""
+        if self._timers.get(Timer.acknowledge) is None:
+            self._timers.set(Timer.acknowledge, now + delay)
 
-    def encode(self, epoch: int) -> bytes:
-        """An ACK for sending in ``epoch``: only records of epochs up to it, in order."""
+    def shows_gap(self) -> bool:
+        """Whether a gap is to be shown at once: the first one since our last flight."""
+        first, self._gap_shown = not self._gap_shown, True
+        return first
+
+    def encode(self, epoch: int, room: int) -> bytes:
+        """An ACK of at most ``room`` bytes to send in ``epoch``.
+
+        Only records of epochs up to it, in the order of their numbers; the newest where not all
+        fit. They stay in the list, so the next ACK makes good for this one's loss.
+        """
+        self._settle()
+        fitting = [n for n in self._numbers if n >> EPOCH_SHIFT <= epoch]
+        count = max(0, (room - LIST_LENGTH) // RECORD_NUMBER_LENGTH)
         writer = Writer()
-        with writer.sub(2):
-            for number in sorted(self._numbers):
-                if number >> EPOCH_SHIFT <= epoch:
-                    writer.uint(number >> EPOCH_SHIFT, 8).uint(number & SEQUENCE_NUMBER_MASK, 8)
+        with writer.sub(LIST_LENGTH):
+            for number in sorted(fitting[len(fitting) - min(count, len(fitting)) :]):
+                writer.uint(number >> EPOCH_SHIFT, 8).uint(number & SEQUENCE_NUMBER_MASK, 8)
         return writer.finish()
+
+    def _settle(self) -> None:
+        self.pending = False
+        self._timers.cancel(Timer.acknowledge)
 
 
 def parse_ack(body: bytes) -> list[int]:
     """The record numbers that an ACK names. Raises :class:`DecodeError`."""
     reader = Reader(body)
-    block = reader.sub(2)
+    block = reader.sub(LIST_LENGTH)
     reader.finish()
     if block.remaining % RECORD_NUMBER_LENGTH:
         block.fail("an ACK with a part of a record number")

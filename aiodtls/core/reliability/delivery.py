@@ -1,4 +1,8 @@
-"""Which record carried which part of a flight, and which parts have arrived (DTLS 1.3)."""
+"""Which record carried which part of a flight, and which parts have arrived (RFC 9147 section 7).
+
+What is not known to have arrived may still be under way: of two records the one sent first is
+taken for lost when the other is acknowledged, and nothing else is.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +10,75 @@ from collections.abc import Iterable, Mapping
 
 from aiodtls.core.reliability.reassembly import Coverage
 
+# A part of a flight: message_seq, start, end.
+Part = tuple[int, int, int]
+
 
 class Delivery:
     """The state of one flight; ``lengths`` are its messages' by message_seq."""
 
-    __slots__ = ("_arrived", "_carried", "_lengths", "_unproved")
+    __slots__ = ("_arrived", "_carried", "_lengths", "_newest_arrived", "_sent", "_unproved")
 
     def __init__(self, lengths: Mapping[int, int]) -> None:
         self._lengths = lengths
-        # record number -> (message_seq, start, end) of each fragment in it
-        self._carried: dict[int, list[tuple[int, int, int]]] = {}
+        # record number -> its place in the order of sending, and the parts in it
+        self._carried: dict[int, tuple[int, list[Part]]] = {}
+        self._sent = 0
+        self._newest_arrived = -1
         self._arrived: dict[int, Coverage] = {}
         # Messages that plaintext ACKs spoke of, which anybody can send.
         self._unproved: set[int] = set()
 
-    def carried(self, record_number: int, parts: list[tuple[int, int, int]]) -> None:
-        self._carried[record_number] = parts
+    def carried(self, record_number: int, parts: list[Part]) -> None:
+        self._carried[record_number] = (self._sent, parts)
+        self._sent += 1
 
     def acknowledge(self, record_numbers: Iterable[int], epoch: int) -> bool:
         """Takes an ACK that came in ``epoch``; whether it told anything new."""
         news = False
         for number in record_numbers:
-            for message_seq, start, end in self._carried.pop(number, ()):
+            place, parts = self._carried.pop(number, (-1, []))
+            self._newest_arrived = max(self._newest_arrived, place)
+            for message_seq, start, end in parts:
                 news = True
-                coverage = self._arrived.setdefault(
-                    message_seq, Coverage(self._lengths[message_seq])
-                )
-                coverage.add(start, end)
-                if not epoch:
+                self._coverage(self._arrived, message_seq).add(start, end)
+                if epoch:
+                    self._unproved.discard(message_seq)
+                else:
                     self._unproved.add(message_seq)
         return news
 
     def missing(self, message_seq: int) -> list[tuple[int, int]]:
-        """The parts of a message that have not arrived, as (start, end)."""
-        coverage = self._arrived.get(message_seq)
-        return coverage.missing() if coverage else [(0, self._lengths[message_seq])]
+        """The parts of a message that are not known to have arrived, as (start, end)."""
+        return self._gaps(self._arrived, message_seq)
+
+    def lost(self, message_seq: int) -> list[tuple[int, int]]:
+        """Of the missing parts those that something sent later has overtaken."""
+        present: dict[int, Coverage] = {}
+        if message_seq in self._arrived:
+            coverage = self._coverage(present, message_seq)
+            for start, end in self._arrived[message_seq].ranges:
+                coverage.add(start, end)
+        for place, parts in self._carried.values():
+            for seq, start, end in parts:
+                if seq == message_seq and place > self._newest_arrived:
+                    self._coverage(present, seq).add(start, end)
+        return self._gaps(present, message_seq)
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the flight has arrived."""
-        return len(self._arrived) == len(self._lengths) and all(
-            coverage.complete for coverage in self._arrived.values()
-        )
+        """Whether all of the flight has arrived, beyond doubt."""
+        return not self._unproved and not any(self.missing(seq) for seq in self._lengths)
 
     def doubt(self) -> None:
         """Time passed without progress: what only plaintext ACKs said counts no more."""
         for message_seq in self._unproved:
             self._arrived.pop(message_seq, None)
         self._unproved.clear()
+
+    def _coverage(self, where: dict[int, Coverage], message_seq: int) -> Coverage:
+        return where.setdefault(message_seq, Coverage(self._lengths[message_seq]))
+
+    def _gaps(self, where: dict[int, Coverage], message_seq: int) -> list[tuple[int, int]]:
+        coverage = where.get(message_seq)
+        return coverage.missing() if coverage else [(0, self._lengths[message_seq])]

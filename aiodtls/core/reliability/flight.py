@@ -7,7 +7,7 @@ message_seq, epoch and keys; only the record numbers are new.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiodtls.core.record.layer import RecordLayer
@@ -58,19 +58,26 @@ class Datagram:
 
 
 def pack_flight(
-    flight: Flight, layer: RecordLayer, size: int, individually: bool, delivery: Delivery
+    flight: Flight,
+    layer: RecordLayer,
+    size: int,
+    individually: bool,
+    delivery: Delivery,
+    wanted: Callable[[int], list[tuple[int, int]]] | None = None,
 ) -> list[Datagram]:
-    """What has not arrived of the flight, as datagrams of at most ``size`` bytes, as few as fit.
+    """The flight as datagrams of at most ``size`` bytes, as few as fit.
 
-    With ``individually`` every record is a datagram. In epoch 0 a record carries one fragment:
+    Of each message only the parts that ``wanted`` names, else those that are missing. With
+    ``individually`` every record is a datagram. In epoch 0 a record carries one fragment:
     several in one are legal and break real peers. ``delivery`` is told which record has what.
     """
+    wanted = wanted or delivery.missing
     packer = _Packer(layer, size, individually, delivery)
     for message in flight:
         if message.msg_type is None:
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
             continue
-        for start, end in delivery.missing(message.message_seq):
+        for start, end in wanted(message.message_seq):
             packer.add_part(message, message.msg_type, start, end)
     return packer.finish()
 

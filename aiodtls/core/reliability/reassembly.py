@@ -36,16 +36,16 @@ class HandshakeMessage:
 class Coverage:
     """Which bytes of a message of ``length`` have been seen; adjacent ranges are merged."""
 
-    __slots__ = ("_ranges", "length", "touched")
+    __slots__ = ("length", "ranges", "touched")
 
     def __init__(self, length: int) -> None:
         self.length = length
         self.touched = False
-        self._ranges: list[tuple[int, int]] = []
+        self.ranges: list[tuple[int, int]] = []
 
     def add(self, start: int, end: int) -> None:
         self.touched = True
-        ranges = self._ranges
+        ranges = self.ranges
         first = bisect_left(ranges, start, key=lambda r: r[1])
         last = first
         while last < len(ranges) and ranges[last][0] <= end:
@@ -56,14 +56,14 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        return self.touched and (not self.length or self._ranges == [(0, self.length)])
+        return self.touched and (not self.length or self.ranges == [(0, self.length)])
 
     def missing(self) -> list[tuple[int, int]]:
         """The ranges not seen; for an empty message that was not seen, an empty range."""
         if not self.length:
             return [] if self.touched else [(0, 0)]
         gaps, position = [], 0
-        for start, end in self._ranges:
+        for start, end in self.ranges:
             if start > position:
                 gaps.append((position, start))
             position = end

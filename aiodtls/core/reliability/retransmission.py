@@ -1,4 +1,4 @@
-"""When a flight is sent again: on the timer, or because the peer repeats its own.
+"""When a flight is sent again: on the timer, on an ACK, or because the peer repeats its own.
 
 The rules are in docs/architecture.md, "Resending and the endgame" (RFC 6347 section 4.2.4).
 """
@@ -10,11 +10,13 @@ from enum import Enum, auto
 from aiodtls.core.reliability.delivery import Delivery
 from aiodtls.core.reliability.flight import Flight, datagram_size
 from aiodtls.core.reliability.repeats import RepeatDetector
-from aiodtls.core.reliability.timers import Backoff, Timer, Timers
+from aiodtls.core.reliability.timers import SLACK, Backoff, Timer, Timers
 from aiodtls.core.wire.fragments import Fragment
 
 # The sender of the last flight keeps it for twice the maximum segment lifetime.
 LAST_FLIGHT_LIFETIME = 240.0
+# What a plaintext ACK said is believed so long (design: reliability).
+TIMERS_BEFORE_DOUBT = 2
 
 
 class Verdict(Enum):
@@ -23,6 +25,15 @@ class Verdict(Enum):
     resend = auto()
     hold = auto()
     give_up = auto()
+
+
+class Acknowledged(Enum):
+    """What an ACK comes to for a flight."""
+
+    nothing = auto()
+    all = auto()
+    resend_missing = auto()
+    resend_lost = auto()
 
 
 class Retransmission:
@@ -38,8 +49,11 @@ class Retransmission:
         "_max_resends",
         "_may_skip",
         "_repeats",
+        "_sent_at",
         "_skip_after_partial",
+        "_timer",
         "_timers",
+        "_timers_without_progress",
         "backoff",
         "delivery",
         "flight",
@@ -47,14 +61,21 @@ class Retransmission:
     )
 
     def __init__(
-        self, timers: Timers, backoff: Backoff, max_resends: int, skip_after_partial: bool
+        self,
+        timers: Timers,
+        backoff: Backoff,
+        max_resends: int,
+        skip_after_partial: bool = False,
+        timer: Timer = Timer.retransmit,
     ) -> None:
         self._timers = timers
+        self._timer = timer
         self.backoff = backoff
         self._max_resends = max_resends
         self._skip_after_partial = skip_after_partial
         self._may_skip = False
-        self._armed_at = 0.0
+        self._armed_at = self._sent_at = 0.0
+        self._timers_without_progress = 0
         self._repeats = RepeatDetector()
         self._last_flight_until = float("-inf")
         self.flight: Flight = ()
@@ -69,6 +90,7 @@ class Retransmission:
             {m.message_seq: len(m.body) for m in flight if m.msg_type is not None}
         )
         self.size_resends = 0
+        self._timers_without_progress = 0
         self.backoff.restart()
         self._repeats.watch(answers)
 
@@ -80,30 +102,39 @@ class Retransmission:
         self._may_skip = self._skip_after_partial and not is_last
         self.rearm(now)
 
+    def answered(self) -> None:
+        """The peer has it all (RFC 9147 section 7.1): no timer, but kept in case it asks again."""
+        self.pause()
+
     def rearm(self, now: float) -> None:
         self._armed_at = now
-        self._timers.set(Timer.retransmit, now + self.backoff.timeout)
+        self._timers.set(self._timer, now + self.backoff.timeout)
 
     def rescale(self, initial: float) -> None:
         """Another initial timeout; one that runs shrinks or grows with it."""
         factor = self.backoff.rescale(initial)
-        due = self._timers.get(Timer.retransmit)
+        due = self._timers.get(self._timer)
         if due is not None:
-            self._timers.set(Timer.retransmit, self._armed_at + (due - self._armed_at) * factor)
+            self._timers.set(self._timer, self._armed_at + (due - self._armed_at) * factor)
 
     def pause(self) -> None:
         """No resend while a question waits for the owner's answer."""
-        self._timers.cancel(Timer.retransmit)
+        self._timers.cancel(self._timer)
 
     @property
     def is_running(self) -> bool:
-        return self._timers.get(Timer.retransmit) is not None
+        return self._timers.get(self._timer) is not None
 
     def keep_last(self, now: float) -> None:
         """Ours was the last flight: no timer, but kept for a peer that repeats its own."""
         self.pause()
         self._repeats.watch_newest_only()
         self._last_flight_until = now + LAST_FLIGHT_LIFETIME
+
+    def await_acknowledgement(self, now: float) -> None:
+        """Ours was the last flight of DTLS 1.3: the timer runs until an ACK of all of it."""
+        self._repeats.watch_newest_only()
+        self.rearm(now)
 
     def forget(self) -> None:
         """Nothing of it is needed any more."""
@@ -124,6 +155,9 @@ class Retransmission:
             return Verdict.hold
         if self.backoff.resends >= self._max_resends:
             return Verdict.give_up
+        self._timers_without_progress += 1
+        if self._timers_without_progress >= TIMERS_BEFORE_DOUBT:
+            self.delivery.doubt()
         self.backoff.resent()
         self.size_resends += 1
         self.rearm(now)
@@ -131,7 +165,26 @@ class Retransmission:
 
     def sent(self, now: float) -> None:
         """The flight went out, for the first time or again."""
+        self._sent_at = now
         self._repeats.sent(now, self.backoff.timeout)
+
+    def acknowledge(self, record_numbers: list[int], epoch: int, now: float) -> Acknowledged:
+        """Takes an ACK that came in ``epoch`` (RFC 9147 section 7.2).
+
+        Late enough to speak of the whole flight, it shows what has to go out again; before that
+        only of what others overtook.
+        """
+        if not self.flight:
+            return Acknowledged.nothing
+        if self.delivery.acknowledge(record_numbers, epoch):
+            self._timers_without_progress = 0
+        if self.delivery.is_complete:
+            return Acknowledged.all
+        if not self.is_running:
+            return Acknowledged.nothing
+        if now - self._sent_at >= self.backoff.timeout / 4 - SLACK:
+            return Acknowledged.resend_missing
+        return Acknowledged.resend_lost
 
     def repeat_completed(self, fragment: Fragment, now: float, *, authenticated: bool) -> bool:
         """Whether this fragment makes us resend: the peer's flight has come whole again."""

@@ -13,6 +13,11 @@ class Timer(Enum):
 
     retransmit = auto()
     handshake = auto()
+    # DTLS 1.3: an ACK that is due, the rest of a burst, and what follows the handshake.
+    acknowledge = auto()
+    burst = auto()
+    key_update = auto()
+    new_session_ticket = auto()
 
 
 class Timers:

@@ -1,0 +1,118 @@
+"""The client's side of a DTLS 1.3 handshake, from ServerHello on (RFC 8446 section 2).
+
+ServerHello, {EncryptedExtensions}, {[CertificateRequest]},
+{[Certificate]}, {[CertificateVerify]}, {Finished}                                     <---
+---> {[Certificate]}, {[CertificateVerify]}, {Finished}
+[ACK]                                                                                  <---
+
+{} is protected in epoch 2, and what follows the handshake in epoch 3 (RFC 9147 section 5.7).
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.config import PSK
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import negotiate, negotiate13
+from aiodtls.core.handshake.authenticate import (
+    check_signature,
+    check_trust,
+    public_key,
+)
+from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
+from aiodtls.core.handshake.negotiate13 import Offer
+from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.registry import AlertDescription
+from aiodtls.core.wire.messages import CertificateVerify, Finished, Message, ServerHello
+from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, EncryptedExtensions
+
+
+def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
+    psk, secrets = _accept_server_hello(hs, offer, reply)
+    encrypted = yield from hs.expect(EncryptedExtensions)
+    _accept_extensions(hs, offer, encrypted)
+    request = None
+    if psk is None:
+        message: Message = yield from hs.expect(CertificateRequest13, Certificate13)
+        if isinstance(message, CertificateRequest13):
+            request = _check_request(message)
+            message = yield from hs.expect(Certificate13)
+        assert isinstance(message, Certificate13)
+        yield from _authenticate_server(hs, message)
+    finished = yield from hs.expect(Finished)
+    secrets.check_finished(finished)
+    traffic = secrets.derive_application()
+
+    if request is not None:
+        _send_certificate(hs, request)
+    hs.send(secrets.finished())
+    secrets.protect_application(traffic)
+
+
+def _accept_server_hello(
+    hs: Handshake, offer: Offer, reply: ServerHello
+) -> tuple[PSK | None, Secrets13]:
+    """What the server chose; the keys of epoch 2 follow from it."""
+    negotiated = hs.negotiated
+    suite = negotiate13.check_server_hello13(hs.config, offer, reply)
+    if negotiated.suite not in (None, suite):
+        raise AlertError(
+            AlertDescription.illegal_parameter, "another suite than in HelloRetryRequest"
+        )
+    negotiated.version = "1.3"
+    negotiated.suite = suite
+    negotiated.server_random = reply.random
+    psk = negotiate13.selected_psk(offer, reply, suite)
+    if psk is None and not hs.config.offers_certificates:
+        raise AlertError(AlertDescription.handshake_failure, "the server took none of our PSKs")
+    negotiated.psk_identity = psk.identity if psk else None
+    exchange = negotiate13.selected_share(offer, reply, psk)
+    shared = None
+    if exchange is not None:
+        share, public = exchange
+        negotiated.group = share.group
+        shared = share.exchange(public)
+    hs.use_dtls13()
+    secrets = Secrets13(hs, suite, psk.key if psk else None, is_client=True)
+    secrets.protect_handshake(shared)
+    return psk, secrets
+
+
+def _accept_extensions(hs: Handshake, offer: Offer, message: EncryptedExtensions) -> None:
+    extensions = message.extensions
+    negotiate.check_only_offered(offer.hello, extensions)
+    hs.negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, extensions)
+    hs.negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, extensions)
+
+
+def _check_request(request: CertificateRequest13) -> CertificateRequest13:
+    """RFC 8446 section 4.3.2: during the handshake the context is empty."""
+    if request.context:
+        raise AlertError(AlertDescription.illegal_parameter, "CertificateRequest with a context")
+    return request
+
+
+def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None]:
+    """Certificate, and the proof that the key of it is the server's."""
+    if certificate.context or not certificate.chain:
+        description = AlertDescription.decode_error
+        if certificate.context:
+            description = AlertDescription.illegal_parameter
+        raise AlertError(description, "the server's certificate list is empty or has a context")
+    public_key(certificate.chain)
+    hs.negotiated.peer_chain = certificate.chain
+    proof = yield from hs.expect(CertificateVerify)
+    signed = signed_content(SERVER_CONTEXT, hs.transcript_hash_before_last())
+    check_signature(hs, certificate.chain, proof.scheme, proof.signature, signed)
+    yield from check_trust(hs, certificate.chain, "server")
+
+
+def _send_certificate(hs: Handshake, request: CertificateRequest13) -> None:
+    """Ours where one fits, else an empty list (RFC 8446 section 4.4.2)."""
+    chosen = negotiate13.choose_client_credentials13(hs.config, request)
+    if chosen is None:
+        hs.send(Certificate13(()))
+        return
+    credentials, scheme = chosen
+    hs.send(Certificate13(credentials.chain))
+    signed = signed_content(CLIENT_CONTEXT, hs.transcript_hash())
+    hs.send(CertificateVerify(scheme, credentials.sign(scheme, signed)))

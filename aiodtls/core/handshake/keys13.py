@@ -1,0 +1,102 @@
+"""DTLS 1.3 secrets as both roles derive them, and the keys of epochs 2, 3 and up.
+
+The key schedule (``crypto/key_schedule.py``) is walked down once in a handshake; which messages
+each secret covers is said here (RFC 8446 section 7.1), and which epoch it protects (RFC 9147
+section 6.1).
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from aiodtls.core.crypto.key_schedule import (
+    KeySchedule,
+    TrafficKeys,
+    verify_data,
+)
+from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
+from aiodtls.core.record.traffic import APPLICATION_EPOCH, ApplicationTraffic
+from aiodtls.core.registry import AlertDescription
+from aiodtls.core.wire.messages import Finished
+
+HANDSHAKE_EPOCH = 2
+# RFC 8446 section 4.4.3; DTLS 1.3 has the same words.
+CLIENT_CONTEXT = b"TLS 1.3, client CertificateVerify"
+SERVER_CONTEXT = b"TLS 1.3, server CertificateVerify"
+
+
+def signed_content(context: bytes, transcript_hash: bytes) -> bytes:
+    """What a CertificateVerify signs (RFC 8446 section 4.4.3)."""
+    return b" " * 64 + context + b"\0" + transcript_hash
+
+
+class Secrets13:
+    """One handshake's way down the key schedule."""
+
+    __slots__ = ("_hs", "_is_client", "_own", "_peer", "_schedule", "_suite")
+
+    def __init__(self, hs: Handshake, suite: Suite, psk: bytes | None, *, is_client: bool) -> None:
+        self._hs = hs
+        self._suite = suite
+        self._is_client = is_client
+        self._schedule = KeySchedule(suite.hash_name, psk)
+        self._own = self._peer = b""
+
+    def protect_handshake(self, shared_secret: bytes | None) -> None:
+        """The transcript ends with ServerHello: what follows is protected, in epoch 2."""
+        self._schedule.advance(shared_secret)
+        self._own, self._peer = self._traffic_secrets(b"hs", "HANDSHAKE_TRAFFIC_SECRET")
+        hs, suite = self._hs, self._suite
+        keys = TrafficKeys.derive(suite, self._peer)
+        hs.install_read(
+            HANDSHAKE_EPOCH, RecordReader13(HANDSHAKE_EPOCH, keys, hs.config.replay_window)
+        )
+        hs.install_write(
+            HANDSHAKE_EPOCH, RecordWriter13(HANDSHAKE_EPOCH, TrafficKeys.derive(suite, self._own))
+        )
+
+    def finished(self) -> Finished:
+        """Ours, over all messages so far (RFC 8446 section 4.4.4)."""
+        digest = self._hs.transcript.hash(self._suite.hash_name)
+        return Finished(verify_data(self._suite.hash_name, self._own, digest))
+
+    def check_finished(self, finished: Finished) -> None:
+        """The peer's, which already ends the transcript. Raises :class:`AlertError`."""
+        digest = self._hs.transcript.hash_before_last(self._suite.hash_name)
+        expected = verify_data(self._suite.hash_name, self._peer, digest)
+        if not hmac.compare_digest(expected, finished.verify_data):
+            raise AlertError(AlertDescription.decrypt_error, "the peer's Finished does not verify")
+
+    def derive_application(self) -> ApplicationTraffic:
+        """The transcript ends with the server's Finished: the secrets of application data."""
+        self._schedule.advance(None)
+        own, peer = self._traffic_secrets(b"ap", "TRAFFIC_SECRET", "_0")
+        hs = self._hs
+        digest = hs.transcript.hash(self._suite.hash_name)
+        exporter = self._schedule.derive(b"exp master", digest)
+        hs.config.log_secret("EXPORTER_SECRET", hs.negotiated.client_random, exporter)
+        hs.negotiated.exporter_secret = exporter
+        return ApplicationTraffic(self._suite, own, peer, hs.config.replay_window)
+
+    def protect_application(self, traffic: ApplicationTraffic) -> None:
+        """The transcript ends with the client's Finished: epoch 3 begins."""
+        hs = self._hs
+        digest = hs.transcript.hash(self._suite.hash_name)
+        hs.negotiated.resumption_secret = self._schedule.derive(b"res master", digest)
+        hs.negotiated.traffic = traffic
+        hs.install_write(APPLICATION_EPOCH, traffic.writer())
+        hs.install_read(APPLICATION_EPOCH, traffic.reader())
+
+    def _traffic_secrets(self, stage: bytes, label: str, suffix: str = "") -> tuple[bytes, bytes]:
+        """Ours and the peer's."""
+        hs = self._hs
+        digest = hs.transcript.hash(self._suite.hash_name)
+        client = self._schedule.derive(b"c " + stage + b" traffic", digest)
+        server = self._schedule.derive(b"s " + stage + b" traffic", digest)
+        client_random = hs.negotiated.client_random
+        hs.config.log_secret(f"CLIENT_{label}{suffix}", client_random, client)
+        hs.config.log_secret(f"SERVER_{label}{suffix}", client_random, server)
+        return (client, server) if self._is_client else (server, client)

@@ -1,0 +1,419 @@
+"""The choices that DTLS 1.3 has beyond those of ``negotiate.py``, as pure functions too.
+
+Raise :class:`AlertError` where nothing fits or an offer is not legal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.key_exchange import HYBRIDS, KeyShare
+from aiodtls.core.crypto.key_schedule import KeySchedule, verify_data
+from aiodtls.core.crypto.suites import SUITES, Suite
+from aiodtls.core.crypto.transcript import Transcript
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.negotiate import (
+    check_only_offered,
+    choose_scheme,
+    client_hello,
+    credentials_by_name,
+)
+from aiodtls.core.registry import (
+    AlertDescription,
+    ExtensionType,
+    NamedGroup,
+    ProtocolVersion,
+    PskKeyExchangeMode,
+    SignatureScheme,
+)
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import (
+    Extension,
+    SignatureAlgorithms,
+    SupportedGroups,
+    SupportedVersions,
+)
+from aiodtls.core.wire.extensions13 import (
+    CertificateAuthorities,
+    Cookie,
+    KeyShares,
+    PreSharedKey,
+    PskKeyExchangeModes,
+    SelectedPsk,
+)
+from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH
+from aiodtls.core.wire.messages import ClientHello, ServerHello, encode_body
+from aiodtls.core.wire.messages13 import CertificateRequest13, HelloRetryRequest
+from aiodtls.core.wire.records import HEADER_LENGTH
+
+VERSION = ProtocolVersion.DTLSv1_3
+SUITE_HASHES = {"SHA256": "sha256", "SHA384": "sha384"}
+# What a server may answer in its ServerHello; all else is encrypted (RFC 8446 section 4.1.3).
+SERVER_HELLO_EXTENSIONS = {
+    ExtensionType.supported_versions,
+    ExtensionType.key_share,
+    ExtensionType.pre_shared_key,
+}
+# Without (EC)DHE only where the peer can do no better.
+PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
+EXTERNAL_BINDER = b"ext binder"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A ClientHello of ours, and the keys behind it. ``psks`` are in the order of the hello."""
+
+    hello: ClientHello
+    shares: tuple[KeyShare, ...] = ()
+    psks: tuple[PSK, ...] = ()
+
+    def share(self, group: int) -> KeyShare | None:
+        return next((share for share in self.shares if share.group == group), None)
+
+
+# -- a client's offer -------------------------------------------------------------------------
+
+
+def make_offer(
+    config: DTLSConfig,
+    random: bytes,
+    server_hostname: str | None,
+    transcript: Transcript,
+    datagram_size: int,
+    groups: Sequence[NamedGroup] | None,
+) -> Offer:
+    """The first ClientHello, with key shares in ``groups``.
+
+    Where that is None, only with those that leave it in one datagram.
+    """
+    psks = config.client_psks()
+    if not config.speaks13:
+        return Offer(client_hello(config, random, server_hostname))
+
+    def offer(shares: tuple[KeyShare, ...]) -> Offer:
+        extensions = _extensions13(config, shares, psks)
+        hello = client_hello(config, random, server_hostname, extensions)
+        return bind(Offer(hello, shares, psks), transcript, 0)
+
+    if groups is not None:
+        return offer(tuple(KeyShare.generate(group) for group in groups))
+    room = datagram_size - HEADER_LENGTH - FRAGMENT_HEADER_LENGTH
+    shares: tuple[KeyShare, ...] = ()
+    # One of either kind, as every further one is a key made in vain.
+    for kind in (True, False):
+        group = next((g for g in config.named_groups if (g in HYBRIDS) is kind), None)
+        if group is None:
+            continue
+        more = (*shares, KeyShare.generate(group))
+        if len(encode_body(offer(more).hello)) <= room or (not shares and not kind):
+            shares = more
+    return offer(shares)
+
+
+def lesser_group(config: DTLSConfig, offer: Offer) -> NamedGroup | None:
+    """A group whose share alone makes a shorter hello than this offer's."""
+    if not offer.shares or (len(offer.shares) == 1 and offer.shares[0].group not in HYBRIDS):
+        return None
+    return next(iter(config.named_groups12), None)
+
+
+def _extensions13(
+    config: DTLSConfig, shares: Sequence[KeyShare], psks: Sequence[PSK]
+) -> list[Extension]:
+    extensions: list[Extension] = [
+        SupportedVersions(tuple(config.version_list)),
+    ]
+    if config.named_groups:
+        extensions.append(KeyShares(tuple((share.group, share.public) for share in shares)))
+    if psks:
+        extensions.append(PskKeyExchangeModes(PSK_MODES))
+    authorities = authorities_of(config)
+    if authorities and config.offers_certificates:
+        extensions.append(CertificateAuthorities(authorities))
+    return extensions
+
+
+def authorities_of(config: DTLSConfig) -> tuple[bytes, ...]:
+    """The names to send where every trust has some: a list that leaves out what one of them
+    accepts would make strict peers show nothing."""
+    if not all(trust.authorities for trust in config.trusts):
+        return ()
+    return tuple(dict.fromkeys(name for trust in config.trusts for name in trust.authorities))
+
+
+def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
+    """The offer with its PSKs and their binders, which always come last (RFC 8446 s. 4.2.11)."""
+    if not offer.psks:
+        return offer
+    identities = tuple((psk.identity, 0) for psk in offer.psks)
+    zeros = tuple(bytes(_hash_length(psk)) for psk in offer.psks)
+    extension = PreSharedKey(identities, zeros)
+    hello = _with_extension(offer.hello, extension)
+    unbound = transcript.with_hello(message_seq, encode_body(hello))
+    binders = tuple(binder(psk, unbound, extension.binders_length) for psk in offer.psks)
+    return replace(offer, hello=_with_extension(hello, PreSharedKey(identities, binders)))
+
+
+def binder(psk: PSK, transcript: Transcript, binders_length: int) -> bytes:
+    """Proves possession of an external PSK over the hello that ends ``transcript``."""
+    hash_name = SUITE_HASHES[psk.hash]
+    key = KeySchedule(hash_name, psk.key).derive(EXTERNAL_BINDER)
+    return verify_data(hash_name, key, transcript.hash_truncated(hash_name, binders_length))
+
+
+def _hash_length(psk: PSK) -> int:
+    return 32 if psk.hash == "SHA256" else 48
+
+
+def _with_extension(hello: ClientHello, extension: Extension) -> ClientHello:
+    extensions = Extensions(hello.extensions)
+    extensions[extension.type] = extension
+    return replace(hello, extensions=extensions)
+
+
+# -- a client's second offer ------------------------------------------------------------------
+
+
+def check_retry_request(config: DTLSConfig, offer: Offer, retry: HelloRetryRequest) -> Suite:
+    """RFC 8446 section 4.1.4. The suite chosen."""
+    _check_version(retry.extensions)
+    _check_session_id(retry.session_id)
+    for code in retry.extensions:
+        # The cookie is the one thing that a server may send unasked.
+        if code != ExtensionType.cookie and code not in offer.hello.extensions:
+            raise AlertError(
+                AlertDescription.unsupported_extension,
+                f"HelloRetryRequest has extension {code}, which was not offered",
+            )
+    group = requested_group(retry)
+    if group is not None and (group not in config.named_groups or offer.share(group)):
+        raise AlertError(
+            AlertDescription.illegal_parameter,
+            f"HelloRetryRequest wants group {group}, which was not offered or has a share",
+        )
+    if group is None and retry.extensions.find(Cookie) is None:
+        raise AlertError(AlertDescription.illegal_parameter, "HelloRetryRequest changes nothing")
+    return _suite13(config, retry.cipher_suite)
+
+
+def requested_group(retry: HelloRetryRequest) -> int | None:
+    shares = retry.extensions.find(KeyShares)
+    return shares.shares[0][0] if shares else None
+
+
+def second_offer(offer: Offer, retry: HelloRetryRequest, suite: Suite) -> Offer:
+    """What RFC 8446 section 4.1.2 has changed in a second ClientHello, still without binders."""
+    group = requested_group(retry)
+    shares = offer.shares if group is None else (KeyShare.generate(NamedGroup(group)),)
+    extensions = Extensions(
+        (code, extension)
+        for code, extension in offer.hello.extensions.items()
+        if code != ExtensionType.pre_shared_key
+    )
+    if KeyShares.type in extensions:
+        extensions[KeyShares.type] = KeyShares(
+            tuple((share.group, share.public) for share in shares)
+        )
+    cookie = retry.extensions.find(Cookie)
+    if cookie is not None:
+        extensions[Cookie.type] = cookie
+    # A PSK of another hash cannot be chosen any more.
+    psks = tuple(psk for psk in offer.psks if SUITE_HASHES[psk.hash] == suite.hash_name)
+    return Offer(replace(offer.hello, extensions=extensions), shares, psks)
+
+
+# -- a client looks at the answer -------------------------------------------------------------
+
+
+def is_dtls13(reply: ServerHello) -> bool:
+    """Whether the server chose DTLS 1.3 (RFC 8446 section 4.2.1)."""
+    chosen = reply.extensions.find(SupportedVersions)
+    if chosen is None:
+        return False
+    _check_version(reply.extensions)
+    return True
+
+
+def check_server_hello13(config: DTLSConfig, offer: Offer, reply: ServerHello) -> Suite:
+    """Only what we offered may come back (RFC 8446 section 4.1.3). The suite chosen."""
+    if reply.server_version != ProtocolVersion.DTLSv1_2 or reply.compression_method != 0:
+        raise AlertError(
+            AlertDescription.illegal_parameter, "ServerHello: legacy fields with a meaning"
+        )
+    _check_session_id(reply.session_id)
+    check_only_offered(offer.hello, reply.extensions)
+    for code in reply.extensions:
+        if code not in SERVER_HELLO_EXTENSIONS:
+            raise AlertError(
+                AlertDescription.illegal_parameter, f"extension {code} belongs elsewhere"
+            )
+    return _suite13(config, reply.cipher_suite)
+
+
+def selected_psk(offer: Offer, reply: ServerHello, suite: Suite) -> PSK | None:
+    """The one of our keys that the server took."""
+    selected = reply.extensions.find(SelectedPsk)
+    if selected is None:
+        return None
+    if selected.index >= len(offer.psks):
+        raise AlertError(AlertDescription.illegal_parameter, "the server took a PSK we have not")
+    psk = offer.psks[selected.index]
+    if SUITE_HASHES[psk.hash] != suite.hash_name:
+        raise AlertError(AlertDescription.illegal_parameter, "the PSK is of another hash")
+    return psk
+
+
+def selected_share(
+    offer: Offer, reply: ServerHello, psk: PSK | None
+) -> tuple[KeyShare, bytes] | None:
+    """Our share and the server's public value; None for psk_ke."""
+    shares = reply.extensions.find(KeyShares)
+    if shares is None:
+        if psk is None:
+            raise AlertError(AlertDescription.missing_extension, "ServerHello without key_share")
+        return None
+    group, public = shares.shares[0]
+    ours = offer.share(group)
+    if ours is None:
+        raise AlertError(
+            AlertDescription.illegal_parameter, f"the server answers group {group}: we sent none"
+        )
+    return ours, public
+
+
+def _check_version(extensions: Extensions) -> None:
+    chosen = extensions.find(SupportedVersions)
+    if chosen is None or chosen.versions != (VERSION,):
+        raise AlertError(
+            AlertDescription.illegal_parameter, "supported_versions: not a version for it"
+        )
+
+
+def _check_session_id(session_id: bytes) -> None:
+    if session_id:
+        raise AlertError(AlertDescription.illegal_parameter, "a session id in DTLS 1.3")
+
+
+def _suite13(config: DTLSConfig, code: int) -> Suite:
+    suite = SUITES.get(code)
+    if suite is None or suite not in config.suites or suite.key_exchange is not None:
+        raise AlertError(
+            AlertDescription.illegal_parameter, f"cipher suite {code:#06x} was not offered"
+        )
+    return suite
+
+
+def choose_client_credentials13(
+    config: DTLSConfig, request: CertificateRequest13
+) -> tuple[Credentials, SignatureScheme] | None:
+    """What the server can verify, preferring what it names the authority of; None for nothing."""
+    schemes = request.extensions.find(SignatureAlgorithms)
+    if schemes is None:
+        raise AlertError(
+            AlertDescription.missing_extension, "CertificateRequest without signature_algorithms"
+        )
+    authorities = request.extensions.find(CertificateAuthorities)
+    named = set(authorities.names) if authorities else set()
+
+    def unnamed(credentials: Credentials) -> bool:
+        return bool(named) and not named.intersection(credentials.issuers)
+
+    ordered = sorted(config.credential_list, key=unnamed)
+    return _first_with_scheme(config, ordered, schemes.schemes)
+
+
+# -- a server's choices -----------------------------------------------------------------------
+
+
+def check_client_hello13(hello: ClientHello) -> None:
+    """What RFC 8446 sections 4.1.2, 4.2.11 and 9.2 ask of every ClientHello."""
+    extensions = hello.extensions
+    if hello.compression_methods != b"\0" or hello.cookie:
+        raise AlertError(
+            AlertDescription.illegal_parameter, "ClientHello: legacy fields with a meaning"
+        )
+    psk = ExtensionType.pre_shared_key in extensions
+    if psk and next(reversed(extensions)) != ExtensionType.pre_shared_key:
+        raise AlertError(AlertDescription.illegal_parameter, "pre_shared_key is not the last")
+    if psk and ExtensionType.psk_key_exchange_modes not in extensions:
+        raise AlertError(AlertDescription.missing_extension, "no psk_key_exchange_modes")
+    groups = ExtensionType.supported_groups in extensions
+    if groups != (ExtensionType.key_share in extensions):
+        raise AlertError(
+            AlertDescription.missing_extension, "supported_groups and key_share go together"
+        )
+    if not psk and not (groups and ExtensionType.signature_algorithms in extensions):
+        raise AlertError(
+            AlertDescription.missing_extension, "neither a PSK nor what a certificate needs"
+        )
+
+
+def choose_suite13(config: DTLSConfig, hello: ClientHello) -> Suite:
+    """Ours by preference; where the hash of a PSK that we know leaves a choice, that one."""
+    offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
+    if not offered:
+        raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
+    known = hello.extensions.find(PreSharedKey)
+    for identity, _ in known.identities if known and config.psks else ():
+        psk = (config.psks or {}).get(identity)
+        fitting = [s for s in offered if psk and SUITE_HASHES[psk.hash] == s.hash_name]
+        if fitting:
+            return fitting[0]
+    return offered[0]
+
+
+def choose_group13(config: DTLSConfig, hello: ClientHello) -> NamedGroup | None:
+    """Ours by preference, whether the client has a share for it or not; None for none."""
+    groups = hello.extensions.find(SupportedGroups)
+    offered = groups.groups if groups else ()
+    return next((group for group in config.named_groups if group in offered), None)
+
+
+def client_share(hello: ClientHello, group: NamedGroup | None) -> bytes | None:
+    """The client's public value in ``group``."""
+    shares = hello.extensions.find(KeyShares)
+    if shares is None:
+        return None
+    return next((public for code, public in shares.shares if code == group), None)
+
+
+def psk_modes(hello: ClientHello) -> bytes:
+    modes = hello.extensions.find(PskKeyExchangeModes)
+    return modes.modes if modes else b""
+
+
+def retry_request(suite: Suite, group: NamedGroup | None, cookie: bytes = b"") -> HelloRetryRequest:
+    """Deterministic, so that a listener without state can make the same one again."""
+    extensions: list[Extension] = [SupportedVersions((VERSION,))]
+    if group is not None:
+        extensions.append(KeyShares(((group, b""),)))
+    if cookie:
+        extensions.append(Cookie(cookie))
+    return HelloRetryRequest(suite.code, Extensions.of(extensions))
+
+
+def choose_credentials13(
+    config: DTLSConfig, hello: ClientHello
+) -> tuple[Credentials, SignatureScheme]:
+    """The first that the client can verify; by name first."""
+    schemes = hello.extensions.find(SignatureAlgorithms)
+    ordered = credentials_by_name(config, hello)
+    chosen = _first_with_scheme(config, ordered, schemes.schemes if schemes else ())
+    if chosen is None:
+        raise AlertError(
+            AlertDescription.handshake_failure, "no signature scheme of the client fits our keys"
+        )
+    return chosen
+
+
+def _first_with_scheme(
+    config: DTLSConfig, ordered: Iterable[Credentials], peer_schemes: Iterable[int]
+) -> tuple[Credentials, SignatureScheme] | None:
+    for credentials in ordered:
+        scheme = choose_scheme(config, credentials, peer_schemes, VERSION)
+        if scheme is not None:
+            return credentials, scheme
+    return None

@@ -1,0 +1,68 @@
+"""The HelloRetryRequest of a listener that keeps no state (RFC 9147 section 5.1).
+
+All that the second ClientHello is checked against stands in the cookie, sealed; and because the
+request is made of nothing else, its bytes can be made again for the transcript.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.cookies import Cookies, Retry, SealedHello
+from aiodtls.core.crypto.suites import SUITES
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.negotiate13 import (
+    check_client_hello13,
+    choose_group13,
+    choose_suite13,
+    client_share,
+    retry_request,
+)
+from aiodtls.core.registry import AlertDescription, HandshakeType, NamedGroup
+from aiodtls.core.wire.extensions13 import Cookie
+from aiodtls.core.wire.messages import ClientHello, encode_body
+
+NO_GROUP = 0
+
+
+def make_retry_request(
+    cookies: Cookies,
+    config: DTLSConfig,
+    address: Hashable,
+    hello: ClientHello,
+    body: bytes,
+    now: float,
+) -> bytes:
+    """The body of the answer to a first ClientHello, which also asks for the group we prefer.
+
+    Raises :class:`AlertError` for a hello that leads nowhere.
+    """
+    check_client_hello13(hello)
+    suite = choose_suite13(config, hello)
+    group = choose_group13(config, hello)
+    if client_share(hello, group) is not None:
+        group = None
+    header = bytes((HandshakeType.client_hello,)) + len(body).to_bytes(3, "big")
+    digest = hashlib.new(suite.hash_name, header + body).digest()
+    sealed = SealedHello(digest, suite.code, group or NO_GROUP)
+    cookie = cookies.seal(address, sealed, now)
+    return encode_body(retry_request(suite, group, cookie))
+
+
+def check_retry(
+    cookies: Cookies, address: Hashable, hello: ClientHello, cookie: Cookie, now: float
+) -> Retry:
+    """What our cookie in a second ClientHello says. Raises :class:`AlertError`."""
+    sealed = cookies.unseal(address, cookie.cookie, now)
+    if sealed is None:
+        raise AlertError(AlertDescription.illegal_parameter, "the cookie is not ours, or too old")
+    suite = SUITES[sealed.suite]
+    group = NamedGroup(sealed.group) if sealed.group != NO_GROUP else None
+    if suite.code not in hello.cipher_suites or (
+        group is not None and client_share(hello, group) is None
+    ):
+        raise AlertError(AlertDescription.illegal_parameter, "not the hello we asked for")
+    body = encode_body(retry_request(suite, group, cookie.cookie))
+    return Retry(sealed.hello_hash, suite, body)

@@ -1,0 +1,221 @@
+"""The server's side of a DTLS 1.3 handshake, after the ClientHello (RFC 8446 section 2).
+
+---> [HelloRetryRequest]
+[ClientHello]                                                                          <---
+---> ServerHello, {EncryptedExtensions}, {[CertificateRequest]},
+     {[Certificate]}, {[CertificateVerify]}, {Finished}
+{[Certificate]}, {[CertificateVerify]}, {Finished}                                     <---
+---> [ACK]
+
+{} is protected in epoch 2, and what follows the handshake in epoch 3 (RFC 9147 section 5.7).
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from aiodtls.core.config import PSK
+from aiodtls.core.cookies import Retry
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.key_exchange import respond
+from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.errors import AlertError, CertificateError
+from aiodtls.core.handshake import negotiate, negotiate13
+from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk
+from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
+from aiodtls.core.handshake.negotiate13 import SUITE_HASHES, VERSION
+from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.registry import (
+    AlertDescription,
+    NamedGroup,
+    PskKeyExchangeMode,
+    SignatureScheme,
+)
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import (
+    ALPN,
+    Extension,
+    ServerName,
+    SignatureAlgorithms,
+    SupportedVersions,
+    UseSRTP,
+)
+from aiodtls.core.wire.extensions13 import (
+    CertificateAuthorities,
+    KeyShares,
+    PreSharedKey,
+    SelectedPsk,
+)
+from aiodtls.core.wire.messages import (
+    RANDOM_LENGTH,
+    CertificateVerify,
+    ClientHello,
+    Finished,
+    ServerHello,
+)
+from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, EncryptedExtensions
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What the server takes of the ClientHello: a PSK, or credentials and a scheme."""
+
+    suite: Suite
+    group: NamedGroup | None
+    psk: PSK | None = None
+    psk_index: int = 0
+    credentials: Credentials | None = None
+    scheme: SignatureScheme | None = None
+
+
+def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
+    hs.use_dtls13()
+    hs.negotiated.version = "1.3"
+    negotiate13.check_client_hello13(hello)
+    suite = retry.suite if retry else negotiate13.choose_suite13(hs.config, hello)
+    group = negotiate13.choose_group13(hs.config, hello)
+    if retry is None and group is not None and negotiate13.client_share(hello, group) is None:
+        hello = yield from _ask_for_share(hs, suite, group)
+    choice = yield from _choose(hs, hello, suite, group)
+
+    secrets = _send_server_hello(hs, hello, choice)
+    hs.send(EncryptedExtensions(_encrypted_extensions(hs, hello, choice)))
+    asks_certificate = choice.psk is None and hs.config.client_auth != "none"
+    if asks_certificate:
+        hs.send(_certificate_request(hs))
+    if choice.credentials is not None and choice.scheme is not None:
+        hs.send(Certificate13(choice.credentials.chain))
+        signed = signed_content(SERVER_CONTEXT, hs.transcript_hash())
+        hs.send(CertificateVerify(choice.scheme, choice.credentials.sign(choice.scheme, signed)))
+    hs.send(secrets.finished())
+    traffic = secrets.derive_application()
+
+    if asks_certificate:
+        yield from _authenticate_client(hs)
+    finished = yield from hs.expect(Finished)
+    secrets.check_finished(finished)
+    secrets.protect_application(traffic)
+
+
+def _ask_for_share(hs: Handshake, suite: Suite, group: NamedGroup) -> Step[ClientHello]:
+    """HelloRetryRequest, and the hello that follows it with one share of that group."""
+    hs.send(negotiate13.retry_request(suite, group))
+    hs.transcript.hash_first_hello(suite.hash_name)
+    hello = yield from hs.expect(ClientHello)
+    negotiate13.check_client_hello13(hello)
+    if VERSION not in _offered_versions(hello) or suite.code not in hello.cipher_suites:
+        raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
+    return hello
+
+
+def _offered_versions(hello: ClientHello) -> tuple[int, ...]:
+    versions = hello.extensions.find(SupportedVersions)
+    return versions.versions if versions else ()
+
+
+def _choose(
+    hs: Handshake, hello: ClientHello, suite: Suite, group: NamedGroup | None
+) -> Step[_Choice]:
+    """A PSK where one fits, else credentials (RFC 8446 section 4.2.11)."""
+    name = hello.extensions.find(ServerName)
+    hs.negotiated.server_hostname = name.host_name if name else None
+    modes = negotiate13.psk_modes(hello)
+    has_share = negotiate13.client_share(hello, group) is not None
+    dhe = has_share and PskKeyExchangeMode.psk_dhe_ke in modes
+    if dhe or PskKeyExchangeMode.psk_ke in modes:
+        found = yield from _choose_psk(hs, hello, suite)
+        if found is not None:
+            index, psk = found
+            return _Choice(suite, group if dhe else None, psk, index)
+    if not hs.config.credential_list:
+        # As for a wrong key: who asks must not learn which identities exist (F20).
+        raise AlertError(AlertDescription.decrypt_error, "no PSK of the client is known")
+    if not has_share:
+        raise AlertError(
+            AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure,
+            "no key share in a group of ours",
+        )
+    credentials, scheme = negotiate13.choose_credentials13(hs.config, hello)
+    return _Choice(suite, group, credentials=credentials, scheme=scheme)
+
+
+def _choose_psk(hs: Handshake, hello: ClientHello, suite: Suite) -> Step[tuple[int, PSK] | None]:
+    """The first that is known and fits the suite; its binder must be right."""
+    offered = hello.extensions.find(PreSharedKey)
+    if offered is None or hs.config.psk is None:
+        return None
+    for index, (identity, _) in enumerate(offered.identities):
+        psk = yield from find_psk(hs, identity)
+        if psk is None or SUITE_HASHES[psk.hash] != suite.hash_name:
+            continue
+        expected = negotiate13.binder(psk, hs.transcript, offered.binders_length)
+        if not hmac.compare_digest(expected, offered.binders[index]):
+            raise AlertError(AlertDescription.decrypt_error, "the client's binder does not verify")
+        hs.negotiated.psk_identity = identity
+        return index, psk
+    return None
+
+
+def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Secrets13:
+    """ServerHello; what follows it is protected."""
+    negotiated = hs.negotiated
+    negotiated.suite = choice.suite
+    negotiated.group = choice.group
+    negotiated.client_random = hello.random
+    negotiated.server_random = hs.random(RANDOM_LENGTH)
+    negotiated.alpn_protocol = negotiate.choose_alpn(hs.config, hello)
+    negotiated.srtp_profile = negotiate.choose_srtp(hs.config, hello)
+    extensions: list[Extension] = [SupportedVersions((VERSION,))]
+    shared = None
+    if choice.group is not None:
+        client_public = negotiate13.client_share(hello, choice.group)
+        assert client_public is not None
+        public, shared = respond(choice.group, client_public)
+        extensions.append(KeyShares(((choice.group, public),)))
+    if choice.psk is not None:
+        extensions.append(SelectedPsk(choice.psk_index))
+    hs.send(ServerHello(negotiated.server_random, choice.suite.code, Extensions.of(extensions)))
+    psk = choice.psk.key if choice.psk else None
+    secrets = Secrets13(hs, choice.suite, psk, is_client=False)
+    secrets.protect_handshake(shared)
+    return secrets
+
+
+def _encrypted_extensions(hs: Handshake, hello: ClientHello, choice: _Choice) -> Extensions:
+    """Only answers to what the client sent (RFC 8446 section 4.3.1)."""
+    reply: list[Extension] = []
+    if negotiate.chosen_by_name(hello, choice.credentials):
+        reply.append(ServerName(None))
+    if hs.negotiated.alpn_protocol is not None:
+        reply.append(ALPN((hs.negotiated.alpn_protocol,)))
+    if hs.negotiated.srtp_profile is not None:
+        reply.append(UseSRTP((hs.negotiated.srtp_profile,)))
+    return Extensions.of(reply)
+
+
+def _certificate_request(hs: Handshake) -> CertificateRequest13:
+    extensions: list[Extension] = [SignatureAlgorithms(tuple(hs.config.schemes))]
+    authorities = negotiate13.authorities_of(hs.config)
+    if authorities:
+        extensions.append(CertificateAuthorities(authorities))
+    return CertificateRequest13(Extensions.of(extensions))
+
+
+def _authenticate_client(hs: Handshake) -> Step[None]:
+    """The client's Certificate; where it has one, the proof that its key is the client's."""
+    certificate = yield from hs.expect(Certificate13)
+    if certificate.context:
+        raise AlertError(AlertDescription.illegal_parameter, "Certificate with a context")
+    if not certificate.chain:
+        if hs.config.client_auth == "required":
+            message = "the client has no certificate, which client_auth asks for"
+            raise AlertError(
+                AlertDescription.certificate_required, message, CertificateError(message)
+            )
+        return
+    proof = yield from hs.expect(CertificateVerify)
+    signed = signed_content(CLIENT_CONTEXT, hs.transcript_hash_before_last())
+    check_signature(hs, certificate.chain, proof.scheme, proof.signature, signed)
+    yield from check_trust(hs, certificate.chain, "client")
+    hs.negotiated.peer_chain = certificate.chain

@@ -1,0 +1,42 @@
+"""The keys of application data in DTLS 1.3, which a KeyUpdate moves on (RFC 8446 section 7.2)."""
+
+from __future__ import annotations
+
+from aiodtls.core.crypto.key_schedule import TrafficKeys, next_traffic_secret
+from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
+
+# The first epoch of application data (RFC 9147 section 6.1).
+APPLICATION_EPOCH = 3
+
+
+class ApplicationTraffic:
+    """The traffic secrets of an association, ours and the peer's."""
+
+    __slots__ = ("_own", "_peer", "_replay_window", "_suite", "read_epoch", "write_epoch")
+
+    def __init__(self, suite: Suite, own: bytes, peer: bytes, replay_window: int) -> None:
+        self._suite = suite
+        self._own = own
+        self._peer = peer
+        self._replay_window = replay_window
+        self.read_epoch = self.write_epoch = APPLICATION_EPOCH
+
+    def writer(self) -> RecordWriter13:
+        return RecordWriter13(self.write_epoch, TrafficKeys.derive(self._suite, self._own))
+
+    def reader(self) -> RecordReader13:
+        keys = TrafficKeys.derive(self._suite, self._peer)
+        return RecordReader13(self.read_epoch, keys, self._replay_window)
+
+    def next_writer(self) -> RecordWriter13:
+        """Ours of the next epoch; the secret before it is gone."""
+        self.write_epoch += 1
+        self._own = next_traffic_secret(self._suite.hash_name, self._own)
+        return self.writer()
+
+    def next_reader(self) -> RecordReader13:
+        """The peer's of the next epoch; the secret before it is gone."""
+        self.read_epoch += 1
+        self._peer = next_traffic_secret(self._suite.hash_name, self._peer)
+        return self.reader()
