@@ -304,6 +304,16 @@ class DTLSEndpoint:
         """Master keys and salts of DTLS-SRTP (RFC 5764). Raises :class:`DTLSError`."""
         return self._channel.connection.srtp_keys()
 
+    def update_keys(self) -> None:
+        """New keys for both directions, in DTLS 1.3 (KeyUpdate, RFC 8446 section 4.6.3).
+
+        ``events.KeysUpdated`` tells when they are used. Raises :class:`DTLSError` in DTLS 1.2, and
+        what ``send`` raises.
+        """
+        channel = self._channel
+        channel.connection.update_keys(channel.loop.time())
+        channel.protocol.drain()
+
     def accept_peer(self) -> None:
         """With ``Trust.deferred()``: the peer is the right one; its data may be read."""
         channel = self._channel

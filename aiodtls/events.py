@@ -7,6 +7,7 @@ from aiodtls.core.events import (
     FlightSent,
     HandshakeCompleted,
     KeyLimitReached,
+    KeysUpdated,
     PathMTUChanged,
     PeerUnresponsive,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "FlightSent",
     "HandshakeCompleted",
     "KeyLimitReached",
+    "KeysUpdated",
     "PathMTUChanged",
     "PeerUnresponsive",
 ]

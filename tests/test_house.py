@@ -19,8 +19,8 @@ core.crypto.certificates core.crypto.credentials core.config core.events core.co
 core.record.replay core.record.epochs core.record.protection12 core.record.protection13
 core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
-core.reliability.retransmission core.handshake.script core.handshake.negotiate
-core.handshake.negotiate13 core.handshake.keys13 core.handshake.retry
+core.reliability.retransmission core.reliability.transmitter core.handshake.script
+core.handshake.negotiate core.handshake.negotiate13 core.handshake.keys13 core.handshake.retry
 core.handshake.keys12 core.handshake.authenticate core.handshake.client12
 core.handshake.server12 core.handshake.client13 core.handshake.server13
 core.handshake.client core.handshake.server core.handshake.driver

@@ -39,8 +39,9 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
-from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.retransmission import LAST_FLIGHT_LIFETIME, Retransmission
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
+from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
@@ -60,6 +61,7 @@ HEADER_ALLOWANCE = 48
 # Beyond its plaintext a protected record has at most a header, an explicit nonce and a tag.
 MAX_OVERHEAD = 13 + 8 + 16
 SAFE_TAG_LENGTH = 16
+NEVER = float("-inf")
 
 
 class Association(NegotiatedFacts):
@@ -80,9 +82,11 @@ class Association(NegotiatedFacts):
         "_least_data_number",
         "_out",
         "_peer_proved",
+        "_post",
         "_retransmission",
         "_timers",
         "_touched",
+        "_transmitter",
         "closed",
         "config",
         "confirmed",
@@ -133,14 +137,20 @@ class Association(NegotiatedFacts):
         self._retransmission = Retransmission(
             self._timers, backoff, config.max_retransmits, not config.resend_after_partial_flight
         )
+        self._transmitter = Transmitter(
+            self._layer,
+            self.counters,
+            self._timers,
+            max_datagram_size=config.pmtu - HEADER_ALLOWANCE,
+            individually=config.records_individually,
+            max_burst=config.max_burst,
+        )
         self._driver = HandshakeDriver(
             self._layer,
             self.counters,
             self._timers,
+            self._transmitter,
             self._retransmission,
-            config.pmtu - HEADER_ALLOWANCE,
-            config.records_individually,
-            config.max_burst,
             hello.message_seq + 1 if hello else 0,
         )
         handshake = Handshake(
@@ -150,9 +160,18 @@ class Association(NegotiatedFacts):
             random,
             server_hostname,
             next_seq=hello.message_seq if hello else 0,
-            datagram_size=self._driver.max_datagram_size,
+            datagram_size=self._transmitter.max_datagram_size,
         )
         self.negotiated = handshake.negotiated
+        self._post = post.PostHandshake13(
+            role,
+            config,
+            self.negotiated,
+            self._layer,
+            self._timers,
+            self._transmitter,
+            self._driver,
+        )
         self._update_max_payload()
         script = client(handshake) if role == "client" else server(handshake, hello)
         self._guarded(now, self._driver.begin, handshake, script, now)
@@ -186,11 +205,11 @@ class Association(NegotiatedFacts):
             self._guarded(now, self._receive_record, driver.reopened.popleft(), now)
 
     def _drain_driver(self) -> None:
-        driver = self._driver
-        self._out += [(datagram, self.peer) for datagram in driver.datagrams]
-        driver.datagrams.clear()
-        self._events += driver.events
-        driver.events.clear()
+        for waiting in (self._transmitter.events, self._driver.questions, self._post.events):
+            self._events += waiting
+            waiting.clear()
+        self._out += [(datagram, self.peer) for datagram in self._transmitter.datagrams]
+        self._transmitter.datagrams.clear()
 
     def _receive_record(self, record: Record, now: float) -> None:
         """All but data of an established association, which never comes here."""
@@ -233,6 +252,7 @@ class Association(NegotiatedFacts):
             self.counters.records_discarded += 1
             return
         self._driver.receive_ack(numbers, epoch, now)
+        self._post.receive_ack(numbers, epoch, now)
         if self._driver.last_flight_arrived and not self.confirmed:
             self._confirm()
 
@@ -242,6 +262,9 @@ class Association(NegotiatedFacts):
             return
         self._driver.receive(payload, number, now)
         while (message := self._driver.post_handshake_message()) is not None:
+            if self._is_dtls13:
+                self._post.receive(message, now)
+                continue
             warning = post.receive12(self.role, message)
             if warning is not None:
                 self._send_alert(AlertLevel.warning, warning)
@@ -312,7 +335,9 @@ class Association(NegotiatedFacts):
                     self._driver.receive(payload, number, now)
                 except (AlertError, DecodeError):
                     return
-        if self._driver.datagrams:
+                if self._is_dtls13:
+                    self._driver.acknowledge(now)
+        if self._transmitter.datagrams:
             self._drain_driver()
             self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
 
@@ -357,6 +382,15 @@ class Association(NegotiatedFacts):
         self._end(error)
         self._retransmission.forget()
 
+    def _give_up(self) -> None:
+        """There were enough resends. Only a client of DTLS 1.3 still resends when complete."""
+        if self.handshake_complete:
+            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
+            self._end(EndpointClosed("idle", "the peer does not acknowledge our last flight"))
+            self._retransmission.forget()
+        else:
+            self._time_out(f"no answer to {self.config.max_retransmits} resends")
+
     def _time_out(self, reason: str) -> None:
         if not self.closed and not self.handshake_complete:
             forged = self.counters.records_forged
@@ -393,33 +427,42 @@ class Association(NegotiatedFacts):
 
     @property
     def lingers_until(self) -> float:
-        """Closed, but until then a peer without our last flight may still ask for it."""
-        return self._retransmission.last_flight_until if not self.confirmed else float("-inf")
+        """Closed, but until then a peer without our last flight, or its ACK, may ask for it."""
+        if not self._is_dtls13:
+            return self._retransmission.last_flight_until if not self.confirmed else NEVER
+        local = isinstance(self.failure, EndpointClosed) and self.failure.reason == "local"
+        asked = local and self.role == "server" and self.handshake_complete
+        return self._driver.completed_at + LAST_FLIGHT_LIFETIME if asked else NEVER
 
     # -- limits ---------------------------------------------------------------------------------
 
     def _update_max_payload(self) -> None:
         overhead = self._layer.writer.overhead if self.handshake_complete else MAX_OVERHEAD
-        room = self._driver.max_datagram_size - overhead
+        room = self._transmitter.max_datagram_size - overhead
         self.max_payload = max(0, min(room, MAX_PLAINTEXT_LENGTH))
 
-    def _sealing_alarm(self) -> None:
+    def _sealing_alarm(self, now: float) -> None:
         exhausted, overflows = self._layer.writer.ring()
-        self._key_limit("sent", exhausted, may_close=True, must_close=overflows)
+        self._key_limit("sent", exhausted, now, may_close=True, must_close=overflows)
 
-    def _forgery_alarm(self) -> None:
+    def _forgery_alarm(self, now: float) -> None:
         suite = self.negotiated.suite
         assert suite is not None
         # With a short tag the limit is so low that anybody could end the association.
         safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
-        self._key_limit("forged", self._layer.take_alarm(), may_close=safe, must_close=False)
+        exhausted = self._layer.take_alarm()
+        self._key_limit("forged", exhausted, now, may_close=safe, must_close=False)
 
     def _key_limit(
-        self, direction: str, exhausted: bool, *, may_close: bool, must_close: bool
+        self, direction: str, exhausted: bool, now: float, *, may_close: bool, must_close: bool
     ) -> None:
+        """DTLS 1.3 takes new keys at half the limit and ends at the limit (RFC 9147 s. 4.5.3)."""
         self._events.append(KeyLimitReached(direction, exhausted))
-        wanted = exhausted and may_close and self.config.key_limit == "close"
-        if (wanted or must_close) and not self.closed:
+        if self._is_dtls13 and self.handshake_complete and not self.closed:
+            self._post.update_keys(now)
+            self._drain_driver()
+        strict = self._is_dtls13 or self.config.key_limit == "close"
+        if ((exhausted and may_close and strict) or must_close) and not self.closed:
             self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
             self._end(EndpointClosed("key_limit"))
 

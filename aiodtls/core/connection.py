@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from typing import NoReturn
 
 from aiodtls.core.association import APPLICATION_DATA, Address, Association
 from aiodtls.core.config import DTLSConfig
@@ -24,6 +25,7 @@ from aiodtls.core.events import (
     PathMTUChanged,
     PeerUnresponsive,
 )
+from aiodtls.core.handshake.post import POST_HANDSHAKE_TIMERS
 from aiodtls.core.registry import AlertDescription, AlertLevel
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.statistics import Statistics
@@ -109,7 +111,7 @@ class DTLSConnection(Association):
             if self.closed:
                 return
         if self._layer.alarmed:
-            self._forgery_alarm()
+            self._forgery_alarm(now)
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed ``next_timeout()``; calling too early does no harm."""
@@ -117,8 +119,12 @@ class DTLSConnection(Association):
         for timer in self._timers.take_due(now):
             if timer is Timer.handshake:
                 self._time_out(f"not complete after {self.config.handshake_timeout} s")
-            elif not self.closed and not self._driver.timer_due(timer, now):
-                self._time_out(f"no answer to {self.config.max_retransmits} resends")
+            elif self.closed:
+                break
+            elif timer in POST_HANDSHAKE_TIMERS:
+                self._post.timer_due(timer, now)
+            elif not self._driver.timer_due(timer, now):
+                self._give_up()
             elif timer is Timer.retransmit and self._retransmission.backoff.resends:
                 self._events.append(PeerUnresponsive(self._retransmission.backoff.resends))
         self._drain_driver()
@@ -153,9 +159,7 @@ class DTLSConnection(Association):
         handshake is complete, and what ``failure`` holds after the end.
         """
         if not self.handshake_complete or self.closed:
-            if self.failure is None:
-                raise HandshakeError("the handshake is not complete")
-            raise self.failure.with_traceback(None)
+            self._refuse_call()
         if len(data) > self.max_payload:
             raise MessageTooLarge(len(data), self.max_payload)
         writer = self._layer.writer
@@ -165,7 +169,25 @@ class DTLSConnection(Association):
         counters.bytes_sent += len(data)
         self._touched.add(self)
         if writer.next_number >= writer.alarm:
-            self._sealing_alarm()
+            self._sealing_alarm(now)
+
+    def update_keys(self, now: float) -> None:
+        """New keys for both directions by KeyUpdate (RFC 8446 section 4.6.3).
+
+        Raises :class:`DTLSError` in DTLS 1.2, which has none, and else what ``send`` raises.
+        """
+        if not self.handshake_complete or self.closed:
+            self._refuse_call()
+        if not self._is_dtls13:
+            raise DTLSError("DTLS 1.2 cannot update its keys")
+        self._touched.add(self)
+        self._post.update_keys(now)
+        self._drain_driver()
+
+    def _refuse_call(self) -> NoReturn:
+        if self.failure is None:
+            raise HandshakeError("the handshake is not complete")
+        raise self.failure.with_traceback(None)
 
     def accept_peer(self, now: float) -> None:
         """With ``Trust.deferred()``: the peer is the right one, what it sent may be read."""
@@ -229,12 +251,12 @@ class DTLSConnection(Association):
     @property
     def max_datagram_size(self) -> int:
         """Bytes of UDP payload. Setting it changes ``max_payload`` and flights from now on."""
-        return self._driver.max_datagram_size
+        return self._transmitter.max_datagram_size
 
     @max_datagram_size.setter
     def max_datagram_size(self, size: int) -> None:
-        if size != self._driver.max_datagram_size:
-            self._driver.max_datagram_size = size
+        if size != self._transmitter.max_datagram_size:
+            self._transmitter.max_datagram_size = size
             self._update_max_payload()
             if self.handshake_complete:
                 self._events.append(PathMTUChanged(size))
@@ -248,6 +270,7 @@ class DTLSConnection(Association):
     @retransmit_initial.setter
     def retransmit_initial(self, seconds: float) -> None:
         self._retransmission.rescale(seconds)
+        self._post.rescale(seconds)
         self._touched.add(self)
 
     @property

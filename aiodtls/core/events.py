@@ -57,6 +57,13 @@ class KeyLimitReached(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class KeysUpdated(Event):
+    """DTLS 1.3: the records of one direction, "sent" or "received", have new keys from now on."""
+
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
 class PathMTUChanged(Event):
     """The largest datagram that may be sent changed, in bytes of UDP payload."""
 

@@ -25,7 +25,8 @@ NO_RENEGOTIATION = encode_alert(AlertLevel.warning, AlertDescription.no_renegoti
 @pytest.fixture
 def pair(credentials: Credentials) -> Pair:
     trust = Trust.fingerprints(credentials.fingerprint())
-    pair = Pair(DTLSConfig(trust=trust), DTLSConfig(credentials=credentials))
+    client = DTLSConfig(versions=["1.2"], trust=trust)
+    pair = Pair(client, DTLSConfig(versions=["1.2"], credentials=credentials))
     pair.run()
     assert pair.connected
     return pair

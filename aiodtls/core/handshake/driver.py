@@ -11,30 +11,39 @@ from collections import deque
 from collections.abc import Callable
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.events import Event, FlightSent, Question
+from aiodtls.core.events import Event, Question
 from aiodtls.core.handshake.script import Expect, Handshake, Script, ScriptRunner
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.acks import Acknowledgement
-from aiodtls.core.reliability.flight import SIZE_LADDER, Datagram, Flight, pack_flight
+from aiodtls.core.reliability.flight import Flight
 from aiodtls.core.reliability.reassembly import HandshakeMessage, Reassembly
-from aiodtls.core.reliability.retransmission import Acknowledged, Retransmission, Verdict
+from aiodtls.core.reliability.retransmission import (
+    LAST_FLIGHT_LIFETIME,
+    Acknowledged,
+    Retransmission,
+    Verdict,
+)
 from aiodtls.core.reliability.timers import Timer, Timers
+from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
 # What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
 _FIRST_MESSAGES = (HandshakeType.hello_request, HandshakeType.client_hello)
-# The last epoch of a handshake; what is sent above it answers nothing (RFC 9147 section 6.1).
+
+
+# What DTLS 1.3 protects its handshake in (RFC 9147 section 6.1).
 HANDSHAKE_EPOCH = 2
 
 
 class HandshakeDriver:
-    """``datagrams``, ``events`` and ``reopened`` are the owner's to drain after each call.
+    """``questions`` and ``reopened`` are the owner's to drain after each call.
 
     ``reopened`` holds records that came too early and opened when the script installed their key.
+    ``next_seq`` numbers what we send after the handshake, complete since ``completed_at``.
     ``last_flight_arrived`` says that the peer has acknowledged all of our last flight.
     """
 
@@ -44,21 +53,18 @@ class HandshakeDriver:
         "_counters",
         "_flights_sent",
         "_handshake",
-        "_held_back",
-        "_individually",
         "_is_dtls13",
         "_layer",
-        "_max_burst",
         "_new_handshake",
         "_question",
         "_reassembly",
         "_runner",
-        "_timers",
+        "_transmitter",
         "complete",
-        "datagrams",
-        "events",
+        "completed_at",
         "last_flight_arrived",
-        "max_datagram_size",
+        "next_seq",
+        "questions",
         "reopened",
         "retransmission",
     )
@@ -68,22 +74,15 @@ class HandshakeDriver:
         layer: RecordLayer,
         counters: Counters,
         timers: Timers,
+        transmitter: Transmitter,
         retransmission: Retransmission,
-        max_datagram_size: int,
-        individually: bool,
-        max_burst: int,
         next_receive_seq: int,
     ) -> None:
         self._layer = layer
         self._counters = counters
-        self._timers = timers
+        self._transmitter = transmitter
         self._acks = Acknowledgement(timers)
         self.retransmission = retransmission
-        self.max_datagram_size = max_datagram_size
-        self._individually = individually
-        self._max_burst = max_burst
-        # The rest of a flight that is longer than one burst.
-        self._held_back: deque[Datagram] = deque()
         self._reassembly = Reassembly(next_receive_seq)
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
@@ -94,9 +93,10 @@ class HandshakeDriver:
         self._answers: dict[int, int] = {}
         # After the handshake: what the peer would begin another with.
         self._new_handshake: HandshakeMessage | None = None
+        self.next_seq = 0
         self.complete = self.last_flight_arrived = False
-        self.datagrams: list[bytes] = []
-        self.events: deque[Event] = deque()
+        self.completed_at = 0.0
+        self.questions: deque[Question] = deque()
         self.reopened: deque[Record] = deque()
 
     # -- what a script puts keys into -------------------------------------------------------
@@ -112,6 +112,7 @@ class HandshakeDriver:
         """The version is chosen: from here on ACKs say what has come (RFC 9147 section 7)."""
         self._is_dtls13 = True
         self._layer.use_dtls13()
+        self._transmitter.has_acks = True
         self.retransmission.answered()
 
     # -- driving ----------------------------------------------------------------------------
@@ -129,6 +130,9 @@ class HandshakeDriver:
         peer's fault above.
         """
         epoch = record_number >> EPOCH_SHIFT
+        if self._is_dtls13 and epoch == HANDSHAKE_EPOCH and self._is_long_complete(now):
+            self._counters.records_discarded += 1
+            return
         try:
             fragments = parse_fragments(payload)
         except DecodeError:
@@ -143,6 +147,13 @@ class HandshakeDriver:
         in_order = any(f.message_seq <= self._reassembly.next_seq for f in fragments)
         self._advance(now)
         self._consider_ack(now, gap=not in_order)
+
+    def _is_long_complete(self, now: float) -> bool:
+        """Nobody can still want an ACK of the handshake: its keys are no longer of use."""
+        if not self.complete or now < self.completed_at + LAST_FLIGHT_LIFETIME:
+            return False
+        self._layer.forget_readers(HANDSHAKE_EPOCH + 1)
+        return True
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
         """False for what was dropped: it is not acknowledged."""
@@ -169,7 +180,7 @@ class HandshakeDriver:
         if self._question is None and self.retransmission.repeat_completed(
             fragment, now, authenticated=epoch > 0
         ):
-            self._transmit(self.retransmission.backoff.resends + 1, now)
+            self._resend(now)
 
     def hello_repeated(self, message_seq: int, now: float) -> None:
         """The ClientHello that our first flight answers came whole again, at the listener."""
@@ -178,7 +189,7 @@ class HandshakeDriver:
             return
         first = next(iter(retransmission.flight), None)
         if first and first.message_seq == message_seq and retransmission.peer_repeats(now):
-            self._transmit(retransmission.backoff.resends + 1, now)
+            self._resend(now)
 
     def answer(self, question: Event, value: object, now: float) -> None:
         """Resumes the script; an answer to anything but the open question is ignored."""
@@ -194,20 +205,26 @@ class HandshakeDriver:
         if timer is Timer.acknowledge:
             self.acknowledge(now)
         elif timer is Timer.burst:
-            self._send_burst(now)
+            self._transmitter.continue_burst(now)
         else:
             begun = bool(self._answers) or self._reassembly.has_begun
             verdict = self.retransmission.timer_due(now, answer_has_begun=begun)
-            if verdict is Verdict.resend and not self._is_out_of_patience():
-                self._transmit(self.retransmission.backoff.resends, now)
-            elif verdict is Verdict.resend and self._runner is not None:
-                self._runner.resume(None)
-                self._suspended(now)
+            if verdict is Verdict.resend:
+                self._resend_or_go_on(now)
             return verdict is not Verdict.give_up
         return True
 
+    def _resend_or_go_on(self, now: float) -> None:
+        """Sends the flight again, unless the script would rather go on."""
+        if self._is_out_of_patience() and self._runner is not None:
+            self._runner.resume(None)
+            self._suspended(now)
+        else:
+            self._transmitter.transmit(
+                self.retransmission, self.retransmission.backoff.resends, now
+            )
+
     def _is_out_of_patience(self) -> bool:
-        """Whether the script would rather go on than send the same again."""
         waiting = self._runner.waiting if self._runner is not None else None
         if not isinstance(waiting, Expect) or waiting.patience is None:
             return False
@@ -215,13 +232,8 @@ class HandshakeDriver:
 
     def too_big(self, now: float) -> None:
         """The path refused a datagram of the flight: cut it smaller and send it again."""
-        retransmission = self.retransmission
-        if self.complete or retransmission.size(self.max_datagram_size) <= SIZE_LADDER[-1]:
-            return
-        size = retransmission.size(self.max_datagram_size)
-        while retransmission.size(self.max_datagram_size) >= size:
-            retransmission.size_resends += 1
-        self._transmit(retransmission.backoff.resends + 1, now)
+        if not self.complete and self.retransmission.shrink(self._transmitter.max_datagram_size):
+            self._resend(now)
 
     def post_handshake_message(self) -> HandshakeMessage | None:
         """The next message after the handshake; one that would begin another has no body."""
@@ -233,7 +245,7 @@ class HandshakeDriver:
     def abandon(self) -> None:
         """The association ends; the script and its secrets go."""
         self._runner = self._handshake = self._question = None
-        self._held_back.clear()
+        self._transmitter.drop_rest()
 
     # -- acknowledgements (RFC 9147 section 7) ------------------------------------------------
 
@@ -246,14 +258,12 @@ class HandshakeDriver:
         if verdict is Acknowledged.all:
             self._answered()
             self.last_flight_arrived = self.complete
-        elif self._held_back:
-            self._send_burst(now)
+        elif self._transmitter.continue_burst(now):
+            return
         elif verdict is Acknowledged.resend_missing:
-            self._transmit(retransmission.backoff.resends + 1, now)
+            self._resend(now)
         elif verdict is Acknowledged.resend_lost:
-            self._transmit(
-                retransmission.backoff.resends + 1, now, wanted=retransmission.delivery.lost
-            )
+            self._resend(now, retransmission.delivery.lost)
 
     def acknowledge(self, now: float) -> None:
         """Sends an ACK of what has come, an empty one where no record can be named.
@@ -261,9 +271,8 @@ class HandshakeDriver:
         A client without the keys of the server's flight asks so for the ServerHello.
         """
         epoch = self._layer.write_epoch if self._is_dtls13 else 0
-        room = self.max_datagram_size - self._layer.overhead(epoch)
-        body = self._acks.encode(epoch, room)
-        self.datagrams.append(self._layer.protect(epoch, ContentType.ack, body))
+        body = self._acks.encode(epoch, self._transmitter.room(epoch))
+        self._transmitter.send_record(epoch, ContentType.ack, body)
 
     def records_wait_for_keys(self, now: float) -> None:
         """Records of an epoch came whose keys the script has still to install."""
@@ -278,10 +287,16 @@ class HandshakeDriver:
         else:
             self._acks.schedule(now, self.retransmission.backoff.timeout / 4)
 
+    def _resend(
+        self, now: float, wanted: Callable[[int], list[tuple[int, int]]] | None = None
+    ) -> None:
+        """Without the timer's asking: it counts as no unanswered one."""
+        resend = self.retransmission.backoff.resends + 1
+        self._transmitter.transmit(self.retransmission, resend, now, wanted)
+
     def _answered(self) -> None:
         self.retransmission.answered()
-        self._held_back.clear()
-        self._timers.cancel(Timer.burst)
+        self._transmitter.drop_rest()
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -306,7 +321,7 @@ class HandshakeDriver:
         waiting = runner.waiting
         if isinstance(waiting, Question):
             self._question = waiting
-            self.events.append(waiting)
+            self.questions.append(waiting)
             self.retransmission.pause()
         elif waiting is None:
             self._end_script(now, sent_last=bool(flight))
@@ -325,10 +340,13 @@ class HandshakeDriver:
         self._answers = {}
         self._acks.answered()
         self._flights_sent += 1
-        self._transmit(0, now)
+        self._transmitter.transmit(self.retransmission, 0, now)
 
     def _end_script(self, now: float, *, sent_last: bool) -> None:
         self.complete = True
+        self.completed_at = now
+        assert self._handshake is not None
+        self.next_seq = self._handshake.next_seq
         self._runner = self._handshake = None
         self._layer.expect_no_new_epoch()
         if self._is_dtls13 and sent_last:
@@ -341,44 +359,3 @@ class HandshakeDriver:
             self.retransmission.keep_last(now)
         else:
             self.retransmission.forget()
-
-    def _transmit(
-        self,
-        resend: int,
-        now: float,
-        wanted: Callable[[int], list[tuple[int, int]]] | None = None,
-    ) -> None:
-        """The flight, or what is ``wanted`` of it; all but the first burst is held back."""
-        retransmission = self.retransmission
-        wanted = wanted or retransmission.delivery.missing
-        flight = [m for m in retransmission.flight if m.msg_type is None or wanted(m.message_seq)]
-        size = retransmission.size(self.max_datagram_size)
-        datagrams = pack_flight(
-            flight, self._layer, size, self._individually, retransmission.delivery, wanted
-        )
-        if not datagrams:
-            return
-        retransmission.sent(now)
-        if resend and retransmission.is_running:
-            retransmission.rearm(now)
-        names = tuple(message.name for message in flight)
-        sizes = tuple(len(datagram.data) for datagram in datagrams)
-        self.events.append(FlightSent(names, sizes, resend))
-        if resend:
-            self._counters.flights_resent += 1
-        self._held_back = deque(datagrams)
-        self._send_burst(now)
-
-    def _send_burst(self, now: float) -> None:
-        """At most ``max_burst`` records; the rest on an ACK or after a quarter of the timeout.
-
-        In DTLS 1.2 nothing would tell when to go on.
-        """
-        self._timers.cancel(Timer.burst)
-        budget = self._max_burst
-        while self._held_back and (budget > 0 or not self._is_dtls13):
-            datagram = self._held_back.popleft()
-            self.datagrams.append(datagram.data)
-            budget -= datagram.records
-        if self._held_back:
-            self._timers.set(Timer.burst, now + self.retransmission.backoff.timeout / 4)

@@ -1,15 +1,40 @@
-"""After the handshake: what each message means then.
+"""After the handshake: what each message means then, in a table for each version.
 
 In DTLS 1.2 only a new handshake could begin, and there is no renegotiation. A client's attempt is
 refused with a warning (RFC 5246 section 7.2.2); a server's request is ignored, as section 7.4.1.1
 allows, because OpenSSL's servers take the warning for fatal. Either way the association lives on.
+
+In DTLS 1.3 each message is a flight of its own, with its own timer and ACK (RFC 9147 section
+5.8.4). Of KeyUpdates one is under way at a time, with nothing before it unacknowledged and nothing
+sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 8).
 """
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, field
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.key_schedule import resumption_psk
 from aiodtls.core.errors import AlertError
-from aiodtls.core.registry import AlertDescription, HandshakeType
+from aiodtls.core.events import Event, KeysUpdated
+from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.registry import AlertDescription, HandshakeType, KeyUpdateRequest
+from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
+from aiodtls.core.reliability.retransmission import Acknowledged, Retransmission, Verdict
+from aiodtls.core.reliability.timers import Backoff, Timer, Timers
+from aiodtls.core.reliability.transmitter import Transmitter
+from aiodtls.core.wire.messages import Message, encode_body, parse_body
+from aiodtls.core.wire.messages13 import KeyUpdate, NewSessionTicket13
+
+POST_HANDSHAKE_TIMERS = frozenset({Timer.key_update, Timer.new_session_ticket})
+# The newest tickets of a server that a client keeps; RFC 8446 section 4.6.1 sets no bound.
+MAX_TICKETS = 4
+# RFC 8446 section 4.6.1: no ticket lives longer.
+MAX_TICKET_LIFETIME = 7 * 24 * 3600
 
 
 def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
@@ -18,7 +43,175 @@ def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
         return AlertDescription.no_renegotiation
     if role == "client" and message.msg_type == HandshakeType.hello_request:
         return None
-    raise AlertError(
+    raise _unexpected(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedTicket:
+    """A NewSessionTicket and the PSK it stands for; ``expires`` is on the clock of ``now``."""
+
+    ticket: bytes = field(repr=False)
+    psk: bytes = field(repr=False)
+    age_add: int = field(repr=False)
+    received_at: float
+    expires: float
+
+
+class PostHandshake13:
+    """``events`` are the owner's to drain; ``tickets`` are those of the server, newest last."""
+
+    __slots__ = (
+        "_config",
+        "_driver",
+        "_flights",
+        "_layer",
+        "_negotiated",
+        "_role",
+        "_timers",
+        "_transmitter",
+        "_wanted",
+        "events",
+        "tickets",
+    )
+
+    def __init__(
+        self,
+        role: str,
+        config: DTLSConfig,
+        negotiated: Negotiated,
+        layer: RecordLayer,
+        timers: Timers,
+        transmitter: Transmitter,
+        driver: HandshakeDriver,
+    ) -> None:
+        self._role = role
+        self._config = config
+        self._negotiated = negotiated
+        self._layer = layer
+        self._timers = timers
+        self._transmitter = transmitter
+        self._driver = driver
+        self._flights: dict[Timer, Retransmission] = {}
+        # The KeyUpdate to send as soon as nothing is unacknowledged.
+        self._wanted: KeyUpdateRequest | None = None
+        self.events: deque[Event] = deque()
+        self.tickets: deque[ReceivedTicket] = deque(maxlen=MAX_TICKETS)
+
+    # -- what the peer sent -----------------------------------------------------------------
+
+    def receive(self, message: HandshakeMessage, now: float) -> None:
+        """A whole message, which is acknowledged at once.
+
+        Raises :class:`AlertError` for what has no place here, :class:`DecodeError`.
+        """
+        if message.msg_type == HandshakeType.key_update:
+            update = parse_body(KeyUpdate, message.body)
+            assert isinstance(update, KeyUpdate)
+            self._driver.acknowledge(now)
+            self._receive_key_update(update, now)
+        elif message.msg_type == HandshakeType.new_session_ticket and self._role == "client":
+            ticket = parse_body(NewSessionTicket13, message.body)
+            assert isinstance(ticket, NewSessionTicket13)
+            self._driver.acknowledge(now)
+            self._keep_ticket(ticket, now)
+        else:
+            raise _unexpected(message)
+
+    def _receive_key_update(self, update: KeyUpdate, now: float) -> None:
+        """The peer's next records have new keys; late ones of the old are still read."""
+        traffic = self._negotiated.traffic
+        assert traffic is not None
+        reader = traffic.next_reader()
+        self._driver.install_read(traffic.read_epoch, reader)
+        self._layer.forget_readers(traffic.read_epoch - 1)
+        self.events.append(KeysUpdated("received"))
+        if update.request_update == KeyUpdateRequest.update_requested:
+            self._want(KeyUpdateRequest.update_not_requested, now)
+
+    def _keep_ticket(self, message: NewSessionTicket13, now: float) -> None:
+        negotiated = self._negotiated
+        if not message.lifetime or negotiated.suite is None:
+            return
+        psk = resumption_psk(
+            negotiated.suite.hash_name, negotiated.resumption_secret, message.nonce
+        )
+        lifetime = min(message.lifetime, MAX_TICKET_LIFETIME)
+        self.tickets.append(
+            ReceivedTicket(message.ticket, psk, message.age_add, now, now + lifetime)
+        )
+
+    # -- what we send -----------------------------------------------------------------------
+
+    def update_keys(self, now: float) -> None:
+        """New keys for both directions (RFC 8446 section 4.6.3); several calls may become one."""
+        self._want(KeyUpdateRequest.update_requested, now)
+
+    def _want(self, request: KeyUpdateRequest, now: float) -> None:
+        self._wanted = request if self._wanted is None else max(self._wanted, request)
+        self.proceed(now)
+
+    def proceed(self, now: float) -> None:
+        """Sends what waited for everything before it to be acknowledged."""
+        if self._wanted is None or self._flights or self._driver.retransmission.is_running:
+            return
+        message = KeyUpdate(self._wanted)
+        self._wanted = None
+        self._send(Timer.key_update, message, now)
+
+    def _send(self, timer: Timer, message: Message, now: float) -> None:
+        driver = self._driver
+        epoch = self._layer.write_epoch
+        outgoing = OutgoingMessage(epoch, message.msg_type, driver.next_seq, encode_body(message))
+        driver.next_seq += 1
+        backoff = Backoff(driver.retransmission.backoff.initial, self._config.retransmit_max)
+        flight = Retransmission(self._timers, backoff, self._config.max_retransmits, timer=timer)
+        self._flights[timer] = flight
+        flight.start([outgoing], {})
+        self._transmitter.transmit(flight, 0, now)
+        flight.rearm(now)
+
+    def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
+        for timer, flight in list(self._flights.items()):
+            verdict = flight.acknowledge(record_numbers, epoch, now)
+            if verdict is Acknowledged.all:
+                self._forget(timer)
+                if timer is Timer.key_update:
+                    self._use_new_keys()
+            elif verdict is Acknowledged.resend_lost:
+                resend = flight.backoff.resends + 1
+                self._transmitter.transmit(flight, resend, now, flight.delivery.lost)
+        self.proceed(now)
+
+    def _use_new_keys(self) -> None:
+        traffic = self._negotiated.traffic
+        assert traffic is not None
+        writer = traffic.next_writer()
+        self._driver.install_write(traffic.write_epoch, writer)
+        # Everything before the KeyUpdate is acknowledged: nothing is resent under old keys.
+        self._layer.forget_writers(traffic.write_epoch)
+        self.events.append(KeysUpdated("sent"))
+
+    def timer_due(self, timer: Timer, now: float) -> None:
+        """A message without an ACK: sent again, and given up in the end."""
+        flight = self._flights.get(timer)
+        if flight is None:
+            return
+        verdict = flight.timer_due(now, answer_has_begun=False)
+        if verdict is Verdict.resend:
+            self._transmitter.transmit(flight, flight.backoff.resends, now)
+        elif verdict is Verdict.give_up:
+            self._forget(timer)
+
+    def rescale(self, initial: float) -> None:
+        for flight in self._flights.values():
+            flight.rescale(initial)
+
+    def _forget(self, timer: Timer) -> None:
+        self._flights.pop(timer).forget()
+
+
+def _unexpected(message: HandshakeMessage) -> AlertError:
+    return AlertError(
         AlertDescription.unexpected_message,
         f"handshake message {message.msg_type} after the handshake",
     )

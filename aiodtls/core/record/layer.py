@@ -82,6 +82,17 @@ class RecordLayer:
         self._early_room = MAX_EARLY_BYTES
         return self._open_all(early)
 
+    def forget_readers(self, below: int) -> None:
+        """DTLS 1.3: records of epochs below that one are not read any more."""
+        for bits, reader in list(self._readers13.items()):
+            if reader.epoch < below:
+                del self._readers13[bits]
+
+    def forget_writers(self, below: int) -> None:
+        """Nothing is resent under the keys of epochs below that one."""
+        for epoch in [epoch for epoch in self._writers if epoch < below]:
+            del self._writers[epoch]
+
     def expect_no_new_epoch(self) -> None:
         """From here on a record of an epoch without keys is dropped, not kept."""
         self._early.clear()

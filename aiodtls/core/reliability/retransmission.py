@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from aiodtls.core.reliability.delivery import Delivery
-from aiodtls.core.reliability.flight import Flight, datagram_size
+from aiodtls.core.reliability.flight import SIZE_LADDER, Flight, datagram_size
 from aiodtls.core.reliability.repeats import RepeatDetector
 from aiodtls.core.reliability.timers import SLACK, Backoff, Timer, Timers
 from aiodtls.core.wire.fragments import Fragment
@@ -199,6 +199,15 @@ class Retransmission:
             return False
         if self.is_running:
             self.rearm(now)
+        return True
+
+    def shrink(self, max_datagram_size: int) -> bool:
+        """A datagram of the flight was too big: the next size; False where there is none."""
+        size = self.size(max_datagram_size)
+        if size <= SIZE_LADDER[-1]:
+            return False
+        while self.size(max_datagram_size) >= size:
+            self.size_resends += 1
         return True
 
     def size(self, max_datagram_size: int) -> int:

@@ -1,0 +1,113 @@
+"""Puts flights on the wire: packed for today's datagram size, counted, in bursts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from aiodtls.core.events import FlightSent
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.reliability.flight import Datagram, pack_flight
+from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.timers import Timer, Timers
+from aiodtls.core.statistics import Counters
+
+
+class Transmitter:
+    """``datagrams`` and ``events`` are the owner's to drain.
+
+    ``max_burst`` records go out at once where ACKs tell when to go on, else whole flights.
+    """
+
+    __slots__ = (
+        "_counters",
+        "_held_back",
+        "_individually",
+        "_layer",
+        "_max_burst",
+        "_pause",
+        "_timers",
+        "datagrams",
+        "events",
+        "has_acks",
+        "max_datagram_size",
+    )
+
+    def __init__(
+        self,
+        layer: RecordLayer,
+        counters: Counters,
+        timers: Timers,
+        *,
+        max_datagram_size: int,
+        individually: bool,
+        max_burst: int,
+    ) -> None:
+        self._layer = layer
+        self._counters = counters
+        self._timers = timers
+        self._individually = individually
+        self._max_burst = max_burst
+        self._pause = 0.0
+        # The rest of a flight that is longer than one burst.
+        self._held_back: deque[Datagram] = deque()
+        self.has_acks = False
+        self.max_datagram_size = max_datagram_size
+        self.datagrams: list[bytes] = []
+        self.events: list[FlightSent] = []
+
+    def send_record(self, epoch: int, content_type: int, payload: bytes) -> None:
+        """One record in a datagram of its own, never resent."""
+        self.datagrams.append(self._layer.protect(epoch, content_type, payload))
+
+    def room(self, epoch: int) -> int:
+        """Bytes of plaintext that such a record may have."""
+        return self.max_datagram_size - self._layer.overhead(epoch)
+
+    def transmit(
+        self,
+        retransmission: Retransmission,
+        resend: int,
+        now: float,
+        wanted: Callable[[int], list[tuple[int, int]]] | None = None,
+    ) -> None:
+        """The flight, or what is ``wanted`` of it; a timer that runs starts anew."""
+        wanted = wanted or retransmission.delivery.missing
+        flight = [m for m in retransmission.flight if m.msg_type is None or wanted(m.message_seq)]
+        size = retransmission.size(self.max_datagram_size)
+        datagrams = pack_flight(
+            flight, self._layer, size, self._individually, retransmission.delivery, wanted
+        )
+        if not datagrams:
+            return
+        retransmission.sent(now)
+        if resend:
+            self._counters.flights_resent += 1
+            if retransmission.is_running:
+                retransmission.rearm(now)
+        names = tuple(message.name for message in flight)
+        sizes = tuple(len(datagram.data) for datagram in datagrams)
+        self.events.append(FlightSent(names, sizes, resend))
+        # A quarter of the timeout without an ACK: the burst may have been lost whole.
+        self._pause = retransmission.backoff.timeout / 4
+        self._held_back = deque(datagrams)
+        self.continue_burst(now)
+
+    def continue_burst(self, now: float) -> bool:
+        """The next part of a long flight; False where there is none."""
+        self._timers.cancel(Timer.burst)
+        if not self._held_back:
+            return False
+        budget = self._max_burst
+        while self._held_back and (budget > 0 or not self.has_acks):
+            datagram = self._held_back.popleft()
+            self.datagrams.append(datagram.data)
+            budget -= datagram.records
+        if self._held_back:
+            self._timers.set(Timer.burst, now + self._pause)
+        return True
+
+    def drop_rest(self) -> None:
+        """Nobody waits for the rest of the flight any more."""
+        self._held_back.clear()
+        self._timers.cancel(Timer.burst)

@@ -1,0 +1,231 @@
+"""After a DTLS 1.3 handshake: KeyUpdates, tickets, their ACKs, and the AEAD's limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiodtls import events
+from aiodtls.core.errors import DTLSError, EndpointClosed
+from aiodtls.core.handshake.post import MAX_TICKETS
+from aiodtls.core.registry import ContentType, HandshakeType
+from aiodtls.core.wire.fragments import Fragment
+from aiodtls.core.wire.messages import encode_body
+from aiodtls.core.wire.messages13 import KeyUpdate, NewSessionTicket13
+from aiodtls.core.wire.records import EPOCH_SHIFT
+from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.simulated.variants import configs
+
+
+def connected(variant: str = "psk13", link: Link | None = None) -> Pair:
+    pair = Pair(*configs(variant), link)
+    assert pair.run(lambda: pair.connected and pair.client.confirmed)
+    return pair
+
+
+def epochs(pair: Pair) -> tuple[int, int]:
+    """The newest epochs for sending, of client and server."""
+    return pair.client._layer.write_epoch, pair.server._layer.write_epoch
+
+
+def updates(pair: Pair, side: str) -> list[str]:
+    return [e.direction for e in pair.events[side] if isinstance(e, events.KeysUpdated)]
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_an_update_gives_both_directions_new_keys(side):
+    pair = connected()
+    (pair.client if side == CLIENT else pair.server).update_keys(pair.now)
+    pair.flush()
+    pair.idle(1)
+    assert epochs(pair) == (4, 4)
+    assert sorted(updates(pair, CLIENT)) == sorted(updates(pair, SERVER)) == ["received", "sent"]
+    pair.exchange()
+    assert pair.client.next_timeout() is None and pair.server.next_timeout() is None
+
+
+def test_new_keys_are_used_only_once_the_update_is_acknowledged():
+    pair = connected()
+    pair.client.update_keys(pair.now)
+    pair.client.send(b"behind the update", pair.now)
+    assert pair.client._layer.write_epoch == 3
+    pair.flush()
+    pair.run(lambda: bool(pair.data[SERVER]))
+    assert pair.data[SERVER] == [b"behind the update"]
+    pair.idle(1)
+    assert epochs(pair) == (4, 4)
+
+
+def test_simultaneous_updates_leave_both_sides_in_agreement():
+    pair = connected()
+    for side in (pair.client, pair.server):
+        side.update_keys(pair.now)
+    pair.flush()
+    pair.idle(2)
+    # Each side answers the other's wish as well (RFC 8446 section 4.6.3).
+    assert epochs(pair) == (5, 5)
+    pair.exchange()
+
+
+def test_many_calls_are_one_update_more():
+    pair = connected()
+    for _ in range(50):
+        pair.client.update_keys(pair.now)
+    pair.flush()
+    pair.idle(3)
+    assert epochs(pair) == (5, 5)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_thousand_updates_on_a_bad_network(seed):
+    link = Link(loss=0.2, reorder=0.2, duplicate=0.2, seed=seed)
+    pair = connected(link=link)
+    for number in range(1000):
+        side = pair.server if number % 3 else pair.client
+        before = side._layer.write_epoch
+        side.update_keys(pair.now)
+        pair.flush()
+        assert pair.run(lambda s=side, b=before: s._layer.write_epoch > b, limit=400)
+    assert min(epochs(pair)) >= 500
+    link.loss = 0.0
+    pair.idle(10)
+    assert epochs(pair)[0] == pair.server._post._negotiated.traffic.read_epoch
+    assert epochs(pair)[1] == pair.client._post._negotiated.traffic.read_epoch
+    pair.exchange()
+    # What is kept does not grow with the updates.
+    for side in (pair.client, pair.server):
+        assert len(side._layer._writers) <= 2 and len(side._layer._readers13) <= 4
+
+
+def test_an_update_waits_for_the_end_of_the_handshake():
+    """Nothing may be unacknowledged before it (RFC 9147 section 8)."""
+    pair = Pair(*configs("psk13"))
+    assert pair.run(lambda: pair.client.handshake_complete)
+    pair.client.update_keys(pair.now)
+    assert not [e for e in pair.events[CLIENT] if isinstance(e, events.KeysUpdated)]
+    pair.flush()
+    assert len(pair.client._post._flights) == 0
+    pair.idle(1)
+    assert epochs(pair) == (4, 4)
+
+
+def test_data_sent_under_the_old_keys_is_still_read():
+    pair = connected()
+    old = pair.client._layer.writer
+    pair.client.update_keys(pair.now)
+    pair.flush()
+    pair.idle(1)
+    assert epochs(pair) == (4, 4)
+    late = old.protect(ContentType.application_data, b"late")
+    pair.listener.receive_datagram(late, CLIENT, pair.now)
+    pair.flush()
+    assert pair.data[SERVER] == [b"late"]
+
+
+def test_dtls12_has_no_update():
+    pair = Pair(*configs("psk"))
+    pair.run()
+    with pytest.raises(DTLSError):
+        pair.client.update_keys(pair.now)
+
+
+def test_after_the_end_update_keys_raises_what_ended_it():
+    pair = connected()
+    pair.client.close(pair.now)
+    with pytest.raises(EndpointClosed):
+        pair.client.update_keys(pair.now)
+
+
+def handshake_record(connection, message_seq: int, message) -> bytes:
+    body = encode_body(message)
+    fragment = Fragment(message.msg_type, len(body), message_seq, 0, body).encode()
+    return connection._layer.writer.protect(ContentType.handshake, fragment)
+
+
+def test_tickets_are_kept_and_acknowledged_at_once():
+    pair = connected()
+    sent_before = len(pair.sent[CLIENT])
+    for number in range(MAX_TICKETS + 2):
+        seq = pair.client._driver._reassembly.next_seq
+        ticket = NewSessionTicket13(3600, 7, bytes([number]), b"ticket %d" % number)
+        record = handshake_record(pair.server, seq, ticket)
+        pair.client.receive_datagram(record, SERVER, pair.now)
+    pair.flush()
+    kept = pair.client._post.tickets
+    assert [t.ticket for t in kept] == [b"ticket %d" % n for n in range(2, MAX_TICKETS + 2)]
+    assert len({t.psk for t in kept}) == MAX_TICKETS and all(len(t.psk) == 32 for t in kept)
+    assert len(pair.sent[CLIENT]) - sent_before == MAX_TICKETS + 2
+    pair.exchange()
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+@pytest.mark.parametrize(
+    "kind", [HandshakeType.certificate_request, HandshakeType.finished, HandshakeType.client_hello]
+)
+def test_what_has_no_place_after_the_handshake_ends_it_with_one_alert(side, kind):
+    pair = connected()
+    victim, other = pair.client, pair.server
+    if side == SERVER:
+        victim, other = other, victim
+    fragment = Fragment(kind, 0, victim._driver._reassembly.next_seq, 0, b"").encode()
+    record = other._layer.writer.protect(ContentType.handshake, fragment)
+    victim.receive_datagram(record, SERVER if side == CLIENT else CLIENT, pair.now)
+    assert victim.closed and "broke the protocol" in str(victim.failure)
+    alerts = victim.datagrams_to_send()
+    assert len(alerts) == 1
+
+
+def test_a_client_sends_no_tickets():
+    pair = connected()
+    seq = pair.server._driver._reassembly.next_seq
+    record = handshake_record(pair.client, seq, NewSessionTicket13(1, 1, b"", b"t"))
+    pair.server.receive_datagram(record, CLIENT, pair.now)
+    assert pair.server.closed
+
+
+def test_half_of_the_aead_limit_updates_the_keys_and_all_of_it_ends():
+    pair = connected()
+    writer = pair.client._layer.writer
+    writer.alarm = writer.next_number + 5
+    for number in range(10):
+        pair.send(CLIENT, b"%d" % number)
+    pair.idle(1)
+    assert epochs(pair) == (4, 4)
+    assert pair.data[SERVER] == [b"%d" % n for n in range(10)]
+    writer = pair.client._layer.writer
+    writer.limit = writer.alarm = writer.next_number + 3
+    for _ in range(3):
+        pair.client.send(b"x", pair.now)
+    assert pair.client.closed and pair.client.failure.reason == "key_limit"
+
+
+def test_half_of_the_forgery_limit_asks_for_new_keys():
+    pair = connected()
+    reader = pair.client._layer._readers13[3]
+    reader.forgery_alarm = 3
+    honest = pair.server._layer.writer.protect(ContentType.application_data, b"honest")
+    for number in range(3):
+        forged = honest[:-1] + bytes((honest[-1] ^ (number + 1),))
+        pair.client.receive_datagram(forged, SERVER, pair.now)
+    pair.flush()
+    pair.idle(1)
+    assert not pair.client.closed and epochs(pair) == (4, 4)
+
+
+def test_an_update_that_is_never_acknowledged_is_given_up_and_nothing_ends():
+    pair = connected()
+    pair.link.filter = lambda who, number, data: []
+    pair.client.update_keys(pair.now)
+    pair.flush()
+    pair.idle(2000)
+    assert not pair.client.closed and pair.client.next_timeout() is None
+    assert pair.client._layer.writer.next_number >> EPOCH_SHIFT == 3
+
+
+def test_key_update_with_an_unknown_request_is_refused():
+    pair = connected()
+    body = b"\x02"
+    seq = pair.server._driver._reassembly.next_seq
+    fragment = Fragment(KeyUpdate.msg_type, 1, seq, 0, body).encode()
+    record = pair.client._layer.writer.protect(ContentType.handshake, fragment)
+    pair.server.receive_datagram(record, CLIENT, pair.now)
+    assert pair.server.closed
