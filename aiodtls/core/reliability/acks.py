@@ -7,6 +7,7 @@ messages that nothing answers.
 
 from __future__ import annotations
 
+from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.records import EPOCH_SHIFT, SEQUENCE_NUMBER_MASK
@@ -15,6 +16,10 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, SEQUENCE_NUMBER_MASK
 MAX_RECORDS = 32
 RECORD_NUMBER_LENGTH = 16
 LIST_LENGTH = 2
+
+
+# No epoch is above it; from the first of application data on the directions part ways.
+MAX_EPOCH = 1 << 48
 
 
 class Acknowledgement:
@@ -55,11 +60,13 @@ class Acknowledgement:
     def encode(self, epoch: int, room: int) -> bytes:
         """An ACK of at most ``room`` bytes to send in ``epoch``.
 
-        Only records of epochs up to it, in the order of their numbers; the newest where not all
-        fit. They stay in the list, so the next ACK makes good for this one's loss.
+        During the handshake only records of epochs up to it (RFC 9147 section 7, errata 8108); in
+        the order of their numbers, the newest where not all fit. They stay in the list, so the
+        next ACK makes good for this one's loss.
         """
         self._settle()
-        fitting = [n for n in self._numbers if n >> EPOCH_SHIFT <= epoch]
+        highest = epoch if epoch < APPLICATION_EPOCH else MAX_EPOCH
+        fitting = [n for n in self._numbers if n >> EPOCH_SHIFT <= highest]
         count = max(0, (room - LIST_LENGTH) // RECORD_NUMBER_LENGTH)
         writer = Writer()
         with writer.sub(LIST_LENGTH):
