@@ -16,8 +16,6 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, SEQUENCE_NUMBER_MASK
 MAX_RECORDS = 32
 RECORD_NUMBER_LENGTH = 16
 LIST_LENGTH = 2
-
-
 # No epoch is above it; from the first of application data on the directions part ways.
 MAX_EPOCH = 1 << 48
 
