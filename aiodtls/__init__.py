@@ -4,8 +4,9 @@ from aiodtls import events
 from aiodtls._version import __version__
 from aiodtls.client import connect
 from aiodtls.core.config import PSK, DTLSConfig, PSKContext
-from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.srtp import SRTPKeys
+from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import (
     BufferFull,
     CertificateError,

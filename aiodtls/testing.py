@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.trust import Trust
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
 

@@ -15,7 +15,8 @@ core.wire.extensions13 core.wire.extension_blocks core.wire.fragments core.wire.
 core.wire.messages13 core.wire.records core.crypto.suites core.crypto.key_exchange
 core.crypto.signatures core.crypto.prf core.crypto.srtp core.crypto.key_schedule
 core.crypto.transcript
-core.crypto.certificates core.crypto.credentials core.config core.events core.cookies
+core.crypto.certificates core.crypto.credentials core.crypto.trust core.config core.events
+core.cookies
 core.record.replay core.record.epochs core.record.protection12 core.record.protection13
 core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks

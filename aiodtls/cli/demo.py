@@ -11,7 +11,8 @@ from aiodtls.cli.options import config
 from aiodtls.cli.output import Output, facts_of
 from aiodtls.client import connect
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.trust import Trust
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.server import serve
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from aiodtls._version import __version__
 from aiodtls.core.config import PSK, VERSIONS, DTLSConfig
-from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError
 
 

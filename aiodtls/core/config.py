@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, HYBRIDS, group_by_name
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
 from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
+from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.registry import (
     NamedGroup,

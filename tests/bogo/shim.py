@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from aiodtls.core.config import PSK, DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.certificates import Role, load_pem, refusal
-from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError, EndpointClosed
 from aiodtls.core.events import CertificateReceived
 from aiodtls.core.registry import (

@@ -25,10 +25,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from aiodtls.core.crypto import credentials as module
 from aiodtls.core.crypto import signatures
-from aiodtls.core.crypto.credentials import Credentials, Trust, check_any
+from aiodtls.core.crypto import trust as module
+from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange
+from aiodtls.core.crypto.trust import Trust, check_any
 from aiodtls.core.errors import AlertError, CertificateError, ConfigError
 from aiodtls.core.registry import AlertDescription, ProtocolVersion
 

@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.crypto.credentials import Credentials, Trust
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import negotiate
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, HandshakeType

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from aiodtls.core.config import PSK, PSKContext
 from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import PARSE_ERRORS
-from aiodtls.core.crypto.credentials import check_any
 from aiodtls.core.crypto.suites import KeyExchange
+from aiodtls.core.crypto.trust import check_any
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.events import CertificateReceived, PSKRequested
 from aiodtls.core.handshake.script import Handshake, Step
