@@ -45,7 +45,6 @@ from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
-    MAX_PLAINTEXT_LENGTH,
     SEQUENCE_NUMBER_MASK,
     Record,
     encode_alert,
@@ -217,7 +216,7 @@ class Association(NegotiatedFacts):
         epoch = number >> EPOCH_SHIFT
         if epoch:
             self._peer_proved = True
-            if len(payload) > MAX_PLAINTEXT_LENGTH:
+            if len(payload) > self._layer.max_plaintext:
                 raise AlertError(AlertDescription.record_overflow, "a record is too long")
         if content_type == ContentType.handshake:
             self._receive_handshake(payload, number, now)
@@ -439,7 +438,7 @@ class Association(NegotiatedFacts):
     def _update_max_payload(self) -> None:
         overhead = self._layer.writer.overhead if self.handshake_complete else MAX_OVERHEAD
         room = self._transmitter.max_datagram_size - overhead
-        self.max_payload = max(0, min(room, MAX_PLAINTEXT_LENGTH))
+        self.max_payload = max(0, min(room, self._transmitter.record_limit))
 
     def _sealing_alarm(self, now: float) -> None:
         exhausted, overflows = self._layer.writer.ring()

@@ -99,6 +99,7 @@ class DTLSConfig:
     resend_after_partial_flight: bool = False
     records_individually: bool = False
     max_burst: int = 10
+    record_size_limit: int | None = None
     require_extended_master_secret: bool = True
     replay_window: int = 64
     key_limit: Literal["event", "close"] = "event"
@@ -212,6 +213,8 @@ class DTLSConfig:
             raise ConfigError("handshake_timeout must be above 0, or None for no limit")
         if not 64 <= self.replay_window <= 65536:
             raise ConfigError("replay_window must be 64 to 65536 records")
+        if self.record_size_limit is not None and not 64 <= self.record_size_limit <= 16385:
+            raise ConfigError("record_size_limit must be 64 to 16385 bytes, or None")
 
     def check_client(self, server_hostname: str | None) -> None:
         """What a client needs beyond a valid config: some way to know the server (F20).

@@ -29,9 +29,6 @@ from aiodtls.core.handshake.post import POST_HANDSHAKE_TIMERS
 from aiodtls.core.registry import AlertDescription, AlertLevel
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.statistics import Statistics
-from aiodtls.core.wire.records import (
-    MAX_PLAINTEXT_LENGTH,
-)
 
 
 class DTLSConnection(Association):
@@ -103,7 +100,7 @@ class DTLSConnection(Association):
                 content_type == APPLICATION_DATA
                 and self.handshake_complete
                 and number >= self._least_data_number
-                and len(payload) <= MAX_PLAINTEXT_LENGTH
+                and len(payload) <= self._layer.max_plaintext
             ):
                 self._deliver(payload)
                 continue

@@ -9,7 +9,7 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.protection12 import make_reader, make_writer
 from aiodtls.core.registry import HandshakeType
 from aiodtls.core.reliability.delivery import Delivery
-from aiodtls.core.reliability.flight import OutgoingMessage, datagram_size, pack_flight
+from aiodtls.core.reliability.flight import OutgoingMessage, Packer, datagram_size, pack_flight
 from aiodtls.core.reliability.reassembly import Reassembly
 from aiodtls.core.reliability.repeats import RepeatDetector
 from aiodtls.core.statistics import Counters
@@ -27,10 +27,13 @@ FLIGHT = [
 ]
 
 
-def pack(sender: RecordLayer, size: int, individually: bool = False) -> list[bytes]:
+def pack(
+    sender: RecordLayer, size: int, individually: bool = False, record_limit: int = 16384
+) -> list[bytes]:
     """The whole flight, of which nothing is known to have arrived."""
     delivery = Delivery({m.message_seq: len(m.body) for m in FLIGHT if m.msg_type is not None})
-    return [d.data for d in pack_flight(FLIGHT, sender, size, individually, delivery)]
+    packer = Packer(sender, size, individually, delivery, record_limit)
+    return [d.data for d in pack_flight(FLIGHT, packer, delivery.missing)]
 
 
 def layers() -> tuple[RecordLayer, RecordLayer]:
@@ -89,3 +92,20 @@ def test_a_repeat_counts_when_all_of_it_has_come_again():
     assert not detector.add(rest)
     assert not detector.add(Fragment(1, 99, 3, 0, bytes(99)))
     assert not detector.add(Fragment(1, 100, 9, 0, bytes(100)))
+
+
+@pytest.mark.parametrize("limit", [64, 100, 511])
+def test_protected_records_keep_to_the_peers_limit_and_still_fill_the_datagrams(limit):
+    sender, receiver = layers()
+    datagrams = pack(sender, 1200, record_limit=limit)
+    payloads = [
+        payload
+        for data in datagrams
+        for content_type, number, payload in receiver.receive(data)
+        if number >> EPOCH_SHIFT and content_type == 22
+    ]
+    assert max(map(len, payloads)) <= limit
+    assert len(payloads) >= 712 // limit
+    assert len(datagrams) <= 3
+    fragments = [fragment for payload in payloads for fragment in parse_fragments(payload)]
+    assert sum(len(fragment.data) for fragment in fragments) == 712

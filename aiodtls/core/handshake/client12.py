@@ -27,7 +27,7 @@ from aiodtls.core.handshake.keys12 import (
     verify_data,
 )
 from aiodtls.core.handshake.script import Handshake, Script
-from aiodtls.core.registry import AlertDescription, NamedGroup
+from aiodtls.core.registry import AlertDescription, NamedGroup, ProtocolVersion
 from aiodtls.core.wire.messages import (
     Certificate12,
     CertificateRequest12,
@@ -45,6 +45,7 @@ from aiodtls.core.wire.messages import (
     ServerKeyExchangePsk12,
 )
 
+VERSION = ProtocolVersion.DTLSv1_2
 # What may follow ServerHello and Certificate; without a hint plain PSK sends nothing.
 KEY_EXCHANGE_MESSAGES: dict[KeyExchange, tuple[type[Message], ...]] = {
     KeyExchange.ECDHE_ECDSA: (ServerKeyExchangeEcdhe12,),
@@ -110,6 +111,7 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
     negotiated.extended_master_secret = negotiate.check_extended_master_secret(
         hs.config, reply.extensions
     )
+    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, reply.extensions))
     return suite
 
 

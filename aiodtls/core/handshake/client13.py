@@ -19,7 +19,7 @@ from aiodtls.core.handshake.authenticate import (
     public_key,
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import Offer
+from aiodtls.core.handshake.negotiate13 import VERSION, Offer
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.messages import CertificateVerify, Finished, Message, ServerHello
@@ -82,6 +82,7 @@ def _accept_extensions(hs: Handshake, offer: Offer, message: EncryptedExtensions
     negotiate.check_only_offered(offer.hello, extensions)
     hs.negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, extensions)
     hs.negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, extensions)
+    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, extensions))
 
 
 def _check_request(request: CertificateRequest13) -> CertificateRequest13:

@@ -115,6 +115,11 @@ class HandshakeDriver:
         self._transmitter.has_acks = True
         self.retransmission.answered()
 
+    def limit_records(self, sent: int, received: int) -> None:
+        """The most plaintext that protected records have either way (RFC 8449)."""
+        self._transmitter.record_limit = sent
+        self._layer.max_plaintext = received
+
     # -- driving ----------------------------------------------------------------------------
     # Each of these raises AlertError or DecodeError where the handshake cannot go on.
 

@@ -36,7 +36,9 @@ from aiodtls.core.wire.extensions import (
     SupportedVersions,
     UseSRTP,
 )
+from aiodtls.core.wire.extensions13 import RecordSizeLimit
 from aiodtls.core.wire.messages import CertificateRequest12, ClientHello, ServerHello
+from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
 UNCOMPRESSED = 0
 # What a server asks for in a CertificateRequest (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
@@ -75,6 +77,7 @@ def client_hello(
         extensions.append(ExtendedMasterSecret())
         extensions.append(RenegotiationInfo())
     extensions += _group_extensions(config)
+    extensions.append(record_size_limit(config, config.version_list[0]))
     extensions += extensions13
     if config.offers_certificates:
         extensions.append(SignatureAlgorithms(tuple(config.schemes)))
@@ -249,6 +252,28 @@ def choose_srtp(config: DTLSConfig, hello: ClientHello) -> SRTPProtectionProfile
     if offered is None:
         return None
     return next((profile for profile in config.srtp if profile in offered.profiles), None)
+
+
+def record_size_limit(config: DTLSConfig, version: ProtocolVersion) -> RecordSizeLimit:
+    """The largest record we take; DTLS 1.3 counts its content type too (RFC 8449 section 4)."""
+    most = MAX_PLAINTEXT_LENGTH + (version is ProtocolVersion.DTLSv1_3)
+    return RecordSizeLimit(min(config.record_size_limit or most, most))
+
+
+def plaintext_limit(limit: RecordSizeLimit, version: ProtocolVersion) -> int:
+    """What that leaves for the plaintext of a protected record, in bytes."""
+    return min(limit.limit - (version is ProtocolVersion.DTLSv1_3), MAX_PLAINTEXT_LENGTH)
+
+
+def record_limits(
+    config: DTLSConfig, version: ProtocolVersion, peer: Extensions
+) -> tuple[int, int]:
+    """What may be sent and what received, where the peer has named a limit as we do."""
+    limit = peer.find(RecordSizeLimit)
+    if limit is None:
+        return MAX_PLAINTEXT_LENGTH, MAX_PLAINTEXT_LENGTH
+    own = record_size_limit(config, version)
+    return plaintext_limit(limit, version), plaintext_limit(own, version)
 
 
 def check_renegotiation_info(extensions: Extensions) -> None:

@@ -81,6 +81,8 @@ class KeyStore(Protocol):
 
     def use_dtls13(self) -> None: ...
 
+    def limit_records(self, sent: int, received: int) -> None: ...
+
 
 @dataclass(slots=True)
 class Handshake:

@@ -27,7 +27,7 @@ from aiodtls.core.handshake.keys12 import (
 )
 from aiodtls.core.handshake.negotiate import Choice12
 from aiodtls.core.handshake.script import Handshake, Script, Step
-from aiodtls.core.registry import AlertDescription
+from aiodtls.core.registry import AlertDescription, ProtocolVersion
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -38,6 +38,7 @@ from aiodtls.core.wire.extensions import (
     ServerName,
     UseSRTP,
 )
+from aiodtls.core.wire.extensions13 import RecordSizeLimit
 from aiodtls.core.wire.messages import (
     RANDOM_LENGTH,
     Certificate12,
@@ -55,6 +56,8 @@ from aiodtls.core.wire.messages import (
     ServerKeyExchangePsk12,
     ecdh_params,
 )
+
+VERSION = ProtocolVersion.DTLSv1_2
 
 
 def server12(hs: Handshake, hello: ClientHello) -> Script:
@@ -112,6 +115,7 @@ def _server_hello(hs: Handshake, hello: ClientHello, choice: Choice12) -> Server
     )
     negotiated.alpn_protocol = negotiate.choose_alpn(hs.config, hello)
     negotiated.srtp_profile = negotiate.choose_srtp(hs.config, hello)
+    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
     return ServerHello(
         negotiated.server_random, choice.suite.code, _reply_extensions(hs, hello, choice)
     )
@@ -133,6 +137,8 @@ def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> Ex
         reply.append(ALPN((negotiated.alpn_protocol,)))
     if negotiated.srtp_profile is not None:
         reply.append(UseSRTP((negotiated.srtp_profile,)))
+    if RecordSizeLimit.type in hello.extensions:
+        reply.append(negotiate.record_size_limit(hs.config, VERSION))
     return Extensions.of(reply)
 
 

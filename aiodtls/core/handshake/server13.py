@@ -45,6 +45,7 @@ from aiodtls.core.wire.extensions13 import (
     CertificateAuthorities,
     KeyShares,
     PreSharedKey,
+    RecordSizeLimit,
     SelectedPsk,
 )
 from aiodtls.core.wire.messages import (
@@ -166,6 +167,7 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
     negotiated.server_random = hs.random(RANDOM_LENGTH)
     negotiated.alpn_protocol = negotiate.choose_alpn(hs.config, hello)
     negotiated.srtp_profile = negotiate.choose_srtp(hs.config, hello)
+    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
     extensions: list[Extension] = [SupportedVersions((VERSION,))]
     shared = None
     if choice.group is not None:
@@ -191,6 +193,8 @@ def _encrypted_extensions(hs: Handshake, hello: ClientHello, choice: _Choice) ->
         reply.append(ALPN((hs.negotiated.alpn_protocol,)))
     if hs.negotiated.srtp_profile is not None:
         reply.append(UseSRTP((hs.negotiated.srtp_profile,)))
+    if RecordSizeLimit.type in hello.extensions:
+        reply.append(negotiate.record_size_limit(hs.config, VERSION))
     return Extensions.of(reply)
 
 

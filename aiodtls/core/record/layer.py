@@ -19,6 +19,7 @@ from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
     FIXED_BITS,
     FIXED_MASK,
+    MAX_PLAINTEXT_LENGTH,
     SEQUENCE_NUMBER_MASK,
     Record,
     split_datagram,
@@ -43,6 +44,7 @@ class RecordLayer:
         "_readers13",
         "_writers",
         "alarmed",
+        "max_plaintext",
         "read_epoch",
         "writer",
     )
@@ -60,6 +62,8 @@ class RecordLayer:
         self.writer: RecordWriter = self._plaintext
         self._writers: dict[int, RecordWriter] = {0: self.writer}
         self.read_epoch = 0
+        # What protected records may hold, for the owner to check; what is longer is no accident.
+        self.max_plaintext = MAX_PLAINTEXT_LENGTH
         # The reader that has met so many forged records that the owner must take the alarm.
         self.alarmed: RecordReader | None = None
 

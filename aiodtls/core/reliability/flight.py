@@ -58,21 +58,9 @@ class Datagram:
 
 
 def pack_flight(
-    flight: Flight,
-    layer: RecordLayer,
-    size: int,
-    individually: bool,
-    delivery: Delivery,
-    wanted: Callable[[int], list[tuple[int, int]]] | None = None,
+    flight: Flight, packer: Packer, wanted: Callable[[int], list[tuple[int, int]]]
 ) -> list[Datagram]:
-    """The flight as datagrams of at most ``size`` bytes, as few as fit.
-
-    Of each message only the parts that ``wanted`` names, else those that are missing. With
-    ``individually`` every record is a datagram. In epoch 0 a record carries one fragment:
-    several in one are legal and break real peers. ``delivery`` is told which record has what.
-    """
-    wanted = wanted or delivery.missing
-    packer = _Packer(layer, size, individually, delivery)
+    """The flight as datagrams; of each message only the parts that ``wanted`` names."""
     for message in flight:
         if message.msg_type is None:
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
@@ -82,13 +70,25 @@ def pack_flight(
     return packer.finish()
 
 
-class _Packer:
-    """Fills one datagram after the other; the record being filled is protected when it ends."""
+class Packer:
+    """Fills one datagram after the other; the record being filled is protected when it ends.
+
+    Datagrams have at most ``size`` bytes and are as few as fit; with ``individually`` every record
+    is one. A protected record has at most ``record_limit`` bytes of plaintext. In epoch 0 a record
+    carries one fragment: several in one are legal and break real peers. ``delivery`` is told which
+    record has what.
+    """
 
     def __init__(
-        self, layer: RecordLayer, size: int, individually: bool, delivery: Delivery
+        self,
+        layer: RecordLayer,
+        size: int,
+        individually: bool,
+        delivery: Delivery,
+        record_limit: int = MAX_PLAINTEXT_LENGTH,
     ) -> None:
         self._layer = layer
+        self._record_limit = record_limit
         self._size = size
         self._individually = individually
         self._delivery = delivery
@@ -116,9 +116,12 @@ class _Packer:
         while True:
             room = self._fragment_room(message.epoch)
             if room < min(end - start, MIN_FRAGMENT_LENGTH):
-                self._end_record()
-                self._end_datagram()
-                room = self._fragment_room(message.epoch)
+                # Another record may still fit, where the peer's limit ended this one.
+                if self._payload:
+                    self._end_record()
+                else:
+                    self._end_datagram()
+                continue
             data = message.body[start : min(end, start + room)]
             self._payload += Fragment(msg_type, length, message.message_seq, start, data).encode()
             self._parts.append((message.message_seq, start, start + len(data)))
@@ -142,7 +145,8 @@ class _Packer:
         """Bytes of a fragment that still fit, in the open record where there is one."""
         if self._payload and self._epoch != epoch:
             self._end_record()
-        room = min(self._room(epoch), MAX_PLAINTEXT_LENGTH)
+        limit = self._record_limit if epoch else MAX_PLAINTEXT_LENGTH
+        room = min(self._room(epoch), limit)
         return room - len(self._payload) - FRAGMENT_HEADER_LENGTH
 
     def _end_record(self) -> None:

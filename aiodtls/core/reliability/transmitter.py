@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from aiodtls.core.events import FlightSent
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.reliability.flight import Datagram, pack_flight
+from aiodtls.core.reliability.flight import Datagram, Packer, pack_flight
 from aiodtls.core.reliability.retransmission import Retransmission
 from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.statistics import Counters
+from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
 
 class Transmitter:
@@ -31,6 +32,7 @@ class Transmitter:
         "events",
         "has_acks",
         "max_datagram_size",
+        "record_limit",
     )
 
     def __init__(
@@ -53,6 +55,8 @@ class Transmitter:
         self._held_back: deque[Datagram] = deque()
         self.has_acks = False
         self.max_datagram_size = max_datagram_size
+        # The most plaintext of a protected record that the peer takes.
+        self.record_limit = MAX_PLAINTEXT_LENGTH
         self.datagrams: list[bytes] = []
         self.events: list[FlightSent] = []
 
@@ -62,7 +66,7 @@ class Transmitter:
 
     def room(self, epoch: int) -> int:
         """Bytes of plaintext that such a record may have."""
-        return self.max_datagram_size - self._layer.overhead(epoch)
+        return min(self.max_datagram_size - self._layer.overhead(epoch), self.record_limit)
 
     def transmit(
         self,
@@ -75,9 +79,10 @@ class Transmitter:
         wanted = wanted or retransmission.delivery.missing
         flight = [m for m in retransmission.flight if m.msg_type is None or wanted(m.message_seq)]
         size = retransmission.size(self.max_datagram_size)
-        datagrams = pack_flight(
-            flight, self._layer, size, self._individually, retransmission.delivery, wanted
+        packer = Packer(
+            self._layer, size, self._individually, retransmission.delivery, self.record_limit
         )
+        datagrams = pack_flight(flight, packer, wanted)
         if not datagrams:
             return
         retransmission.sent(now)
