@@ -189,8 +189,7 @@ class Channel:
             assert function is not None
             return function(question.identity, question.context)
         assert isinstance(question, CertificateReceived)
-        functions = [trust.function for trust in self.config.trusts if trust.function is not None]
-        return functions[0](question.chain)
+        return question.function(question.chain)
 
     async def _await_answer(self, question: Question, value: Awaitable[Any]) -> None:
         try:

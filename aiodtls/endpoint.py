@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from aiodtls.channel import Channel
 from aiodtls.core.config import check_pmtu
@@ -208,13 +209,16 @@ class DTLSEndpoint:
 
     @cached_property
     def peer_certificates(self) -> tuple[x509.Certificate, ...]:
-        """The peer's own certificate first; empty where it showed none."""
+        """The peer's own certificate first; empty where it showed none, or a raw public key."""
         chain = self._channel.connection.peer_certificate_chain
         return tuple(x509.load_der_x509_certificate(der) for der in chain)
 
     @property
     def peer_public_key(self) -> PublicKeyTypes | None:
         """The key that the peer has proved to hold; None where it showed none."""
+        raw = self._channel.connection.peer_raw_public_key
+        if raw is not None:
+            return load_der_public_key(raw)
         return self.peer_certificates[0].public_key() if self.peer_certificates else None
 
     @property

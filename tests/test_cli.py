@@ -8,7 +8,9 @@ import signal
 import sys
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from aiodtls import Credentials
 from aiodtls._version import __version__
 from aiodtls.cli.options import address
 from tests.peers import PSK_HEX, PSK_IDENTITY, openssl_client, openssl_server, run_to_end, running
@@ -59,6 +61,23 @@ async def test_connect_to_serve_with_psk(free_udp_port):
         assert await asyncio.wait_for(server.process.wait(), 10) == 0
 
 
+async def test_connect_to_serve_with_raw_public_keys(pki: PKI, tmp_path, free_udp_port):
+    target = f"127.0.0.1:{free_udp_port}"
+    options = {}
+    for name, peer in (("server", "client"), ("client", "server")):
+        key = Credentials.raw_public_key(pki.leaf("ed25519", name).keyfile).public_key
+        public = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / name).write_bytes(public)
+        own = ("--raw-public-key", "--key", pki.leaf("ed25519", name).keyfile)
+        options[name] = (*own, "--public-key", str(tmp_path / peer))
+    required = ("--client-auth", "required")
+    async with running(*AIODTLS, "serve", target, *options["server"], *required) as server:
+        await server.wait_for(b"serving on")
+        async with running(*AIODTLS, "connect", target, *options["client"]) as client:
+            await client.send_line(b"one line")
+            await client.wait_for(b"one line")
+
+
 async def test_serve_speaks_with_openssl(pki: PKI, free_udp_port):
     leaf = pki.leaf()
     options = ("--cert", leaf.certfile, "--key", leaf.keyfile, "--json")
@@ -94,6 +113,7 @@ async def test_an_interrupt_ends_with_130(free_udp_port):
         (["serve", "127.0.0.1:0"], 1, "credentials"),
         (["serve", "127.0.0.1:0", "--psk", PSK, "--pmtu", "100"], 1, "pmtu"),
         (["serve", "127.0.0.1:0", "--cipher-suites", "TLS_NULL", "--psk", PSK], 1, "TLS_NULL"),
+        (["serve", "127.0.0.1:0", "--raw-public-key"], 1, "--key"),
         (["connect", "nowhere"], 2, "HOST:PORT"),
         (["connect", "::1:4433"], 2, "brackets"),
         (["serve", "127.0.0.1:0", "--psk", "secretsecret"], 2, "IDENTITY:HEXKEY"),

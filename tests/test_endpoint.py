@@ -7,6 +7,7 @@ import gc
 import socket
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import aiodtls
 from aiodtls import Credentials, DTLSConfig, Trust, events
@@ -32,6 +33,17 @@ async def test_what_is_negotiated_is_shown():
         assert client.get_extra_info("cipher")[0] == client.cipher_suite
         assert client.get_extra_info("nothing", 7) == 7
         assert "open" in repr(client)
+
+
+async def test_a_raw_public_key_is_the_peers_key():
+    raw = Credentials.raw_public_key(ec.generate_private_key(ec.SECP256R1()))
+    trust = Trust.public_keys(raw.public_key)
+    both = DTLSConfig(credentials=raw, trust=trust, client_auth="required")
+    async with pair(both, both) as (client, server):
+        for endpoint in (client, server):
+            assert endpoint.peer_public_key == raw.public_key
+            assert endpoint.peer_certificates == ()
+            assert endpoint.get_extra_info("peercert") is None
 
 
 async def test_in_dtls13_an_ack_confirms_the_client():

@@ -42,6 +42,8 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--cert", metavar="FILE", help="our certificate chain, PEM, leaf first")
     add("--key", metavar="FILE", help="its private key, PEM")
+    add("--raw-public-key", action="store_true", help="show --key without a certificate (RFC 7250)")
+    add("--public-key", metavar="FILE", action="append", help="raw public keys to trust, PEM")
     add("--cafile", metavar="FILE", action="append", help="certificates to trust, PEM")
     add("--insecure", action="store_true", help="accept any certificate of the peer")
     add("--psk", type=_psk, metavar="IDENTITY:HEXKEY", help="a pre-shared key")
@@ -107,6 +109,13 @@ def _psk_file(path: str) -> dict[bytes, bytes | PSK]:
     return keys
 
 
+def _credentials(options: argparse.Namespace) -> list[Credentials]:
+    if bool(options.cert or options.raw_public_key) != bool(options.key):
+        raise ConfigError("--cert and --key go together, or --raw-public-key and --key")
+    made = [Credentials.from_files(options.cert, options.key)] if options.cert else []
+    return made + ([Credentials.raw_public_key(options.key)] if options.raw_public_key else [])
+
+
 def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
     """The config that the options ask for. Raises :class:`ConfigError` and OSError."""
     chosen: dict[str, Any] = {
@@ -120,14 +129,13 @@ def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
         "retransmit_initial": options.retransmit_initial,
         "handshake_timeout": options.handshake_timeout,
     }
-    if options.cert or options.key:
-        if not (options.cert and options.key):
-            raise ConfigError("--cert and --key go together")
-        chosen["credentials"] = Credentials.from_files(options.cert, options.key)
+    chosen["credentials"] = _credentials(options)
     if options.insecure:
         chosen["trust"] = Trust.insecure()
-    elif options.cafile:
-        chosen["trust"] = Trust.from_files(*options.cafile)
+    else:
+        trusts = [Trust.from_files(*options.cafile)] if options.cafile else []
+        trusts += [Trust.public_keys(*options.public_key)] if options.public_key else []
+        chosen["trust"] = trusts or None
     if options.psk and options.psk_file:
         raise ConfigError("--psk or --psk-file, not both")
     if options.psk:

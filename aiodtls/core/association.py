@@ -347,7 +347,8 @@ class Association(NegotiatedFacts):
         self._timers.cancel(Timer.handshake)
         negotiated = self.negotiated
         self._held = bool(negotiated.peer_chain) and any(
-            trust.is_deferred for trust in self.config.trusts
+            trust.is_deferred and negotiated.peer_certificate_type in trust.certificate_types
+            for trust in self.config.trusts
         )
         self.counters.handshakes_completed += 1
         self._update_max_payload()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aiodtls.core.config import PSKContext
     from aiodtls.core.connection import DTLSConnection
+    from aiodtls.core.crypto.trust import TrustFunction
 
 
 class Event:
@@ -107,13 +108,14 @@ class PSKRequested(Question):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CertificateReceived(Question):
-    """Asked where trust is a function. ``chain`` is DER, the leaf first.
+    """Asked where trust is a function, this one. ``chain`` is DER, the leaf first.
 
     Answer with a true value to accept, a false one to refuse, or the exception it raised.
     """
 
     chain: tuple[bytes, ...] = field(repr=False)
     server_hostname: str | None
+    function: TrustFunction = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from aiodtls.core.crypto.srtp import (
 )
 from aiodtls.core.errors import DTLSError, HandshakeError
 from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.registry import CertificateType
 
 
 class NegotiatedFacts:
@@ -40,8 +41,14 @@ class NegotiatedFacts:
 
     @property
     def peer_certificate_chain(self) -> tuple[bytes, ...]:
-        """DER, the peer's own first; empty where it showed none."""
-        return self.negotiated.peer_chain
+        """DER, the peer's own first; empty where it showed none, or a raw public key."""
+        is_chain = self.negotiated.peer_certificate_type is CertificateType.X509
+        return self.negotiated.peer_chain if is_chain else ()
+
+    @property
+    def peer_raw_public_key(self) -> bytes | None:
+        """SubjectPublicKeyInfo, DER, where the peer showed that alone (RFC 7250)."""
+        return None if self.peer_certificate_chain else next(iter(self.negotiated.peer_chain), None)
 
     @property
     def psk_identity(self) -> bytes | None:

@@ -98,6 +98,8 @@ class ExtensionType(IntEnum):
     use_srtp = 14
     application_layer_protocol_negotiation = 16
     signed_certificate_timestamp = 18
+    client_certificate_type = 19
+    server_certificate_type = 20
     extended_master_secret = 23
     record_size_limit = 28
     session_ticket = 35
@@ -163,6 +165,13 @@ class ClientCertificateType(IntEnum):
 
     rsa_sign = 1
     ecdsa_sign = 64
+
+
+class CertificateType(IntEnum):
+    """TLS Certificate Types registry."""
+
+    X509 = 0
+    RawPublicKey = 2
 
 
 class SRTPProtectionProfile(IntEnum):

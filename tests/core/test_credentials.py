@@ -29,7 +29,7 @@ from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto import trust as module
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange
-from aiodtls.core.crypto.trust import Trust, check_any
+from aiodtls.core.crypto.trust import Trust, why_refused
 from aiodtls.core.errors import AlertError, CertificateError, ConfigError
 from aiodtls.core.registry import AlertDescription, ProtocolVersion
 
@@ -121,7 +121,9 @@ def check(
     host: str | None = HOST,
 ) -> None:
     trusts = (trust,) if isinstance(trust, Trust) else trust
-    check_any(trusts, [c.der for c in chain], peer_role=role, server_hostname=host)
+    error = why_refused(trusts, [c.der for c in chain], peer_role=role, server_hostname=host)
+    if error is not None:
+        raise error
 
 
 def trusting(*issued: Issued) -> Trust:

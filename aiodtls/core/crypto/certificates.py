@@ -18,7 +18,13 @@ from typing import Literal, TypeAlias
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from aiodtls.core.errors import AlertError, CertificateError, ConfigError
@@ -181,6 +187,26 @@ def load_pem(path: FilePath) -> list[x509.Certificate]:
 
 def refusal(description: AlertDescription, message: str) -> AlertError:
     return AlertError(description, message, CertificateError(message))
+
+
+def to_spki(public_key: PublicKeyTypes) -> bytes:
+    """SubjectPublicKeyInfo, DER: what a raw public key is on the wire (RFC 7250 section 3)."""
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def load_public_key(key: PublicKeyTypes | bytes | FilePath) -> PublicKeyTypes:
+    """A key as such, SubjectPublicKeyInfo in DER or PEM, or a PEM file.
+
+    Raises :class:`ConfigError`, and OSError for a file that cannot be read.
+    """
+    if not isinstance(key, bytes | str | os.PathLike):
+        return key
+    data = key if isinstance(key, bytes) else Path(key).read_bytes()
+    load = load_pem_public_key if data.lstrip().startswith(b"-----") else load_der_public_key
+    try:
+        return load(data)
+    except PARSE_ERRORS as error:
+        raise ConfigError(f"a public key given as trust does not parse: {error}") from None
 
 
 def to_der(certificate: x509.Certificate) -> bytes:

@@ -1,7 +1,8 @@
-"""Who we are: a private key with its certificate chain."""
+"""Who we are: a private key, with a certificate chain or as a raw public key (RFC 7250)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,8 +15,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import (
@@ -35,22 +34,26 @@ from aiodtls.core.crypto.certificates import (
     show_fingerprint,
     subject_names,
     to_der,
+    to_spki,
     today,
 )
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.errors import ConfigError
-from aiodtls.core.registry import ProtocolVersion, SignatureScheme
+from aiodtls.core.registry import CertificateType, ProtocolVersion, SignatureScheme
 
 SELF_SIGNED_DAYS = 365
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A private key and its certificate chain, DER, leaf first."""
+    """A private key and its certificate chain, DER, leaf first.
+
+    A raw public key has no ``leaf``, and its SubjectPublicKeyInfo alone in ``chain``.
+    """
 
     chain: tuple[bytes, ...] = field(repr=False)
     private_key: signatures.PrivateKey = field(repr=False, compare=False)
-    leaf: x509.Certificate = field(compare=False)
+    leaf: x509.Certificate | None = field(compare=False)
 
     @classmethod
     def from_objects(
@@ -63,15 +66,12 @@ class Credentials:
             public_key = chain[0].public_key()
         except PARSE_ERRORS as error:
             raise ConfigError(f"the key in the certificate is not usable: {error}") from None
-        if _spki(public_key) != _spki(private_key.public_key()):
+        if to_spki(public_key) != to_spki(private_key.public_key()):
             raise ConfigError(
                 "the private key does not belong to the first certificate; "
                 "the leaf comes first in the chain"
             )
-        if not signatures.schemes_for(public_key, version=ProtocolVersion.DTLSv1_2):
-            raise ConfigError(
-                "the key must be ECDSA on P-256, P-384 or P-521, Ed25519, Ed448, or RSA"
-            )
+        _check_signs(public_key)
         return cls(tuple(to_der(certificate) for certificate in chain), private_key, chain[0])
 
     @classmethod
@@ -84,13 +84,21 @@ class Credentials:
         cannot be read.
         """
         chain = load_pem(certfile)
-        secret = password.encode() if isinstance(password, str) else password
-        try:
-            key = load_pem_private_key(Path(keyfile).read_bytes(), secret)
-        # TypeError: a password is missing, or given for a key that is not encrypted.
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise ConfigError(f"{keyfile} holds no usable PEM private key: {error}") from None
-        return cls.from_objects(cast(signatures.PrivateKey, key), chain)
+        return cls.from_objects(_load_key(keyfile, password), chain)
+
+    @classmethod
+    def raw_public_key(
+        cls, key: signatures.PrivateKey | FilePath, password: str | bytes | None = None
+    ) -> Credentials:
+        """A private key, or its PEM file, shown without any certificate (RFC 7250).
+
+        The peer must know the public key, as by ``Trust.public_keys``. Raises
+        :class:`ConfigError`, and OSError for a file that cannot be read.
+        """
+        private_key = _load_key(key, password) if isinstance(key, str | os.PathLike) else key
+        public_key = private_key.public_key()
+        _check_signs(public_key)
+        return cls((to_spki(public_key),), private_key, None)
 
     @classmethod
     def self_signed(cls, *names: str) -> Credentials:
@@ -123,7 +131,11 @@ class Credentials:
 
     @property
     def public_key(self) -> PublicKeyTypes:
-        return self.leaf.public_key()
+        return self.private_key.public_key() if self.leaf is None else self.leaf.public_key()
+
+    @property
+    def certificate_type(self) -> CertificateType:
+        return CertificateType.RawPublicKey if self.leaf is None else CertificateType.X509
 
     @property
     def key_exchange(self) -> KeyExchange:
@@ -134,13 +146,15 @@ class Credentials:
     @property
     def issuers(self) -> tuple[bytes, ...]:
         """DER Names of those who issued the chain, for certificate_authorities."""
+        if self.leaf is None:
+            return ()
         return tuple(
             x509.load_der_x509_certificate(der).issuer.public_bytes() for der in self.chain
         )
 
     def schemes(self, version: ProtocolVersion) -> tuple[SignatureScheme, ...]:
         """The signature schemes of the key, preferred first."""
-        oid = self.leaf.public_key_algorithm_oid
+        oid = self.leaf.public_key_algorithm_oid if self.leaf is not None else None
         return signatures.schemes_for(
             self.public_key,
             version=version,
@@ -152,13 +166,24 @@ class Credentials:
         return signatures.sign(self.private_key, scheme, data)
 
     def fingerprint(self, hash_name: str = "sha-256") -> str:
-        """Of the leaf, as in SDP: "sha-256 AB:CD:..." (RFC 8122 section 5)."""
+        """Of the leaf or the raw key, as in SDP: "sha-256 AB:CD:..." (RFC 8122 section 5)."""
         return show_fingerprint(hash_name, fingerprint_of(hash_name, self.chain[0]))
 
     def matches_name(self, hostname: str) -> bool:
         """Whether the leaf is for this host, for choosing by server_name."""
-        return matches(subject_names(self.leaf), hostname)
+        return self.leaf is not None and matches(subject_names(self.leaf), hostname)
 
 
-def _spki(public_key: PublicKeyTypes) -> bytes:
-    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _load_key(keyfile: FilePath, password: str | bytes | None) -> signatures.PrivateKey:
+    secret = password.encode() if isinstance(password, str) else password
+    try:
+        key = load_pem_private_key(Path(keyfile).read_bytes(), secret)
+    # TypeError: a password is missing, or given for a key that is not encrypted.
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{keyfile} holds no usable PEM private key: {error}") from None
+    return cast(signatures.PrivateKey, key)
+
+
+def _check_signs(public_key: PublicKeyTypes) -> None:
+    if not signatures.schemes_for(public_key, version=ProtocolVersion.DTLSv1_2):
+        raise ConfigError("the key must be ECDSA on P-256, P-384 or P-521, Ed25519, Ed448, or RSA")

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
 from cryptography.x509.oid import (
@@ -32,20 +34,24 @@ from aiodtls.core.crypto.certificates import (
     fingerprint_of,
     is_ca,
     load_pem,
+    load_public_key,
     parse_fingerprint,
     refusal,
     show_fingerprint,
     subject_names,
     to_der,
+    to_spki,
     today,
 )
 from aiodtls.core.errors import AlertError, ConfigError
-from aiodtls.core.registry import AlertDescription
+from aiodtls.core.registry import AlertDescription, CertificateType
 
 TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | Awaitable[bool | None] | None"]
 
 # No real chain is longer; each certificate costs the checker work.
 MAX_CHAIN_LENGTH = 16
+_X509 = (CertificateType.X509,)
+_RAW = (CertificateType.RawPublicKey,)
 _EDWARDS = (SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448)
 
 
@@ -84,9 +90,24 @@ class Trust:
         return _Fingerprints(tuple(parse_fingerprint(text) for text in texts))
 
     @classmethod
-    def from_function(cls, function: TrustFunction) -> Trust:
-        """A plain or async function of the chain (DER, leaf first), which the owner calls."""
-        return _Function(function)
+    def public_keys(cls, *keys: PublicKeyTypes | bytes | FilePath) -> Trust:
+        """The peer must show one of these as a raw public key (RFC 7250).
+
+        Each is a key, its SubjectPublicKeyInfo in DER or PEM, or a PEM file. Raises
+        :class:`ConfigError`, and OSError for a file that cannot be read.
+        """
+        if not keys:
+            raise ConfigError("trust needs at least one public key")
+        return _PublicKeys(frozenset(to_spki(load_public_key(key)) for key in keys))
+
+    @classmethod
+    def from_function(cls, function: TrustFunction, *, raw_public_keys: bool = False) -> Trust:
+        """A plain or async function of the chain (DER, leaf first), which the owner calls.
+
+        With ``raw_public_keys`` it is asked about those, each a SubjectPublicKeyInfo alone in the
+        chain, and not about certificates.
+        """
+        return _Function(function, _RAW if raw_public_keys else _X509)
 
     @classmethod
     def deferred(cls) -> Trust:
@@ -102,6 +123,11 @@ class Trust:
     def function(self) -> TrustFunction | None:
         """What decides instead of :meth:`check`."""
         return None
+
+    @property
+    def certificate_types(self) -> tuple[CertificateType, ...]:
+        """What it can judge."""
+        return _X509
 
     @property
     def is_deferred(self) -> bool:
@@ -130,24 +156,34 @@ class Trust:
         )
 
 
-def check_any(
+def why_refused(
     trusts: Sequence[Trust],
     chain: Sequence[bytes],
     *,
     peer_role: Role,
     server_hostname: str | None,
-) -> None:
-    """Accepts what one of ``trusts`` accepts, else raises the most telling :class:`AlertError`."""
+) -> AlertError | None:
+    """None where one of ``trusts`` accepts the chain, else the most telling error of theirs."""
     errors = []
     for trust in trusts:
         try:
-            return trust.check(chain, peer_role=peer_role, server_hostname=server_hostname)
+            trust.check(chain, peer_role=peer_role, server_hostname=server_hostname)
+            return None
         except AlertError as error:
             errors.append(error)
     if not errors:
-        raise refusal(AlertDescription.unknown_ca, "no trust is configured to check the peer by")
+        return refusal(AlertDescription.unknown_ca, "no trust is configured to check the peer by")
     # A trust that does not know the issuer says the least about what is wrong.
-    raise min(errors, key=lambda error: error.description == AlertDescription.unknown_ca)
+    return min(errors, key=lambda error: error.description == AlertDescription.unknown_ca)
+
+
+def authorities_of(trusts: Sequence[Trust]) -> tuple[bytes, ...]:
+    """The names to send where everyone who judges certificates has some: a list that leaves out
+    what one of them accepts would make strict peers show nothing."""
+    judges = [trust for trust in trusts if CertificateType.X509 in trust.certificate_types]
+    if not all(trust.authorities for trust in judges):
+        return ()
+    return tuple(dict.fromkeys(name for trust in judges for name in trust.authorities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +203,40 @@ class _Unchecked(Trust):
 @dataclass(frozen=True, slots=True)
 class _Function(Trust):
     _function: TrustFunction
+    _types: tuple[CertificateType, ...]
 
     @property
     def function(self) -> TrustFunction:
         return self._function
+
+    @property
+    def certificate_types(self) -> tuple[CertificateType, ...]:
+        return self._types
+
+
+@dataclass(frozen=True, slots=True)
+class _PublicKeys(Trust):
+    """``_pinned`` as SubjectPublicKeyInfo, encoded by us: a key has more than one encoding."""
+
+    _pinned: frozenset[bytes]
+
+    @property
+    def certificate_types(self) -> tuple[CertificateType, ...]:
+        return _RAW
+
+    def check(
+        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+    ) -> None:
+        try:
+            known = to_spki(load_der_public_key(_require_leaf(chain))) in self._pinned
+        except PARSE_ERRORS as error:
+            raise refusal(
+                AlertDescription.bad_certificate, f"the peer's raw public key: {error}"
+            ) from error
+        if not known:
+            raise refusal(
+                AlertDescription.certificate_unknown, "the peer's raw public key is not expected"
+            )
 
 
 @dataclass(frozen=True, slots=True)

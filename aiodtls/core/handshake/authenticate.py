@@ -8,22 +8,26 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from aiodtls.core.config import PSK, PSKContext
 from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import PARSE_ERRORS
 from aiodtls.core.crypto.suites import KeyExchange
-from aiodtls.core.crypto.trust import check_any
+from aiodtls.core.crypto.trust import why_refused
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.events import CertificateReceived, PSKRequested
 from aiodtls.core.handshake.script import Handshake, Step
-from aiodtls.core.registry import AlertDescription, SignatureScheme
+from aiodtls.core.registry import AlertDescription, CertificateType, SignatureScheme
 
 
-def public_key(chain: tuple[bytes, ...]) -> PublicKeyTypes:
-    """The key of the leaf. Raises :class:`AlertError`."""
+def public_key(hs: Handshake, chain: tuple[bytes, ...]) -> PublicKeyTypes:
+    """The key of the leaf, or the raw one. Raises :class:`AlertError`."""
     try:
-        return x509.load_der_x509_certificate(chain[0]).public_key()
+        if hs.negotiated.peer_certificate_type is CertificateType.X509:
+            return x509.load_der_x509_certificate(chain[0]).public_key()
+        (key,) = chain
+        return load_der_public_key(key)
     except UnsupportedAlgorithm as error:
         message = "the peer's certificate has a key of an unknown kind"
         raise AlertError(
@@ -46,7 +50,7 @@ def check_signature(
     hs: Handshake, chain: tuple[bytes, ...], scheme: int, signature: bytes, data: bytes
 ) -> None:
     """The proof of possession, with a scheme that we offered for this version."""
-    key = public_key(chain)
+    key = public_key(hs, chain)
     offered = scheme in hs.config.schemes
     if offered and hs.negotiated.version == "1.3":
         # The curve is bound, and PKCS #1 is for certificates alone (RFC 8446 section 4.2.3).
@@ -61,22 +65,30 @@ def check_signature(
 def check_trust(
     hs: Handshake, chain: tuple[bytes, ...], peer_role: Literal["client", "server"]
 ) -> Step[None]:
-    """Asks the owner where trust is a function, else decides here."""
+    """Decides here where that is enough, else asks the owner, as trust may be a function."""
     hostname = hs.server_hostname if peer_role == "server" else None
     trusts = hs.config.client_trusts() if peer_role == "server" else hs.config.trusts
-    if any(trust.function is not None for trust in trusts):
-        answer = yield from hs.ask(CertificateReceived(chain, hostname))
+    kind = hs.negotiated.peer_certificate_type
+    judges = [trust for trust in trusts if kind in trust.certificate_types]
+    checks = [trust for trust in judges if trust.function is None]
+    error = why_refused(checks, chain, peer_role=peer_role, server_hostname=hostname)
+    for trust in judges:
+        if error is None:
+            return
+        if trust.function is None:
+            continue
+        answer = yield from hs.ask(CertificateReceived(chain, hostname, trust.function))
         if isinstance(answer, Exception):
             raise AlertError(
                 AlertDescription.internal_error, "the trust function failed"
             ) from answer
-        if not answer:
-            message = "the trust function refused the peer's certificate"
-            raise AlertError(
-                AlertDescription.certificate_unknown, message, CertificateError(message)
-            )
-    else:
-        check_any(trusts, chain, peer_role=peer_role, server_hostname=hostname)
+        message = "the trust function refused the peer's certificate"
+        refused = AlertError(
+            AlertDescription.certificate_unknown, message, CertificateError(message)
+        )
+        error = None if answer else refused
+    if error is not None:
+        raise error
 
 
 def find_psk(hs: Handshake, identity: bytes) -> Step[PSK | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from aiodtls.core.crypto.key_exchange import psk_premaster_secret, respond
 from aiodtls.core.crypto.suites import KeyExchange, Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import negotiate
+from aiodtls.core.handshake import certificate_types, negotiate
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -38,6 +38,7 @@ from aiodtls.core.wire.messages import (
     ClientKeyExchangePsk12,
     Finished,
     Message,
+    RawCertificate12,
     ServerHello,
     ServerHelloDone,
     ServerKeyExchangeEcdhe12,
@@ -60,8 +61,9 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
     exchange = suite.key_exchange
     assert exchange is not None
     if exchange.uses_certificate:
-        certificate = yield from hs.expect(Certificate12)
-        _check_certificate(certificate, suite)
+        layout = certificate_types.MESSAGES12[hs.negotiated.peer_certificate_type]
+        certificate = yield from hs.expect(layout)
+        _check_certificate(hs, certificate, suite)
         hs.negotiated.peer_chain = certificate.chain
 
     server_key = message = yield from hs.expect(*KEY_EXCHANGE_MESSAGES[exchange])
@@ -80,8 +82,10 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
 
     chosen = None
     if request is not None:
-        chosen = negotiate.choose_client_credentials(hs.config, request)
-        hs.send(Certificate12(chosen[0].chain if chosen else ()))
+        own_type = hs.negotiated.own_certificate_type
+        chosen = negotiate.choose_client_credentials(hs.config, request, own_type)
+        layout = certificate_types.MESSAGES12[own_type]
+        hs.send(layout(chosen[0].chain if chosen else ()))
     client_key, premaster = _client_key_exchange(hs, exchange, server_key)
     hs.send(client_key)
     derive_master_secret(hs, suite, premaster)
@@ -112,13 +116,18 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
         hs.config, reply.extensions
     )
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, reply.extensions))
+    if suite.key_exchange is not None and suite.key_exchange.uses_certificate:
+        types = certificate_types.chosen_by_server(hello, reply.extensions)
+        negotiated.own_certificate_type, negotiated.peer_certificate_type = types
     return suite
 
 
-def _check_certificate(certificate: Certificate12, suite: Suite) -> None:
+def _check_certificate(
+    hs: Handshake, certificate: Certificate12 | RawCertificate12, suite: Suite
+) -> None:
     if not certificate.chain:
         raise AlertError(AlertDescription.decode_error, "the server's certificate list is empty")
-    if key_exchange_for(public_key(certificate.chain)) is not suite.key_exchange:
+    if key_exchange_for(public_key(hs, certificate.chain)) is not suite.key_exchange:
         raise AlertError(
             AlertDescription.illegal_parameter,
             f"the server's key is of another kind than its suite {suite.name} says",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from aiodtls.core.config import PSK
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import negotiate, negotiate13
+from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -29,7 +29,7 @@ from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, En
 def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
     psk, secrets = _accept_server_hello(hs, offer, reply)
     encrypted = yield from hs.expect(EncryptedExtensions)
-    _accept_extensions(hs, offer, encrypted)
+    _accept_extensions(hs, offer, encrypted, psk)
     request = None
     if psk is None:
         message: Message = yield from hs.expect(CertificateRequest13, Certificate13)
@@ -77,12 +77,17 @@ def _accept_server_hello(
     return psk, secrets
 
 
-def _accept_extensions(hs: Handshake, offer: Offer, message: EncryptedExtensions) -> None:
+def _accept_extensions(
+    hs: Handshake, offer: Offer, message: EncryptedExtensions, psk: PSK | None
+) -> None:
     extensions = message.extensions
     negotiate.check_only_offered(offer.hello, extensions)
     hs.negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, extensions)
     hs.negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, extensions)
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, extensions))
+    if psk is None:
+        types = certificate_types.chosen_by_server(offer.hello, extensions)
+        hs.negotiated.own_certificate_type, hs.negotiated.peer_certificate_type = types
 
 
 def _check_request(request: CertificateRequest13) -> CertificateRequest13:
@@ -99,7 +104,7 @@ def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None
         if certificate.context:
             description = AlertDescription.illegal_parameter
         raise AlertError(description, "the server's certificate list is empty or has a context")
-    public_key(certificate.chain)
+    public_key(hs, certificate.chain)
     hs.negotiated.peer_chain = certificate.chain
     proof = yield from hs.expect(CertificateVerify)
     signed = signed_content(SERVER_CONTEXT, hs.transcript_hash_before_last())
@@ -109,7 +114,9 @@ def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None
 
 def _send_certificate(hs: Handshake, request: CertificateRequest13) -> None:
     """Ours where one fits, else an empty list (RFC 8446 section 4.4.2)."""
-    chosen = negotiate13.choose_client_credentials13(hs.config, request)
+    chosen = negotiate13.choose_client_credentials13(
+        hs.config, request, hs.negotiated.own_certificate_type
+    )
     if chosen is None:
         hs.send(Certificate13(()))
         return

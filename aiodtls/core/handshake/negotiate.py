@@ -14,8 +14,10 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import SUITES, KeyExchange, Suite
 from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import certificate_types
 from aiodtls.core.registry import (
     AlertDescription,
+    CertificateType,
     CipherSuite,
     ClientCertificateType,
     NamedGroup,
@@ -81,6 +83,7 @@ def client_hello(
     extensions += extensions13
     if config.offers_certificates:
         extensions.append(SignatureAlgorithms(tuple(config.schemes)))
+        extensions += certificate_types.offers(config)
     if config.alpn:
         extensions.append(ALPN(config.alpn))
     if config.srtp:
@@ -154,8 +157,9 @@ def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
         chosen = _choose_credentials12(config, hello, suite)
         if chosen is not None:
             return Choice12(suite, *chosen, group)
-    raise AlertError(
-        AlertDescription.handshake_failure,
+    raise certificate_types.nothing_fits(
+        config,
+        hello,
         "no cipher suite, group and signature scheme of the client fit our credentials",
     )
 
@@ -177,12 +181,13 @@ def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | No
 
 
 def credentials_by_name(config: DTLSConfig, hello: ClientHello) -> Sequence[Credentials]:
-    """All of a server's, those for the name that the client asks for first."""
+    """All of a server's that the client can take, those for the name it asks for first."""
+    usable = certificate_types.usable_credentials(config, hello)
     name = hello.extensions.find(ServerName)
     if name is None or name.host_name is None:
-        return config.credential_list
+        return usable
     host_name = name.host_name
-    return sorted(config.credential_list, key=lambda item: not item.matches_name(host_name))
+    return sorted(usable, key=lambda item: not item.matches_name(host_name))
 
 
 def _choose_credentials12(
@@ -204,9 +209,9 @@ def _choose_credentials12(
 
 def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
     """In DTLS 1.2 supported_groups binds the curve of an ECDSA key too (RFC 8422 section 5.1)."""
-    key = credentials.private_key
+    key = credentials.public_key
     groups = hello.extensions.find(SupportedGroups)
-    if groups is None or not isinstance(key, ec.EllipticCurvePrivateKey):
+    if groups is None or not isinstance(key, ec.EllipticCurvePublicKey):
         return True
     return NamedGroup[key.curve.name] in groups.groups
 
@@ -359,7 +364,9 @@ def check_srtp_reply(config: DTLSConfig, reply: Extensions) -> SRTPProtectionPro
 
 
 def choose_client_credentials(
-    config: DTLSConfig, request: CertificateRequest12
+    config: DTLSConfig,
+    request: CertificateRequest12,
+    certificate_type: CertificateType = CertificateType.X509,
 ) -> tuple[Credentials, SignatureScheme] | None:
     """What the server can verify, preferring what it names the authority of.
 
@@ -371,6 +378,8 @@ def choose_client_credentials(
         return bool(named) and not named.intersection(credentials.issuers)
 
     for credentials in sorted(config.credential_list, key=unnamed):
+        if credentials.certificate_type is not certificate_type:
+            continue
         if CERTIFICATE_TYPES[credentials.key_exchange] not in request.certificate_types:
             continue
         scheme = choose_scheme(config, credentials, request.schemes)

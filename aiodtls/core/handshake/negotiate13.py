@@ -14,7 +14,9 @@ from aiodtls.core.crypto.key_exchange import HYBRIDS, KeyShare
 from aiodtls.core.crypto.key_schedule import KeySchedule, verify_data
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.crypto.transcript import Transcript
+from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import certificate_types
 from aiodtls.core.handshake.negotiate import (
     check_only_offered,
     choose_scheme,
@@ -23,6 +25,7 @@ from aiodtls.core.handshake.negotiate import (
 )
 from aiodtls.core.registry import (
     AlertDescription,
+    CertificateType,
     ExtensionType,
     NamedGroup,
     ProtocolVersion,
@@ -130,18 +133,10 @@ def _extensions13(
         extensions.append(KeyShares(tuple((share.group, share.public) for share in shares)))
     if psks:
         extensions.append(PskKeyExchangeModes(PSK_MODES))
-    authorities = authorities_of(config)
+    authorities = authorities_of(config.trusts)
     if authorities and config.offers_certificates:
         extensions.append(CertificateAuthorities(authorities))
     return extensions
-
-
-def authorities_of(config: DTLSConfig) -> tuple[bytes, ...]:
-    """The names to send where every trust has some: a list that leaves out what one of them
-    accepts would make strict peers show nothing."""
-    if not all(trust.authorities for trust in config.trusts):
-        return ()
-    return tuple(dict.fromkeys(name for trust in config.trusts for name in trust.authorities))
 
 
 def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
@@ -307,7 +302,9 @@ def _suite13(config: DTLSConfig, code: int) -> Suite:
 
 
 def choose_client_credentials13(
-    config: DTLSConfig, request: CertificateRequest13
+    config: DTLSConfig,
+    request: CertificateRequest13,
+    certificate_type: CertificateType = CertificateType.X509,
 ) -> tuple[Credentials, SignatureScheme] | None:
     """What the server can verify, preferring what it names the authority of; None for nothing."""
     schemes = request.extensions.find(SignatureAlgorithms)
@@ -321,7 +318,8 @@ def choose_client_credentials13(
     def unnamed(credentials: Credentials) -> bool:
         return bool(named) and not named.intersection(credentials.issuers)
 
-    ordered = sorted(config.credential_list, key=unnamed)
+    fitting = [c for c in config.credential_list if c.certificate_type is certificate_type]
+    ordered = sorted(fitting, key=unnamed)
     return _first_with_scheme(config, ordered, schemes.schemes)
 
 
@@ -403,8 +401,8 @@ def choose_credentials13(
     ordered = credentials_by_name(config, hello)
     chosen = _first_with_scheme(config, ordered, schemes.schemes if schemes else ())
     if chosen is None:
-        raise AlertError(
-            AlertDescription.handshake_failure, "no signature scheme of the client fits our keys"
+        raise certificate_types.nothing_fits(
+            config, hello, "no signature scheme of the client fits our keys"
         )
     return chosen
 

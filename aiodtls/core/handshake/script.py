@@ -21,6 +21,7 @@ from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.traffic import ApplicationTraffic
 from aiodtls.core.registry import (
     AlertDescription,
+    CertificateType,
     HandshakeType,
     NamedGroup,
     SRTPProtectionProfile,
@@ -59,6 +60,10 @@ class Negotiated:
     suite: Suite | None = None
     group: NamedGroup | None = None
     server_hostname: str | None = None
+    # What of itself each side shows, where it shows anything (RFC 7250).
+    own_certificate_type: CertificateType = CertificateType.X509
+    peer_certificate_type: CertificateType = CertificateType.X509
+    # A raw public key stands in it alone, as SubjectPublicKeyInfo.
     peer_chain: tuple[bytes, ...] = ()
     psk_identity: bytes | None = None
     psk_identity_hint: bytes | None = None

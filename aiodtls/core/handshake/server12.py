@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
 from aiodtls.core.crypto.suites import KeyExchange
+from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import negotiate
+from aiodtls.core.handshake import certificate_types, negotiate
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -27,7 +28,7 @@ from aiodtls.core.handshake.keys12 import (
 )
 from aiodtls.core.handshake.negotiate import Choice12
 from aiodtls.core.handshake.script import Handshake, Script, Step
-from aiodtls.core.registry import AlertDescription, ProtocolVersion
+from aiodtls.core.registry import AlertDescription, CertificateType, ProtocolVersion
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -41,7 +42,6 @@ from aiodtls.core.wire.extensions import (
 from aiodtls.core.wire.extensions13 import RecordSizeLimit
 from aiodtls.core.wire.messages import (
     RANDOM_LENGTH,
-    Certificate12,
     CertificateRequest12,
     CertificateVerify,
     ClientHello,
@@ -65,19 +65,21 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     suite = choice.suite
     exchange = suite.key_exchange
     assert exchange is not None
-    hs.send(_server_hello(hs, hello, choice))
+    asked = certificate_types.to_ask_for(hs.config, hello) if exchange.uses_certificate else None
+    hs.send(_server_hello(hs, hello, choice, asked))
     if choice.credentials is not None:
-        hs.send(Certificate12(choice.credentials.chain))
+        layout = certificate_types.MESSAGES12[choice.credentials.certificate_type]
+        hs.send(layout(choice.credentials.chain))
     share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
     _send_key_exchange(hs, choice, share)
-    asks_certificate = exchange.uses_certificate and hs.config.client_auth != "none"
-    if asks_certificate:
-        hs.send(_certificate_request(hs))
+    if asked is not None:
+        hs.send(_certificate_request(hs, asked))
     hs.send(ServerHelloDone())
 
     chain: tuple[bytes, ...] = ()
-    if asks_certificate:
-        certificate = yield from hs.expect(Certificate12)
+    if asked is not None:
+        hs.negotiated.peer_certificate_type = asked
+        certificate = yield from hs.expect(certificate_types.MESSAGES12[asked])
         chain = certificate.chain
         if not chain:
             _check_absent_certificate(hs)
@@ -99,7 +101,9 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     hs.send(Finished(verify_data(hs, suite, SERVER_LABEL)))
 
 
-def _server_hello(hs: Handshake, hello: ClientHello, choice: Choice12) -> ServerHello:
+def _server_hello(
+    hs: Handshake, hello: ClientHello, choice: Choice12, asked: CertificateType | None
+) -> ServerHello:
     """The reply, and all that it decides."""
     negotiate.check_renegotiation_info(hello.extensions)
     negotiated = hs.negotiated
@@ -116,12 +120,12 @@ def _server_hello(hs: Handshake, hello: ClientHello, choice: Choice12) -> Server
     negotiated.alpn_protocol = negotiate.choose_alpn(hs.config, hello)
     negotiated.srtp_profile = negotiate.choose_srtp(hs.config, hello)
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
-    return ServerHello(
-        negotiated.server_random, choice.suite.code, _reply_extensions(hs, hello, choice)
-    )
+    extensions = _reply_extensions(hs, hello, choice)
+    extensions += certificate_types.reply(hello, choice.credentials, asked)
+    return ServerHello(negotiated.server_random, choice.suite.code, Extensions.of(extensions))
 
 
-def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> Extensions:
+def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> list[Extension]:
     """Only answers to what the client sent (RFC 5246 section 7.4.1.4)."""
     negotiated = hs.negotiated
     reply: list[Extension] = []
@@ -139,7 +143,7 @@ def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> Ex
         reply.append(UseSRTP((negotiated.srtp_profile,)))
     if RecordSizeLimit.type in hello.extensions:
         reply.append(negotiate.record_size_limit(hs.config, VERSION))
-    return Extensions.of(reply)
+    return reply
 
 
 def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) -> None:
@@ -161,13 +165,10 @@ def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) 
     hs.send(ServerKeyExchangeEcdhe12(share.group, share.public, choice.scheme, signature))
 
 
-def _certificate_request(hs: Handshake) -> CertificateRequest12:
-    trusts = hs.config.trusts
-    # A list that leaves out what one of them accepts would make strict clients show nothing.
-    named = all(trust.authorities for trust in trusts)
-    certificate_types = bytes(negotiate.CERTIFICATE_TYPES.values())
-    names = dict.fromkeys(name for trust in trusts for name in trust.authorities if named)
-    return CertificateRequest12(certificate_types, tuple(hs.config.schemes), tuple(names))
+def _certificate_request(hs: Handshake, asked: CertificateType) -> CertificateRequest12:
+    names = authorities_of(hs.config.trusts) if asked is CertificateType.X509 else ()
+    key_types = bytes(negotiate.CERTIFICATE_TYPES.values())
+    return CertificateRequest12(key_types, tuple(hs.config.schemes), names)
 
 
 def _check_absent_certificate(hs: Handshake) -> None:

@@ -20,14 +20,16 @@ from aiodtls.core.cookies import Retry
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import respond
 from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import negotiate, negotiate13
+from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.negotiate13 import SUITE_HASHES, VERSION
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
     AlertDescription,
+    CertificateType,
     NamedGroup,
     PskKeyExchangeMode,
     SignatureScheme,
@@ -80,11 +82,14 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
         hello = yield from _ask_for_share(hs, suite, group)
     choice = yield from _choose(hs, hello, suite, group)
 
+    asked = certificate_types.to_ask_for(hs.config, hello) if choice.psk is None else None
+
     secrets = _send_server_hello(hs, hello, choice)
-    hs.send(EncryptedExtensions(_encrypted_extensions(hs, hello, choice)))
-    asks_certificate = choice.psk is None and hs.config.client_auth != "none"
-    if asks_certificate:
-        hs.send(_certificate_request(hs))
+    extensions = _encrypted_extensions(hs, hello, choice)
+    extensions += certificate_types.reply(hello, choice.credentials, asked)
+    hs.send(EncryptedExtensions(Extensions.of(extensions)))
+    if asked is not None:
+        hs.send(_certificate_request(hs, asked))
     if choice.credentials is not None and choice.scheme is not None:
         hs.send(Certificate13(choice.credentials.chain))
         signed = signed_content(SERVER_CONTEXT, hs.transcript_hash())
@@ -92,7 +97,8 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
     hs.send(secrets.finished())
     traffic = secrets.derive_application()
 
-    if asks_certificate:
+    if asked is not None:
+        hs.negotiated.peer_certificate_type = asked
         yield from _authenticate_client(hs)
     finished = yield from hs.expect(Finished)
     secrets.check_finished(finished)
@@ -184,7 +190,7 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
     return secrets
 
 
-def _encrypted_extensions(hs: Handshake, hello: ClientHello, choice: _Choice) -> Extensions:
+def _encrypted_extensions(hs: Handshake, hello: ClientHello, choice: _Choice) -> list[Extension]:
     """Only answers to what the client sent (RFC 8446 section 4.3.1)."""
     reply: list[Extension] = []
     if negotiate.chosen_by_name(hello, choice.credentials):
@@ -195,13 +201,13 @@ def _encrypted_extensions(hs: Handshake, hello: ClientHello, choice: _Choice) ->
         reply.append(UseSRTP((hs.negotiated.srtp_profile,)))
     if RecordSizeLimit.type in hello.extensions:
         reply.append(negotiate.record_size_limit(hs.config, VERSION))
-    return Extensions.of(reply)
+    return reply
 
 
-def _certificate_request(hs: Handshake) -> CertificateRequest13:
+def _certificate_request(hs: Handshake, asked: CertificateType) -> CertificateRequest13:
     extensions: list[Extension] = [SignatureAlgorithms(tuple(hs.config.schemes))]
-    authorities = negotiate13.authorities_of(hs.config)
-    if authorities:
+    authorities = authorities_of(hs.config.trusts)
+    if authorities and asked is CertificateType.X509:
         extensions.append(CertificateAuthorities(authorities))
     return CertificateRequest13(Extensions.of(extensions))
 

@@ -13,11 +13,13 @@ from aiodtls.core.registry import HandshakeType
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extensions import (
     ALPN,
+    ClientCertificateTypes,
     ECPointFormats,
     ExtendedMasterSecret,
     Extension,
     KnownExtension,
     RenegotiationInfo,
+    ServerCertificateTypes,
     ServerName,
     SignatureAlgorithms,
     SupportedGroups,
@@ -50,6 +52,8 @@ KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
         ExtendedMasterSecret,
         SupportedVersions,
         RenegotiationInfo,
+        ClientCertificateTypes,
+        ServerCertificateTypes,
         SignatureAlgorithmsCert,
         CertificateAuthorities,
         KeyShares,

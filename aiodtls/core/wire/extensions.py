@@ -6,7 +6,7 @@ Those that only DTLS 1.3 has are in ``extensions13.py``, whole blocks in ``exten
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, ExtensionType, HandshakeType
@@ -189,6 +189,38 @@ class ExtendedMasterSecret:
 
     def encode(self, writer: Writer, place: HandshakeType) -> None:
         """Nothing to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class _CertificateTypes:
+    """RFC 7250 section 3: a list from the client, preferred first, and the server's choice."""
+
+    places: ClassVar[frozenset[HandshakeType]] = NEGOTIATED
+    types: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> Self:
+        return cls(tuple(reader.vector(1, 1)) if place == CLIENT_HELLO else (reader.u8(),))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        if place == CLIENT_HELLO:
+            writer.vector(bytes(self.types), 1)
+        else:
+            writer.u8(self.types[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificateTypes(_CertificateTypes):
+    """What the client can show of itself."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.client_certificate_type
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificateTypes(_CertificateTypes):
+    """What the client takes from the server."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.server_certificate_type
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,22 @@ class Certificate12:
                 writer.vector(certificate, 3)
 
 
+@dataclass(frozen=True, slots=True)
+class RawCertificate12:
+    """RFC 7250 section 3: one SubjectPublicKeyInfo in the place of the chain; empty for none."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.certificate
+    chain: tuple[bytes, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader) -> RawCertificate12:
+        key = reader.vector(3)
+        return cls((key,) if key else ())
+
+    def encode(self, writer: Writer) -> None:
+        writer.vector(b"".join(self.chain), 3)
+
+
 def _parse_curve_point(reader: Reader) -> tuple[int, bytes]:
     if reader.u8() != NAMED_CURVE:
         raise DecodeError("a curve that is not named", AlertDescription.illegal_parameter)
