@@ -24,6 +24,7 @@ from aiodtls.core.events import (
     HandshakeCompleted,
     PSKRequested,
     Question,
+    SignatureRequested,
 )
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class Channel:
         try:
             value = self._call(question)
         except Exception as error:
-            log.handshake.exception("the function asked for %s raised", type(question).__name__)
+            log.handshake.exception("the function asked for %s raised", _name(question))
             value = error
         if inspect.isawaitable(value):
             task = asyncio.ensure_future(self._await_answer(question, value), loop=self.loop)
@@ -188,14 +189,22 @@ class Channel:
             function = self.config.psk_function
             assert function is not None
             return function(question.identity, question.context)
+        if isinstance(question, SignatureRequested):
+            return question.function(question.scheme, question.data)
         assert isinstance(question, CertificateReceived)
         return question.function(question.chain)
 
     async def _await_answer(self, question: Question, value: Awaitable[Any]) -> None:
         try:
             answer = await value
+        except asyncio.CancelledError:
+            if self.connection.closed:
+                raise
+            # The function was cancelled by its own doing, or by whoever it waited for.
+            log.handshake.error("the function asked for %s was cancelled", _name(question))
+            answer = HandshakeError("cancelled")
         except Exception as error:
-            log.handshake.exception("the function asked for %s raised", type(question).__name__)
+            log.handshake.exception("the function asked for %s raised", _name(question))
             answer = error
         self.connection.answer(question, answer, self.loop.time())
         self.protocol.drain()
@@ -324,6 +333,10 @@ class Channel:
     def abort(self) -> None:
         self.connection.abort()
         self.protocol.drain()
+
+
+def _name(question: Question) -> str:
+    return type(question).__name__
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

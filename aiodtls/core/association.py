@@ -420,8 +420,9 @@ class Association(NegotiatedFacts):
         self._events.append(Closed(error))
 
     def _send_alert(self, level: AlertLevel, description: AlertDescription) -> None:
-        """Under the newest keys; an alert is never resent and nothing waits for one."""
-        record = self._layer.writer.protect(ContentType.alert, encode_alert(level, description))
+        """Under the newest keys that the peer can have; never resent, and nothing waits for one."""
+        body = encode_alert(level, description)
+        record = self._layer.protect(self._driver.write_epoch, ContentType.alert, body)
         self._out.append((record, self.peer))
         self._touched.add(self)
 

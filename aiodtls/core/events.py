@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aiodtls.core.config import PSKContext
     from aiodtls.core.connection import DTLSConnection
+    from aiodtls.core.crypto.credentials import SignFunction
     from aiodtls.core.crypto.trust import TrustFunction
 
 
@@ -116,6 +117,19 @@ class CertificateReceived(Question):
     chain: tuple[bytes, ...] = field(repr=False)
     server_hostname: str | None
     function: TrustFunction = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignatureRequested(Question):
+    """Asked where credentials have a function in the place of a private key.
+
+    ``scheme`` is the IANA name of the SignatureScheme, ``data`` what is to be signed, not a digest
+    of it. Answer with the signature as bytes, or the exception that the function raised.
+    """
+
+    scheme: str
+    data: bytes = field(repr=False)
+    function: SignFunction = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

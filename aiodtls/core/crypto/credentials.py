@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
+    load_der_public_key,
     load_pem_private_key,
 )
 from cryptography.x509.oid import (
@@ -44,28 +45,28 @@ from aiodtls.core.registry import CertificateType, ProtocolVersion, SignatureSch
 SELF_SIGNED_DAYS = 365
 
 
+SignFunction: TypeAlias = Callable[[str, bytes], "bytes | Awaitable[bytes]"]
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """A private key and its certificate chain, DER, leaf first.
 
-    A raw public key has no ``leaf``, and its SubjectPublicKeyInfo alone in ``chain``.
+    A raw public key has no ``leaf``, and its SubjectPublicKeyInfo alone in ``chain``. A key that is
+    kept elsewhere is no ``private_key`` but a ``signer``, which the owner of a connection calls.
     """
 
     chain: tuple[bytes, ...] = field(repr=False)
-    private_key: signatures.PrivateKey = field(repr=False, compare=False)
+    private_key: signatures.PrivateKey | None = field(repr=False, compare=False)
     leaf: x509.Certificate | None = field(compare=False)
+    signer: SignFunction | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_objects(
         cls, private_key: signatures.PrivateKey, chain: Sequence[x509.Certificate]
     ) -> Credentials:
         """From objects of ``cryptography``, leaf first. Raises :class:`ConfigError`."""
-        if not chain:
-            raise ConfigError("credentials need at least one certificate")
-        try:
-            public_key = chain[0].public_key()
-        except PARSE_ERRORS as error:
-            raise ConfigError(f"the key in the certificate is not usable: {error}") from None
+        public_key = _key_of(chain)
         if to_spki(public_key) != to_spki(private_key.public_key()):
             raise ConfigError(
                 "the private key does not belong to the first certificate; "
@@ -101,6 +102,27 @@ class Credentials:
         return cls((to_spki(public_key),), private_key, None)
 
     @classmethod
+    def from_signer(
+        cls,
+        shown: Sequence[x509.Certificate] | PublicKeyTypes | FilePath,
+        sign: SignFunction,
+    ) -> Credentials:
+        """For a key that is not in this process: an HSM, a smart card, a key service.
+
+        ``shown`` is the certificate chain, leaf first, or its PEM file, or a public key that is
+        shown as such (RFC 7250). ``sign(scheme, data)`` is a plain or async function: ``scheme`` is
+        an IANA name such as "ecdsa_secp256r1_sha256", ``data`` the message itself and not its
+        digest, and the result the signature as TLS has it (ECDSA: DER). Raises
+        :class:`ConfigError`, and OSError for a file that cannot be read.
+        """
+        if not isinstance(shown, str | os.PathLike | Sequence):
+            _check_signs(shown)
+            return cls((to_spki(shown),), None, None, sign)
+        chain = load_pem(shown) if isinstance(shown, str | os.PathLike) else shown
+        _check_signs(_key_of(chain))
+        return cls(tuple(to_der(certificate) for certificate in chain), None, chain[0], sign)
+
+    @classmethod
     def self_signed(cls, *names: str) -> Credentials:
         """A fresh P-256 key and a certificate of its own for DNS names and IP addresses.
 
@@ -131,7 +153,7 @@ class Credentials:
 
     @property
     def public_key(self) -> PublicKeyTypes:
-        return self.private_key.public_key() if self.leaf is None else self.leaf.public_key()
+        return load_der_public_key(self.chain[0]) if self.leaf is None else self.leaf.public_key()
 
     @property
     def certificate_type(self) -> CertificateType:
@@ -162,7 +184,9 @@ class Credentials:
         )
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
-        """Raises ValueError where ``scheme`` is none of the key's."""
+        """Raises ValueError where ``scheme`` is none of the key's, or the key is elsewhere."""
+        if self.private_key is None:
+            raise ValueError("the private key is elsewhere")
         return signatures.sign(self.private_key, scheme, data)
 
     def fingerprint(self, hash_name: str = "sha-256") -> str:
@@ -172,6 +196,15 @@ class Credentials:
     def matches_name(self, hostname: str) -> bool:
         """Whether the leaf is for this host, for choosing by server_name."""
         return self.leaf is not None and matches(subject_names(self.leaf), hostname)
+
+
+def _key_of(chain: Sequence[x509.Certificate]) -> PublicKeyTypes:
+    if not chain:
+        raise ConfigError("credentials need at least one certificate")
+    try:
+        return chain[0].public_key()
+    except PARSE_ERRORS as error:
+        raise ConfigError(f"the key in the certificate is not usable: {error}") from None
 
 
 def _load_key(keyfile: FilePath, password: str | bytes | None) -> signatures.PrivateKey:

@@ -1,4 +1,4 @@
-"""Deciding about the peer's certificate and key, in either role."""
+"""Proving who we are, and deciding about the peer's certificate and key, in either role."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from aiodtls.core.config import PSK, PSKContext
 from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import PARSE_ERRORS
+from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.crypto.trust import why_refused
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.events import CertificateReceived, PSKRequested
+from aiodtls.core.events import CertificateReceived, PSKRequested, SignatureRequested
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.registry import AlertDescription, CertificateType, SignatureScheme
 
@@ -89,6 +90,26 @@ def check_trust(
         error = None if answer else refused
     if error is not None:
         raise error
+
+
+def sign(
+    hs: Handshake, credentials: Credentials, scheme: SignatureScheme, data: bytes
+) -> Step[bytes]:
+    """Our signature; asks the owner where the key is elsewhere."""
+    if credentials.signer is None:
+        return credentials.sign(scheme, data)
+    answer = yield from hs.ask(SignatureRequested(scheme.name, data, credentials.signer))
+    if isinstance(answer, Exception):
+        raise AlertError(AlertDescription.internal_error, "the signer failed") from answer
+    if not isinstance(answer, bytes):
+        raise AlertError(AlertDescription.internal_error, "the signer returned no bytes")
+    try:
+        signatures.verify(credentials.public_key, scheme, answer, data)
+    except AlertError as error:
+        # The peer could say no more than that it does not verify.
+        message = f"the signer's {scheme.name} signature does not verify (ECDSA's are DER)"
+        raise AlertError(AlertDescription.internal_error, message) from error
+    return answer
 
 
 def find_psk(hs: Handshake, identity: bytes) -> Step[PSK | None]:

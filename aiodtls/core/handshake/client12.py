@@ -16,6 +16,7 @@ from aiodtls.core.handshake.authenticate import (
     check_trust,
     key_exchange_for,
     public_key,
+    sign,
 )
 from aiodtls.core.handshake.keys12 import (
     CLIENT_LABEL,
@@ -91,7 +92,7 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
     derive_master_secret(hs, suite, premaster)
     if chosen:
         credentials, scheme = chosen
-        signature = credentials.sign(scheme, hs.transcript.data)
+        signature = yield from sign(hs, credentials, scheme, hs.transcript.data)
         hs.send(CertificateVerify(scheme, signature))
     writer, reader = derive_record_keys(hs, suite, is_client=True)
     hs.send_change_cipher_spec()

@@ -17,6 +17,7 @@ from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
     public_key,
+    sign,
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.negotiate13 import VERSION, Offer
@@ -43,7 +44,7 @@ def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
     traffic = secrets.derive_application()
 
     if request is not None:
-        _send_certificate(hs, request)
+        yield from _send_certificate(hs, request)
     hs.send(secrets.finished())
     secrets.protect_application(traffic)
 
@@ -112,7 +113,7 @@ def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None
     yield from check_trust(hs, certificate.chain, "server")
 
 
-def _send_certificate(hs: Handshake, request: CertificateRequest13) -> None:
+def _send_certificate(hs: Handshake, request: CertificateRequest13) -> Step[None]:
     """Ours where one fits, else an empty list (RFC 8446 section 4.4.2)."""
     chosen = negotiate13.choose_client_credentials13(
         hs.config, request, hs.negotiated.own_certificate_type
@@ -123,4 +124,5 @@ def _send_certificate(hs: Handshake, request: CertificateRequest13) -> None:
     credentials, scheme = chosen
     hs.send(Certificate13(credentials.chain))
     signed = signed_content(CLIENT_CONTEXT, hs.transcript_hash())
-    hs.send(CertificateVerify(scheme, credentials.sign(scheme, signed)))
+    signature = yield from sign(hs, credentials, scheme, signed)
+    hs.send(CertificateVerify(scheme, signature))

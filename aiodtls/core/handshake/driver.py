@@ -99,6 +99,13 @@ class HandshakeDriver:
         self.questions: deque[Question] = deque()
         self.reopened: deque[Record] = deque()
 
+    @property
+    def write_epoch(self) -> int:
+        """The newest that the peer can read: it cannot have the keys that follow from a flight
+        which the script has not ended yet."""
+        held = self._handshake.flight if self._handshake is not None else ()
+        return held[0].epoch if held else self._layer.write_epoch
+
     # -- what a script puts keys into -------------------------------------------------------
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
@@ -275,7 +282,7 @@ class HandshakeDriver:
 
         A client without the keys of the server's flight asks so for the ServerHello.
         """
-        epoch = self._layer.write_epoch if self._is_dtls13 else 0
+        epoch = self.write_epoch if self._is_dtls13 else 0
         body = self._acks.encode(epoch, self._transmitter.room(epoch))
         self._transmitter.send_record(epoch, ContentType.ack, body)
 
@@ -319,16 +326,18 @@ class HandshakeDriver:
         """The script waits, or has ended: what it sent since is a flight."""
         handshake, runner = self._handshake, self._runner
         assert handshake is not None and runner is not None
+        if isinstance(runner.waiting, Question):
+            # What the script has sent so far waits for the rest of its flight.
+            self._question = runner.waiting
+            self.questions.append(runner.waiting)
+            self.retransmission.pause()
+            return
         flight = tuple(handshake.flight)
         handshake.flight.clear()
         if flight:
             self._start_flight(flight, now)
         waiting = runner.waiting
-        if isinstance(waiting, Question):
-            self._question = waiting
-            self.questions.append(waiting)
-            self.retransmission.pause()
-        elif waiting is None:
+        if waiting is None:
             self._end_script(now, sent_last=bool(flight))
         elif flight:
             self.retransmission.await_answer(now, is_last=handshake.awaits_last_flight)

@@ -16,6 +16,7 @@ from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
     find_psk,
+    sign,
 )
 from aiodtls.core.handshake.keys12 import (
     CLIENT_LABEL,
@@ -71,7 +72,7 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
         layout = certificate_types.MESSAGES12[choice.credentials.certificate_type]
         hs.send(layout(choice.credentials.chain))
     share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
-    _send_key_exchange(hs, choice, share)
+    yield from _send_key_exchange(hs, choice, share)
     if asked is not None:
         hs.send(_certificate_request(hs, asked))
     hs.send(ServerHelloDone())
@@ -146,7 +147,7 @@ def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> li
     return reply
 
 
-def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) -> None:
+def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) -> Step[None]:
     """ServerKeyExchange; plain PSK has one only where there is a hint (RFC 4279 section 2)."""
     hint = hs.config.identity_hint
     if share is None:
@@ -159,9 +160,8 @@ def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) 
     assert choice.scheme is not None
     negotiated = hs.negotiated
     params = ecdh_params(share.group, share.public)
-    signature = choice.credentials.sign(
-        choice.scheme, negotiated.client_random + negotiated.server_random + params
-    )
+    signed = negotiated.client_random + negotiated.server_random + params
+    signature = yield from sign(hs, choice.credentials, choice.scheme, signed)
     hs.send(ServerKeyExchangeEcdhe12(share.group, share.public, choice.scheme, signature))
 
 

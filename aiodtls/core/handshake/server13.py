@@ -23,7 +23,7 @@ from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
-from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk
+from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk, sign
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.negotiate13 import SUITE_HASHES, VERSION
 from aiodtls.core.handshake.script import Handshake, Script, Step
@@ -93,7 +93,8 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
     if choice.credentials is not None and choice.scheme is not None:
         hs.send(Certificate13(choice.credentials.chain))
         signed = signed_content(SERVER_CONTEXT, hs.transcript_hash())
-        hs.send(CertificateVerify(choice.scheme, choice.credentials.sign(choice.scheme, signed)))
+        signature = yield from sign(hs, choice.credentials, choice.scheme, signed)
+        hs.send(CertificateVerify(choice.scheme, signature))
     hs.send(secrets.finished())
     traffic = secrets.derive_application()
 
