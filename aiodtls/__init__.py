@@ -20,6 +20,13 @@ from aiodtls.core.errors import (
     PeerAlert,
     SimultaneousOpen,
 )
+from aiodtls.core.sessions import (
+    MemorySessionStore,
+    Session,
+    SessionCache,
+    SessionStore,
+    TicketKeys,
+)
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
@@ -41,12 +48,17 @@ __all__ = [
     "HandshakeError",
     "HandshakeRefused",
     "HandshakeTimeout",
+    "MemorySessionStore",
     "MessageTooLarge",
     "PSKContext",
     "PeerAlert",
     "SRTPKeys",
+    "Session",
+    "SessionCache",
+    "SessionStore",
     "SimultaneousOpen",
     "Statistics",
+    "TicketKeys",
     "Trust",
     "__version__",
     "connect",

@@ -24,10 +24,12 @@ from aiodtls.core.events import (
     HandshakeCompleted,
     PSKRequested,
     Question,
+    SessionReceived,
     SignatureRequested,
 )
 
 if TYPE_CHECKING:
+    from aiodtls.core.sessions import Session
     from aiodtls.endpoint import DTLSEndpoint
     from aiodtls.protocol import DTLSProtocol
 
@@ -54,6 +56,7 @@ class Channel:
         "loop",
         "on_data",
         "on_event",
+        "on_session",
         "protocol",
     )
 
@@ -62,6 +65,8 @@ class Channel:
         self.connection = connection
         self.loop = asyncio.get_running_loop()
         self.on_event: EventHandler | None = None
+        # Who keeps the sessions of a client.
+        self.on_session: Callable[[Session], None] | None = None
         self.on_data: Callable[[Channel], None] | None = None
         self.handshake: asyncio.Future[None] = self.loop.create_future()
         self.confirmed: asyncio.Future[None] = self.loop.create_future()
@@ -135,6 +140,8 @@ class Channel:
             _resolve(self.handshake)
         elif isinstance(event, Confirmed):
             _resolve(self.confirmed)
+        elif isinstance(event, SessionReceived) and self.on_session is not None:
+            self.on_session(event.session)
         self.emit(event)
 
     def emit(self, event: Event) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import functools
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 from aiodtls import udp
 from aiodtls.channel import Channel, EventHandler
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
+from aiodtls.core.sessions import Session, SessionCache
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
 
@@ -25,6 +27,7 @@ def connect(
     local_addr: tuple[str, int] | None = None,
     family: int = 0,
     happy_eyeballs_delay: float | None = 0.25,
+    session: Session | SessionCache | None = None,
     sock: socket.socket | None = None,
     on_event: EventHandler | None = None,
 ) -> DTLSEndpoint:
@@ -32,8 +35,10 @@ def connect(
 
     Every address of ``host`` is tried, the next one ``happy_eyeballs_delay`` seconds after the
     last or as soon as it failed; the first to complete wins, the others end in silence.
-    ``server_hostname`` defaults to ``host``. ``sock`` is a connected datagram socket, used in the
-    place of all addresses. ``on_event(endpoint, event)`` is called with the events of
+    ``server_hostname`` defaults to ``host``. ``session`` is resumed where the server agrees, and
+    else a full handshake follows in the same exchange; a :class:`SessionCache` is asked for one,
+    by name and port, and keeps what the server gives. ``sock`` is a connected datagram socket,
+    used in the place of all addresses. ``on_event(endpoint, event)`` is called with the events of
     ``aiodtls.events``.
 
     Awaiting raises :class:`ConfigError`, :class:`HandshakeError` and its children, and OSError
@@ -50,6 +55,7 @@ def connect(
         local_addr=local_addr,
         family=family,
         delay=happy_eyeballs_delay,
+        session=session,
         sock=sock,
         on_event=on_event,
     )
@@ -66,12 +72,18 @@ async def _open(
     local_addr: tuple[str, int] | None,
     family: int,
     delay: float | None,
+    session: Session | SessionCache | None,
     sock: socket.socket | None,
     on_event: EventHandler | None,
 ) -> Channel:
     config.check_client(server_hostname)
     attempt = functools.partial(
-        _attempt, endpoint, config=config, server_hostname=server_hostname, on_event=on_event
+        _attempt,
+        endpoint,
+        config=config,
+        server_hostname=server_hostname,
+        sessions=_Sessions(session, (server_hostname, port)),
+        on_event=on_event,
     )
     if sock is not None:
         return await attempt(sock)
@@ -105,6 +117,7 @@ async def _attempt(
     *,
     config: DTLSConfig,
     server_hostname: str | None,
+    sessions: _Sessions,
     on_event: EventHandler | None,
 ) -> Channel:
     """One handshake on one socket, which is closed unless it succeeds."""
@@ -118,8 +131,11 @@ async def _attempt(
         sock.close()
         raise
     try:
-        channel = protocol.dial(peer, config=config, server_hostname=server_hostname)
+        channel = protocol.dial(
+            peer, config=config, server_hostname=server_hostname, session=sessions.take()
+        )
         channel.on_event = on_event
+        channel.on_session = sessions.keep
         # Events of the handshake speak of the endpoint that the user will have.
         endpoint.attach(channel)
         protocol.drain()
@@ -128,6 +144,23 @@ async def _attempt(
         protocol.abort()
         raise
     return channel
+
+
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    """Where one ``connect`` has its session from, and where new ones go."""
+
+    source: Session | SessionCache | None
+    server: tuple[str | None, int | None]
+
+    def take(self) -> Session | None:
+        if isinstance(self.source, SessionCache):
+            return self.source.get(self.server)
+        return self.source
+
+    def keep(self, session: Session) -> None:
+        if isinstance(self.source, SessionCache):
+            self.source.put(self.server, session)
 
 
 class ClientProtocol(DTLSProtocol):

@@ -17,6 +17,7 @@ from aiodtls.channel import Channel
 from aiodtls.core.config import check_pmtu
 from aiodtls.core.crypto.srtp import SRTPKeys
 from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge
+from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 
 GRACEFUL_ENDS = frozenset({"close_notify", "local"})
@@ -239,6 +240,19 @@ class DTLSEndpoint:
     def srtp_profile(self) -> str | None:
         """The IANA name."""
         return self._channel.connection.srtp_profile
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier session went on: the peer was authenticated then."""
+        return self._channel.connection.resumed
+
+    @property
+    def session(self) -> Session | None:
+        """What ``connect(session=...)`` may resume; a client's, and the newest.
+
+        In DTLS 1.3 it comes with the first :class:`aiodtls.events.SessionReceived`.
+        """
+        return self._channel.connection.session
 
     @property
     def confirmed(self) -> bool:

@@ -10,6 +10,7 @@ from aiodtls.core.events import (
     KeysUpdated,
     PathMTUChanged,
     PeerUnresponsive,
+    SessionReceived,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "KeysUpdated",
     "PathMTUChanged",
     "PeerUnresponsive",
+    "SessionReceived",
 ]

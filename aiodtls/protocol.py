@@ -17,6 +17,7 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, EndpointClosed
 from aiodtls.core.events import PeerConnected
 from aiodtls.core.listener import Listener
+from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint
 
@@ -124,6 +125,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         *,
         config: DTLSConfig | None = None,
         server_hostname: str | None = None,
+        session: Session | None = None,
         on_event: EventHandler | None = None,
     ) -> DTLSEndpoint:
         """A client's handshake with ``addr``, done when this returns.
@@ -131,7 +133,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         Raises :class:`HandshakeError` and its children, OSError for what ICMP tells, and
         :class:`ConfigError`. Cancelled, the handshake ends in silence.
         """
-        channel = self.dial(addr, config=config, server_hostname=server_hostname)
+        channel = self.dial(addr, config=config, server_hostname=server_hostname, session=session)
         return await self._complete(channel, on_event)
 
     async def accept(self, addr: Any, *, on_event: EventHandler | None = None) -> DTLSEndpoint:
@@ -145,13 +147,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         *,
         config: DTLSConfig | None = None,
         server_hostname: str | None = None,
+        session: Session | None = None,
     ) -> Channel:
         """Begins a client's handshake; ``drain`` sends its hello. Users call ``connect``."""
         chosen = config or self._config
         if chosen is None:
             raise DTLSError("there is no config to dial with")
         connection = self._listener.dial(
-            addr, self._now(), config=chosen, server_hostname=server_hostname
+            addr, self._now(), config=chosen, server_hostname=server_hostname, session=session
         )
         return self._channel(connection)
 

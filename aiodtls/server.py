@@ -14,6 +14,7 @@ from aiodtls import log, udp
 from aiodtls.channel import Channel, EventHandler
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
+from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol, run_handler
@@ -234,6 +235,7 @@ class DTLSServer:
         *,
         config: DTLSConfig | None = None,
         server_hostname: str | None = None,
+        session: Session | None = None,
         on_event: EventHandler | None = None,
     ) -> DTLSEndpoint:
         """Dials a peer from the server's own socket, the one of the address's family.
@@ -246,6 +248,7 @@ class DTLSServer:
             addr,
             config=config,
             server_hostname=server_hostname,
+            session=session,
             on_event=on_event or self._on_event,
         )
 

@@ -17,6 +17,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.events import Event, PeerConnected, Question
 from aiodtls.core.listener import Listener
+from aiodtls.core.sessions import Session
 
 CLIENT, SERVER = "client", "server"
 # What a filter makes of a datagram: the delays, beyond the link's own, of the copies delivered.
@@ -77,6 +78,7 @@ class Pair:
         *,
         cookie: bool = True,
         server_hostname: str | None = "localhost",
+        session: Session | None = None,
         answers: Callable[[str, Question], Any] | None = None,
         now: float = 1000.0,
     ) -> None:
@@ -93,7 +95,7 @@ class Pair:
         self.accepted: list[DTLSConnection] = []
         self._server = None if cookie else DTLSConnection.server(server_config, CLIENT, now)
         self.client = DTLSConnection.client(
-            client_config, SERVER, now, server_hostname=server_hostname
+            client_config, SERVER, now, server_hostname=server_hostname, session=session
         )
         self.flush()
 

@@ -15,14 +15,15 @@ core.wire.extensions13 core.wire.extension_blocks core.wire.fragments core.wire.
 core.wire.messages13 core.wire.records core.crypto.suites core.crypto.key_exchange
 core.crypto.signatures core.crypto.prf core.crypto.srtp core.crypto.key_schedule
 core.crypto.transcript
-core.crypto.certificates core.crypto.credentials core.crypto.trust core.config core.events
-core.cookies
+core.crypto.certificates core.crypto.credentials core.crypto.trust core.sessions core.config
+core.events core.cookies
 core.record.replay core.record.epochs core.record.protection12 core.record.protection13
 core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.reliability.transmitter core.handshake.script
 core.handshake.certificate_types core.handshake.negotiate core.handshake.negotiate13
 core.handshake.keys13 core.handshake.retry core.handshake.keys12 core.handshake.authenticate
+core.handshake.resumption core.handshake.resume12
 core.handshake.client12 core.handshake.server12 core.handshake.client13 core.handshake.server13
 core.handshake.client core.handshake.server
 core.handshake.driver

@@ -28,6 +28,7 @@ from aiodtls.core.events import (
     Event,
     HandshakeCompleted,
     KeyLimitReached,
+    SessionReceived,
 )
 from aiodtls.core.facts import NegotiatedFacts
 from aiodtls.core.handshake import post
@@ -42,6 +43,7 @@ from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.retransmission import LAST_FLIGHT_LIFETIME, Retransmission
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
+from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
@@ -82,6 +84,7 @@ class Association(NegotiatedFacts):
         "_out",
         "_peer_proved",
         "_post",
+        "_random",
         "_retransmission",
         "_timers",
         "_touched",
@@ -107,6 +110,7 @@ class Association(NegotiatedFacts):
         *,
         random: Callable[[int], bytes],
         server_hostname: str | None = None,
+        session: Session | None = None,
         hello: ValidatedHello | None = None,
         touched: set[Any] | None = None,
     ) -> None:
@@ -124,6 +128,7 @@ class Association(NegotiatedFacts):
         self._early_data: list[bytes] = []
         self._early_close = False
         self._held = False
+        self._random = random
         # Data of lower numbers is nobody's: in the clear, or of a DTLS 1.3 handshake's epoch.
         self._least_data_number = 1 << EPOCH_SHIFT
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
@@ -158,6 +163,7 @@ class Association(NegotiatedFacts):
             self._driver,
             random,
             server_hostname,
+            session,
             next_seq=hello.message_seq if hello else 0,
             datagram_size=self._transmitter.max_datagram_size,
         )
@@ -199,7 +205,7 @@ class Association(NegotiatedFacts):
         self._drain_driver()
         driver = self._driver
         if driver.complete and not self.handshake_complete and not self.closed:
-            self._complete()
+            self._complete(now)
         while driver.reopened and not self.closed:
             self._guarded(now, self._receive_record, driver.reopened.popleft(), now)
 
@@ -342,7 +348,7 @@ class Association(NegotiatedFacts):
 
     # -- beginning and end --------------------------------------------------------------------
 
-    def _complete(self) -> None:
+    def _complete(self, now: float) -> None:
         self.handshake_complete = True
         self._timers.cancel(Timer.handshake)
         negotiated = self.negotiated
@@ -357,9 +363,18 @@ class Association(NegotiatedFacts):
         )
         if self._is_dtls13:
             self._least_data_number = APPLICATION_EPOCH << EPOCH_SHIFT
-        if self._is_dtls13 == (self.role == "server"):
+        if not self._driver.sent_last:
             # The peer's Finished answers ours.
             self._confirm()
+        if self.role == "client":
+            if negotiated.session is not None:
+                self._events.append(SessionReceived(negotiated.session))
+        elif self._is_dtls13:
+            self._post.send_tickets(self._random, now)
+            self._drain_driver()
+        elif negotiated.resumed and self.config.confirm_resumption:
+            # The client, which sent last, has nothing else to know it by.
+            self._out.append((self._layer.writer.protect(APPLICATION_DATA, b""), self.peer))
         early, self._early_data = self._early_data, []
         for payload in early:
             self._deliver(payload)

@@ -23,6 +23,7 @@ from aiodtls.core.registry import (
     SignatureScheme,
     SRTPProtectionProfile,
 )
+from aiodtls.core.sessions import MemorySessionStore, Session, SessionStore, TicketKeys
 
 VERSIONS = {"1.2": ProtocolVersion.DTLSv1_2, "1.3": ProtocolVersion.DTLSv1_3}
 MINIMUM_PMTU = 256
@@ -105,6 +106,10 @@ class DTLSConfig:
     key_limit: Literal["event", "close"] = "event"
     recv_queue: int = 256
     write_limit: int = 65536
+    session_tickets: int = 2
+    ticket_keys: TicketKeys | None = field(default=None, repr=False, compare=False)
+    session_store: SessionStore | None = field(default=None, repr=False, compare=False)
+    confirm_resumption: bool = False
     max_associations: int = 100_000
     max_half_open: int = 1_000
     keylog: KeyLog | None = None
@@ -139,6 +144,9 @@ class DTLSConfig:
         self._derive("first_groups", self._resolve_key_shares())
         self._derive("suites", self._resolve_suites())
         self._derive("version_list", self._resolve_versions())
+        # Kept in the fields themselves, so that ``dataclasses.replace`` carries them over.
+        self._derive("ticket_keys", self.ticket_keys or TicketKeys())
+        self._derive("session_store", self.session_store or MemorySessionStore())
         self._check_numbers()
         if self.client_auth not in ("none", "optional", "required"):
             raise ConfigError('client_auth is "none", "optional" or "required"')
@@ -207,6 +215,8 @@ class DTLSConfig:
                 raise ConfigError(f"{name} must be above 0")
         if self.retransmit_max < self.retransmit_initial:
             raise ConfigError("retransmit_max must not be below retransmit_initial")
+        if not 0 <= self.session_tickets <= 16:
+            raise ConfigError("session_tickets must be 0 to 16; with 0 nothing is resumed")
         if self.max_retransmits < 0:
             raise ConfigError("max_retransmits must not be negative")
         if self.handshake_timeout is not None and not self.handshake_timeout > 0:
@@ -274,6 +284,28 @@ class DTLSConfig:
                 'several PSKs can be offered in DTLS 1.3 alone: versions=["1.3"], or one PSK'
             )
         return tuple(self.psks.values())
+
+    # -- resumption, server's side --------------------------------------------------------------
+
+    def seal_ticket(self, session: Session, random: Callable[[int], bytes]) -> bytes:
+        assert self.ticket_keys is not None
+        return self.ticket_keys.seal(session, random)
+
+    def open_ticket(self, ticket: bytes) -> Session | None:
+        """None for what is not ours, too old, or no longer wanted."""
+        assert self.ticket_keys is not None
+        return self.ticket_keys.open(ticket) if self.session_tickets else None
+
+    def store_session(self, session_id: bytes, session: Session) -> None:
+        assert self.session_store is not None
+        self.session_store.put(session_id, session.to_bytes())
+
+    def stored_session(self, session_id: bytes) -> Session | None:
+        """None for an unknown id, or one whose time is over. Raises ValueError from a bad store."""
+        assert self.session_store is not None
+        stored = self.session_store.get(session_id) if self.session_tickets else None
+        session = Session.from_bytes(stored) if stored is not None else None
+        return session if session is not None and session.is_alive else None
 
     def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
         """One line of the SSLKEYLOGFILE format, where the user asked for a key log."""

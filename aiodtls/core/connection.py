@@ -28,6 +28,7 @@ from aiodtls.core.events import (
 from aiodtls.core.handshake.post import POST_HANDSHAKE_TIMERS
 from aiodtls.core.registry import AlertDescription, AlertLevel
 from aiodtls.core.reliability.timers import Timer
+from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 
 
@@ -48,10 +49,11 @@ class DTLSConnection(Association):
         now: float,
         *,
         server_hostname: str | None = None,
+        session: Session | None = None,
         random: Callable[[int], bytes] = os.urandom,
         touched: set[DTLSConnection] | None = None,
     ) -> DTLSConnection:
-        """A client; its ClientHello is ready at once.
+        """A client; its ClientHello is ready at once. ``session`` is offered where it fits.
 
         Raises :class:`ConfigError` where the config leaves no way to know the server.
         """
@@ -63,6 +65,7 @@ class DTLSConnection(Association):
             now,
             random=random,
             server_hostname=server_hostname,
+            session=session,
             touched=touched,
         )
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiodtls.core.connection import DTLSConnection
     from aiodtls.core.crypto.credentials import SignFunction
     from aiodtls.core.crypto.trust import TrustFunction
+    from aiodtls.core.sessions import Session
 
 
 class Event:
@@ -63,6 +64,13 @@ class KeysUpdated(Event):
     """DTLS 1.3: the records of one direction, "sent" or "received", have new keys from now on."""
 
     direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReceived(Event):
+    """A client may resume this handshake later with this session."""
+
+    session: Session = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

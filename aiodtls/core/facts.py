@@ -12,6 +12,7 @@ from aiodtls.core.crypto.srtp import (
 from aiodtls.core.errors import DTLSError, HandshakeError
 from aiodtls.core.handshake.script import Negotiated
 from aiodtls.core.registry import CertificateType
+from aiodtls.core.sessions import Session
 
 
 class NegotiatedFacts:
@@ -75,6 +76,16 @@ class NegotiatedFacts:
         """The IANA name."""
         profile = self.negotiated.srtp_profile
         return profile.name if profile is not None else None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier session went on."""
+        return self.negotiated.resumed
+
+    @property
+    def session(self) -> Session | None:
+        """What a client may resume with: the newest."""
+        return self.negotiated.session
 
     @property
     def client_random(self) -> bytes:

@@ -22,6 +22,7 @@ from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.reliability.reassembly import Reassembly
+from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.wire.extensions13 import Cookie
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
@@ -300,6 +301,7 @@ class Listener:
         *,
         config: DTLSConfig | None = None,
         server_hostname: str | None = None,
+        session: Session | None = None,
     ) -> DTLSConnection:
         """A client's handshake from this socket.
 
@@ -314,6 +316,7 @@ class Listener:
             peer,
             now,
             server_hostname=server_hostname,
+            session=session,
             random=self._random,
             touched=self._touched,
         )

@@ -6,7 +6,7 @@ import pytest
 
 from aiodtls import events
 from aiodtls.core.errors import DTLSError, EndpointClosed
-from aiodtls.core.handshake.post import MAX_TICKETS
+from aiodtls.core.events import SessionReceived
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.messages import encode_body
@@ -144,16 +144,18 @@ def handshake_record(connection, message_seq: int, message) -> bytes:
 def test_tickets_are_kept_and_acknowledged_at_once():
     pair = connected()
     sent_before = len(pair.sent[CLIENT])
-    for number in range(MAX_TICKETS + 2):
+    for number in range(6):
         seq = pair.client._driver._reassembly.next_seq
         ticket = NewSessionTicket13(3600, 7, bytes([number]), b"ticket %d" % number)
         record = handshake_record(pair.server, seq, ticket)
         pair.client.receive_datagram(record, SERVER, pair.now)
     pair.flush()
-    kept = pair.client._post.tickets
-    assert [t.ticket for t in kept] == [b"ticket %d" % n for n in range(2, MAX_TICKETS + 2)]
-    assert len({t.psk for t in kept}) == MAX_TICKETS and all(len(t.psk) == 32 for t in kept)
-    assert len(pair.sent[CLIENT]) - sent_before == MAX_TICKETS + 2
+    kept = [e.session for e in pair.events[CLIENT] if isinstance(e, SessionReceived)][-6:]
+    assert [session.ticket for session in kept] == [b"ticket %d" % n for n in range(6)]
+    assert len({session.secret for session in kept}) == 6
+    assert all(len(session.secret) == 32 and session.lifetime == 3600 for session in kept)
+    assert pair.client.session == kept[-1]
+    assert len(pair.sent[CLIENT]) - sent_before == 6
     pair.exchange()
 
 

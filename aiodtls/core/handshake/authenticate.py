@@ -20,6 +20,7 @@ from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.events import CertificateReceived, PSKRequested, SignatureRequested
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.registry import AlertDescription, CertificateType, SignatureScheme
+from aiodtls.core.sessions import Session
 
 
 def public_key(hs: Handshake, chain: tuple[bytes, ...]) -> PublicKeyTypes:
@@ -67,15 +68,31 @@ def check_trust(
     hs: Handshake, chain: tuple[bytes, ...], peer_role: Literal["client", "server"]
 ) -> Step[None]:
     """Decides here where that is enough, else asks the owner, as trust may be a function."""
+    error = yield from _why_refused(hs, chain, peer_role, hs.negotiated.peer_certificate_type)
+    if error is not None:
+        raise error
+
+
+def is_still_trusted(hs: Handshake, session: Session) -> Step[bool]:
+    """Whether a client's certificate, or key, from an earlier handshake would be accepted now."""
+    kind = CertificateType(session.certificate_type)
+    return (yield from _why_refused(hs, session.peer_chain, "client", kind)) is None
+
+
+def _why_refused(
+    hs: Handshake,
+    chain: tuple[bytes, ...],
+    peer_role: Literal["client", "server"],
+    kind: CertificateType,
+) -> Step[AlertError | None]:
     hostname = hs.server_hostname if peer_role == "server" else None
     trusts = hs.config.client_trusts() if peer_role == "server" else hs.config.trusts
-    kind = hs.negotiated.peer_certificate_type
     judges = [trust for trust in trusts if kind in trust.certificate_types]
     checks = [trust for trust in judges if trust.function is None]
     error = why_refused(checks, chain, peer_role=peer_role, server_hostname=hostname)
     for trust in judges:
         if error is None:
-            return
+            break
         if trust.function is None:
             continue
         answer = yield from hs.ask(CertificateReceived(chain, hostname, trust.function))
@@ -88,8 +105,7 @@ def check_trust(
             AlertDescription.certificate_unknown, message, CertificateError(message)
         )
         error = None if answer else refused
-    if error is not None:
-        raise error
+    return error
 
 
 def sign(

@@ -17,6 +17,7 @@ from aiodtls.core.handshake import negotiate13
 from aiodtls.core.handshake.client12 import client12
 from aiodtls.core.handshake.client13 import client13
 from aiodtls.core.handshake.negotiate13 import Offer
+from aiodtls.core.handshake.resumption import may_offer
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription, NamedGroup
 from aiodtls.core.wire.messages import RANDOM_LENGTH, HelloVerifyRequest, Message, ServerHello
@@ -31,6 +32,8 @@ UNANSWERED_RESENDS = 2
 def client(hs: Handshake) -> Script:
     """The hellos, and then the handshake of the version that the server chose."""
     hs.negotiated.server_hostname = hs.server_hostname
+    if hs.session is not None and not may_offer(hs.config, hs.session, hs.server_hostname):
+        hs.session = None
     offer = _offer(hs, hs.config.first_groups)
     answers: list[type[Message]] = [ServerHello]
     if hs.config.speaks12:
@@ -72,7 +75,13 @@ def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
     hs.restart()
     random = hs.random(RANDOM_LENGTH)
     offer = negotiate13.make_offer(
-        hs.config, random, hs.server_hostname, hs.transcript, hs.datagram_size, groups
+        hs.config,
+        random,
+        hs.server_hostname,
+        hs.transcript,
+        hs.datagram_size,
+        groups,
+        hs.session,
     )
     hs.negotiated.client_random = random
     hs.send(offer.hello)

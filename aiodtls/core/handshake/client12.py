@@ -27,8 +27,15 @@ from aiodtls.core.handshake.keys12 import (
     derive_record_keys,
     verify_data,
 )
+from aiodtls.core.handshake.resume12 import (
+    client_resumes12,
+    is_resumed,
+    receive_ticket,
+    session_of_id,
+)
 from aiodtls.core.handshake.script import Handshake, Script
 from aiodtls.core.registry import AlertDescription, NamedGroup, ProtocolVersion
+from aiodtls.core.sessions import psk_check
 from aiodtls.core.wire.messages import (
     Certificate12,
     CertificateRequest12,
@@ -59,9 +66,14 @@ KEY_EXCHANGE_MESSAGES: dict[KeyExchange, tuple[type[Message], ...]] = {
 
 def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
     suite = _accept_server_hello(hs, hello, reply)
+    if hs.session is not None and is_resumed(hello, reply):
+        yield from client_resumes12(hs, hs.session, reply)
+        return
     exchange = suite.key_exchange
     assert exchange is not None
     if exchange.uses_certificate:
+        types = certificate_types.chosen_by_server(hello, reply.extensions)
+        hs.negotiated.own_certificate_type, hs.negotiated.peer_certificate_type = types
         layout = certificate_types.MESSAGES12[hs.negotiated.peer_certificate_type]
         certificate = yield from hs.expect(layout)
         _check_certificate(hs, certificate, suite)
@@ -99,10 +111,12 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
     hs.install_write(EPOCH, writer)
     hs.send(Finished(verify_data(hs, suite, CLIENT_LABEL)))
 
-    hs.install_read(EPOCH, reader)
     hs.awaits_last_flight = True
+    session = yield from receive_ticket(hs, reply)
+    hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, SERVER_LABEL, finished)
+    hs.negotiated.session = session or session_of_id(hs, reply)
 
 
 def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Suite:
@@ -117,9 +131,6 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
         hs.config, reply.extensions
     )
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, reply.extensions))
-    if suite.key_exchange is not None and suite.key_exchange.uses_certificate:
-        types = certificate_types.chosen_by_server(hello, reply.extensions)
-        negotiated.own_certificate_type, negotiated.peer_certificate_type = types
     return suite
 
 
@@ -160,6 +171,7 @@ def _client_key_exchange(
         return ClientKeyExchangeEcdhe12(public), secret
     (psk,) = hs.config.client_psks()
     hs.negotiated.psk_identity = psk.identity
+    hs.negotiated.psk_check = psk_check(psk.key)
     if exchange.uses_ecdhe:
         return (
             ClientKeyExchangeEcdhePsk12(psk.identity, public),

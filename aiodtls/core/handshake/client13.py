@@ -10,7 +10,6 @@ ServerHello, {EncryptedExtensions}, {[CertificateRequest]},
 
 from __future__ import annotations
 
-from aiodtls.core.config import PSK
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
 from aiodtls.core.handshake.authenticate import (
@@ -20,9 +19,11 @@ from aiodtls.core.handshake.authenticate import (
     sign,
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import VERSION, Offer
+from aiodtls.core.handshake.negotiate13 import VERSION, Offer, OfferedPsk
+from aiodtls.core.handshake.resumption import use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription
+from aiodtls.core.sessions import psk_check
 from aiodtls.core.wire.messages import CertificateVerify, Finished, Message, ServerHello
 from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, EncryptedExtensions
 
@@ -31,6 +32,8 @@ def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
     psk, secrets = _accept_server_hello(hs, offer, reply)
     encrypted = yield from hs.expect(EncryptedExtensions)
     _accept_extensions(hs, offer, encrypted, psk)
+    if psk is not None and hs.negotiated.peer_chain:
+        yield from check_trust(hs, hs.negotiated.peer_chain, "server")
     request = None
     if psk is None:
         message: Message = yield from hs.expect(CertificateRequest13, Certificate13)
@@ -51,7 +54,7 @@ def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
 
 def _accept_server_hello(
     hs: Handshake, offer: Offer, reply: ServerHello
-) -> tuple[PSK | None, Secrets13]:
+) -> tuple[OfferedPsk | None, Secrets13]:
     """What the server chose; the keys of epoch 2 follow from it."""
     negotiated = hs.negotiated
     suite = negotiate13.check_server_hello13(hs.config, offer, reply)
@@ -65,7 +68,11 @@ def _accept_server_hello(
     psk = negotiate13.selected_psk(offer, reply, suite)
     if psk is None and not hs.config.offers_certificates:
         raise AlertError(AlertDescription.handshake_failure, "the server took none of our PSKs")
-    negotiated.psk_identity = psk.identity if psk else None
+    if psk is not None and psk.session is not None:
+        use_session(negotiated, psk.session)
+    elif psk is not None:
+        negotiated.psk_identity = psk.identity
+        negotiated.psk_check = psk_check(psk.key)
     exchange = negotiate13.selected_share(offer, reply, psk)
     shared = None
     if exchange is not None:
@@ -79,7 +86,7 @@ def _accept_server_hello(
 
 
 def _accept_extensions(
-    hs: Handshake, offer: Offer, message: EncryptedExtensions, psk: PSK | None
+    hs: Handshake, offer: Offer, message: EncryptedExtensions, psk: OfferedPsk | None
 ) -> None:
     extensions = message.extensions
     negotiate.check_only_offered(offer.hello, extensions)

@@ -44,7 +44,8 @@ class HandshakeDriver:
 
     ``reopened`` holds records that came too early and opened when the script installed their key.
     ``next_seq`` numbers what we send after the handshake, complete since ``completed_at``.
-    ``last_flight_arrived`` says that the peer has acknowledged all of our last flight.
+    ``sent_last`` says whether the last flight was ours, ``last_flight_arrived`` that the peer has
+    acknowledged all of it.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class HandshakeDriver:
         "questions",
         "reopened",
         "retransmission",
+        "sent_last",
     )
 
     def __init__(
@@ -94,7 +96,7 @@ class HandshakeDriver:
         # After the handshake: what the peer would begin another with.
         self._new_handshake: HandshakeMessage | None = None
         self.next_seq = 0
-        self.complete = self.last_flight_arrived = False
+        self.complete = self.last_flight_arrived = self.sent_last = False
         self.completed_at = 0.0
         self.questions: deque[Question] = deque()
         self.reopened: deque[Record] = deque()
@@ -359,6 +361,7 @@ class HandshakeDriver:
     def _end_script(self, now: float, *, sent_last: bool) -> None:
         self.complete = True
         self.completed_at = now
+        self.sent_last = sent_last
         assert self._handshake is not None
         self.next_seq = self._handshake.next_seq
         self._runner = self._handshake = None

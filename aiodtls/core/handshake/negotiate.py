@@ -5,6 +5,7 @@ Raise :class:`AlertError` where nothing fits or an offer is not legal.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from aiodtls.core.registry import (
     SignatureScheme,
     SRTPProtectionProfile,
 )
+from aiodtls.core.sessions import Session
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -33,6 +35,7 @@ from aiodtls.core.wire.extensions import (
     Extension,
     RenegotiationInfo,
     ServerName,
+    SessionTicket,
     SignatureAlgorithms,
     SupportedGroups,
     SupportedVersions,
@@ -68,9 +71,15 @@ def client_hello(
     random: bytes,
     server_hostname: str | None,
     extensions13: Sequence[Extension] = (),
+    *,
+    ticket: bytes = b"",
+    session_id: bytes = b"",
 ) -> ClientHello:
-    """Our ClientHello, with what DTLS 1.3 adds. An extension that many servers know comes last,
-    where none is empty: some old ones trip over an empty last one."""
+    """Our ClientHello, with what DTLS 1.3 adds, and what names a session of DTLS 1.2.
+
+    An extension that many servers know comes last, where none is empty: some old ones trip over
+    an empty last one.
+    """
     extensions: list[Extension] = []
     name = sni(server_hostname)
     if name is not None:
@@ -78,6 +87,8 @@ def client_hello(
     if config.speaks12:
         extensions.append(ExtendedMasterSecret())
         extensions.append(RenegotiationInfo())
+        if config.session_tickets:
+            extensions.append(SessionTicket(ticket))
     extensions += _group_extensions(config)
     extensions.append(record_size_limit(config, config.version_list[0]))
     extensions += extensions13
@@ -92,7 +103,15 @@ def client_hello(
         random,
         tuple(suite.code for suite in config.suites),
         Extensions.of(extensions),
+        session_id,
     )
+
+
+def offered_session_id(session: Session) -> bytes:
+    """What a server echoes to resume; with a ticket any will do (RFC 5077 section 3.4)."""
+    if session.ticket:
+        return hashlib.sha256(session.ticket).digest()
+    return session.session_id
 
 
 def _group_extensions(config: DTLSConfig) -> list[Extension]:
@@ -138,14 +157,18 @@ def choose_version(config: DTLSConfig, hello: ClientHello) -> ProtocolVersion:
     )
 
 
-def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
-    """Suite, credentials, signature scheme and group, in the server's order of preference."""
+def check_client_hello12(config: DTLSConfig, hello: ClientHello) -> None:
+    """What holds for full and abbreviated handshakes (RFC 5246 s. 7.4.1.2, RFC 7507 s. 3)."""
     if UNCOMPRESSED not in hello.compression_methods:
         raise AlertError(AlertDescription.illegal_parameter, "no null compression is offered")
+    if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and config.speaks13:
+        raise AlertError(AlertDescription.inappropriate_fallback, "a needless fallback")
+
+
+def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
+    """Suite, credentials, signature scheme and group, in the server's order of preference."""
     group = _choose_group(config, hello.extensions)
     offered = set(hello.cipher_suites)
-    if CipherSuite.TLS_FALLBACK_SCSV in offered and config.speaks13:
-        raise AlertError(AlertDescription.inappropriate_fallback, "a needless fallback")
     for suite in config.suites:
         exchange = suite.key_exchange
         if suite.code not in offered or exchange is None:

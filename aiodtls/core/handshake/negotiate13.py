@@ -5,8 +5,9 @@ Raise :class:`AlertError` where nothing fits or an offer is not legal.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aiodtls.core.config import PSK, DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
@@ -22,6 +23,7 @@ from aiodtls.core.handshake.negotiate import (
     choose_scheme,
     client_hello,
     credentials_by_name,
+    offered_session_id,
 )
 from aiodtls.core.registry import (
     AlertDescription,
@@ -32,6 +34,7 @@ from aiodtls.core.registry import (
     PskKeyExchangeMode,
     SignatureScheme,
 )
+from aiodtls.core.sessions import Session
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     Extension,
@@ -54,6 +57,7 @@ from aiodtls.core.wire.records import HEADER_LENGTH
 
 VERSION = ProtocolVersion.DTLSv1_3
 SUITE_HASHES = {"SHA256": "sha256", "SHA384": "sha384"}
+HASH_LENGTHS = {"sha256": 32, "sha384": 48}
 # What a server may answer in its ServerHello; all else is encrypted (RFC 8446 section 4.1.3).
 SERVER_HELLO_EXTENSIONS = {
     ExtensionType.supported_versions,
@@ -61,8 +65,35 @@ SERVER_HELLO_EXTENSIONS = {
     ExtensionType.pre_shared_key,
 }
 # Without (EC)DHE only where the peer can do no better.
+TICKET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
 PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
 EXTERNAL_BINDER = b"ext binder"
+RESUMPTION_BINDER = b"res binder"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedPsk:
+    """A key that a ClientHello offers: an external one, or that of a session's ticket."""
+
+    identity: bytes
+    key: bytes = field(repr=False)
+    hash_name: str
+    binder_label: bytes
+    session: Session | None = field(default=None, repr=False)
+
+    @classmethod
+    def external(cls, psk: PSK) -> OfferedPsk:
+        return cls(psk.identity, psk.key, SUITE_HASHES[psk.hash], EXTERNAL_BINDER)
+
+    @classmethod
+    def resumption(cls, session: Session, identity: bytes) -> OfferedPsk:
+        hash_name = SUITES[session.suite].hash_name
+        return cls(identity, session.secret, hash_name, RESUMPTION_BINDER, session)
+
+    @property
+    def obfuscated_age(self) -> int:
+        """Of a ticket, in milliseconds; an external PSK has none (RFC 8446 section 4.2.11)."""
+        return self.session.ticket_age if self.session else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +102,7 @@ class Offer:
 
     hello: ClientHello
     shares: tuple[KeyShare, ...] = ()
-    psks: tuple[PSK, ...] = ()
+    psks: tuple[OfferedPsk, ...] = ()
 
     def share(self, group: int) -> KeyShare | None:
         return next((share for share in self.shares if share.group == group), None)
@@ -87,19 +118,26 @@ def make_offer(
     transcript: Transcript,
     datagram_size: int,
     groups: Sequence[NamedGroup] | None,
+    session: Session | None = None,
 ) -> Offer:
     """The first ClientHello, with key shares in ``groups``.
 
     Where that is None, only with those that leave it in one datagram.
     """
-    psks = config.client_psks()
+    psks = tuple(OfferedPsk.external(psk) for psk in config.client_psks())
+    hello = functools.partial(client_hello, config, random, server_hostname)
+    if session is not None and session.version == "1.2":
+        hello = functools.partial(
+            hello, ticket=session.ticket, session_id=offered_session_id(session)
+        )
+    elif session is not None:
+        psks = (OfferedPsk.resumption(session, session.ticket), *psks)
     if not config.speaks13:
-        return Offer(client_hello(config, random, server_hostname))
+        return Offer(hello())
 
     def offer(shares: tuple[KeyShare, ...]) -> Offer:
-        extensions = _extensions13(config, shares, psks)
-        hello = client_hello(config, random, server_hostname, extensions)
-        return bind(Offer(hello, shares, psks), transcript, 0)
+        hello13 = hello(_extensions13(config, shares, psks))
+        return bind(Offer(hello13, shares, psks), transcript, 0)
 
     if groups is not None:
         return offer(tuple(KeyShare.generate(group) for group in groups))
@@ -124,15 +162,17 @@ def lesser_group(config: DTLSConfig, offer: Offer) -> NamedGroup | None:
 
 
 def _extensions13(
-    config: DTLSConfig, shares: Sequence[KeyShare], psks: Sequence[PSK]
+    config: DTLSConfig, shares: Sequence[KeyShare], psks: Sequence[OfferedPsk]
 ) -> list[Extension]:
     extensions: list[Extension] = [
         SupportedVersions(tuple(config.version_list)),
     ]
     if config.named_groups:
         extensions.append(KeyShares(tuple((share.group, share.public) for share in shares)))
-    if psks:
+    if any(psk.session is None for psk in psks):
         extensions.append(PskKeyExchangeModes(PSK_MODES))
+    elif config.session_tickets:
+        extensions.append(PskKeyExchangeModes(TICKET_MODES))
     authorities = authorities_of(config.trusts)
     if authorities and config.offers_certificates:
         extensions.append(CertificateAuthorities(authorities))
@@ -143,8 +183,8 @@ def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
     """The offer with its PSKs and their binders, which always come last (RFC 8446 s. 4.2.11)."""
     if not offer.psks:
         return offer
-    identities = tuple((psk.identity, 0) for psk in offer.psks)
-    zeros = tuple(bytes(_hash_length(psk)) for psk in offer.psks)
+    identities = tuple((psk.identity, psk.obfuscated_age) for psk in offer.psks)
+    zeros = tuple(bytes(HASH_LENGTHS[psk.hash_name]) for psk in offer.psks)
     extension = PreSharedKey(identities, zeros)
     hello = _with_extension(offer.hello, extension)
     unbound = transcript.with_hello(message_seq, encode_body(hello))
@@ -152,15 +192,11 @@ def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
     return replace(offer, hello=_with_extension(hello, PreSharedKey(identities, binders)))
 
 
-def binder(psk: PSK, transcript: Transcript, binders_length: int) -> bytes:
-    """Proves possession of an external PSK over the hello that ends ``transcript``."""
-    hash_name = SUITE_HASHES[psk.hash]
-    key = KeySchedule(hash_name, psk.key).derive(EXTERNAL_BINDER)
-    return verify_data(hash_name, key, transcript.hash_truncated(hash_name, binders_length))
-
-
-def _hash_length(psk: PSK) -> int:
-    return 32 if psk.hash == "SHA256" else 48
+def binder(psk: OfferedPsk, transcript: Transcript, binders_length: int) -> bytes:
+    """Proves possession of the key over the hello that ends ``transcript``."""
+    key = KeySchedule(psk.hash_name, psk.key).derive(psk.binder_label)
+    digest = transcript.hash_truncated(psk.hash_name, binders_length)
+    return verify_data(psk.hash_name, key, digest)
 
 
 def _with_extension(hello: ClientHello, extension: Extension) -> ClientHello:
@@ -216,7 +252,7 @@ def second_offer(offer: Offer, retry: HelloRetryRequest, suite: Suite) -> Offer:
     if cookie is not None:
         extensions[Cookie.type] = cookie
     # A PSK of another hash cannot be chosen any more.
-    psks = tuple(psk for psk in offer.psks if SUITE_HASHES[psk.hash] == suite.hash_name)
+    psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
     return Offer(replace(offer.hello, extensions=extensions), shares, psks)
 
 
@@ -248,7 +284,7 @@ def check_server_hello13(config: DTLSConfig, offer: Offer, reply: ServerHello) -
     return _suite13(config, reply.cipher_suite)
 
 
-def selected_psk(offer: Offer, reply: ServerHello, suite: Suite) -> PSK | None:
+def selected_psk(offer: Offer, reply: ServerHello, suite: Suite) -> OfferedPsk | None:
     """The one of our keys that the server took."""
     selected = reply.extensions.find(SelectedPsk)
     if selected is None:
@@ -256,13 +292,13 @@ def selected_psk(offer: Offer, reply: ServerHello, suite: Suite) -> PSK | None:
     if selected.index >= len(offer.psks):
         raise AlertError(AlertDescription.illegal_parameter, "the server took a PSK we have not")
     psk = offer.psks[selected.index]
-    if SUITE_HASHES[psk.hash] != suite.hash_name:
+    if psk.hash_name != suite.hash_name:
         raise AlertError(AlertDescription.illegal_parameter, "the PSK is of another hash")
     return psk
 
 
 def selected_share(
-    offer: Offer, reply: ServerHello, psk: PSK | None
+    offer: Offer, reply: ServerHello, psk: OfferedPsk | None
 ) -> tuple[KeyShare, bytes] | None:
     """Our share and the server's public value; None for psk_ke."""
     shares = reply.extensions.find(KeyShares)
@@ -355,12 +391,21 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello) -> Suite:
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
     known = hello.extensions.find(PreSharedKey)
-    for identity, _ in known.identities if known and config.psks else ():
-        psk = (config.psks or {}).get(identity)
-        fitting = [s for s in offered if psk and SUITE_HASHES[psk.hash] == s.hash_name]
+    for identity, _ in known.identities if known else ():
+        psk = known_psk(config, identity)
+        fitting = [s for s in offered if psk and psk.hash_name == s.hash_name]
         if fitting:
             return fitting[0]
     return offered[0]
+
+
+def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:
+    """A ticket of ours, or a PSK that needs no asking for."""
+    session = config.open_ticket(identity)
+    if session is not None:
+        return OfferedPsk.resumption(session, identity) if session.version == "1.3" else None
+    psk = (config.psks or {}).get(identity)
+    return OfferedPsk.external(psk) if psk else None
 
 
 def choose_group13(config: DTLSConfig, hello: ClientHello) -> NamedGroup | None:

@@ -12,13 +12,14 @@ sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.key_schedule import resumption_psk
 from aiodtls.core.errors import AlertError
-from aiodtls.core.events import Event, KeysUpdated
+from aiodtls.core.events import Event, KeysUpdated, SessionReceived
 from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.handshake.resumption import make_session
 from aiodtls.core.handshake.script import Negotiated
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import AlertDescription, HandshakeType, KeyUpdateRequest
@@ -31,10 +32,6 @@ from aiodtls.core.wire.messages import Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import KeyUpdate, NewSessionTicket13
 
 POST_HANDSHAKE_TIMERS = frozenset({Timer.key_update, Timer.new_session_ticket})
-# The newest tickets of a server that a client keeps; RFC 8446 section 4.6.1 sets no bound.
-MAX_TICKETS = 4
-# RFC 8446 section 4.6.1: no ticket lives longer.
-MAX_TICKET_LIFETIME = 7 * 24 * 3600
 
 
 def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
@@ -46,19 +43,8 @@ def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
     raise _unexpected(message)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedTicket:
-    """A NewSessionTicket and the PSK it stands for; ``expires`` is on the clock of ``now``."""
-
-    ticket: bytes = field(repr=False)
-    psk: bytes = field(repr=False)
-    age_add: int = field(repr=False)
-    received_at: float
-    expires: float
-
-
 class PostHandshake13:
-    """``events`` are the owner's to drain; ``tickets`` are those of the server, newest last."""
+    """``events`` are the owner's to drain."""
 
     __slots__ = (
         "_config",
@@ -71,7 +57,6 @@ class PostHandshake13:
         "_transmitter",
         "_wanted",
         "events",
-        "tickets",
     )
 
     def __init__(
@@ -95,7 +80,6 @@ class PostHandshake13:
         # The KeyUpdate to send as soon as nothing is unacknowledged.
         self._wanted: KeyUpdateRequest | None = None
         self.events: deque[Event] = deque()
-        self.tickets: deque[ReceivedTicket] = deque(maxlen=MAX_TICKETS)
 
     # -- what the peer sent -----------------------------------------------------------------
 
@@ -113,7 +97,7 @@ class PostHandshake13:
             ticket = parse_body(NewSessionTicket13, message.body)
             assert isinstance(ticket, NewSessionTicket13)
             self._driver.acknowledge(now)
-            self._keep_ticket(ticket, now)
+            self._keep_ticket(ticket)
         else:
             raise _unexpected(message)
 
@@ -128,17 +112,23 @@ class PostHandshake13:
         if update.request_update == KeyUpdateRequest.update_requested:
             self._want(KeyUpdateRequest.update_not_requested, now)
 
-    def _keep_ticket(self, message: NewSessionTicket13, now: float) -> None:
+    def _keep_ticket(self, message: NewSessionTicket13) -> None:
         negotiated = self._negotiated
         if not message.lifetime or negotiated.suite is None:
             return
         psk = resumption_psk(
             negotiated.suite.hash_name, negotiated.resumption_secret, message.nonce
         )
-        lifetime = min(message.lifetime, MAX_TICKET_LIFETIME)
-        self.tickets.append(
-            ReceivedTicket(message.ticket, psk, message.age_add, now, now + lifetime)
+        session = make_session(
+            negotiated,
+            psk,
+            lifetime=message.lifetime,
+            age_add=message.age_add,
+            ticket=message.ticket,
         )
+        # The newest alone is kept here; the owner may keep all.
+        negotiated.session = session
+        self.events.append(SessionReceived(session))
 
     # -- what we send -----------------------------------------------------------------------
 
@@ -156,17 +146,37 @@ class PostHandshake13:
             return
         message = KeyUpdate(self._wanted)
         self._wanted = None
-        self._send(Timer.key_update, message, now)
+        self._send(Timer.key_update, [message], now)
 
-    def _send(self, timer: Timer, message: Message, now: float) -> None:
+    def send_tickets(self, random: Callable[[int], bytes], now: float) -> None:
+        """A server's tickets, where the client can use them (RFC 8446 section 4.6.1)."""
+        negotiated, config = self._negotiated, self._config
+        if not negotiated.wants_tickets or not config.session_tickets:
+            return
+        assert negotiated.suite is not None
+        tickets: list[Message] = []
+        for number in range(config.session_tickets):
+            # A nonce of its own gives each ticket a PSK of its own.
+            nonce = bytes((number,))
+            psk = resumption_psk(negotiated.suite.hash_name, negotiated.resumption_secret, nonce)
+            age_add = int.from_bytes(random(4), "big")
+            session = make_session(negotiated, psk, age_add=age_add)
+            ticket = config.seal_ticket(session, random)
+            tickets.append(NewSessionTicket13(session.lifetime, age_add, nonce, ticket))
+        self._send(Timer.new_session_ticket, tickets, now)
+
+    def _send(self, timer: Timer, messages: Sequence[Message], now: float) -> None:
         driver = self._driver
         epoch = self._layer.write_epoch
-        outgoing = OutgoingMessage(epoch, message.msg_type, driver.next_seq, encode_body(message))
-        driver.next_seq += 1
+        outgoing = [
+            OutgoingMessage(epoch, message.msg_type, seq, encode_body(message))
+            for seq, message in enumerate(messages, driver.next_seq)
+        ]
+        driver.next_seq += len(messages)
         backoff = Backoff(driver.retransmission.backoff.initial, self._config.retransmit_max)
         flight = Retransmission(self._timers, backoff, self._config.max_retransmits, timer=timer)
         self._flights[timer] = flight
-        flight.start([outgoing], {})
+        flight.start(outgoing, {})
         self._transmitter.transmit(flight, 0, now)
         flight.rearm(now)
 

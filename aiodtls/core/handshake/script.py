@@ -28,6 +28,7 @@ from aiodtls.core.registry import (
 )
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
+from aiodtls.core.sessions import Session
 from aiodtls.core.wire.messages import Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
@@ -70,6 +71,14 @@ class Negotiated:
     alpn_protocol: bytes | None = None
     srtp_profile: SRTPProtectionProfile | None = None
     extended_master_secret: bool = False
+    # Whether the handshake resumed a session; of a full one the time is not known yet.
+    resumed: bool = False
+    authenticated_at: float = 0.0
+    psk_check: bytes = field(default=b"", repr=False)
+    # A client's, to resume with.
+    session: Session | None = field(default=None, repr=False)
+    # Whether the client of a DTLS 1.3 handshake can use tickets.
+    wants_tickets: bool = False
     master_secret: bytes = field(default=b"", repr=False)
     # Of DTLS 1.3, where they stand for the master secret.
     exporter_secret: bytes = field(default=b"", repr=False)
@@ -104,6 +113,7 @@ class Handshake:
     keys: KeyStore
     random: Callable[[int], bytes]
     server_hostname: str | None = None
+    session: Session | None = None
     next_seq: int = 0
     datagram_size: int = 1200
     write_epoch: int = 0

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
-from aiodtls.core.crypto.suites import KeyExchange
+from aiodtls.core.crypto.suites import SUITES, KeyExchange
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.handshake import certificate_types, negotiate
@@ -28,8 +28,16 @@ from aiodtls.core.handshake.keys12 import (
     verify_data,
 )
 from aiodtls.core.handshake.negotiate import Choice12
+from aiodtls.core.handshake.resume12 import (
+    find_session,
+    issues_ticket,
+    keep_session,
+    new_session_id,
+    server_resumes12,
+)
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription, CertificateType, ProtocolVersion
+from aiodtls.core.sessions import psk_check
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -38,6 +46,7 @@ from aiodtls.core.wire.extensions import (
     Extension,
     RenegotiationInfo,
     ServerName,
+    SessionTicket,
     UseSRTP,
 )
 from aiodtls.core.wire.extensions13 import RecordSizeLimit
@@ -62,12 +71,25 @@ VERSION = ProtocolVersion.DTLSv1_2
 
 
 def server12(hs: Handshake, hello: ClientHello) -> Script:
+    negotiate.check_client_hello12(hs.config, hello)
+    negotiated = hs.negotiated
+    name = hello.extensions.find(ServerName)
+    negotiated.server_hostname = name.host_name if name else None
+    negotiated.version = "1.2"
+    session = yield from find_session(hs, hello)
+    if session is not None:
+        chosen = Choice12(SUITES[session.suite], None, None, None)
+        hs.send(_server_hello(hs, hello, chosen, hello.session_id))
+        yield from server_resumes12(hs, session)
+        return
     choice = negotiate.choose12(hs.config, hello)
     suite = choice.suite
     exchange = suite.key_exchange
     assert exchange is not None
     asked = certificate_types.to_ask_for(hs.config, hello) if exchange.uses_certificate else None
-    hs.send(_server_hello(hs, hello, choice, asked))
+    session_id = new_session_id(hs, hello)
+    gives_ticket = issues_ticket(hs, hello)
+    hs.send(_server_hello(hs, hello, choice, session_id, asked, gives_ticket=gives_ticket))
     if choice.credentials is not None:
         layout = certificate_types.MESSAGES12[choice.credentials.certificate_type]
         hs.send(layout(choice.credentials.chain))
@@ -97,24 +119,28 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, CLIENT_LABEL, finished)
 
+    keep_session(hs, session_id=session_id, with_ticket=gives_ticket)
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
     hs.send(Finished(verify_data(hs, suite, SERVER_LABEL)))
 
 
 def _server_hello(
-    hs: Handshake, hello: ClientHello, choice: Choice12, asked: CertificateType | None
+    hs: Handshake,
+    hello: ClientHello,
+    choice: Choice12,
+    session_id: bytes,
+    asked: CertificateType | None = None,
+    *,
+    gives_ticket: bool = False,
 ) -> ServerHello:
     """The reply, and all that it decides."""
     negotiate.check_renegotiation_info(hello.extensions)
     negotiated = hs.negotiated
-    negotiated.version = "1.2"
     negotiated.suite = choice.suite
     negotiated.group = choice.group
     negotiated.client_random = hello.random
     negotiated.server_random = negotiate.server_random12(hs.config, hs.random(RANDOM_LENGTH))
-    name = hello.extensions.find(ServerName)
-    negotiated.server_hostname = name.host_name if name else None
     negotiated.extended_master_secret = negotiate.check_extended_master_secret(
         hs.config, hello.extensions
     )
@@ -123,7 +149,11 @@ def _server_hello(
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
     extensions = _reply_extensions(hs, hello, choice)
     extensions += certificate_types.reply(hello, choice.credentials, asked)
-    return ServerHello(negotiated.server_random, choice.suite.code, Extensions.of(extensions))
+    if gives_ticket:
+        extensions.append(SessionTicket())
+    return ServerHello(
+        negotiated.server_random, choice.suite.code, Extensions.of(extensions), session_id
+    )
 
 
 def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> list[Extension]:
@@ -194,5 +224,6 @@ def _client_key_exchange(
         identity = (yield from hs.expect(ClientKeyExchangePsk12)).identity
     hs.negotiated.psk_identity = identity
     psk = yield from find_psk(hs, identity)
+    hs.negotiated.psk_check = psk_check(psk.key) if psk else b""
     # For an unknown identity a random key goes on, so that it looks like a wrong key (F20).
     return psk_premaster_secret(psk.key if psk else hs.random(32), secret)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 
-from aiodtls.core.config import PSK
 from aiodtls.core.cookies import Retry
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import respond
@@ -25,7 +24,8 @@ from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk, sign
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import SUITE_HASHES, VERSION
+from aiodtls.core.handshake.negotiate13 import VERSION, OfferedPsk
+from aiodtls.core.handshake.resumption import is_welcome, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
     AlertDescription,
@@ -34,6 +34,7 @@ from aiodtls.core.registry import (
     PskKeyExchangeMode,
     SignatureScheme,
 )
+from aiodtls.core.sessions import psk_check
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -59,6 +60,9 @@ from aiodtls.core.wire.messages import (
 )
 from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, EncryptedExtensions
 
+# Of those that a client offers; each may be a question to the application.
+MAX_PSKS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
@@ -66,7 +70,7 @@ class _Choice:
 
     suite: Suite
     group: NamedGroup | None
-    psk: PSK | None = None
+    psk: OfferedPsk | None = None
     psk_index: int = 0
     credentials: Credentials | None = None
     scheme: SignatureScheme | None = None
@@ -129,10 +133,11 @@ def _choose(
     name = hello.extensions.find(ServerName)
     hs.negotiated.server_hostname = name.host_name if name else None
     modes = negotiate13.psk_modes(hello)
+    hs.negotiated.wants_tickets = PskKeyExchangeMode.psk_dhe_ke in modes
     has_share = negotiate13.client_share(hello, group) is not None
     dhe = has_share and PskKeyExchangeMode.psk_dhe_ke in modes
     if dhe or PskKeyExchangeMode.psk_ke in modes:
-        found = yield from _choose_psk(hs, hello, suite)
+        found = yield from _choose_psk(hs, hello, suite, dhe=dhe)
         if found is not None:
             index, psk = found
             return _Choice(suite, group if dhe else None, psk, index)
@@ -148,21 +153,41 @@ def _choose(
     return _Choice(suite, group, credentials=credentials, scheme=scheme)
 
 
-def _choose_psk(hs: Handshake, hello: ClientHello, suite: Suite) -> Step[tuple[int, PSK] | None]:
+def _choose_psk(
+    hs: Handshake, hello: ClientHello, suite: Suite, *, dhe: bool
+) -> Step[tuple[int, OfferedPsk] | None]:
     """The first that is known and fits the suite; its binder must be right."""
     offered = hello.extensions.find(PreSharedKey)
-    if offered is None or hs.config.psk is None:
+    if offered is None:
         return None
-    for index, (identity, _) in enumerate(offered.identities):
-        psk = yield from find_psk(hs, identity)
-        if psk is None or SUITE_HASHES[psk.hash] != suite.hash_name:
+    for index, (identity, _) in enumerate(offered.identities[:MAX_PSKS]):
+        psk = yield from _find_psk(hs, hello, identity, dhe=dhe)
+        if psk is None or psk.hash_name != suite.hash_name:
             continue
         expected = negotiate13.binder(psk, hs.transcript, offered.binders_length)
         if not hmac.compare_digest(expected, offered.binders[index]):
             raise AlertError(AlertDescription.decrypt_error, "the client's binder does not verify")
-        hs.negotiated.psk_identity = identity
+        if psk.session is not None:
+            use_session(hs.negotiated, psk.session)
+        else:
+            hs.negotiated.psk_identity = identity
+            hs.negotiated.psk_check = psk_check(psk.key)
         return index, psk
     return None
+
+
+def _find_psk(
+    hs: Handshake, hello: ClientHello, identity: bytes, *, dhe: bool
+) -> Step[OfferedPsk | None]:
+    """A session's, which needs (EC)DHE and all that it stands for still to hold, or our own."""
+    session = hs.config.open_ticket(identity)
+    if session is not None:
+        welcome = dhe and session.version == "1.3" and (yield from is_welcome(hs, hello, session))
+        return OfferedPsk.resumption(session, identity) if welcome else None
+    if hs.config.psk is None:
+        return None
+    psk = yield from find_psk(hs, identity)
+    return OfferedPsk.external(psk) if psk is not None else None
 
 
 def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Secrets13:

@@ -42,11 +42,16 @@ Flight = Sequence[OutgoingMessage]
 
 
 def datagram_size(max_datagram_size: int, resends: int) -> int:
-    """From the second unanswered resend on the datagrams become smaller (RFC 6347 4.1.1.1)."""
+    """From the second unanswered resend on the datagrams become smaller (RFC 6347 4.1.1.1).
+
+    Below the least rung it begins anew: where loss was the reason and not the size, many small
+    datagrams are the least likely to arrive all.
+    """
     step = resends - RESENDS_AT_FULL_SIZE
     if step <= 0:
         return max_datagram_size
-    return min(max_datagram_size, SIZE_LADDER[min(step, len(SIZE_LADDER)) - 1])
+    rungs = (*SIZE_LADDER, max_datagram_size)
+    return min(max_datagram_size, rungs[(step - 1) % len(rungs)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class Retransmission:
         "_may_skip",
         "_repeats",
         "_sent_at",
+        "_size_known",
         "_skip_after_partial",
         "_timer",
         "_timers",
@@ -82,6 +83,8 @@ class Retransmission:
         self.delivery = Delivery({})
         # Resends that count for the datagram size: unanswered ones, and refusals as too big.
         self.size_resends = 0
+        # That count when the flight before was answered.
+        self._size_known = 0
 
     def start(self, flight: Flight, answers: dict[int, int]) -> None:
         """A new flight, in answer to the peer's messages ``answers``: message_seq -> length."""
@@ -89,7 +92,7 @@ class Retransmission:
         self.delivery = Delivery(
             {m.message_seq: len(m.body) for m in flight if m.msg_type is not None}
         )
-        self.size_resends = 0
+        self._size_known, self.size_resends = self.size_resends, 0
         self._timers_without_progress = 0
         self.backoff.restart()
         self._repeats.watch(answers)
@@ -159,9 +162,13 @@ class Retransmission:
         if self._timers_without_progress >= TIMERS_BEFORE_DOUBT:
             self.delivery.doubt()
         self.backoff.resent()
-        self.size_resends += 1
+        self._count_for_size()
         self.rearm(now)
         return Verdict.resend
+
+    def _count_for_size(self) -> None:
+        """What a resend does to the datagram size: it goes straight to what once got through."""
+        self.size_resends = max(self.size_resends + 1, self._size_known)
 
     def sent(self, now: float) -> None:
         """The flight went out, for the first time or again."""
@@ -199,6 +206,9 @@ class Retransmission:
             return False
         if self.is_running:
             self.rearm(now)
+        else:
+            # A last flight has no timer: this is its only sign that a datagram was too big.
+            self._count_for_size()
         return True
 
     def shrink(self, max_datagram_size: int) -> bool:

@@ -5,7 +5,7 @@ Those that only DTLS 1.3 has are in ``extensions13.py``, whole blocks in ``exten
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
@@ -221,6 +221,22 @@ class ServerCertificateTypes(_CertificateTypes):
     """What the client takes from the server."""
 
     type: ClassVar[ExtensionType] = ExtensionType.server_certificate_type
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTicket:
+    """RFC 5077 section 3.2: the ticket to resume with; empty to ask for one, or announce it."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.session_ticket
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    ticket: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> SessionTicket:
+        return cls(reader.rest())
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.raw(self.ticket)
 
 
 @dataclass(frozen=True, slots=True)

@@ -350,6 +350,22 @@ class CertificateVerify:
 
 
 @dataclass(frozen=True, slots=True)
+class NewSessionTicket12:
+    """RFC 5077 section 3.3; ``lifetime_hint`` in seconds, 0 where the server says nothing."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.new_session_ticket
+    lifetime_hint: int
+    ticket: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, reader: Reader) -> NewSessionTicket12:
+        return cls(reader.uint(4), reader.vector(2))
+
+    def encode(self, writer: Writer) -> None:
+        writer.uint(self.lifetime_hint, 4).vector(self.ticket, 2)
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """RFC 5246 section 7.4.9, RFC 8446 section 4.4.4; its length is the receiver's to check."""
 

@@ -1,0 +1,148 @@
+"""The abbreviated DTLS 1.2 handshake (RFC 5246 section 7.3, RFC 5077 section 3.1), both roles.
+
+ClientHello                                      <---  or  --->
+---> ServerHello, ChangeCipherSpec, Finished     <---  of the server
+ChangeCipherSpec, Finished                       --->  of the client, which sends last
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.crypto.suites import SUITES
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.authenticate import check_trust
+from aiodtls.core.handshake.keys12 import (
+    CLIENT_LABEL,
+    EPOCH,
+    SERVER_LABEL,
+    check_finished,
+    derive_record_keys,
+    verify_data,
+)
+from aiodtls.core.handshake.resumption import is_welcome, make_session, use_session
+from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.registry import AlertDescription
+from aiodtls.core.sessions import MAX_LIFETIME, Session
+from aiodtls.core.wire.extensions import ExtendedMasterSecret, SessionTicket
+from aiodtls.core.wire.messages import (
+    ClientHello,
+    Finished,
+    NewSessionTicket12,
+    ServerHello,
+)
+
+SESSION_ID_LENGTH = 32
+
+
+# -- the client's side ------------------------------------------------------------------------
+
+
+def is_resumed(hello: ClientHello, reply: ServerHello) -> bool:
+    return bool(hello.session_id) and hello.session_id == reply.session_id
+
+
+def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Script:
+    """From ServerHello on."""
+    if reply.cipher_suite != session.suite or ExtendedMasterSecret.type not in reply.extensions:
+        raise AlertError(
+            AlertDescription.illegal_parameter, "the server resumes a session as another"
+        )
+    suite = SUITES[session.suite]
+    use_session(hs.negotiated, session)
+    hs.negotiated.master_secret = session.secret
+    if session.peer_chain:
+        yield from check_trust(hs, session.peer_chain, "server")
+    renewed = yield from receive_ticket(hs, reply)
+    writer, reader = derive_record_keys(hs, suite, is_client=True)
+    hs.install_read(EPOCH, reader)
+    finished = yield from hs.expect(Finished)
+    check_finished(hs, suite, SERVER_LABEL, finished)
+    hs.send_change_cipher_spec()
+    hs.install_write(EPOCH, writer)
+    hs.send(Finished(verify_data(hs, suite, CLIENT_LABEL)))
+    hs.negotiated.session = renewed or session
+
+
+def receive_ticket(hs: Handshake, reply: ServerHello) -> Step[Session | None]:
+    """NewSessionTicket, which the ServerHello announced (RFC 5077 section 3.3)."""
+    if SessionTicket.type not in reply.extensions:
+        return None
+    message = yield from hs.expect(NewSessionTicket12)
+    if not message.ticket or not hs.negotiated.extended_master_secret:
+        return None
+    return make_session(
+        hs.negotiated,
+        hs.negotiated.master_secret,
+        lifetime=message.lifetime_hint or MAX_LIFETIME,
+        ticket=message.ticket,
+    )
+
+
+def session_of_id(hs: Handshake, reply: ServerHello) -> Session | None:
+    """What a server without tickets keeps for us under its id (RFC 5246 section 7.4.1.3)."""
+    if not reply.session_id or not hs.negotiated.extended_master_secret:
+        return None
+    return make_session(hs.negotiated, hs.negotiated.master_secret, session_id=reply.session_id)
+
+
+# -- the server's side ------------------------------------------------------------------------
+
+
+def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
+    """What the client brings or names, where all that it stands for still holds."""
+    ticket = hello.extensions.find(SessionTicket)
+    session: Session | None = None
+    if ticket is not None and ticket.ticket:
+        session = hs.config.open_ticket(ticket.ticket)
+    elif hello.session_id:
+        session = hs.config.stored_session(hello.session_id)
+    if session is None or session.version != "1.2" or session.suite not in hello.cipher_suites:
+        return None
+    if ExtendedMasterSecret.type not in hello.extensions:
+        # RFC 7627 section 5.3: the session had it, so this is not the client that made it.
+        raise AlertError(
+            AlertDescription.handshake_failure, "a resumption without extended_master_secret"
+        )
+    return session if (yield from is_welcome(hs, hello, session)) else None
+
+
+def server_resumes12(hs: Handshake, session: Session) -> Script:
+    """After ServerHello."""
+    suite = SUITES[session.suite]
+    use_session(hs.negotiated, session)
+    hs.negotiated.master_secret = session.secret
+    writer, reader = derive_record_keys(hs, suite, is_client=False)
+    hs.send_change_cipher_spec()
+    hs.install_write(EPOCH, writer)
+    hs.send(Finished(verify_data(hs, suite, SERVER_LABEL)))
+
+    hs.install_read(EPOCH, reader)
+    hs.awaits_last_flight = True
+    finished = yield from hs.expect(Finished)
+    check_finished(hs, suite, CLIENT_LABEL, finished)
+
+
+def new_session_id(hs: Handshake, hello: ClientHello) -> bytes:
+    """For a client without tickets whose session may be kept; empty for all others."""
+    if SessionTicket.type in hello.extensions or not _may_be_kept(hs, hello):
+        return b""
+    return hs.random(SESSION_ID_LENGTH)
+
+
+def issues_ticket(hs: Handshake, hello: ClientHello) -> bool:
+    """Whether a full handshake ends with a NewSessionTicket."""
+    return SessionTicket.type in hello.extensions and _may_be_kept(hs, hello)
+
+
+def _may_be_kept(hs: Handshake, hello: ClientHello) -> bool:
+    """Without extended_master_secret a resumption is not safe (RFC 7627 section 5.3)."""
+    return hs.config.session_tickets > 0 and ExtendedMasterSecret.type in hello.extensions
+
+
+def keep_session(hs: Handshake, *, session_id: bytes, with_ticket: bool) -> None:
+    """The client has proved who it is: what it may resume with is sent, or kept here."""
+    session = make_session(hs.negotiated, hs.negotiated.master_secret)
+    if with_ticket:
+        ticket = hs.config.seal_ticket(session, hs.random)
+        hs.send(NewSessionTicket12(session.lifetime, ticket))
+    elif session_id:
+        hs.config.store_session(session_id, session)

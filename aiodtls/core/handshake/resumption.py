@@ -1,0 +1,97 @@
+"""What both versions have in common when a session is made, looked for and accepted again.
+
+A resumption proves possession of a secret and nothing else, so everything that the full handshake
+proved or agreed on must still hold: who the peer is, that it is still believed, and the names.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.suites import SUITES, Suite
+from aiodtls.core.handshake.authenticate import find_psk, is_still_trusted
+from aiodtls.core.handshake.negotiate import choose_alpn
+from aiodtls.core.handshake.script import Handshake, Negotiated, Step
+from aiodtls.core.registry import CertificateType
+from aiodtls.core.sessions import MAX_LIFETIME, Session, psk_check, wall_clock
+from aiodtls.core.wire.extensions import ServerName
+from aiodtls.core.wire.messages import ClientHello
+
+
+def make_session(
+    negotiated: Negotiated,
+    secret: bytes,
+    *,
+    lifetime: int = MAX_LIFETIME,
+    age_add: int = 0,
+    ticket: bytes = b"",
+    session_id: bytes = b"",
+) -> Session:
+    """One side's half of what this handshake came to."""
+    assert negotiated.suite is not None and negotiated.version is not None
+    now = wall_clock()
+    return Session(
+        version=negotiated.version,
+        suite=negotiated.suite.code,
+        secret=secret,
+        authenticated_at=negotiated.authenticated_at or now,
+        issued_at=now,
+        lifetime=min(lifetime, MAX_LIFETIME),
+        server_hostname=negotiated.server_hostname,
+        alpn_protocol=negotiated.alpn_protocol,
+        psk_identity=negotiated.psk_identity,
+        psk_check=negotiated.psk_check,
+        certificate_type=negotiated.peer_certificate_type,
+        peer_chain=negotiated.peer_chain,
+        age_add=age_add,
+        ticket=ticket,
+        session_id=session_id,
+    )
+
+
+def use_session(negotiated: Negotiated, session: Session) -> None:
+    """The handshake resumes this one: who the peer is was proved then."""
+    negotiated.resumed = True
+    negotiated.authenticated_at = session.authenticated_at
+    negotiated.peer_certificate_type = CertificateType(session.certificate_type)
+    negotiated.peer_chain = session.peer_chain
+    negotiated.psk_identity = session.psk_identity
+    negotiated.psk_check = session.psk_check
+
+
+def suite_of(config: DTLSConfig, session: Session) -> Suite | None:
+    """Its cipher suite, where the config still has it."""
+    suite = SUITES.get(session.suite)
+    return suite if suite in config.suites and suite.version == session.version else None
+
+
+def may_offer(config: DTLSConfig, session: Session, server_hostname: str | None) -> bool:
+    """Whether a client may offer it: for the same name, and with what is still configured."""
+    if session.server_hostname != server_hostname or not session.is_alive:
+        return False
+    if suite_of(config, session) is None:
+        return False
+    if session.psk_identity is None:
+        return config.offers_certificates
+    psk = (config.psks or {}).get(session.psk_identity)
+    return psk is not None and hmac.compare_digest(psk_check(psk.key), session.psk_check)
+
+
+def is_welcome(hs: Handshake, hello: ClientHello, session: Session) -> Step[bool]:
+    """Whether a server takes it up: the names are the same, and the client still is who it was."""
+    config = hs.config
+    name = hello.extensions.find(ServerName)
+    if session.server_hostname != (name.host_name if name else None):
+        return False
+    if session.alpn_protocol != choose_alpn(config, hello) or suite_of(config, session) is None:
+        return False
+    if session.psk_identity is not None:
+        psk = yield from find_psk(hs, session.psk_identity)
+        return psk is not None and hmac.compare_digest(psk_check(psk.key), session.psk_check)
+    if not config.credential_list:
+        return False
+    if session.peer_chain:
+        still = config.client_auth != "none"
+        return still and (yield from is_still_trusted(hs, session))
+    return config.client_auth != "required"

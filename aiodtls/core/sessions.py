@@ -1,0 +1,270 @@
+"""Sessions: what two peers keep of a handshake, so that the next one is short.
+
+A client holds a :class:`Session` and gives it to its next handshake. A server needs nothing: its
+half lies sealed in the ticket that the client brings (RFC 5077, RFC 8446 section 4.6.1), or, for
+clients without tickets, in a store under the session id (RFC 5246 section 7.4.1.2).
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from aiodtls.core.crypto.certificates import today
+from aiodtls.core.errors import ConfigError, DecodeError
+from aiodtls.core.registry import CertificateType
+from aiodtls.core.wire.codec import Reader, Writer
+
+# RFC 8446 section 4.6.1: nothing is resumed longer after the handshake that proved who it is.
+MAX_LIFETIME = 7 * 24 * 3600
+SECRET_LENGTH = 32
+NONCE_LENGTH = 12
+INDEX_LENGTH = 4
+KEY_LABEL = b"aiodtls ticket key"
+FORMAT = 1
+
+
+def wall_clock() -> float:
+    """Seconds since 1970: sessions outlive processes, so their ages are of the calendar."""
+    return today().timestamp()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What a later handshake with the same peer may resume; opaque to the application.
+
+    ``secret`` is the master secret of DTLS 1.2, the PSK of a ticket in DTLS 1.3. Times are seconds
+    since 1970, ``lifetime`` is in seconds. What a resumption does not prove again is in it: the
+    peer's certificates, the PSK's identity, and a value that only that PSK gives.
+    """
+
+    version: str
+    suite: int
+    secret: bytes = field(repr=False)
+    authenticated_at: float = 0.0
+    issued_at: float = 0.0
+    lifetime: int = MAX_LIFETIME
+    server_hostname: str | None = None
+    alpn_protocol: bytes | None = field(default=None, repr=False)
+    psk_identity: bytes | None = field(default=None, repr=False)
+    psk_check: bytes = field(default=b"", repr=False)
+    certificate_type: int = CertificateType.X509
+    peer_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    age_add: int = field(default=0, repr=False)
+    ticket: bytes = field(default=b"", repr=False)
+    session_id: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its time is not over yet, and not still to come."""
+        now = wall_clock()
+        ends = min(self.issued_at + self.lifetime, self.authenticated_at + MAX_LIFETIME)
+        # A minute, as the clocks of two hosts that share their tickets may differ.
+        return self.issued_at - 60 <= now < ends
+
+    def to_bytes(self) -> bytes:
+        """To be kept as safely as a private key: whoever has it can pose as this side."""
+        writer = Writer().u8(FORMAT).vector(self.version.encode(), 1).u16(self.suite)
+        writer.vector(self.secret, 1)
+        writer.uint(int(self.authenticated_at), 8).uint(int(self.issued_at), 8)
+        writer.uint(self.lifetime, 4).uint(self.age_add, 4)
+        name = self.server_hostname
+        for optional in (name.encode() if name is not None else None, self.alpn_protocol):
+            _write_optional(writer, optional)
+        _write_optional(writer, self.psk_identity)
+        writer.vector(self.psk_check, 1).u8(self.certificate_type)
+        with writer.sub(3):
+            for certificate in self.peer_chain:
+                writer.vector(certificate, 3)
+        return writer.vector(self.ticket, 2).vector(self.session_id, 1).finish()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Session:
+        """Raises ValueError for anything but what ``to_bytes`` made."""
+        reader = Reader(data)
+        try:
+            if reader.u8() != FORMAT:
+                raise DecodeError("another format")
+            session = cls._parse(reader)
+            reader.finish()
+        except (DecodeError, ValueError) as error:
+            raise ValueError(f"this is no session of ours: {error}") from None
+        return session
+
+    @classmethod
+    def _parse(cls, reader: Reader) -> Session:
+        version, suite = reader.vector(1).decode(), reader.u16()
+        secret = reader.vector(1)
+        authenticated_at, issued_at = reader.uint(8), reader.uint(8)
+        lifetime, age_add = reader.uint(4), reader.uint(4)
+        name, alpn, identity = (_read_optional(reader) for _ in range(3))
+        psk_check, certificate_type = reader.vector(1), CertificateType(reader.u8())
+        certificates, chain = reader.sub(3), []
+        while certificates.remaining:
+            chain.append(certificates.vector(3, 1))
+        return cls(
+            version=version,
+            suite=suite,
+            secret=secret,
+            authenticated_at=authenticated_at,
+            issued_at=issued_at,
+            lifetime=lifetime,
+            server_hostname=name.decode() if name is not None else None,
+            alpn_protocol=alpn,
+            psk_identity=identity,
+            psk_check=psk_check,
+            certificate_type=certificate_type,
+            peer_chain=tuple(chain),
+            age_add=age_add,
+            ticket=reader.vector(2),
+            session_id=reader.vector(1),
+        )
+
+    @property
+    def ticket_age(self) -> int:
+        """In milliseconds, as the wire has it (RFC 8446 section 4.2.11.1)."""
+        age = max(0, int((wall_clock() - self.issued_at) * 1000))
+        return (age + self.age_add) % (1 << 32)
+
+
+def _write_optional(writer: Writer, value: bytes | None) -> None:
+    writer.u8(value is not None).vector(value or b"", 2)
+
+
+def _read_optional(reader: Reader) -> bytes | None:
+    present, value = reader.u8(), reader.vector(2)
+    return value if present else None
+
+
+def psk_check(key: bytes) -> bytes:
+    """Tells whether an identity still has the same key, without keeping the key."""
+    return hmac.digest(key, b"aiodtls session", "sha256")[:16]
+
+
+class TicketKeys:
+    """What seals tickets: AES-256-GCM under keys that change every ``period`` seconds.
+
+    Without a secret a fresh one is drawn, and tickets end with the process. Processes and hosts
+    with the same secret (32 bytes or more, from a good source) take each other's tickets; further
+    secrets are older ones, whose tickets are still opened but no longer made. A ticket lives seven
+    days at the most.
+    """
+
+    __slots__ = ("_key", "_period", "_secrets")
+
+    def __init__(self, *secrets: bytes, period: float = 24 * 3600) -> None:
+        if any(len(secret) < SECRET_LENGTH or not any(secret) for secret in secrets):
+            raise ConfigError("a ticket secret is 32 random bytes or more")
+        if not 60 <= period <= MAX_LIFETIME:
+            raise ConfigError("a ticket key's period is 60 seconds to 7 days")
+        self._secrets = tuple(bytes(secret) for secret in secrets) or (os.urandom(SECRET_LENGTH),)
+        self._period = period
+        kept = int(MAX_LIFETIME / period) + 2
+        self._key = functools.lru_cache(maxsize=kept * len(self._secrets))(_derive_key)
+
+    def __repr__(self) -> str:
+        return f"TicketKeys(<{len(self._secrets)} secrets>, period={self._period})"
+
+    def seal(self, session: Session, random: Callable[[int], bytes]) -> bytes:
+        """The ticket for a session."""
+        index = int(wall_clock() / self._period).to_bytes(INDEX_LENGTH, "big")
+        nonce = random(NONCE_LENGTH)
+        key = self._key(self._secrets[0], index)
+        return index + nonce + key.encrypt(nonce, session.to_bytes(), index)
+
+    def open(self, ticket: bytes) -> Session | None:
+        """What was sealed; None for what is not ours, or too old."""
+        index, rest = ticket[:INDEX_LENGTH], ticket[INDEX_LENGTH:]
+        nonce, sealed = rest[:NONCE_LENGTH], rest[NONCE_LENGTH:]
+        made = int.from_bytes(index, "big") * self._period
+        now = wall_clock()
+        if not sealed or not now - MAX_LIFETIME - self._period <= made <= now + self._period:
+            return None
+        for secret in self._secrets:
+            try:
+                session = Session.from_bytes(self._key(secret, index).decrypt(nonce, sealed, index))
+            except (InvalidTag, ValueError):
+                continue
+            return session if session.is_alive else None
+        return None
+
+
+def _derive_key(secret: bytes, index: bytes) -> AESGCM:
+    return AESGCM(hmac.digest(secret, KEY_LABEL + index, "sha256"))
+
+
+class SessionStore(Protocol):
+    """Where a DTLS 1.2 server keeps the sessions of clients that know no tickets.
+
+    What is stored is secret, and is asked for again under the session id until its time is over.
+    """
+
+    def put(self, session_id: bytes, session: bytes) -> None: ...
+
+    def get(self, session_id: bytes) -> bytes | None: ...
+
+
+class MemorySessionStore:
+    """The newest ``limit`` sessions, in this process."""
+
+    __slots__ = ("_limit", "_sessions")
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._sessions: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def put(self, session_id: bytes, session: bytes) -> None:
+        self._sessions[session_id] = session
+        while len(self._sessions) > self._limit:
+            self._sessions.popitem(last=False)
+
+    def get(self, session_id: bytes) -> bytes | None:
+        return self._sessions.get(session_id)
+
+
+class SessionCache:
+    """A client's sessions by server, for ``connect(session=...)``: the newest ``limit`` servers.
+
+    DTLS 1.3's tickets are handed out once each, so that nobody can link two connections by them
+    (RFC 8446 appendix C.4).
+    """
+
+    __slots__ = ("_limit", "_per_server", "_sessions")
+
+    def __init__(self, limit: int = 1000, *, per_server: int = 4) -> None:
+        self._limit = limit
+        self._sessions: OrderedDict[object, list[Session]] = OrderedDict()
+        self._per_server = per_server
+
+    def put(self, server: object, session: Session) -> None:
+        kept = self._sessions.pop(server, [])
+        if session.version == "1.2":
+            # Each is as good as the other; the newest lives longest.
+            kept = [other for other in kept if other.version != "1.2"]
+        self._sessions[server] = [*kept, session][-self._per_server :]
+        while len(self._sessions) > self._limit:
+            self._sessions.popitem(last=False)
+
+    def get(self, server: object) -> Session | None:
+        """The newest that is still alive; one of DTLS 1.3 is no longer in the cache then."""
+        kept = [session for session in self._sessions.get(server, ()) if session.is_alive]
+        found = kept[-1] if kept else None
+        if found is not None and found.version != "1.2":
+            kept.pop()
+        if kept:
+            self._sessions[server] = kept
+        else:
+            self._sessions.pop(server, None)
+        return found
+
+    def discard(self, server: object) -> None:
+        """Forgets all of one server's."""
+        self._sessions.pop(server, None)
