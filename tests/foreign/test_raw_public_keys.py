@@ -1,0 +1,136 @@
+"""Raw public keys (RFC 7250) with OpenSSL 3.5 and GnuTLS 3.8, both roles.
+
+The system's own may be older, so those of Debian 13 are run: AIODTLS_TRIXIE names a directory with
+that system (debootstrap trixie), openssl and gnutls-bin in it. It takes root to change into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+import aiodtls
+from aiodtls import Credentials, DTLSConfig, Trust
+from tests.peers import Program, bound, running
+from tests.pki import PKI
+
+ROOT = os.environ.get("AIODTLS_TRIXIE")
+pytestmark = pytest.mark.skipif(not ROOT, reason="AIODTLS_TRIXIE does not name a Debian 13")
+KINDS = ["ecdsa-p256", "ed25519", "rsa-2048"]
+RAW_PRIORITY = "NORMAL:+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK"
+
+
+class Keys:
+    """The peer's files, by their path inside the other system, and the same keys as ours."""
+
+    def __init__(self, pki: PKI, kind: str, directory: Path) -> None:
+        self.inside = "/" + str(directory.relative_to(str(ROOT)))
+        theirs, ours = pki.leaf(kind), pki.leaf(kind, "client")
+        shutil.copy(theirs.certfile, directory / "peer.crt")
+        shutil.copy(theirs.keyfile, directory / "peer.key")
+        self.ours = Credentials.raw_public_key(ours.keyfile)
+        self.theirs = Credentials.raw_public_key(theirs.keyfile)
+        for name, credentials in (("ours.pub", self.ours), ("peer.pub", self.theirs)):
+            pem = credentials.public_key.public_bytes(
+                Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+            )
+            (directory / name).write_bytes(pem)
+        self.config = DTLSConfig(
+            versions=["1.2"],
+            credentials=self.ours,
+            trust=Trust.public_keys(self.theirs.public_key),
+            client_auth="required",
+        )
+
+    @property
+    def openssl(self) -> tuple[str, ...]:
+        at = self.inside
+        own = ("-cert", f"{at}/peer.crt", "-key", f"{at}/peer.key")
+        return (*own, "-enable_server_rpk", "-enable_client_rpk")
+
+    @property
+    def gnutls(self) -> tuple[str, ...]:
+        own = (
+            "--rawpkkeyfile",
+            f"{self.inside}/peer.key",
+            "--rawpkfile",
+            f"{self.inside}/peer.pub",
+        )
+        return ("--udp", "--priority", RAW_PRIORITY, *own)
+
+
+@pytest.fixture
+def keys(pki: PKI, kind: str) -> Iterator[Keys]:
+    with tempfile.TemporaryDirectory(dir=f"{ROOT}/tmp") as directory:
+        yield Keys(pki, kind, Path(directory))
+
+
+@contextlib.asynccontextmanager
+async def inside(*command: str) -> AsyncIterator[Program]:
+    async with running("chroot", str(ROOT), *command) as program:
+        yield program
+
+
+async def call(port: int, program: Program, keys: Keys) -> None:
+    """Our client, and a line from it."""
+    await bound(port)
+    async with aiodtls.connect("127.0.0.1", port, config=keys.config) as endpoint:
+        assert endpoint.peer_public_key == keys.theirs.public_key
+        assert endpoint.peer_certificates == ()
+        await endpoint.send(b"from aiodtls\n")
+        await program.wait_for(b"from aiodtls")
+
+
+async def answer(server: aiodtls.DTLSServer, program: Program, keys: Keys) -> None:
+    """Our server, and a line each way."""
+    async with asyncio.timeout(15), await anext(aiter(server)) as endpoint:
+        assert endpoint.peer_public_key == keys.theirs.public_key
+        await endpoint.send(b"from aiodtls\n")
+        await program.wait_for(b"from aiodtls")
+        await program.send_line(b"from the peer")
+        assert await endpoint.recv() == b"from the peer\n"
+
+
+# OpenSSL's server finds no cipher suite for Ed25519 in DTLS 1.2, raw or not.
+@pytest.mark.parametrize("kind", ["ecdsa-p256", "rsa-2048"])
+async def test_our_client_and_openssls_server(keys, free_udp_port):
+    target = f"127.0.0.1:{free_udp_port}"
+    # It can be given no keys to expect, so it asks for one and says which it got.
+    asks = ("-Verify", "1")
+    command = ("openssl", "s_server", "-dtls1_2", "-accept", target, *keys.openssl, *asks)
+    async with inside(*command) as program:
+        await call(free_udp_port, program, keys)
+        await program.wait_for(b"Client raw public key")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_openssls_client_and_our_server(keys):
+    async with aiodtls.serve(None, "127.0.0.1", config=keys.config) as server:
+        target = f"127.0.0.1:{server.sockname[1]}"
+        command = ("openssl", "s_client", "-dtls1_2", "-connect", target, *keys.openssl)
+        async with inside(*command) as program:
+            await answer(server, program, keys)
+            await program.wait_for(b"Server raw public key")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_our_client_and_gnutls_server(keys, free_udp_port):
+    options = ("--echo", "-p", str(free_udp_port), "--require-client-cert", *keys.gnutls)
+    async with inside("gnutls-serv", *options) as program:
+        await call(free_udp_port, program, keys)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_gnutls_client_and_our_server(keys):
+    async with aiodtls.serve(None, "127.0.0.1", config=keys.config) as server:
+        options = ("--insecure", "-p", str(server.sockname[1]), *keys.gnutls)
+        async with inside("gnutls-cli", *options, "127.0.0.1") as program:
+            await answer(server, program, keys)
