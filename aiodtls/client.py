@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from aiodtls import udp
+from aiodtls import sockets, udp
 from aiodtls.channel import Channel, EventHandler
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
@@ -89,17 +89,17 @@ async def _open(
         return await attempt(sock)
     if port is None:
         raise ValueError("a port is needed, or a connected socket")
-    targets = await udp.resolve(host, port, family=family)
+    targets = await sockets.resolve(host, port, family=family)
     locals_: dict[int, Any] = {}
     if local_addr is not None:
-        found = await udp.resolve(*local_addr, family=family, passive=True)
+        found = await sockets.resolve(*local_addr, family=family, passive=True)
         locals_ = dict(reversed(found))
         targets = [target for target in targets if target[0] in locals_]
         if not targets:
             raise OSError(f"local_addr {local_addr!r} is of no family that {host!r} has")
     race = _Race(delay)
     for number, (af, address) in enumerate(targets):
-        opened = functools.partial(udp.connected_socket, af, address, locals_.get(af))
+        opened = functools.partial(sockets.connected_socket, af, address, locals_.get(af))
         winner = await race.enter(_dial(opened, attempt), last=number == len(targets) - 1)
         if winner is not None:
             return winner
@@ -121,12 +121,11 @@ async def _attempt(
     on_event: EventHandler | None,
 ) -> Channel:
     """One handshake on one socket, which is closed unless it succeeds."""
-    loop = asyncio.get_running_loop()
     protocol = ClientProtocol()
     try:
         sock.setblocking(False)
         peer = sock.getpeername()
-        await loop.create_datagram_endpoint(lambda: protocol, sock=sock)
+        await udp.open_transport(protocol, sock)
     except BaseException:
         sock.close()
         raise

@@ -7,7 +7,7 @@ so that ICE, TURN or a test's fake will do as well as a socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 from aiodtls import log
@@ -76,14 +76,21 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.headers = IPV6_AND_UDP_HEADERS if is_ipv6 else IPV4_AND_UDP_HEADERS
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        if not data:
-            return
-        if not FIRST_DTLS_BYTE <= data[0] <= LAST_DTLS_BYTE:
-            self.foreign_datagram_received(data, addr)
-            return
+        self.datagrams_received((data,), addr)
+
+    def datagrams_received(self, datagrams: Sequence[bytes], addr: Any) -> None:
+        """What came at once from one address; transports that batch call it."""
         if self._connected_to is not None:
             addr = self._connected_to
-        self._listener.receive_datagram(data, addr, self._now())
+        now = self._now()
+        receive = self._listener.receive_datagram
+        for data in datagrams:
+            if not data:
+                continue
+            if FIRST_DTLS_BYTE <= data[0] <= LAST_DTLS_BYTE:
+                receive(data, addr, now)
+            else:
+                self.foreign_datagram_received(data, addr)
         self.drain()
 
     def foreign_datagram_received(self, data: bytes, addr: Any) -> None:

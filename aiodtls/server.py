@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from aiodtls import log, udp
+from aiodtls import log, sockets, udp
 from aiodtls.channel import Channel, EventHandler
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
@@ -55,8 +55,8 @@ async def _bind(
     if sock is not None:
         sock.setblocking(False)
         return [sock]
-    addresses = await udp.resolve(host or None, port, passive=True)
-    return udp.bind_all(addresses, reuse_port=reuse_port)
+    addresses = await sockets.resolve(host or None, port, passive=True)
+    return sockets.bind_all(addresses, reuse_port=reuse_port)
 
 
 class DTLSServer:
@@ -95,15 +95,14 @@ class DTLSServer:
         bind, self._bind = self._bind, None
         if bind is None:
             raise RuntimeError("a server is awaited once")
-        loop = asyncio.get_running_loop()
-        sockets = await bind()
+        bound = await bind()
         try:
-            for sock in sockets:
+            for sock in bound:
                 protocol = _ServerProtocol(self, self._config, on_event=self._on_event)
-                await loop.create_datagram_endpoint(lambda p=protocol: p, sock=sock)  # type: ignore[misc]
+                await udp.open_transport(protocol, sock)
                 self._protocols.append(protocol)
         except BaseException:
-            for sock in sockets[len(self._protocols) :]:
+            for sock in bound[len(self._protocols) :]:
                 sock.close()
             self.close()
             raise
@@ -253,7 +252,7 @@ class DTLSServer:
         )
 
     def _protocol_for(self, addr: Any) -> _ServerProtocol:
-        family = udp.family_of(addr)
+        family = sockets.family_of(addr)
         for protocol in self._protocols:
             if protocol.transport is not None and protocol.family in (family, None):
                 return protocol

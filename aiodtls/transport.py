@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
-from aiodtls import log, udp
+from aiodtls import log, sockets, udp
 from aiodtls.channel import Channel
 from aiodtls.client import ClientProtocol
 from aiodtls.core.config import DTLSConfig
@@ -60,8 +60,10 @@ async def create_datagram_endpoint(
         await _open_connected(connected, chosen, server_hostname, sock)
     else:
         if sock is None:
-            addresses = await udp.resolve(*(local_addr or (None, 0)), family=family, passive=True)
-            sock = udp.bind_all(addresses[:1], reuse_port=bool(reuse_port))[0]
+            addresses = await sockets.resolve(
+                *(local_addr or (None, 0)), family=family, passive=True
+            )
+            sock = sockets.bind_all(addresses[:1], reuse_port=bool(reuse_port))[0]
         carrier = _BoundCarrier(protocol_factory, chosen, server_hostname, dial)
         await _open(carrier, sock)
     return carrier.face, carrier.user
@@ -253,7 +255,7 @@ class _BoundCarrier(_Carrier):
             raise ValueError("the transport is not connected; an address is needed")
         if self.is_closing:
             return
-        addr = udp.normal_address(addr, is_ipv6=self.headers == IPV6_AND_UDP_HEADERS)
+        addr = sockets.normal_address(addr, is_ipv6=self.headers == IPV6_AND_UDP_HEADERS)
         channel = self._by_addr.get(addr)
         if channel is not None:
             self.transmit_one(channel, data)
@@ -336,17 +338,17 @@ def _visible(failure: Exception | None) -> Exception | None:
 async def _connect_socket(
     local_addr: tuple[str | None, int] | None, remote_addr: tuple[str, int], family: int
 ) -> socket.socket:
-    af, address = (await udp.resolve(*remote_addr, family=family))[0]
+    af, address = (await sockets.resolve(*remote_addr, family=family))[0]
     if local_addr is None:
-        return udp.connected_socket(af, address)
-    local = await udp.resolve(*local_addr, family=af, passive=True)
-    return udp.connected_socket(af, address, local[0][1])
+        return sockets.connected_socket(af, address)
+    local = await sockets.resolve(*local_addr, family=af, passive=True)
+    return sockets.connected_socket(af, address, local[0][1])
 
 
 async def _open(carrier: _Carrier, sock: socket.socket) -> None:
     try:
         sock.setblocking(False)
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: carrier, sock=sock)
+        await udp.open_transport(carrier, sock)
     except BaseException:
         sock.close()
         raise

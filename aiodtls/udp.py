@@ -1,121 +1,498 @@
-"""UDP sockets: resolving, binding and connecting them, for asyncio's and uvloop's transports."""
+"""UDP transports: one that takes many datagrams a system call where Linux can, or the loop's own.
+
+The batching transport sends runs of equal-sized datagrams in one call (UDP_SEGMENT), is given many
+in one call (UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). A protocol
+that has ``datagrams_received(datagrams, addr)`` gets at once what came at once; any other one gets
+``datagram_received`` for each.
+
+HOT PATH: what is done for each datagram is done by ``bytes``, ``list`` and one comparison.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import itertools
+import os
 import socket
-from collections.abc import Iterable
-from typing import Any
+import sys
+from asyncio.trsock import TransportSocket
+from collections import deque
+from collections.abc import Sequence
+from struct import Struct
+from time import monotonic
+from typing import Any, TypeAlias
 
-# How often another port is tried when the second family's is taken.
-BIND_ATTEMPTS = 20
+# Of linux/udp.h, linux/in.h and linux/in6.h; the socket module of Python 3.11 lacks them.
+SOL_UDP = 17
+UDP_SEGMENT = 103
+UDP_GRO = 104
+IP_PKTINFO = 8
+IPV6_RECVPKTINFO = 49
+IPV6_PKTINFO = 50
+
+# UDP_MAX_SEGMENTS of the kernels that first had it, and what an IPv4 packet holds beyond headers.
+MAX_SEGMENTS = 64
+MAX_RUN = 65507
+MAX_DATAGRAM = 65536
+# So many calls at most before others on the loop have their turn.
+MAX_READS = 16
+# After so many wake-ups that found one datagram alone, another is looked for behind it.
+MAX_PATIENCE = 64
+# A datagram that follows no other within so many seconds does not wait for company.
+QUIET = 100e-6
+HIGH_WATER = 65536
+GATHERED = 65536
+NEVER = float("-inf")
+# Set to "plain", the environment variable turns batching off.
+ENVIRONMENT = "AIODTLS_UDP"
+
+_SEGMENT_SIZE = Struct("=H")
+_PKTINFO = Struct("=i4s4s")
+_PKTINFO6 = Struct("=16si")
+_ANCILLARY_SPACE = (
+    socket.CMSG_SPACE(4) + socket.CMSG_SPACE(_PKTINFO6.size) if hasattr(socket, "CMSG_SPACE") else 0
+)
+_NOT_SEGMENTED = frozenset(
+    {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
+)
+
+Ancillary: TypeAlias = tuple[int, int, bytes]
 
 
-async def resolve(
-    host: str | None, port: int, *, family: int = 0, passive: bool = False
-) -> list[tuple[int, Any]]:
-    """(family, socket address) of each address, families taking turns (RFC 8305 section 4).
+class PeerAddress(tuple[Any, ...]):
+    """A peer's socket address that knows at which address of ours it asked.
 
-    Raises OSError as the resolver does.
+    ``source`` is the ancillary data that makes a datagram to it leave from there. It equals the
+    plain tuple.
+    """
+
+    source: Ancillary
+
+
+def can_batch(sock: socket.socket) -> bool:
+    """Whether this platform has what the batching transport needs for this socket."""
+    return (
+        sys.platform == "linux"
+        and sock.family in (socket.AF_INET, socket.AF_INET6)
+        and os.environ.get(ENVIRONMENT) != "plain"
+    )
+
+
+async def open_transport(
+    protocol: asyncio.DatagramProtocol, sock: socket.socket, *, batching: bool | None = None
+) -> asyncio.DatagramTransport:
+    """A transport on a non-blocking socket, which is its own from then on.
+
+    ``batching=None`` batches where the platform can. Raises OSError.
     """
     loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(
-        host,
-        port,
-        family=family,
-        type=socket.SOCK_DGRAM,
-        flags=socket.AI_PASSIVE if passive else 0,
-    )
-    found = dict.fromkeys((int(info[0]), info[4]) for info in infos)
-    families: dict[int, list[tuple[int, Any]]] = {}
-    for item in found:
-        families.setdefault(item[0], []).append(item)
-    turns = itertools.zip_longest(*families.values())
-    return [item for turn in turns for item in turn if item is not None]
-
-
-def family_of(address: Any) -> int:
-    """AF_INET or AF_INET6, of a socket address."""
-    is_ipv6 = len(address) == 4 or ":" in address[0]
-    return int(socket.AF_INET6 if is_ipv6 else socket.AF_INET)
-
-
-def normal_address(address: Any, *, is_ipv6: bool) -> Any:
-    """A socket address as the socket itself shows it: four parts for IPv6, two for IPv4."""
-    if is_ipv6 and len(address) == 2:
-        return (*address, 0, 0)
-    return tuple(address)
-
-
-def connected_socket(family: int, address: Any, local_addr: Any = None) -> socket.socket:
-    """A socket that exchanges datagrams with ``address`` alone, and hears of its ICMP errors."""
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if local_addr is not None:
-            sock.bind(local_addr)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def bound_socket(family: int, address: Any, *, reuse_port: bool = False) -> socket.socket:
-    """A socket bound to ``address``; an IPv6 one leaves IPv4 to its sister."""
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if reuse_port:
-            if not hasattr(socket, "SO_REUSEPORT"):
-                raise ValueError("reuse_port is not supported by this platform")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def bind_all(
-    addresses: Iterable[tuple[int, Any]], *, reuse_port: bool = False
-) -> list[socket.socket]:
-    """A socket for each address, all on one port; port 0 finds one that is free for all.
-
-    Families that the machine does not have are left out. Raises OSError.
-    """
-    wanted = list(addresses)
-    for attempt in itertools.count(1):
+    if can_batch(sock) if batching is None else batching:
         try:
-            return _bind_once(wanted, reuse_port=reuse_port)
-        except OSError as error:
-            any_port = all(address[1] == 0 for _, address in wanted)
-            if error.errno != errno.EADDRINUSE or not any_port or attempt == BIND_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+            return BatchingTransport(loop, sock, protocol)
+        except NotImplementedError:
+            # This loop cannot watch file descriptors.
+            pass
+    transport, _ = await loop.create_datagram_endpoint(lambda: protocol, sock=sock)
+    return transport
 
 
-def _bind_once(wanted: list[tuple[int, Any]], *, reuse_port: bool) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
-    refused: OSError | None = None
-    with contextlib.ExitStack() as undo:
-        for family, address in wanted:
-            port = sockets[0].getsockname()[1] if sockets and not address[1] else address[1]
+class BatchingTransport(asyncio.DatagramTransport):
+    """One UDP socket on a loop that has ``add_reader``.
+
+    What is sent alone leaves at once; what is sent while more is being sent leaves with it, at
+    the end of the turn of the loop or when a system call is full.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BaseProtocol
+    ) -> None:
+        peername = _peername(sock)
+        sockname = sock.getsockname()
+        super().__init__(
+            {"socket": TransportSocket(sock), "sockname": sockname, "peername": peername}
+        )
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._peer = peername
+        # The largest datagram that may be part of a run; 0 where there are no runs.
+        self._segment_limit = MAX_RUN if _try_option(sock, UDP_SEGMENT, 0) else 0
+        _try_option(sock, UDP_GRO, 1)
+        if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
+            _ask_for_destinations(sock)
+        self._reads = self._patience = 1
+        self._full_turns = 0
+        self._reading = False
+        # Addresses and what is to go there, in order; the newest entry may still grow.
+        self._queue: deque[tuple[Any, list[bytes]]] = deque()
+        self._queued = 0
+        self._sent_at = NEVER
+        self._flush_is_due = False
+        self._blocked = self._paused = False
+        self._closing = self._lost = False
+        self.set_write_buffer_limits()
+        self.set_protocol(protocol)
+        loop.add_reader(self._fd, self._read_ready)
+        try:
+            protocol.connection_made(self)
+        except BaseException:
+            loop.remove_reader(self._fd)
+            raise
+
+    # -- receiving ----------------------------------------------------------------------------
+
+    def _read_ready(self) -> None:
+        """Reads as much as a turn may take, then sends what that has brought forth."""
+        self._reading = True
+        self._sent_at = NEVER
+        try:
+            self._read_turn()
+        finally:
+            self._reading = False
+            if self._queue:
+                self._flush()
+
+    def _read_turn(self) -> None:
+        """Up to ``_reads`` system calls.
+
+        One that finds nothing costs as much as one that does, so the number grows while there is
+        more, and after a miss the next attempt waits for twice as many wake-ups.
+        """
+        recvmsg = self._sock.recvmsg
+        for done in range(self._reads):
+            if self._closing:
+                return
             try:
-                sock = bound_socket(family, (address[0], port, *address[2:]), reuse_port=reuse_port)
+                data, ancillary, _, addr = recvmsg(MAX_DATAGRAM, _ANCILLARY_SPACE)
+            except (BlockingIOError, InterruptedError):
+                self._reads = max(1, done)
+                self._patience = min(2 * self._patience, MAX_PATIENCE)
+                self._full_turns = 0
+                return
             except OSError as error:
-                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                    raise
-                refused = error
+                self._tell(error)
                 continue
-            undo.callback(sock.close)
-            sockets.append(sock)
-        if not sockets:
-            raise refused or OSError(errno.EADDRNOTAVAIL, "there is no address to bind")
-        undo.pop_all()
-    return sockets
+            self._deliver(data, ancillary, addr)
+        if self._reads > 1:
+            self._patience = 1
+        self._full_turns += 1
+        if self._full_turns >= self._patience:
+            self._reads = min(2 * self._reads, MAX_READS)
+            self._full_turns = 0
+
+    def _deliver(self, data: bytes, ancillary: list[Ancillary], addr: Any) -> None:
+        """One system call's datagrams, of one sender and of one size but for the last."""
+        size = len(data)
+        for level, kind, value in ancillary:
+            if level == SOL_UDP and kind == UDP_GRO:
+                size = int.from_bytes(value[:4], sys.byteorder)
+            else:
+                addr = _with_source(addr, level, kind, value)
+        if size < len(data):
+            datagrams = [data[at : at + size] for at in range(0, len(data), size)]
+        else:
+            datagrams = [data]
+        try:
+            if self._takes_many is not None:
+                self._takes_many(datagrams, addr)
+                return
+        except Exception as error:
+            self._report(error)
+            return
+        for datagram in datagrams:
+            try:
+                self._protocol.datagram_received(datagram, addr)
+            except Exception as error:
+                # As from a transport that has a turn of the loop for each.
+                self._report(error)
+
+    # -- sending ------------------------------------------------------------------------------
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        """One datagram. What the network says of it goes to ``error_received``."""
+        if type(data) is not bytes:
+            data = bytes(data)
+        addr = self._checked(addr)
+        if not self._queue and not self._reading and self._is_quiet():
+            self._add((data,), addr)
+            self._flush()
+            return
+        self._add((data,), addr)
+        self._queued += len(data)
+        if self._queued >= GATHERED:
+            self._flush()
+        elif not self._reading:
+            self._flush_soon()
+
+    def sendto_many(self, datagrams: Sequence[bytes], addr: Any = None) -> None:
+        """Datagrams to one address, in as few system calls as they fit."""
+        addr = self._checked(addr)
+        self._add(datagrams, addr)
+        self._queued += sum(map(len, datagrams))
+        if self._queued >= GATHERED or (not self._reading and self._is_quiet()):
+            self._flush()
+        elif not self._reading:
+            self._flush_soon()
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing has been sent just now that this could be the continuation of."""
+        return monotonic() - self._sent_at > QUIET
+
+    def _checked(self, addr: Any) -> Any:
+        if self._peer is None:
+            if addr is None:
+                raise ValueError("the socket is not connected; an address is needed")
+            return addr
+        if addr is not None and addr != self._peer:
+            raise ValueError(f"the socket is connected to {self._peer!r} alone")
+        return None
+
+    def _add(self, datagrams: Sequence[bytes], addr: Any) -> None:
+        if self._closing:
+            return
+        queue = self._queue
+        if queue and queue[-1][0] == addr:
+            queue[-1][1].extend(datagrams)
+        else:
+            queue.append((addr, list(datagrams)))
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due and not self._blocked:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._flush_is_due = False
+        if self._queue:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Sends what is queued, as far as the socket takes it."""
+        if not self._blocked:
+            self._send_queue()
+        if self._blocked and not self._paused and self._queued > self._high:
+            self._paused = True
+            self._call(getattr(self._protocol, "pause_writing", None))
+
+    def _send_queue(self) -> None:
+        queue = self._queue
+        try:
+            while queue:
+                addr, datagrams = queue[0]
+                self._send_all(datagrams, addr)
+                if not datagrams and queue:
+                    queue.popleft()
+        except (BlockingIOError, InterruptedError):
+            self._queued = sum(len(data) for _, datagrams in queue for data in datagrams)
+            if not self._blocked:
+                self._blocked = True
+                self._loop.add_writer(self._fd, self._write_ready)
+            return
+        self._queued = 0
+        self._sent_at = monotonic()
+
+    def _write_ready(self) -> None:
+        self._send_queue()
+        if not self._queue:
+            self._blocked = False
+            self._loop.remove_writer(self._fd)
+            if self._closing:
+                self._loop.call_soon(self._lose, None)
+        if self._paused and self._queued <= self._low:
+            self._paused = False
+            self._call(getattr(self._protocol, "resume_writing", None))
+
+    def _send_all(self, datagrams: list[bytes], addr: Any) -> None:
+        """Sends and removes them, run by run. Raises BlockingIOError."""
+        at = 0
+        refused_at = -1
+        try:
+            while at < len(datagrams):
+                end = self._end_of_run(datagrams, at)
+                try:
+                    self._send_run(datagrams[at:end], addr)
+                except (BlockingIOError, InterruptedError):
+                    raise
+                except OSError as error:
+                    if end - at > 1 and self._is_not_segmented(error, len(datagrams[at])):
+                        continue
+                    self._tell(error)
+                    if error.errno == errno.ECONNREFUSED and at != refused_at:
+                        # It speaks of what was sent before; these have not left yet.
+                        refused_at = at
+                        continue
+                at = end
+        finally:
+            del datagrams[:at]
+
+    def _end_of_run(self, datagrams: list[bytes], at: int) -> int:
+        """Up to where equal sizes go on; one that is shorter may end the run."""
+        size = len(datagrams[at])
+        if not 0 < size <= self._segment_limit:
+            return at + 1
+        most = min(len(datagrams), at + min(MAX_SEGMENTS, MAX_RUN // size))
+        end = at + 1
+        while end < most and len(datagrams[end]) == size:
+            end += 1
+        if end < most and 0 < len(datagrams[end]) < size:
+            end += 1
+        return end
+
+    def _send_run(self, datagrams: list[bytes], addr: Any) -> None:
+        sock = self._sock
+        source = getattr(addr, "source", None)
+        if len(datagrams) > 1:
+            ancillary = [(SOL_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(len(datagrams[0])))]
+            if source is not None:
+                ancillary.append(source)
+            data = (b"".join(datagrams),)
+            if addr is None:
+                sock.sendmsg(data, ancillary)
+            else:
+                sock.sendmsg(data, ancillary, 0, addr)
+        elif addr is None:
+            sock.send(datagrams[0])
+        elif source is None:
+            sock.sendto(datagrams[0], addr)
+        else:
+            sock.sendmsg(datagrams, (source,), 0, addr)
+
+    def _is_not_segmented(self, error: OSError, size: int) -> bool:
+        """Whether runs are at fault: the device cannot, or the path takes no such size.
+
+        From then on datagrams of that size, or all, go out one by one.
+        """
+        if error.errno not in _NOT_SEGMENTED:
+            return False
+        self._segment_limit = 0 if error.errno == errno.EIO else size - 1
+        return True
+
+    # -- the write buffer ---------------------------------------------------------------------
+
+    def get_write_buffer_size(self) -> int:
+        return self._queued
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """In bytes, as of asyncio's transports."""
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high}) must be at least low ({low}), and that at least 0")
+        self._high, self._low = high, low
+
+    # -- the protocol -------------------------------------------------------------------------
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol: Any = protocol
+        self._takes_many = getattr(protocol, "datagrams_received", None)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def _tell(self, error: OSError) -> None:
+        self._call(self._protocol.error_received, error)
+
+    def _call(self, method: Any, *arguments: Any) -> None:
+        """What the protocol raises ends nothing but its own call."""
+        if method is None:
+            return
+        try:
+            method(*arguments)
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": "the datagram protocol raised",
+                "exception": error,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        """What is queued still goes out; then ``connection_lost(None)``."""
+        if self._closing:
+            return
+        self._closing = True
+        self._loop.remove_reader(self._fd)
+        if self._queue and not self._blocked:
+            self._send_queue()
+        if not self._queue:
+            self._loop.call_soon(self._lose, None)
+
+    def abort(self) -> None:
+        """What is queued is dropped."""
+        for _, datagrams in self._queue:
+            datagrams.clear()
+        self._queue.clear()
+        self._queued = 0
+        if not self._closing:
+            self._closing = True
+            self._loop.remove_reader(self._fd)
+        if self._blocked:
+            self._blocked = False
+            self._loop.remove_writer(self._fd)
+        self._loop.call_soon(self._lose, None)
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        try:
+            self._protocol.connection_lost(error)
+        finally:
+            self._sock.close()
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else "open"
+        return f"<BatchingTransport fd={self._fd} {state}>"
+
+
+def _peername(sock: socket.socket) -> Any:
+    try:
+        return sock.getpeername()
+    except OSError:
+        return None
+
+
+def _try_option(sock: socket.socket, option: int, value: int) -> bool:
+    try:
+        sock.setsockopt(SOL_UDP, option, value)
+    except OSError:
+        return False
+    return True
+
+
+def _ask_for_destinations(sock: socket.socket) -> None:
+    """Datagrams then come with the address that they were sent to."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def _with_source(addr: Any, level: int, kind: int, value: bytes) -> Any:
+    """``addr``, with the address of ours that the datagram came to, whatever the interface."""
+    if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+        # ipi_spec_dst: for a multicast datagram the kernel has put an address of ours there.
+        source = (level, kind, _PKTINFO.pack(0, value[4:8], bytes(4)))
+    elif level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO and value[0] != 0xFF:
+        source = (level, kind, _PKTINFO6.pack(value[:16], 0))
+    else:
+        return addr
+    found = PeerAddress(addr)
+    found.source = source
+    return found

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from aiodtls import udp
+from aiodtls import sockets
 
 
 @dataclass
@@ -54,7 +54,7 @@ class ChaosProxy:
             task.add_done_callback(lambda done: done.exception())
 
     async def _new_client(self, data: bytes, addr: Any) -> None:
-        sock = udp.connected_socket(udp.family_of(self.target), self.target)
+        sock = sockets.connected_socket(sockets.family_of(self.target), self.target)
         transport, _ = await self._loop.create_datagram_endpoint(
             lambda: _Side(lambda reply, _: self._relay(self._front, reply, addr)), sock=sock
         )

@@ -28,7 +28,7 @@ core.handshake.client12 core.handshake.server12 core.handshake.client13 core.han
 core.handshake.client core.handshake.server
 core.handshake.driver
 core.handshake.post core.facts core.association core.connection core.listener events log
-channel endpoint udp protocol client server transport testing cli.options cli.output
+channel endpoint sockets udp protocol client server transport testing cli.options cli.output
 cli.loss cli.serve cli.connect cli.demo cli.main __main__
 """.split()  # noqa: SIM905 - a list of words is read better so
 MODULES = {

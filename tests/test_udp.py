@@ -1,0 +1,464 @@
+"""UDP transports: the same behaviour from the batching one and from the loop's own."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import select
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiodtls import sockets, udp
+
+pytestmark = pytest.mark.skipif(not hasattr(socket, "CMSG_SPACE"), reason="no recvmsg here")
+LINUX = sys.platform == "linux"
+needs_batching = pytest.mark.skipif(not LINUX, reason="Linux alone batches")
+
+
+@pytest.fixture(params=[True, False], ids=["batching", "plain"])
+def batching(request: pytest.FixtureRequest) -> bool:
+    if request.param and not LINUX:
+        pytest.skip("Linux alone batches")
+    return bool(request.param)
+
+
+class Recorder(asyncio.DatagramProtocol):
+    """Writes down what it is told; ``batches`` too if it is a :class:`BatchRecorder`."""
+
+    def __init__(self) -> None:
+        self.received: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue()
+        self.errors: asyncio.Queue[Exception] = asyncio.Queue()
+        self.calls: list[str] = []
+        self.lost = asyncio.Event()
+        self.resumed = asyncio.Event()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.calls.append("made")
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.received.put_nowait((data, addr))
+
+    def error_received(self, exc: Exception) -> None:
+        self.errors.put_nowait(exc)
+
+    def pause_writing(self) -> None:
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        self.calls.append("resume")
+        self.resumed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.calls.append("lost")
+        self.lost.set()
+
+    async def datagrams(self, count: int) -> list[bytes]:
+        async with asyncio.timeout(10):
+            return [(await self.received.get())[0] for _ in range(count)]
+
+
+class BatchRecorder(Recorder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def datagrams_received(self, datagrams: list[bytes], addr: Any) -> None:
+        self.batches.append(len(datagrams))
+        for data in datagrams:
+            self.datagram_received(data, addr)
+
+
+class CountingSocket:
+    """A socket whose sending is counted, and refused as often as ``refusals`` say."""
+
+    def __init__(self, sock: socket.socket, *refusals: OSError, runs_only: bool = False) -> None:
+        self.sock = sock
+        self.refusals = list(refusals)
+        self.runs_only = runs_only
+        self.calls: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+    def _count(self, data: bytes, *, is_run: bool) -> None:
+        self.calls.append(len(data))
+        if self.refusals and (is_run or not self.runs_only):
+            raise self.refusals.pop(0)
+
+    def send(self, data: bytes) -> int:
+        self._count(data, is_run=False)
+        return self.sock.send(data)
+
+    def sendto(self, data: bytes, addr: Any) -> int:
+        self._count(data, is_run=False)
+        return self.sock.sendto(data, addr)
+
+    def sendmsg(self, data: Any, ancillary: Any, flags: int = 0, addr: Any = None) -> int:
+        self._count(data[0], is_run=any(kind == udp.UDP_SEGMENT for _, kind, _ in ancillary))
+        return self.sock.sendmsg(data, ancillary, flags, addr)
+
+
+def plain_socket(address: str = "127.0.0.1") -> socket.socket:
+    sock = sockets.bound_socket(sockets.family_of((address, 0)), (address, 0))
+    sock.settimeout(5)
+    return sock
+
+
+def narrow_pair(directory: Path) -> tuple[socket.socket, socket.socket]:
+    """A connected socket that soon takes no more, and the one that has to read first."""
+    far = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    name = tempfile.mktemp(dir=directory)
+    far.bind(name)
+    near = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.connect(name)
+    near.setblocking(False)
+    return near, far
+
+
+@asynccontextmanager
+async def opened(
+    sock: socket.socket, batching: bool, protocol: Recorder | None = None
+) -> AsyncIterator[tuple[Any, Recorder]]:
+    protocol = protocol or Recorder()
+    transport = await udp.open_transport(protocol, sock, batching=batching)
+    assert isinstance(transport, udp.BatchingTransport) == batching
+    try:
+        yield transport, protocol
+    finally:
+        if not protocol.lost.is_set():
+            transport.abort()
+        await asyncio.wait_for(protocol.lost.wait(), 5)
+
+
+@asynccontextmanager
+async def joined(batching: bool, receiver: Recorder | None = None) -> AsyncIterator[Any]:
+    """A transport connected to another, which is bound."""
+    bound = sockets.bound_socket(socket.AF_INET, ("127.0.0.1", 0))
+    async with opened(bound, batching, receiver) as (_, received):
+        connected = sockets.connected_socket(socket.AF_INET, bound.getsockname())
+        async with opened(connected, batching) as (sender, protocol):
+            yield sender, protocol, received
+
+
+def test_sizes_of_every_kind_arrive_whole_and_in_order(run_loop, batching):
+    sizes = [100, 100, 100, 40, 100, 200, 200, 1, 1, 1200, 1200, 1199, 9000, 1200, 5]
+    sent = [bytes((number,)) * size for number, size in enumerate(sizes)]
+
+    async def main() -> None:
+        async with joined(batching) as (sender, _, receiver):
+            for data in sent:
+                sender.sendto(data)
+            assert await receiver.datagrams(len(sent)) == sent
+            if batching:
+                sender.sendto_many(sent)
+                assert await receiver.datagrams(len(sent)) == sent
+
+    run_loop(main)
+
+
+def test_a_bound_socket_talks_with_many(run_loop, batching):
+    async def main() -> None:
+        bound = sockets.bound_socket(socket.AF_INET, ("127.0.0.1", 0))
+        peers = [plain_socket() for _ in range(5)]
+        async with opened(bound, batching) as (transport, protocol):
+            for peer in peers:
+                peer.sendto(b"here", bound.getsockname())
+            await protocol.datagrams(5)
+            for turn in range(3):
+                for peer in peers:
+                    transport.sendto(bytes((turn,)), peer.getsockname())
+            await asyncio.sleep(0)
+            for peer in peers:
+                assert [peer.recv(10) for _ in range(3)] == [b"\0", b"\1", b"\2"]
+                peer.close()
+
+    run_loop(main)
+
+
+def test_what_is_sent_alone_does_not_wait_for_the_next_turn(run_loop, batching):
+    async def main() -> None:
+        receiver = plain_socket()
+        receiver.setblocking(False)
+        connected = sockets.connected_socket(socket.AF_INET, receiver.getsockname())
+        async with opened(connected, batching) as (transport, _):
+            for number in range(3):
+                time.sleep(10 * udp.QUIET)
+                transport.sendto(bytes((number,)))
+                assert receiver.recv(10) == bytes((number,))
+        receiver.close()
+
+    run_loop(main)
+
+
+def test_a_full_socket_pauses_and_resumes_the_protocol(run_loop, batching, tmp_path):
+    sent = [number.to_bytes(2, "big") * 500 for number in range(600)]
+
+    async def main() -> None:
+        near, far = narrow_pair(tmp_path)
+        async with opened(near, batching) as (transport, protocol):
+            for data in sent:
+                transport.sendto(data)
+            await asyncio.sleep(0)
+            assert protocol.calls == ["made", "pause"]
+            assert transport.get_write_buffer_size() > 0
+            arrived = await asyncio.to_thread(lambda: [far.recv(2000) for _ in sent])
+            assert arrived == sent
+            await asyncio.wait_for(protocol.resumed.wait(), 5)
+            assert protocol.calls == ["made", "pause", "resume"]
+            assert transport.get_write_buffer_size() == 0
+        far.close()
+
+    run_loop(main)
+
+
+def test_close_sends_what_is_queued_and_abort_does_not(run_loop, batching, tmp_path):
+    sent = [number.to_bytes(2, "big") * 500 for number in range(400)]
+
+    async def ended(how: str) -> list[bytes]:
+        near, far = narrow_pair(tmp_path)
+        async with opened(near, batching) as (transport, protocol):
+            for data in sent:
+                transport.sendto(data)
+            await asyncio.sleep(0)
+            getattr(transport, how)()
+            assert transport.is_closing()
+            arrived = []
+            while not protocol.lost.is_set() or select.select([far], [], [], 0)[0]:
+                arrived += await asyncio.to_thread(_receive, far)
+            assert protocol.calls.count("lost") == 1
+        far.close()
+        return arrived
+
+    async def main() -> None:
+        assert await ended("close") == sent
+        some = await ended("abort")
+        assert some == sent[: len(some)]
+        assert len(some) < len(sent)
+
+    def _receive(far: socket.socket) -> list[bytes]:
+        return [far.recv(2000)] if select.select([far], [], [], 0.01)[0] else []
+
+    run_loop(main)
+
+
+def test_close_sends_what_this_turn_has_queued(run_loop, batching):
+    async def main() -> None:
+        async with joined(batching) as (sender, protocol, receiver):
+            for number in range(5):
+                sender.sendto(bytes((number,)))
+            sender.close()
+            sender.close()
+            assert await receiver.datagrams(5) == [bytes((number,)) for number in range(5)]
+            await asyncio.wait_for(protocol.lost.wait(), 5)
+
+    run_loop(main)
+
+
+def test_a_refused_port_is_told(run_loop, batching, free_udp_port):
+    async def main() -> None:
+        sock = sockets.connected_socket(socket.AF_INET, ("127.0.0.1", free_udp_port))
+        async with opened(sock, batching) as (transport, protocol):
+            transport.sendto(b"anybody?")
+            error = await asyncio.wait_for(protocol.errors.get(), 5)
+            assert isinstance(error, ConnectionRefusedError)
+            assert not transport.is_closing()
+
+    run_loop(main)
+
+
+def test_what_is_too_big_is_told_and_the_rest_is_sent(run_loop, batching):
+    async def main() -> None:
+        async with joined(batching) as (sender, protocol, receiver):
+            sender.sendto(b"before")
+            sender.sendto(bytes(65530))
+            sender.sendto(b"after")
+            error = await asyncio.wait_for(protocol.errors.get(), 5)
+            assert error.errno == errno.EMSGSIZE
+            assert await receiver.datagrams(2) == [b"before", b"after"]
+
+    run_loop(main)
+
+
+def test_a_flood_leaves_others_their_turn(run_loop, batching):
+    async def main() -> None:
+        bound = sockets.bound_socket(socket.AF_INET, ("127.0.0.1", 0))
+        flooder = plain_socket()
+        ticks = 0
+        seen: list[int] = []
+
+        class Protocol(Recorder):
+            def datagram_received(self, data: bytes, addr: Any) -> None:
+                seen.append(ticks)
+
+        async with opened(bound, batching, Protocol()):
+            for _ in range(200):
+                flooder.sendto(b"x", bound.getsockname())
+            while len(seen) < 200:
+                ticks += 1
+                await asyncio.sleep(0)
+        # libuv reads 32 at most, which is the most of them all.
+        assert max(map(seen.count, set(seen))) <= 32
+        flooder.close()
+
+    run_loop(main)
+
+
+def test_a_protocol_that_raises_hears_the_next_datagram(run_loop, batching):
+    class Clumsy(Recorder):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            super().datagram_received(data, addr)
+            raise ValueError("oops")
+
+    async def main() -> None:
+        contexts: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: contexts.append(c))
+        async with joined(batching, Clumsy()) as (sender, _, receiver):
+            sender.sendto(b"1")
+            sender.sendto(b"2")
+            assert await receiver.datagrams(2) == [b"1", b"2"]
+            await asyncio.sleep(0)
+        assert [str(c["exception"]) for c in contexts] == ["oops", "oops"]
+
+    run_loop(main)
+
+
+def test_a_connected_transport_sends_to_nobody_else(run_loop, batching):
+    async def main() -> None:
+        async with joined(batching) as (sender, _, receiver):
+            if batching:
+                # The loops' own know such a socket for no better than a bound one.
+                with pytest.raises(ValueError, match="alone"):
+                    sender.sendto(b"x", ("127.0.0.1", 9))
+                sender.sendto(b"y", sender.get_extra_info("peername"))
+            else:
+                sender.sendto(b"y")
+            assert await receiver.datagrams(1) == [b"y"]
+            assert sender.get_extra_info("sockname")[0] == "127.0.0.1"
+            assert sender.get_extra_info("socket").family == socket.AF_INET
+
+    run_loop(main)
+
+
+# -- what the batching transport alone does -----------------------------------------------------
+
+
+@needs_batching
+def test_equal_sizes_leave_in_one_call_and_arrive_in_one(run_loop):
+    async def main() -> None:
+        async with joined(True, BatchRecorder()) as (sender, _, receiver):
+            sender._sock = counting = CountingSocket(sender._sock)
+            sender.sendto_many([bytes(1200)] * 40 + [b"end"])
+            assert counting.calls == [40 * 1200 + 3]
+            assert len(await receiver.datagrams(41)) == 41
+            assert receiver.batches == [41]
+
+    run_loop(main)
+
+
+@needs_batching
+def test_one_turn_is_gathered_into_full_system_calls(run_loop):
+    async def main() -> None:
+        async with joined(True) as (sender, _, receiver):
+            sender._sock = counting = CountingSocket(sender._sock)
+            for _ in range(100):
+                sender.sendto(bytes(1200))
+            await asyncio.sleep(0)
+            # The first leaves alone, then 64 kB each.
+            assert counting.calls[0] == 1200
+            assert len(counting.calls) <= 5
+            assert sum(counting.calls) == 100 * 1200
+            assert len(await receiver.datagrams(100)) == 100
+
+    run_loop(main)
+
+
+@needs_batching
+@pytest.mark.parametrize("code", [errno.EIO, errno.EINVAL, errno.EMSGSIZE])
+def test_a_device_without_offload_is_tried_once(run_loop, code):
+    async def main() -> None:
+        async with joined(True) as (sender, protocol, receiver):
+            refusal = OSError(code, "no")
+            sender._sock = counting = CountingSocket(sender._sock, refusal, runs_only=True)
+            for _ in range(2):
+                sender.sendto_many([bytes(1000)] * 10)
+                assert len(await receiver.datagrams(10)) == 10
+            assert counting.calls == [10_000] + [1000] * 20
+            assert protocol.errors.empty()
+
+    run_loop(main)
+
+
+@needs_batching
+def test_a_run_that_blocks_goes_out_whole_when_there_is_room(run_loop):
+    async def main() -> None:
+        async with joined(True) as (sender, protocol, receiver):
+            refusals = [BlockingIOError(errno.EAGAIN, "full") for _ in range(3)]
+            sender._sock = CountingSocket(sender._sock, *refusals)
+            sent = [bytes((number,)) * 1000 for number in range(90)]
+            sender.sendto_many(sent[:60])
+            for data in sent[60:]:
+                sender.sendto(data)
+            assert protocol.calls == ["made", "pause"]
+            assert await receiver.datagrams(90) == sent
+            assert protocol.calls == ["made", "pause", "resume"]
+
+    run_loop(main)
+
+
+@needs_batching
+def test_an_icmp_error_costs_none_of_what_is_sent_next(run_loop):
+    async def main() -> None:
+        async with joined(True) as (sender, protocol, receiver):
+            refusal = ConnectionRefusedError(errno.ECONNREFUSED, "of a datagram before")
+            sender._sock = CountingSocket(sender._sock, refusal)
+            sender.sendto_many([b"one", b"two"])
+            assert await receiver.datagrams(2) == [b"one", b"two"]
+            assert protocol.errors.get_nowait() is refusal
+
+    run_loop(main)
+
+
+@needs_batching
+@pytest.mark.parametrize(("wildcard", "asked"), [("0.0.0.0", "127.0.0.2"), ("::", "::1")])
+def test_a_wildcard_socket_answers_from_where_it_was_asked(run_loop, wildcard, asked):
+    async def main() -> None:
+        try:
+            bound = sockets.bound_socket(sockets.family_of((wildcard, 0)), (wildcard, 0))
+        except OSError:
+            pytest.skip("this machine has no such family")
+        family = bound.family
+        client = sockets.connected_socket(family, (asked, bound.getsockname()[1]))
+        client.settimeout(5)
+        async with opened(bound, True) as (transport, protocol):
+            client.send(b"hello")
+            data, addr = await asyncio.wait_for(protocol.received.get(), 5)
+            assert addr == client.getsockname()
+            transport.sendto(data, addr)
+            # A connected socket hears nothing from any other address.
+            assert client.recv(10) == b"hello"
+            transport.sendto_many([b"again"] * 3, addr)
+            await asyncio.sleep(0)
+            assert [client.recv(10) for _ in range(3)] == [b"again"] * 3
+        client.close()
+
+    run_loop(main)
+
+
+@needs_batching
+async def test_batching_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv(udp.ENVIRONMENT, "plain")
+    sock = sockets.bound_socket(socket.AF_INET, ("127.0.0.1", 0))
+    protocol = Recorder()
+    transport = await udp.open_transport(protocol, sock)
+    assert not isinstance(transport, udp.BatchingTransport)
+    transport.close()
+    await protocol.lost.wait()
