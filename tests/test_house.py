@@ -21,11 +21,11 @@ core.record.replay core.record.epochs core.record.protection12 core.record.prote
 core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.reliability.transmitter core.handshake.script
-core.handshake.certificate_types core.handshake.negotiate core.handshake.negotiate13
-core.handshake.keys13 core.handshake.retry core.handshake.keys12 core.handshake.authenticate
-core.handshake.resumption core.handshake.resume12
-core.handshake.client12 core.handshake.server12 core.handshake.client13 core.handshake.server13
-core.handshake.client core.handshake.server
+core.handshake.certificate_types core.handshake.negotiate core.handshake.authenticate
+core.handshake.psks core.handshake.negotiate13 core.handshake.keys13 core.handshake.retry
+core.handshake.keys12 core.handshake.resumption core.handshake.resume12 core.handshake.client12
+core.handshake.server12 core.handshake.client13 core.handshake.server13 core.handshake.client
+core.handshake.server
 core.handshake.driver
 core.handshake.post core.facts core.association core.connection core.listener events log
 channel endpoint sockets udp protocol client server transport testing cli.options cli.output

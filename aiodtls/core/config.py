@@ -30,27 +30,35 @@ MINIMUM_PMTU = 256
 # A UDP datagram cannot be longer than an IP packet says it is.
 MAXIMUM_PMTU = 65535
 MAX_PSK_LENGTH = 65535
+# With two lengths, protocol and KDF they make an identity of at most 65535 bytes.
+MAX_IMPORTED_LENGTH = 65527
 
 
 @dataclass(frozen=True, slots=True)
 class PSKContext:
-    """Who asks for a key: the peer's address, the server name it wants, the version."""
+    """Who asks for a key: the peer's address, the server name it wants, the version.
+
+    ``import_context`` is what the peer would import the key with (RFC 9258), where it would.
+    """
 
     peername: Any
     server_name: str | None
     version: str
+    import_context: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class PSK:
     """A pre-shared key. The identity is compared as bytes; text is encoded as UTF-8 (RFC 4279).
 
-    ``hash`` is the one the key is bound to in DTLS 1.3; DTLS 1.2 does not look at it.
+    ``hash`` is the one the key is bound to in DTLS 1.3; DTLS 1.2 does not look at it. ``context``
+    is None unless the key is to be imported (RFC 9258).
     """
 
     identity: bytes
     key: bytes = field(repr=False)
     hash: str
+    context: bytes | None
 
     def __init__(self, identity: str | bytes, key: bytes, *, hash: str = "SHA256") -> None:
         encoded = identity.encode() if isinstance(identity, str) else bytes(identity)
@@ -62,6 +70,24 @@ class PSK:
         object.__setattr__(self, "identity", encoded)
         object.__setattr__(self, "key", bytes(key))
         object.__setattr__(self, "hash", hash)
+        object.__setattr__(self, "context", None)
+
+    @classmethod
+    def imported(
+        cls, identity: str | bytes, key: bytes, *, context: bytes = b"", hash: str = "SHA256"
+    ) -> PSK:
+        """A key of which DTLS 1.3 uses only what is derived from it (RFC 9258).
+
+        So it fits cipher suites of every hash, and it may serve DTLS 1.2 too. Both sides have the
+        same ``context``, such as who plays which role. ``hash`` is the one of the derivation.
+        """
+        psk = cls(identity, key, hash=hash)
+        if not psk.identity:
+            raise ConfigError("the identity of an imported PSK is not empty")
+        if len(psk.identity) + len(context) > MAX_IMPORTED_LENGTH:
+            raise ConfigError("identity and context of an imported PSK are too long together")
+        object.__setattr__(psk, "context", bytes(context))
+        return psk
 
 
 PSKFunction: TypeAlias = Callable[

@@ -128,11 +128,14 @@ def sign(
     return answer
 
 
-def find_psk(hs: Handshake, identity: bytes) -> Step[PSK | None]:
+def find_psk(
+    hs: Handshake, identity: bytes, import_context: bytes | None = None
+) -> Step[PSK | None]:
     """A server's key for an identity; None for one that nobody knows."""
     found: object
     if hs.config.psk_function is not None:
-        context = PSKContext(hs.peer, hs.negotiated.server_hostname, str(hs.negotiated.version))
+        name, version = hs.negotiated.server_hostname, str(hs.negotiated.version)
+        context = PSKContext(hs.peer, name, version, import_context)
         found = yield from hs.ask(PSKRequested(identity, context))
     else:
         found = (hs.config.psks or {}).get(identity)

@@ -19,7 +19,8 @@ from aiodtls.core.handshake.authenticate import (
     sign,
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import VERSION, Offer, OfferedPsk
+from aiodtls.core.handshake.negotiate13 import VERSION, Offer
+from aiodtls.core.handshake.psks import OfferedPsk
 from aiodtls.core.handshake.resumption import use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription
@@ -70,9 +71,9 @@ def _accept_server_hello(
         raise AlertError(AlertDescription.handshake_failure, "the server took none of our PSKs")
     if psk is not None and psk.session is not None:
         use_session(negotiated, psk.session)
-    elif psk is not None:
-        negotiated.psk_identity = psk.identity
-        negotiated.psk_check = psk_check(psk.key)
+    elif psk is not None and psk.psk is not None:
+        negotiated.psk_identity = psk.psk.identity
+        negotiated.psk_check = psk_check(psk.psk.key)
     exchange = negotiate13.selected_share(offer, reply, psk)
     shared = None
     if exchange is not None:

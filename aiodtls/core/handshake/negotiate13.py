@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import HYBRIDS, KeyShare
-from aiodtls.core.crypto.key_schedule import KeySchedule, verify_data
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.crypto.trust import authorities_of
@@ -25,6 +24,7 @@ from aiodtls.core.handshake.negotiate import (
     credentials_by_name,
     offered_session_id,
 )
+from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, known_psk, offered_by
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
@@ -56,8 +56,6 @@ from aiodtls.core.wire.messages13 import CertificateRequest13, HelloRetryRequest
 from aiodtls.core.wire.records import HEADER_LENGTH
 
 VERSION = ProtocolVersion.DTLSv1_3
-SUITE_HASHES = {"SHA256": "sha256", "SHA384": "sha384"}
-HASH_LENGTHS = {"sha256": 32, "sha384": 48}
 # What a server may answer in its ServerHello; all else is encrypted (RFC 8446 section 4.1.3).
 SERVER_HELLO_EXTENSIONS = {
     ExtensionType.supported_versions,
@@ -67,33 +65,6 @@ SERVER_HELLO_EXTENSIONS = {
 # Without (EC)DHE only where the peer can do no better.
 TICKET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
 PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
-EXTERNAL_BINDER = b"ext binder"
-RESUMPTION_BINDER = b"res binder"
-
-
-@dataclass(frozen=True, slots=True)
-class OfferedPsk:
-    """A key that a ClientHello offers: an external one, or that of a session's ticket."""
-
-    identity: bytes
-    key: bytes = field(repr=False)
-    hash_name: str
-    binder_label: bytes
-    session: Session | None = field(default=None, repr=False)
-
-    @classmethod
-    def external(cls, psk: PSK) -> OfferedPsk:
-        return cls(psk.identity, psk.key, SUITE_HASHES[psk.hash], EXTERNAL_BINDER)
-
-    @classmethod
-    def resumption(cls, session: Session, identity: bytes) -> OfferedPsk:
-        hash_name = SUITES[session.suite].hash_name
-        return cls(identity, session.secret, hash_name, RESUMPTION_BINDER, session)
-
-    @property
-    def obfuscated_age(self) -> int:
-        """Of a ticket, in milliseconds; an external PSK has none (RFC 8446 section 4.2.11)."""
-        return self.session.ticket_age if self.session else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +95,7 @@ def make_offer(
 
     Where that is None, only with those that leave it in one datagram.
     """
-    psks = tuple(OfferedPsk.external(psk) for psk in config.client_psks())
+    psks = offered_by(config)
     hello = functools.partial(client_hello, config, random, server_hostname)
     if session is not None and session.version == "1.2":
         hello = functools.partial(
@@ -188,15 +159,8 @@ def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
     extension = PreSharedKey(identities, zeros)
     hello = _with_extension(offer.hello, extension)
     unbound = transcript.with_hello(message_seq, encode_body(hello))
-    binders = tuple(binder(psk, unbound, extension.binders_length) for psk in offer.psks)
+    binders = tuple(psk.binder(unbound, extension.binders_length) for psk in offer.psks)
     return replace(offer, hello=_with_extension(hello, PreSharedKey(identities, binders)))
-
-
-def binder(psk: OfferedPsk, transcript: Transcript, binders_length: int) -> bytes:
-    """Proves possession of the key over the hello that ends ``transcript``."""
-    key = KeySchedule(psk.hash_name, psk.key).derive(psk.binder_label)
-    digest = transcript.hash_truncated(psk.hash_name, binders_length)
-    return verify_data(psk.hash_name, key, digest)
 
 
 def _with_extension(hello: ClientHello, extension: Extension) -> ClientHello:
@@ -390,22 +354,23 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello) -> Suite:
     offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
-    known = hello.extensions.find(PreSharedKey)
-    for identity, _ in known.identities if known else ():
-        psk = known_psk(config, identity)
-        fitting = [s for s in offered if psk and psk.hash_name == s.hash_name]
+    psks = hello.extensions.find(PreSharedKey)
+    for (identity, _), binder in zip(psks.identities, psks.binders, strict=True) if psks else ():
+        fitting = [s for s in offered if s.hash_name == _hash_of(config, identity, binder)]
         if fitting:
             return fitting[0]
     return offered[0]
 
 
-def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:
-    """A ticket of ours, or a PSK that needs no asking for."""
+def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes) -> str | None:
+    """Of a ticket of ours, or of a PSK, which may be known to a function alone: by its binder."""
     session = config.open_ticket(identity)
     if session is not None:
-        return OfferedPsk.resumption(session, identity) if session.version == "1.3" else None
-    psk = (config.psks or {}).get(identity)
-    return OfferedPsk.external(psk) if psk else None
+        return SUITES[session.suite].hash_name if session.version == "1.3" else None
+    if config.psk_function is not None:
+        return next((h for h, length in HASH_LENGTHS.items() if length == len(binder)), None)
+    psk = known_psk(config, identity)
+    return psk.hash_name if psk else None
 
 
 def choose_group13(config: DTLSConfig, hello: ClientHello) -> NamedGroup | None:

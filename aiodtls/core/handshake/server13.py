@@ -22,9 +22,10 @@ from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
-from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk, sign
+from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import VERSION, OfferedPsk
+from aiodtls.core.handshake.negotiate13 import VERSION
+from aiodtls.core.handshake.psks import OfferedPsk, look_up_psk
 from aiodtls.core.handshake.resumption import is_welcome, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
@@ -164,14 +165,14 @@ def _choose_psk(
         psk = yield from _find_psk(hs, hello, identity, dhe=dhe)
         if psk is None or psk.hash_name != suite.hash_name:
             continue
-        expected = negotiate13.binder(psk, hs.transcript, offered.binders_length)
+        expected = psk.binder(hs.transcript, offered.binders_length)
         if not hmac.compare_digest(expected, offered.binders[index]):
             raise AlertError(AlertDescription.decrypt_error, "the client's binder does not verify")
         if psk.session is not None:
             use_session(hs.negotiated, psk.session)
-        else:
-            hs.negotiated.psk_identity = identity
-            hs.negotiated.psk_check = psk_check(psk.key)
+        elif psk.psk is not None:
+            hs.negotiated.psk_identity = psk.psk.identity
+            hs.negotiated.psk_check = psk_check(psk.psk.key)
         return index, psk
     return None
 
@@ -186,8 +187,7 @@ def _find_psk(
         return OfferedPsk.resumption(session, identity) if welcome else None
     if hs.config.psk is None:
         return None
-    psk = yield from find_psk(hs, identity)
-    return OfferedPsk.external(psk) if psk is not None else None
+    return (yield from look_up_psk(hs, identity))
 
 
 def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Secrets13:

@@ -1,0 +1,165 @@
+"""The keys that stand in pre_shared_key of DTLS 1.3: external, imported, and those of sessions.
+
+An external key is offered as it is, for the one hash it is bound to. An imported one (RFC 9258) is
+never used itself: each hash of our cipher suites gets a key derived from it, whose identity says
+all that went into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.crypto.key_schedule import (
+    KeySchedule,
+    hkdf_expand_label,
+    hkdf_extract,
+    verify_data,
+)
+from aiodtls.core.crypto.suites import SUITES
+from aiodtls.core.crypto.transcript import Transcript
+from aiodtls.core.errors import DecodeError
+from aiodtls.core.handshake.authenticate import find_psk
+from aiodtls.core.handshake.script import Handshake, Step
+from aiodtls.core.registry import ProtocolVersion
+from aiodtls.core.sessions import Session
+from aiodtls.core.wire.codec import Reader, Writer
+
+SUITE_HASHES = {"SHA256": "sha256", "SHA384": "sha384"}
+HASH_LENGTHS = {"sha256": 32, "sha384": 48}
+# TLS KDF Identifiers registry (RFC 9258 section 10): HKDF_SHA256 and HKDF_SHA384.
+KDF_IDENTIFIERS = {"sha256": 0x0001, "sha384": 0x0002}
+EXTERNAL_BINDER = b"ext binder"
+IMPORTED_BINDER = b"imp binder"
+RESUMPTION_BINDER = b"res binder"
+DERIVED_LABEL = b"derived psk"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedIdentity:
+    """RFC 9258 section 5.1: it stands on the wire as the identity."""
+
+    external_identity: bytes
+    context: bytes
+    target_kdf: int
+    target_protocol: int = ProtocolVersion.DTLSv1_3
+
+    @classmethod
+    def parse(cls, identity: bytes) -> ImportedIdentity | None:
+        """None for an identity that is no such structure."""
+        reader = Reader(identity)
+        try:
+            external_identity, context = reader.vector(2, 1), reader.vector(2)
+            target_protocol, target_kdf = reader.u16(), reader.u16()
+            reader.finish()
+        except DecodeError:
+            return None
+        return cls(external_identity, context, target_kdf, target_protocol)
+
+    def encode(self) -> bytes:
+        writer = Writer().vector(self.external_identity, 2).vector(self.context, 2)
+        return writer.u16(self.target_protocol).u16(self.target_kdf).finish()
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedPsk:
+    """A key that a ClientHello offers: that of a ``psk`` of ours, or of a session's ticket."""
+
+    identity: bytes
+    key: bytes = field(repr=False)
+    hash_name: str
+    binder_label: bytes
+    psk: PSK | None = field(default=None, repr=False)
+    session: Session | None = field(default=None, repr=False)
+
+    @classmethod
+    def external(cls, psk: PSK) -> OfferedPsk:
+        return cls(psk.identity, psk.key, SUITE_HASHES[psk.hash], EXTERNAL_BINDER, psk)
+
+    @classmethod
+    def imported(cls, psk: PSK, hash_name: str) -> OfferedPsk:
+        """``psk`` for the cipher suites of one hash (RFC 9258 section 5.1)."""
+        assert psk.context is not None
+        kdf = KDF_IDENTIFIERS[hash_name]
+        identity = ImportedIdentity(psk.identity, psk.context, kdf).encode()
+        own_hash = SUITE_HASHES[psk.hash]
+        digest = hashlib.new(own_hash, identity).digest()
+        extracted = hkdf_extract(own_hash, bytes(HASH_LENGTHS[own_hash]), psk.key)
+        length = HASH_LENGTHS[hash_name]
+        key = hkdf_expand_label(own_hash, extracted, DERIVED_LABEL, digest, length)
+        return cls(identity, key, hash_name, IMPORTED_BINDER, psk)
+
+    @classmethod
+    def resumption(cls, session: Session, identity: bytes) -> OfferedPsk:
+        hash_name = SUITES[session.suite].hash_name
+        return cls(identity, session.secret, hash_name, RESUMPTION_BINDER, session=session)
+
+    @property
+    def obfuscated_age(self) -> int:
+        """Of a ticket, in milliseconds; other PSKs have none (RFC 8446 section 4.2.11)."""
+        return self.session.ticket_age if self.session else 0
+
+    def binder(self, transcript: Transcript, binders_length: int) -> bytes:
+        """Proves possession of the key over the hello that ends ``transcript``."""
+        key = KeySchedule(self.hash_name, self.key).derive(self.binder_label)
+        digest = transcript.hash_truncated(self.hash_name, binders_length)
+        return verify_data(self.hash_name, key, digest)
+
+
+def offered_by(config: DTLSConfig) -> tuple[OfferedPsk, ...]:
+    """What a client offers of its own keys, in order of preference."""
+    hashes = dict.fromkeys(s.hash_name for s in config.suites if s.key_exchange is None)
+    offered: list[OfferedPsk] = []
+    for psk in config.client_psks():
+        if psk.context is None:
+            offered.append(OfferedPsk.external(psk))
+        else:
+            offered += [OfferedPsk.imported(psk, hash_name) for hash_name in hashes]
+    return tuple(offered)
+
+
+def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:
+    """A server's key for an identity, where it need not ask anybody for it."""
+    psks = config.psks or {}
+    target = _target_of(identity)
+    if target is not None:
+        imported, hash_name = target
+        found = _derived(psks.get(imported.external_identity), imported, hash_name)
+        if found is not None:
+            return found
+    return _as_it_is(psks.get(identity))
+
+
+def look_up_psk(hs: Handshake, identity: bytes) -> Step[OfferedPsk | None]:
+    """A server's key for an identity, asked for where ``psk`` is a function."""
+    target = _target_of(identity)
+    if target is not None:
+        imported, hash_name = target
+        psk = yield from find_psk(hs, imported.external_identity, imported.context)
+        found = _derived(psk, imported, hash_name)
+        if found is not None:
+            return found
+    return _as_it_is((yield from find_psk(hs, identity)))
+
+
+def _target_of(identity: bytes) -> tuple[ImportedIdentity, str] | None:
+    """What it imports, and for which hash; None where it is no imported one, or not for us."""
+    imported = ImportedIdentity.parse(identity)
+    if imported is None or imported.target_protocol != ProtocolVersion.DTLSv1_3:
+        return None
+    hashes = (name for name, kdf in KDF_IDENTIFIERS.items() if kdf == imported.target_kdf)
+    hash_name = next(hashes, None)
+    return (imported, hash_name) if hash_name is not None else None
+
+
+def _derived(psk: PSK | None, imported: ImportedIdentity, hash_name: str) -> OfferedPsk | None:
+    if psk is None or psk.context is None or psk.context != imported.context:
+        return None
+    derived = OfferedPsk.imported(psk, hash_name)
+    return derived if derived.identity == imported.encode() else None
+
+
+def _as_it_is(psk: PSK | None) -> OfferedPsk | None:
+    """An imported key is never used as it is in DTLS 1.3 (RFC 9258 section 3)."""
+    return OfferedPsk.external(psk) if psk is not None and psk.context is None else None
