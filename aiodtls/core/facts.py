@@ -99,7 +99,8 @@ class NegotiatedFacts:
 
         Raises :class:`HandshakeError` before the handshake is complete, :class:`DTLSError` without
         extended_master_secret, whose absence makes it unsafe (RFC 7627 section 5.4), and
-        ValueError for a label that TLS itself uses.
+        ValueError for a label that TLS itself uses, or a length that cannot be. In DTLS 1.3 no
+        context is an empty one.
         """
         negotiated = self.negotiated
         if not self.handshake_complete or negotiated.suite is None:

@@ -177,19 +177,28 @@ async def test_alpn(pki: PKI, free_udp_port):
     assert b"ALPN protocol: coap" in output
 
 
-async def test_srtp_export_is_equal_on_both_sides(pki: PKI, free_udp_port):
-    profile = "SRTP_AEAD_AES_128_GCM"
+# Each profile, OpenSSL's name for it, and how much is exported.
+SRTP_PROFILES = [
+    ("SRTP_AES128_CM_HMAC_SHA1_80", "SRTP_AES128_CM_SHA1_80", 60),
+    ("SRTP_AES128_CM_HMAC_SHA1_32", "SRTP_AES128_CM_SHA1_32", 60),
+    ("SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_128_GCM", 56),
+    ("SRTP_AEAD_AES_256_GCM", "SRTP_AEAD_AES_256_GCM", 88),
+]
+
+
+@pytest.mark.parametrize(("profile", "name", "length"), SRTP_PROFILES)
+async def test_srtp_export_is_equal_on_both_sides(pki, free_udp_port, profile, name, length):
     config = DTLSConfig(trust=pki.trust, srtp_profiles=[profile])
-    export = ("-keymatexport", "EXTRACTOR-dtls_srtp", "-keymatexportlen", "56")
-    async with openssl_server(free_udp_port, pki.leaf(), "-use_srtp", profile, *export) as program:
+    export = ("-keymatexport", "EXTRACTOR-dtls_srtp", "-keymatexportlen", str(length))
+    async with openssl_server(free_udp_port, pki.leaf(), "-use_srtp", name, *export) as program:
         endpoint = await talk_as_client(free_udp_port, program, config)
         keys = endpoint.srtp_keys()
         joined = keys.client_key + keys.server_key + keys.client_salt + keys.server_salt
         assert joined.hex().upper().encode() in program.output
     assert endpoint.srtp_profile == profile
     server = DTLSConfig(credentials=pki.leaf().credentials, srtp_profiles=[profile])
-    endpoint, output = await talk_as_server(server, "-use_srtp", profile, *export)
-    material = endpoint.export_keying_material("EXTRACTOR-dtls_srtp", 56)
+    endpoint, output = await talk_as_server(server, "-use_srtp", name, *export)
+    material = endpoint.export_keying_material("EXTRACTOR-dtls_srtp", length)
     assert material.hex().upper().encode() in output
 
 

@@ -109,8 +109,14 @@ def resumption_psk(hash_name: str, resumption_master_secret: bytes, ticket_nonce
 def exporter(
     hash_name: str, exporter_secret: bytes, label: bytes, length: int, context: bytes
 ) -> bytes:
-    """``length`` bytes of keying material (RFC 8446 section 7.5)."""
+    """``length`` bytes of keying material (RFC 8446 section 7.5).
+
+    Raises ValueError for more than HKDF can give, and for a label of more than 249 bytes.
+    """
     empty = hashlib.new(hash_name).digest()
+    limit = 255 * len(empty)
+    if not 0 <= length <= limit:
+        raise ValueError(f"DTLS 1.3 exports 0 to {limit} bytes with this cipher suite")
     secret = derive_secret(hash_name, exporter_secret, label, empty)
     digest = hashlib.new(hash_name, context).digest()
     return hkdf_expand_label(hash_name, secret, b"exporter", digest, length)
