@@ -42,7 +42,6 @@ class Channel:
     __slots__ = (
         "__weakref__",
         "_endpoint",
-        "_inbox",
         "_kept",
         "_questions",
         "_receivers",
@@ -53,6 +52,7 @@ class Channel:
         "connection",
         "handed_over",
         "handshake",
+        "inbox",
         "loop",
         "on_data",
         "on_event",
@@ -76,7 +76,7 @@ class Channel:
         self._endpoint: weakref.ref[DTLSEndpoint] | None = None
         # The endpoint of a peer that nobody has been given yet.
         self._kept: DTLSEndpoint | None = None
-        self._inbox: deque[bytes] = deque()
+        self.inbox: deque[bytes] = deque()
         self._receivers: deque[asyncio.Future[bytes]] = deque()
         self._senders: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -106,8 +106,11 @@ class Channel:
         """Takes out what the connection has to say; its datagrams are the protocol's affair."""
         connection = self.connection
         self._schedule(connection.next_timeout())
+        messages = []
         while (data := connection.read()) is not None:
-            self._deliver(data)
+            messages.append(data)
+        if messages:
+            self.deliver(messages)
         while (event := connection.next_event()) is not None:
             self._handle(event)
         if connection.closed:
@@ -218,27 +221,33 @@ class Channel:
 
     # -- receiving ----------------------------------------------------------------------------
 
-    def _deliver(self, data: bytes) -> None:
+    def deliver(self, messages: list[bytes]) -> None:
+        """Messages of one wake-up: for those who wait, then for the queue while it has room."""
         receivers = self._receivers
-        while receivers:
+        given = 0
+        while receivers and given < len(messages):
             receiver = receivers.popleft()
             if not receiver.done():
-                receiver.set_result(data)
-                return
-        if len(self._inbox) >= self.config.recv_queue:
-            self.connection.counters.messages_dropped += 1
-            return
-        self._inbox.append(data)
-        if self.on_data is not None and len(self._inbox) == 1:
+                receiver.set_result(messages[given])
+                given += 1
+        del messages[:given]
+        inbox = self.inbox
+        room = max(0, self.config.recv_queue - len(inbox))
+        if len(messages) > room:
+            self.connection.counters.messages_dropped += len(messages) - room
+            del messages[room:]
+        begins = bool(messages) and not inbox
+        inbox.extend(messages)
+        if begins and self.on_data is not None:
             self.on_data(self)
 
     @property
     def has_data(self) -> bool:
-        return bool(self._inbox)
+        return bool(self.inbox)
 
     async def recv(self) -> bytes:
-        if self._inbox:
-            return self._inbox.popleft()
+        if self.inbox:
+            return self.inbox.popleft()
         self.check_open()
         receiver: asyncio.Future[bytes] = self.loop.create_future()
         self._receivers.append(receiver)
@@ -256,12 +265,17 @@ class Channel:
             if not receiver.done():
                 receiver.set_result(data)
                 return
-        self._inbox.appendleft(data)
+        self.inbox.appendleft(data)
+
+    def take(self, limit: int) -> list[bytes]:
+        """Up to ``limit`` of the messages that wait."""
+        inbox = self.inbox
+        return [inbox.popleft() for _ in range(min(limit, len(inbox)))]
 
     def recv_nowait(self) -> bytes | None:
         """The oldest message; None where none waits. Raises what ended the association."""
-        if self._inbox:
-            return self._inbox.popleft()
+        if self.inbox:
+            return self.inbox.popleft()
         self.check_open()
         return None
 
@@ -310,14 +324,34 @@ class Channel:
                 sender.set_result(None)
                 return
 
+    def try_send(self, data: bytes) -> bool:
+        """Sends ``data`` if it is one record and nothing stands in the way; HOT PATH."""
+        protocol = self.protocol
+        if protocol.is_paused or self._senders:
+            return False
+        connection = self.connection
+        datagram = connection.protect(data)
+        if datagram is None:
+            return False
+        protocol.send_datagram(datagram, connection.peer)
+        return True
+
     def send_now(self, pieces: Sequence[bytes]) -> int:
         """Queues all pieces together. Raises what ended the association."""
         self.check_open()
-        now = self.loop.time()
-        send = self.connection.send
+        connection = self.connection
+        datagrams = []
         for piece in pieces:
-            send(piece, now)
-        self.protocol.transmit(self)
+            datagram = connection.protect(piece)
+            if datagram is None:
+                break
+            datagrams.append(datagram)
+        self.protocol.send_datagrams(datagrams, connection.peer)
+        if len(datagrams) < len(pieces):
+            now = self.loop.time()
+            for piece in pieces[len(datagrams) :]:
+                connection.send(piece, now)
+            self.protocol.drain()
         if self._senders:
             self.room_again()
         return len(pieces)

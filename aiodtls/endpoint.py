@@ -94,6 +94,8 @@ class DTLSEndpoint:
         :class:`MessageTooLarge` before anything leaves. Raises :class:`EndpointClosed`.
         """
         channel = self._channel
+        if type(data) is bytes and channel.try_send(data):
+            return 1
         channel.check_open()
         data = bytes(data)
         pieces = channel.pieces(data, split=split)
@@ -105,6 +107,8 @@ class DTLSEndpoint:
     def send_nowait(self, data: bytes, *, split: bool = True) -> int:
         """As ``send``, but raises :class:`BufferFull` where that would wait."""
         channel = self._channel
+        if type(data) is bytes and channel.try_send(data):
+            return 1
         channel.check_open()
         pieces = channel.pieces(bytes(data), split=split)
         channel.check_room()
@@ -132,7 +136,8 @@ class DTLSEndpoint:
         Then raises :class:`EndpointClosed`. Waiting receivers are served in order; cancelling
         one loses nothing.
         """
-        return await self._channel.recv()
+        channel = self._channel
+        return channel.inbox.popleft() if channel.inbox else await channel.recv()
 
     def recv_nowait(self) -> bytes:
         """As ``recv``; raises BlockingIOError where no message waits."""
@@ -144,16 +149,19 @@ class DTLSEndpoint:
     async def recv_many(self, limit: int = 64) -> list[bytes]:
         """Waits for one message, and returns it with those that wait too, up to ``limit``."""
         channel = self._channel
-        messages = [await channel.recv()]
-        while len(messages) < limit and channel.has_data:
-            messages.append(await channel.recv())
-        return messages
+        if channel.inbox:
+            return channel.take(limit)
+        return [await channel.recv(), *channel.take(limit - 1)]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Messages until the association ends; raises unless either side just closed it."""
+        channel = self._channel
+        inbox = channel.inbox
         while True:
+            while inbox:
+                yield inbox.popleft()
             try:
-                data = await self.recv()
+                data = await channel.recv()
             except EndpointClosed as error:
                 if error.reason in GRACEFUL_ENDS:
                     return

@@ -58,6 +58,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._loop: asyncio.AbstractEventLoop | None = None
         # The one peer of a connected socket, which takes no address to send to.
         self._connected_to: Any = None
+        self._send_many: Callable[[Sequence[bytes], Any], None] | None = None
         self._channels: dict[DTLSConnection, Channel] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
@@ -69,6 +70,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)
         self._loop = asyncio.get_running_loop()
+        self._send_many = getattr(transport, "sendto_many", None)
         get = getattr(transport, "get_extra_info", lambda name: None)
         self._connected_to = get("peername")
         sockname = get("sockname")
@@ -82,6 +84,15 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """What came at once from one address; transports that batch call it."""
         if self._connected_to is not None:
             addr = self._connected_to
+        connection = self._listener.live_connection(addr)
+        if connection is not None:
+            messages: list[bytes] = []
+            taken = connection.receive_data(datagrams, messages)
+            if messages:
+                self._channel(connection).deliver(messages)
+            if taken == len(datagrams):
+                return
+            datagrams = datagrams[taken:]
         now = self._now()
         receive = self._listener.receive_datagram
         for data in datagrams:
@@ -108,7 +119,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed: every association on it ends."""
-        self.transport = None
+        self.transport = self._send_many = None
         for channel in list(self._channels.values()):
             channel.connection.fail(EndpointClosed("local", "the socket was closed"))
         self.drain()
@@ -237,14 +248,6 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             return
         self._channel(connection).drain()
 
-    def transmit(self, channel: Channel) -> None:
-        """Sends what an established association has just protected."""
-        connection = channel.connection
-        for data, addr in connection.datagrams_to_send():
-            self.send_datagram(data, addr)
-        if connection.closed or connection.has_events:
-            self.drain()
-
     def send_datagram(self, data: bytes, addr: Any) -> None:
         """Hands one datagram to the transport."""
         transport = self.transport
@@ -254,6 +257,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             transport.sendto(data)
         else:
             transport.sendto(data, addr)
+
+    def send_datagrams(self, datagrams: Sequence[bytes], addr: Any) -> None:
+        """Hands datagrams for one address to the transport, together where it can."""
+        if self._send_many is None or len(datagrams) < 2:
+            for data in datagrams:
+                self.send_datagram(data, addr)
+        else:
+            self._send_many(datagrams, addr if self._connected_to is None else None)
 
     def _channel(self, connection: DTLSConnection) -> Channel:
         channel = self._channels.get(connection)

@@ -198,14 +198,14 @@ class DTLSServer:
         while not self._closed or self._readable:
             while self._readable:
                 channel = self._readable.popleft()
-                if not channel.has_data:
+                inbox = channel.inbox
+                if not inbox:
                     continue
-                data = channel.recv_nowait()
-                if channel.has_data:
+                data = inbox.popleft()
+                endpoint = self._held.get(channel) or DTLSEndpoint.of(channel)
+                if inbox:
                     self._readable.append(channel)
-                assert data is not None
-                endpoint = DTLSEndpoint.of(channel)
-                if channel.connection.closed and not channel.has_data:
+                elif channel.connection.closed:
                     self._held.pop(channel, None)
                 yield endpoint, data
             if not self._closed:

@@ -18,55 +18,41 @@ import sys
 from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Sequence
-from struct import Struct
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
-# Of linux/udp.h, linux/in.h and linux/in6.h; the socket module of Python 3.11 lacks them.
-SOL_UDP = 17
-UDP_SEGMENT = 103
-UDP_GRO = 104
-IP_PKTINFO = 8
-IPV6_RECVPKTINFO = 49
-IPV6_PKTINFO = 50
+from aiodtls.ancillary import (
+    ANCILLARY_SPACE,
+    SOL_UDP,
+    UDP_GRO,
+    UDP_SEGMENT,
+    Ancillary,
+    ask_for_destinations,
+    segments_of,
+    try_option,
+    with_source,
+)
 
 # UDP_MAX_SEGMENTS of the kernels that first had it, and what an IPv4 packet holds beyond headers.
 MAX_SEGMENTS = 64
 MAX_RUN = 65507
 MAX_DATAGRAM = 65536
-# So many calls at most before others on the loop have their turn.
+# So many calls at most before others on the loop have their turn; no more once so many datagrams
+# have come, that whoever is to take them has his turn before queues are full.
 MAX_READS = 16
+MANY = 128
 # After so many wake-ups that found one datagram alone, another is looked for behind it.
 MAX_PATIENCE = 64
 # A datagram that follows no other within so many seconds does not wait for company.
 QUIET = 100e-6
 HIGH_WATER = 65536
-GATHERED = 65536
 NEVER = float("-inf")
 # Set to "plain", the environment variable turns batching off.
 ENVIRONMENT = "AIODTLS_UDP"
 
-_SEGMENT_SIZE = Struct("=H")
-_PKTINFO = Struct("=i4s4s")
-_PKTINFO6 = Struct("=16si")
-_ANCILLARY_SPACE = (
-    socket.CMSG_SPACE(4) + socket.CMSG_SPACE(_PKTINFO6.size) if hasattr(socket, "CMSG_SPACE") else 0
-)
 _NOT_SEGMENTED = frozenset(
     {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
 )
-
-Ancillary: TypeAlias = tuple[int, int, bytes]
-
-
-class PeerAddress(tuple[Any, ...]):
-    """A peer's socket address that knows at which address of ours it asked.
-
-    ``source`` is the ancillary data that makes a datagram to it leave from there. It equals the
-    plain tuple.
-    """
-
-    source: Ancillary
 
 
 def can_batch(sock: socket.socket) -> bool:
@@ -116,13 +102,13 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._fd = sock.fileno()
         self._peer = peername
         # The largest datagram that may be part of a run; 0 where there are no runs.
-        self._segment_limit = MAX_RUN if _try_option(sock, UDP_SEGMENT, 0) else 0
-        _try_option(sock, UDP_GRO, 1)
+        self._segment_limit = MAX_RUN if try_option(sock, UDP_SEGMENT, 0) else 0
+        try_option(sock, UDP_GRO, 1)
         if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
-            _ask_for_destinations(sock)
+            ask_for_destinations(sock)
         self._reads = self._patience = 1
         self._full_turns = 0
-        self._reading = False
+        self._reading = self._sending = False
         # Addresses and what is to go there, in order; the newest entry may still grow.
         self._queue: deque[tuple[Any, list[bytes]]] = deque()
         self._queued = 0
@@ -159,11 +145,12 @@ class BatchingTransport(asyncio.DatagramTransport):
         more, and after a miss the next attempt waits for twice as many wake-ups.
         """
         recvmsg = self._sock.recvmsg
+        received = 0
         for done in range(self._reads):
             if self._closing:
                 return
             try:
-                data, ancillary, _, addr = recvmsg(MAX_DATAGRAM, _ANCILLARY_SPACE)
+                data, ancillary, _, addr = recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
             except (BlockingIOError, InterruptedError):
                 self._reads = max(1, done)
                 self._patience = min(2 * self._patience, MAX_PATIENCE)
@@ -172,7 +159,9 @@ class BatchingTransport(asyncio.DatagramTransport):
             except OSError as error:
                 self._tell(error)
                 continue
-            self._deliver(data, ancillary, addr)
+            received += self._deliver(data, ancillary, addr)
+            if received >= MANY:
+                return
         if self._reads > 1:
             self._patience = 1
         self._full_turns += 1
@@ -180,14 +169,14 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._reads = min(2 * self._reads, MAX_READS)
             self._full_turns = 0
 
-    def _deliver(self, data: bytes, ancillary: list[Ancillary], addr: Any) -> None:
-        """One system call's datagrams, of one sender and of one size but for the last."""
+    def _deliver(self, data: bytes, ancillary: list[Ancillary], addr: Any) -> int:
+        """One system call's datagrams, of one sender and of one size but for the last; how many."""
         size = len(data)
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO:
                 size = int.from_bytes(value[:4], sys.byteorder)
             else:
-                addr = _with_source(addr, level, kind, value)
+                addr = with_source(addr, level, kind, value)
         if size < len(data):
             datagrams = [data[at : at + size] for at in range(0, len(data), size)]
         else:
@@ -195,16 +184,17 @@ class BatchingTransport(asyncio.DatagramTransport):
         try:
             if self._takes_many is not None:
                 self._takes_many(datagrams, addr)
-                return
+                return len(datagrams)
         except Exception as error:
             self._report(error)
-            return
+            return len(datagrams)
         for datagram in datagrams:
             try:
                 self._protocol.datagram_received(datagram, addr)
             except Exception as error:
                 # As from a transport that has a turn of the loop for each.
                 self._report(error)
+        return len(datagrams)
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -212,31 +202,51 @@ class BatchingTransport(asyncio.DatagramTransport):
         """One datagram. What the network says of it goes to ``error_received``."""
         if type(data) is not bytes:
             data = bytes(data)
-        addr = self._checked(addr)
-        if not self._queue and not self._reading and self._is_quiet():
-            self._add((data,), addr)
-            self._flush()
+        if addr is None or self._peer is not None:
+            addr = self._checked(addr)
+        if self._closing:
             return
-        self._add((data,), addr)
+        queue = self._queue
+        if queue:
+            if self._queued + len(data) > MAX_RUN:
+                self._flush()
+        elif not self._reading and (now := monotonic()) - self._sent_at > QUIET:
+            self._sent_at = now
+            self._send_alone(data, addr)
+            return
+        elif not self._flush_is_due and not self._reading:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush_due)
+        if queue and queue[-1][0] == addr:
+            queue[-1][1].append(data)
+        else:
+            queue.append((addr, [data]))
         self._queued += len(data)
-        if self._queued >= GATHERED:
-            self._flush()
-        elif not self._reading:
-            self._flush_soon()
+        if self._blocked:
+            self._pause_if_full()
 
     def sendto_many(self, datagrams: Sequence[bytes], addr: Any = None) -> None:
         """Datagrams to one address, in as few system calls as they fit."""
         addr = self._checked(addr)
-        self._add(datagrams, addr)
+        if self._closing or not datagrams:
+            return
+        queue = self._queue
+        if queue and queue[-1][0] == addr:
+            queue[-1][1].extend(datagrams)
+        else:
+            queue.append((addr, list(datagrams)))
         self._queued += sum(map(len, datagrams))
-        if self._queued >= GATHERED or (not self._reading and self._is_quiet()):
-            self._flush()
-        elif not self._reading:
-            self._flush_soon()
+        self._flush()
 
-    def _is_quiet(self) -> bool:
-        """Whether nothing has been sent just now that this could be the continuation of."""
-        return monotonic() - self._sent_at > QUIET
+    def _send_alone(self, data: bytes, addr: Any) -> None:
+        try:
+            self._send_run((data,), addr)
+        except (BlockingIOError, InterruptedError):
+            self._queue.append((addr, [data]))
+            self._queued = len(data)
+            self._flush()
+        except OSError as error:
+            self._tell(error)
 
     def _checked(self, addr: Any) -> Any:
         if self._peer is None:
@@ -247,20 +257,6 @@ class BatchingTransport(asyncio.DatagramTransport):
             raise ValueError(f"the socket is connected to {self._peer!r} alone")
         return None
 
-    def _add(self, datagrams: Sequence[bytes], addr: Any) -> None:
-        if self._closing:
-            return
-        queue = self._queue
-        if queue and queue[-1][0] == addr:
-            queue[-1][1].extend(datagrams)
-        else:
-            queue.append((addr, list(datagrams)))
-
-    def _flush_soon(self) -> None:
-        if not self._flush_is_due and not self._blocked:
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush_due)
-
     def _flush_due(self) -> None:
         self._flush_is_due = False
         if self._queue:
@@ -268,14 +264,20 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def _flush(self) -> None:
         """Sends what is queued, as far as the socket takes it."""
-        if not self._blocked:
+        if not self._blocked and not self._sending:
             self._send_queue()
-        if self._blocked and not self._paused and self._queued > self._high:
+        if self._blocked:
+            self._pause_if_full()
+
+    def _pause_if_full(self) -> None:
+        if not self._paused and self._queued > self._high:
             self._paused = True
             self._call(getattr(self._protocol, "pause_writing", None))
 
     def _send_queue(self) -> None:
         queue = self._queue
+        # The protocol, told of an error, may send: that joins the queue.
+        self._sending = True
         try:
             while queue:
                 addr, datagrams = queue[0]
@@ -288,6 +290,8 @@ class BatchingTransport(asyncio.DatagramTransport):
                 self._blocked = True
                 self._loop.add_writer(self._fd, self._write_ready)
             return
+        finally:
+            self._sending = False
         self._queued = 0
         self._sent_at = monotonic()
 
@@ -338,11 +342,11 @@ class BatchingTransport(asyncio.DatagramTransport):
             end += 1
         return end
 
-    def _send_run(self, datagrams: list[bytes], addr: Any) -> None:
+    def _send_run(self, datagrams: Sequence[bytes], addr: Any) -> None:
         sock = self._sock
         source = getattr(addr, "source", None)
         if len(datagrams) > 1:
-            ancillary = [(SOL_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(len(datagrams[0])))]
+            ancillary = [segments_of(len(datagrams[0]))]
             if source is not None:
                 ancillary.append(source)
             data = (b"".join(datagrams),)
@@ -466,33 +470,3 @@ def _peername(sock: socket.socket) -> Any:
         return sock.getpeername()
     except OSError:
         return None
-
-
-def _try_option(sock: socket.socket, option: int, value: int) -> bool:
-    try:
-        sock.setsockopt(SOL_UDP, option, value)
-    except OSError:
-        return False
-    return True
-
-
-def _ask_for_destinations(sock: socket.socket) -> None:
-    """Datagrams then come with the address that they were sent to."""
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-
-
-def _with_source(addr: Any, level: int, kind: int, value: bytes) -> Any:
-    """``addr``, with the address of ours that the datagram came to, whatever the interface."""
-    if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-        # ipi_spec_dst: for a multicast datagram the kernel has put an address of ours there.
-        source = (level, kind, _PKTINFO.pack(0, value[4:8], bytes(4)))
-    elif level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO and value[0] != 0xFF:
-        source = (level, kind, _PKTINFO6.pack(value[:16], 0))
-    else:
-        return addr
-    found = PeerAddress(addr)
-    found.source = source
-    return found

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aiodtls import sockets, udp
+from aiodtls import ancillary, sockets, udp
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "CMSG_SPACE"), reason="no recvmsg here")
 LINUX = sys.platform == "linux"
@@ -102,9 +102,9 @@ class CountingSocket:
         self._count(data, is_run=False)
         return self.sock.sendto(data, addr)
 
-    def sendmsg(self, data: Any, ancillary: Any, flags: int = 0, addr: Any = None) -> int:
-        self._count(data[0], is_run=any(kind == udp.UDP_SEGMENT for _, kind, _ in ancillary))
-        return self.sock.sendmsg(data, ancillary, flags, addr)
+    def sendmsg(self, data: Any, control: Any, flags: int = 0, addr: Any = None) -> int:
+        self._count(data[0], is_run=any(kind == ancillary.UDP_SEGMENT for _, kind, _ in control))
+        return self.sock.sendmsg(data, control, flags, addr)
 
 
 def plain_socket(address: str = "127.0.0.1") -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from aiodtls.protocol import DTLSProtocol
@@ -16,4 +17,9 @@ def drop_outgoing(percent: float) -> None:
         if secrets.randbelow(10_000) >= percent * 100:
             send(self, data, addr)
 
+    def lossy_many(self: DTLSProtocol, datagrams: Sequence[bytes], addr: Any) -> None:
+        for data in datagrams:
+            lossy(self, data, addr)
+
     DTLSProtocol.send_datagram = lossy  # type: ignore[method-assign]
+    DTLSProtocol.send_datagrams = lossy_many  # type: ignore[method-assign]

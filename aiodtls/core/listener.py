@@ -89,8 +89,8 @@ class Listener:
 
     def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
         """One UDP payload. Never raises for what the network did."""
-        live = self._live.get(addr)
-        if live is not None and addr not in self._shadows and not _begins_hello(data):
+        live = self.live_connection(addr)
+        if live is not None and not _begins_hello(data):
             live.receive_datagram(data, addr, now)
             return
         self._counters.datagrams_received += 1
@@ -99,6 +99,10 @@ class Listener:
             self._counters.records_discarded += 1
         for record in records:
             self._route(record, addr, now)
+
+    def live_connection(self, addr: Address) -> DTLSConnection | None:
+        """The one connection of an address; None where there are two, or none."""
+        return self._live.get(addr) if addr not in self._shadows else None
 
     def _route(self, record: Record, addr: Address, now: float) -> None:
         """Epoch 0 belongs to the newest handshake; what is protected says itself whose it is."""

@@ -75,7 +75,7 @@ class PlaintextWriter(RecordWriter):
         return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
 
 
-class RecordReader:
+class RecordReader(ABC):
     """Opens the records of one epoch; ``window`` has seen those that opened.
 
     ``forged`` counts those that did not; at ``forgery_alarm`` the owner must look, half of
@@ -89,3 +89,11 @@ class RecordReader:
         self.forged = 0
         self.forgery_limit = forgery_limit
         self.forgery_alarm = forgery_limit // 2
+
+    @abstractmethod
+    def open_data(self, datagram: bytes) -> bytes | None:
+        """The data of a datagram that is one fresh record of application data, and no more.
+
+        None for everything else, forgeries included: nothing is counted and the window has not
+        moved, so that it can be looked at again, closely.
+        """

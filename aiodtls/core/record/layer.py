@@ -13,6 +13,8 @@ from cryptography.exceptions import InvalidTag
 from aiodtls.core.record.epochs import VERSION, PlaintextWriter, RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import RecordReader12
 from aiodtls.core.record.protection13 import RecordReader13
+from aiodtls.core.record.traffic import APPLICATION_EPOCH
+from aiodtls.core.registry import ContentType
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     EPOCH_MASK,
@@ -29,6 +31,7 @@ from aiodtls.core.wire.records import (
 MAX_EARLY_RECORDS = 16
 MAX_EARLY_BYTES = 32768
 NEVER = 1 << 64
+APPLICATION_DATA = int(ContentType.application_data)
 
 
 class RecordLayer:
@@ -44,6 +47,7 @@ class RecordLayer:
         "_readers13",
         "_writers",
         "alarmed",
+        "data_readers",
         "max_plaintext",
         "read_epoch",
         "writer",
@@ -57,6 +61,8 @@ class RecordLayer:
         self._readers12: dict[int, RecordReader12] = {}
         # By the two bits of the epoch that a unified header has: four epochs at the most.
         self._readers13: dict[int, RecordReader13] = {}
+        # By the first byte of a record: what may open a datagram of data without a closer look.
+        self.data_readers: dict[int, RecordReader] = {}
         # The writer of the newest epoch; older ones stay for resends.
         self._plaintext = PlaintextWriter(first_number)
         self.writer: RecordWriter = self._plaintext
@@ -78,9 +84,12 @@ class RecordLayer:
         """Records that came too early and open now; they count as received now."""
         if isinstance(reader, RecordReader13):
             self._readers13[epoch & EPOCH_MASK] = reader
+            if epoch >= APPLICATION_EPOCH:
+                self.data_readers[reader.first_byte] = reader
         else:
             assert isinstance(reader, RecordReader12)
             self._readers12[epoch] = reader
+            self.data_readers[APPLICATION_DATA] = reader
         self.read_epoch = epoch
         early, self._early = self._early, []
         self._early_room = MAX_EARLY_BYTES
@@ -91,6 +100,7 @@ class RecordLayer:
         for bits, reader in list(self._readers13.items()):
             if reader.epoch < below:
                 del self._readers13[bits]
+                self.data_readers.pop(reader.first_byte, None)
 
     def forget_writers(self, below: int) -> None:
         """Nothing is resent under the keys of epochs below that one."""

@@ -10,17 +10,20 @@ HOT PATH: everything that is the same for all records is bound once.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from struct import Struct
 
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
 from aiodtls.core.record.epochs import VERSION, RecordReader, RecordWriter, Transform
-from aiodtls.core.wire.records import HEADER
+from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH
 
 ADDITIONAL_DATA = Struct("!QBHH")
 EXPLICIT_NONCE_LENGTH = 8
+NONCE_END = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH
+# There is no renegotiation, so no other epoch has data.
+DATA_EPOCH = 1
 
 
 class ExplicitNonceWriter(RecordWriter):
@@ -72,7 +75,7 @@ class ImplicitNonceWriter(RecordWriter):
         )
 
 
-class RecordReader12(RecordReader, ABC):
+class RecordReader12(RecordReader):
     """Opens the records of one epoch."""
 
     __slots__ = ()
@@ -101,6 +104,31 @@ class ExplicitNonceReader(RecordReader12):
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
 
+    def open_data(self, datagram: bytes) -> bytes | None:
+        size = len(datagram)
+        if size < NONCE_END:
+            return None
+        content_type, version, number, length = HEADER.unpack_from(datagram)
+        window = self.window
+        if (
+            length + HEADER_LENGTH != size
+            or version != VERSION
+            or number >> EPOCH_SHIFT != DATA_EPOCH
+            or length < self._expansion
+            or (number <= window.highest and not window.is_fresh(number))
+        ):
+            return None
+        try:
+            plaintext = self._decrypt(
+                self._salt + datagram[HEADER_LENGTH:NONCE_END],
+                datagram[NONCE_END:],
+                ADDITIONAL_DATA.pack(number, content_type, VERSION, length - self._expansion),
+            )
+        except InvalidTag:
+            return None
+        window.accept(number)
+        return plaintext
+
 
 class ImplicitNonceReader(RecordReader12):
     __slots__ = ("_decrypt", "_expansion", "_iv")
@@ -120,6 +148,31 @@ class ImplicitNonceReader(RecordReader12):
             body,
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
+
+    def open_data(self, datagram: bytes) -> bytes | None:
+        size = len(datagram)
+        if size < HEADER_LENGTH:
+            return None
+        content_type, version, number, length = HEADER.unpack_from(datagram)
+        window = self.window
+        if (
+            length + HEADER_LENGTH != size
+            or version != VERSION
+            or number >> EPOCH_SHIFT != DATA_EPOCH
+            or length < self._expansion
+            or (number <= window.highest and not window.is_fresh(number))
+        ):
+            return None
+        try:
+            plaintext = self._decrypt(
+                (self._iv ^ number).to_bytes(12, "big"),
+                datagram[HEADER_LENGTH:],
+                ADDITIONAL_DATA.pack(number, content_type, VERSION, length - self._expansion),
+            )
+        except InvalidTag:
+            return None
+        window.accept(number)
+        return plaintext
 
 
 def make_writer(aead: AEAD, epoch: int, key: bytes, iv: bytes) -> RecordWriter:

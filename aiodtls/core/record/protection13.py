@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.record.epochs import RecordReader, RecordWriter, Transform
+from aiodtls.core.registry import ContentType
 from aiodtls.core.wire.records import (
     EPOCH_MASK,
     EPOCH_SHIFT,
@@ -35,6 +36,7 @@ UNIFIED_HEADER = Struct("!BHH")
 # The mask is made from so much ciphertext, so a record has at least that (section 4.2.3).
 SAMPLE_LENGTH = 16
 # DTLSInnerPlaintext: the content type behind the data; content types are small numbers.
+APPLICATION_DATA = int(ContentType.application_data)
 CONTENT_TYPE_BYTES = tuple(bytes((value,)) for value in range(256))
 
 Mask: TypeAlias = Callable[[bytes], bytes]
@@ -93,11 +95,13 @@ class RecordWriter13(RecordWriter):
 class RecordReader13(RecordReader):
     """Opens the records of one epoch, whose number is ``epoch``."""
 
-    __slots__ = ("_decrypt", "_iv", "_mask", "epoch")
+    __slots__ = ("_decrypt", "_iv", "_mask", "epoch", "first_byte")
 
     def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int) -> None:
         super().__init__(keys.aead.forgery_limit, replay_window)
         self.epoch = epoch
+        # Of records that have a 16-bit number and a length, and no connection id.
+        self.first_byte = FIXED_BITS | LONG_NUMBER_BIT | LENGTH_BIT | epoch & EPOCH_MASK
         self._decrypt: Transform = keys.aead.create(keys.key).decrypt
         self._mask = number_mask(keys)
         self._iv = int.from_bytes(keys.iv, "big")
@@ -128,6 +132,33 @@ class RecordReader13(RecordReader):
         number |= self.epoch << EPOCH_SHIFT
         # All padding and no type is the peer's fault (RFC 8446 section 5.4), like type 0.
         return (inner[-1], number, inner[:-1]) if inner else (0, number, b"")
+
+    def open_data(self, datagram: bytes) -> bytes | None:
+        body = datagram[5:]
+        length = len(body)
+        if length <= SAMPLE_LENGTH or datagram[3] << 8 | datagram[4] != length:
+            return None
+        mask = self._mask(body[:SAMPLE_LENGTH])
+        low = (datagram[1] ^ mask[0]) << 8 | datagram[2] ^ mask[1]
+        window = self.window
+        number = window.highest + 1
+        if number & 0xFFFF != low:
+            number = reconstruct(low, 16, number)
+            if not window.is_fresh(number):
+                return None
+        try:
+            inner = self._decrypt(
+                (self._iv ^ number).to_bytes(12, "big"),
+                body,
+                UNIFIED_HEADER.pack(datagram[0], low, length),
+            )
+        except InvalidTag:
+            return None
+        if inner[-1] != APPLICATION_DATA:
+            # Padded, or of another type.
+            return None
+        window.accept(number)
+        return inner[:-1]
 
 
 def reconstruct(low: int, bits: int, expected: int) -> int:
