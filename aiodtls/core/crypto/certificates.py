@@ -206,7 +206,7 @@ def load_public_key(key: PublicKeyTypes | bytes | FilePath) -> PublicKeyTypes:
     try:
         return load(data)
     except PARSE_ERRORS as error:
-        raise ConfigError(f"a public key given as trust does not parse: {error}") from None
+        raise ConfigError(f"the public key does not parse: {error}") from None
 
 
 def to_der(certificate: x509.Certificate) -> bytes:

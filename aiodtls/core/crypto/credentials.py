@@ -31,6 +31,7 @@ from aiodtls.core.crypto.certificates import (
     fingerprint_of,
     general_name,
     load_pem,
+    load_public_key,
     matches,
     show_fingerprint,
     subject_names,
@@ -104,21 +105,26 @@ class Credentials:
     @classmethod
     def from_signer(
         cls,
-        shown: Sequence[x509.Certificate] | PublicKeyTypes | FilePath,
+        shown: Sequence[x509.Certificate] | PublicKeyTypes | bytes | FilePath,
         sign: SignFunction,
     ) -> Credentials:
         """For a key that is not in this process: an HSM, a smart card, a key service.
 
-        ``shown`` is the certificate chain, leaf first, or its PEM file, or a public key that is
-        shown as such (RFC 7250). ``sign(scheme, data)`` is a plain or async function: ``scheme`` is
-        an IANA name such as "ecdsa_secp256r1_sha256", ``data`` the message itself and not its
-        digest, and the result the signature as TLS has it (ECDSA: DER). Raises
-        :class:`ConfigError`, and OSError for a file that cannot be read.
+        ``shown`` is the certificate chain, leaf first, or its PEM file, or a public key (as such or
+        its SubjectPublicKeyInfo in bytes), which is then shown raw (RFC 7250).
+        ``sign(scheme, data)`` is a plain or async function: ``scheme`` is an IANA name such as
+        "ecdsa_secp256r1_sha256", ``data`` the message itself and not its digest, and the result
+        the signature as TLS has it (ECDSA: DER). Raises :class:`ConfigError`, and OSError for a
+        file that cannot be read.
         """
-        if not isinstance(shown, str | os.PathLike | Sequence):
-            _check_signs(shown)
-            return cls((to_spki(shown),), None, None, sign)
-        chain = load_pem(shown) if isinstance(shown, str | os.PathLike) else shown
+        if isinstance(shown, str | os.PathLike):
+            chain: Sequence[x509.Certificate] = load_pem(shown)
+        elif isinstance(shown, list | tuple):
+            chain = shown
+        else:
+            public_key = load_public_key(cast("PublicKeyTypes | bytes", shown))
+            _check_signs(public_key)
+            return cls((to_spki(public_key),), None, None, sign)
         _check_signs(_key_of(chain))
         return cls(tuple(to_der(certificate) for certificate in chain), None, chain[0], sign)
 
