@@ -85,10 +85,11 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def running(*command: str) -> AsyncIterator[Program]:
+async def running(*command: str, cwd: str | None = None) -> AsyncIterator[Program]:
     requires(command[0])
     process = await asyncio.create_subprocess_exec(
         *command,
+        cwd=cwd,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -125,3 +125,17 @@ def test_ed25519_key_needs_no_group(pki: PKI) -> None:
     config = DTLSConfig(credentials=pki.leaf("ed25519").credentials)
     hello = hello_with_groups(DTLSConfig(groups=["secp256r1"]))
     assert negotiate.choose12(config, hello).credentials is not None
+
+
+def test_the_cookie_is_in_the_first_fragment_of_a_second_hello() -> None:
+    """wolfSSL's server looks for it there and drops a long hello that has it further behind."""
+    pair = Pair(
+        DTLSConfig(versions=["1.3"], trust=Trust.insecure(), groups=["X25519MLKEM768"], pmtu=600),
+        DTLSConfig(versions=["1.3"], credentials=Credentials.self_signed("localhost")),
+    )
+    assert pair.run() and pair.connected
+    retry = next(data for data in pair.sent[SERVER])
+    cookie = retry[retry.index(b"\x00\x2c") + 6 :]
+    second = [data for data in pair.sent[CLIENT] if cookie[:32] in data]
+    offsets = [int.from_bytes(data[19:22], "big") for data in second]
+    assert offsets == [0]

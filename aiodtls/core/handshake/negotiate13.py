@@ -203,18 +203,17 @@ def second_offer(offer: Offer, retry: HelloRetryRequest, suite: Suite) -> Offer:
     """What RFC 8446 section 4.1.2 has changed in a second ClientHello, still without binders."""
     group = requested_group(retry)
     shares = offer.shares if group is None else (KeyShare.generate(NamedGroup(group)),)
-    extensions = Extensions(
-        (code, extension)
-        for code, extension in offer.hello.extensions.items()
-        if code != ExtensionType.pre_shared_key
-    )
+    extensions = Extensions()
+    cookie = retry.extensions.find(Cookie)
+    if cookie is not None:
+        # First, so that it is in the first fragment: wolfSSL looks for it there, and only there.
+        extensions[Cookie.type] = cookie
+    extensions.update(offer.hello.extensions)
+    extensions.pop(ExtensionType.pre_shared_key, None)
     if KeyShares.type in extensions:
         extensions[KeyShares.type] = KeyShares(
             tuple((share.group, share.public) for share in shares)
         )
-    cookie = retry.extensions.find(Cookie)
-    if cookie is not None:
-        extensions[Cookie.type] = cookie
     # A PSK of another hash cannot be chosen any more.
     psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
     return Offer(replace(offer.hello, extensions=extensions), shares, psks)
