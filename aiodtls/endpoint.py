@@ -93,9 +93,10 @@ class DTLSEndpoint:
         cancelled while it waits, it sends nothing. With ``split=False`` it is one record, or
         :class:`MessageTooLarge` before anything leaves. Raises :class:`EndpointClosed`.
         """
-        channel = self._channel
-        if type(data) is bytes and channel.try_send(data):
+        channel = self._attached
+        if channel is not None and type(data) is bytes and channel.try_send(data):
             return 1
+        channel = self._channel
         channel.check_open()
         data = bytes(data)
         pieces = channel.pieces(data, split=split)
@@ -136,7 +137,7 @@ class DTLSEndpoint:
         Then raises :class:`EndpointClosed`. Waiting receivers are served in order; cancelling
         one loses nothing.
         """
-        channel = self._channel
+        channel = self._attached or self._channel
         return channel.inbox.popleft() if channel.inbox else await channel.recv()
 
     def recv_nowait(self) -> bytes:

@@ -47,6 +47,7 @@ MAX_PATIENCE = 64
 QUIET = 100e-6
 HIGH_WATER = 65536
 NEVER = float("-inf")
+UNCONNECTED = "the socket is not connected; an address is needed"
 # Set to "plain", the environment variable turns batching off.
 ENVIRONMENT = "AIODTLS_UDP"
 
@@ -202,7 +203,10 @@ class BatchingTransport(asyncio.DatagramTransport):
         """One datagram. What the network says of it goes to ``error_received``."""
         if type(data) is not bytes:
             data = bytes(data)
-        if addr is None or self._peer is not None:
+        if self._peer is None:
+            if addr is None:
+                raise ValueError(UNCONNECTED)
+        elif addr is not None:
             addr = self._checked(addr)
         if self._closing:
             return
@@ -251,7 +255,7 @@ class BatchingTransport(asyncio.DatagramTransport):
     def _checked(self, addr: Any) -> Any:
         if self._peer is None:
             if addr is None:
-                raise ValueError("the socket is not connected; an address is needed")
+                raise ValueError(UNCONNECTED)
             return addr
         if addr is not None and addr != self._peer:
             raise ValueError(f"the socket is connected to {self._peer!r} alone")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from aiodtls.core.record.replay import ReplayWindow
@@ -91,9 +91,10 @@ class RecordReader(ABC):
         self.forgery_alarm = forgery_limit // 2
 
     @abstractmethod
-    def open_data(self, datagram: bytes) -> bytes | None:
-        """The data of a datagram that is one fresh record of application data, and no more.
+    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
+        """How many of the first ``datagrams`` were one fresh record of application data each.
 
-        None for everything else, forgeries included: nothing is counted and the window has not
-        moved, so that it can be looked at again, closely.
+        Their data is added to ``messages``. The next one is something else, forged perhaps, or
+        longer than ``longest``: nothing is counted for it and the window has not moved, so that
+        it can be looked at again, closely.
         """

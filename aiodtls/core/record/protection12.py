@@ -11,12 +11,14 @@ HOT PATH: everything that is the same for all records is bound once.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from struct import Struct
 
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
 from aiodtls.core.record.epochs import VERSION, RecordReader, RecordWriter, Transform
+from aiodtls.core.registry import ContentType
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH
 
 ADDITIONAL_DATA = Struct("!QBHH")
@@ -24,6 +26,7 @@ EXPLICIT_NONCE_LENGTH = 8
 NONCE_END = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH
 # There is no renegotiation, so no other epoch has data.
 DATA_EPOCH = 1
+APPLICATION_DATA = int(ContentType.application_data)
 
 
 class ExplicitNonceWriter(RecordWriter):
@@ -104,30 +107,46 @@ class ExplicitNonceReader(RecordReader12):
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
 
-    def open_data(self, datagram: bytes) -> bytes | None:
-        size = len(datagram)
-        if size < NONCE_END:
-            return None
-        content_type, version, number, length = HEADER.unpack_from(datagram)
+    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
+        decrypt, salt, expansion = self._decrypt, self._salt, self._expansion
+        unpack, pack = HEADER.unpack_from, ADDITIONAL_DATA.pack
         window = self.window
-        if (
-            length + HEADER_LENGTH != size
-            or version != VERSION
-            or number >> EPOCH_SHIFT != DATA_EPOCH
-            or length < self._expansion
-            or (number <= window.highest and not window.is_fresh(number))
-        ):
-            return None
-        try:
-            plaintext = self._decrypt(
-                self._salt + datagram[HEADER_LENGTH:NONCE_END],
-                datagram[NONCE_END:],
-                ADDITIONAL_DATA.pack(number, content_type, VERSION, length - self._expansion),
-            )
-        except InvalidTag:
-            return None
-        window.accept(number)
-        return plaintext
+        # In order so far, and not yet told to the window.
+        highest = window.highest
+        taken = 0
+        for datagram in datagrams:
+            size = len(datagram)
+            if not NONCE_END <= size <= longest or datagram[0] != APPLICATION_DATA:
+                break
+            content_type, version, number, length = unpack(datagram)
+            if (
+                length + HEADER_LENGTH != size
+                or version != VERSION
+                or number >> EPOCH_SHIFT != DATA_EPOCH
+                or length < expansion
+            ):
+                break
+            if number != highest + 1:
+                window.accept_up_to(highest)
+                if not window.is_fresh(number):
+                    break
+            try:
+                plaintext = decrypt(
+                    salt + datagram[HEADER_LENGTH:NONCE_END],
+                    datagram[NONCE_END:],
+                    pack(number, content_type, VERSION, length - expansion),
+                )
+            except InvalidTag:
+                break
+            if number == highest + 1:
+                highest = number
+            else:
+                window.accept(number)
+                highest = window.highest
+            messages.append(plaintext)
+            taken += 1
+        window.accept_up_to(highest)
+        return taken
 
 
 class ImplicitNonceReader(RecordReader12):
@@ -149,30 +168,46 @@ class ImplicitNonceReader(RecordReader12):
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
 
-    def open_data(self, datagram: bytes) -> bytes | None:
-        size = len(datagram)
-        if size < HEADER_LENGTH:
-            return None
-        content_type, version, number, length = HEADER.unpack_from(datagram)
+    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
+        decrypt, iv, expansion = self._decrypt, self._iv, self._expansion
+        unpack, pack = HEADER.unpack_from, ADDITIONAL_DATA.pack
         window = self.window
-        if (
-            length + HEADER_LENGTH != size
-            or version != VERSION
-            or number >> EPOCH_SHIFT != DATA_EPOCH
-            or length < self._expansion
-            or (number <= window.highest and not window.is_fresh(number))
-        ):
-            return None
-        try:
-            plaintext = self._decrypt(
-                (self._iv ^ number).to_bytes(12, "big"),
-                datagram[HEADER_LENGTH:],
-                ADDITIONAL_DATA.pack(number, content_type, VERSION, length - self._expansion),
-            )
-        except InvalidTag:
-            return None
-        window.accept(number)
-        return plaintext
+        # In order so far, and not yet told to the window.
+        highest = window.highest
+        taken = 0
+        for datagram in datagrams:
+            size = len(datagram)
+            if not HEADER_LENGTH <= size <= longest or datagram[0] != APPLICATION_DATA:
+                break
+            content_type, version, number, length = unpack(datagram)
+            if (
+                length + HEADER_LENGTH != size
+                or version != VERSION
+                or number >> EPOCH_SHIFT != DATA_EPOCH
+                or length < expansion
+            ):
+                break
+            if number != highest + 1:
+                window.accept_up_to(highest)
+                if not window.is_fresh(number):
+                    break
+            try:
+                plaintext = decrypt(
+                    (iv ^ number).to_bytes(12, "big"),
+                    datagram[HEADER_LENGTH:],
+                    pack(number, content_type, VERSION, length - expansion),
+                )
+            except InvalidTag:
+                break
+            if number == highest + 1:
+                highest = number
+            else:
+                window.accept(number)
+                highest = window.highest
+            messages.append(plaintext)
+            taken += 1
+        window.accept_up_to(highest)
+        return taken
 
 
 def make_writer(aead: AEAD, epoch: int, key: bytes, iv: bytes) -> RecordWriter:

@@ -11,7 +11,7 @@ HOT PATH: everything that is the same for all records is bound once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TypeAlias
 
@@ -133,32 +133,48 @@ class RecordReader13(RecordReader):
         # All padding and no type is the peer's fault (RFC 8446 section 5.4), like type 0.
         return (inner[-1], number, inner[:-1]) if inner else (0, number, b"")
 
-    def open_data(self, datagram: bytes) -> bytes | None:
-        body = datagram[5:]
-        length = len(body)
-        if length <= SAMPLE_LENGTH or datagram[3] << 8 | datagram[4] != length:
-            return None
-        mask = self._mask(body[:SAMPLE_LENGTH])
-        low = (datagram[1] ^ mask[0]) << 8 | datagram[2] ^ mask[1]
+    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
+        decrypt, mask_of, iv, first_byte = self._decrypt, self._mask, self._iv, self.first_byte
+        pack = UNIFIED_HEADER.pack
         window = self.window
-        number = window.highest + 1
-        if number & 0xFFFF != low:
-            number = reconstruct(low, 16, number)
-            if not window.is_fresh(number):
-                return None
-        try:
-            inner = self._decrypt(
-                (self._iv ^ number).to_bytes(12, "big"),
-                body,
-                UNIFIED_HEADER.pack(datagram[0], low, length),
-            )
-        except InvalidTag:
-            return None
-        if inner[-1] != APPLICATION_DATA:
-            # Padded, or of another type.
-            return None
-        window.accept(number)
-        return inner[:-1]
+        # In order so far, and not yet told to the window.
+        highest = window.highest
+        taken = 0
+        for datagram in datagrams:
+            length = len(datagram) - UNIFIED_HEADER.size
+            if (
+                not SAMPLE_LENGTH < length <= longest
+                or datagram[0] != first_byte
+                or datagram[3] << 8 | datagram[4] != length
+            ):
+                break
+            body = datagram[5:]
+            mask = mask_of(body[:SAMPLE_LENGTH])
+            low = (datagram[1] ^ mask[0]) << 8 | datagram[2] ^ mask[1]
+            number = highest + 1
+            if low != number & 0xFFFF:
+                window.accept_up_to(highest)
+                number = reconstruct(low, 16, number)
+                if not window.is_fresh(number):
+                    break
+            try:
+                inner = decrypt(
+                    (iv ^ number).to_bytes(12, "big"), body, pack(first_byte, low, length)
+                )
+            except InvalidTag:
+                break
+            if inner[-1] != APPLICATION_DATA:
+                # Padded, or of another type.
+                break
+            if number == highest + 1:
+                highest = number
+            else:
+                window.accept(number)
+                highest = window.highest
+            messages.append(inner[:-1])
+            taken += 1
+        window.accept_up_to(highest)
+        return taken
 
 
 def reconstruct(low: int, bits: int, expected: int) -> int:

@@ -21,6 +21,12 @@ class ReplayWindow:
         distance = self.highest - number
         return distance < 0 or (distance < self._size and not self._bitmap >> distance & 1)
 
+    def accept_up_to(self, number: int) -> None:
+        """Accepts all numbers from the one behind ``highest`` on."""
+        count = min(number - self.highest, self._size)
+        self._bitmap = (self._bitmap << count | (1 << count) - 1) & self._mask
+        self.highest = number
+
     def accept(self, number: int) -> None:
         distance = self.highest - number
         if distance >= 0:

@@ -1,0 +1,143 @@
+"""Data of an established association goes a short way; it comes to what the long way does."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from aiodtls import PSK, DTLSConfig
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.errors import EndpointClosed
+from aiodtls.core.registry import ContentType
+from tests.harness import CLIENT, SERVER, Pair
+
+SUITES = [
+    "TLS_PSK_WITH_AES_128_GCM_SHA256",
+    "TLS_PSK_WITH_AES_128_CCM_8",
+    "TLS_PSK_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_128_CCM_8_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
+]
+
+
+def connected(suite: str) -> Pair:
+    config = DTLSConfig(psk=PSK("a", bytes(16)), cipher_suites=[suite])
+    pair = Pair(config, config)
+    assert pair.run(lambda: pair.connected and pair.client.confirmed)
+    pair.exchange()
+    pair.idle(1)
+    assert pair.client.confirmed and pair.server.confirmed
+    return pair
+
+
+def traffic(client: DTLSConnection, seed: int) -> list[bytes]:
+    """What a bad network makes of 120 records: reordered, doubled, forged, joined, cut."""
+    rng = random.Random(seed)
+    writer = client._layer.writer
+    datagrams = []
+    for number in range(120):
+        data = number.to_bytes(2, "big") * rng.choice([0, 1, 20, 600])
+        content_type = ContentType.application_data
+        if rng.random() < 0.05:
+            # A warning that means nothing.
+            content_type, data = ContentType.alert, bytes((1, 90))
+        datagrams.append(writer.protect(content_type, data))
+    for number, datagram in enumerate(datagrams):
+        fate = rng.random()
+        if fate < 0.05:
+            at = rng.randrange(len(datagram))
+            forged = bytes((datagram[at] ^ 1 << rng.randrange(8),))
+            datagrams[number] = datagram[:at] + forged + datagram[at + 1 :]
+        elif fate < 0.08:
+            datagrams[number] = datagram[: rng.randrange(len(datagram))]
+        elif fate < 0.12 and number:
+            datagrams[number] = datagrams[number - 1] + datagram
+    late = [datagrams.pop(rng.randrange(len(datagrams))) for _ in range(10)]
+    for datagram in (*late, *rng.choices(datagrams, k=15)):
+        datagrams.insert(rng.randrange(len(datagrams)), datagram)
+    return datagrams
+
+
+def take(connection: DTLSConnection, datagrams: list[bytes], now: float) -> list[bytes]:
+    """As an owner with batches does it."""
+    taken: list[bytes] = []
+    while datagrams:
+        messages: list[bytes] = []
+        done = connection.receive_data(datagrams, messages)
+        taken += messages
+        if done < len(datagrams):
+            connection.receive_datagram(datagrams[done], CLIENT, now)
+            while (data := connection.read()) is not None:
+                taken.append(data)
+        datagrams = datagrams[done + 1 :]
+    return taken
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_short_way_comes_to_what_the_long_way_does(suite, seed):
+    outcomes = []
+    for short in (True, False):
+        pair = connected(suite)
+        server = pair.server
+        if not short:
+            server._layer.data_readers.clear()
+        before = server.statistics
+        datagrams = traffic(pair.client, seed)
+        taken = take(server, datagrams, pair.now)
+        after = server.statistics
+        counted = {
+            name: getattr(after, name) - getattr(before, name)
+            for name in ("datagrams_received", "records_received", "bytes_received")
+        }
+        counted["replayed"] = after.records_replayed
+        counted["forged"] = after.records_forged
+        outcomes.append((taken, counted))
+    assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0][0]) > 30
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_batch_in_order_is_taken_whole(suite):
+    pair = connected(suite)
+    sent = [bytes((number,)) * 100 for number in range(150)]
+    datagrams = [pair.client.protect(data) for data in sent]
+    messages: list[bytes] = []
+    assert pair.server.receive_data(datagrams, messages) == 150
+    assert messages == sent
+    again: list[bytes] = []
+    assert pair.server.receive_data(datagrams, again) == 0
+    assert again == []
+
+
+def test_what_protect_gives_is_counted_and_refused_as_by_send():
+    pair = connected(SUITES[0])
+    client = pair.client
+    before = client.statistics
+    assert client.protect(b"hello") is not None
+    after = client.statistics
+    assert after.records_sent == before.records_sent + 1
+    assert after.datagrams_sent == before.datagrams_sent + 1
+    assert after.bytes_sent == before.bytes_sent + 5
+    assert client.protect(bytes(client.max_payload + 1)) is None
+    client._layer.writer.alarm = client._layer.writer.next_number + 1
+    assert client.protect(b"near the limit") is None
+    client.close(pair.now)
+    assert client.protect(b"closed") is None
+    with pytest.raises(EndpointClosed):
+        client.send(b"closed", pair.now)
+    assert client.statistics.records_sent == after.records_sent
+
+
+def test_nothing_is_taken_before_the_handshake_or_after_the_end():
+    config = DTLSConfig(psk=PSK("a", bytes(16)), cipher_suites=SUITES[:1])
+    fresh = DTLSConnection.client(config, SERVER, 0.0)
+    assert fresh.receive_data([b"\x17" + bytes(60)], []) == 0
+    assert fresh.protect(b"x") is None
+    pair = connected(SUITES[0])
+    datagram = pair.client.protect(b"late")
+    pair.server.close(pair.now)
+    assert pair.server.receive_data([datagram], []) == 0
+    assert pair.client.receive_data([b""], []) == 0
