@@ -13,6 +13,7 @@ import pytest
 import aiodtls
 from aiodtls import (
     PSK,
+    ConfigError,
     Credentials,
     DTLSConfig,
     DTLSProtocol,
@@ -249,6 +250,7 @@ def test_every_kind_of_key_may_be_elsewhere(version, kind, pki):
         return known.sign(SignatureScheme[question.scheme], question.data)
 
     raw = Credentials.from_signer(known.public_key, answer)
+    assert raw == Credentials.from_signer(raw.chain[0], answer)
     for credentials, trust in [
         (Credentials.from_signer(leaf.certfile, answer), pki.trust),
         (raw, Trust.public_keys(known.public_key)),
@@ -258,6 +260,17 @@ def test_every_kind_of_key_may_be_elsewhere(version, kind, pki):
         server = DTLSConfig(versions=[version], credentials=credentials)
         pair = Pair(client, server, answers=answer)
         assert pair.run() and pair.connected
+
+
+def test_what_cannot_be_shown_is_a_config_error(tmp_path):
+    (tmp_path / "chain.pem").write_bytes(b"nothing")
+    for shown in ([], b"nothing", tmp_path / "chain.pem", object()):
+        with pytest.raises(ConfigError):
+            Credentials.from_signer(shown, signs)
+    made = Credentials.from_signer([CREDENTIALS.leaf], signs)
+    assert made.private_key is None
+    with pytest.raises(ValueError, match="elsewhere"):
+        made.sign(SignatureScheme.ecdsa_secp256r1_sha256, b"data")
 
 
 @versions

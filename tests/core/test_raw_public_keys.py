@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import (
@@ -194,6 +196,28 @@ def test_a_key_that_is_not_the_servers_proves_nothing(version):
     liar = Liar(RAW.chain, OTHER.private_key, None)
     pair = run(version, {"trust": TRUST_RAW}, {"credentials": liar})
     assert is_refused(pair, "decrypt_error")
+
+
+@versions
+def test_a_resumed_session_still_knows_the_key(version):
+    client = DTLSConfig(versions=[version], credentials=OTHER, trust=TRUST_RAW)
+    server = {"versions": [version], "credentials": RAW, "client_auth": "required"}
+    first = DTLSConfig(**server, trust=TRUST_OTHER)
+    pair = Pair(client, first, server_hostname=None)
+    assert pair.run() and pair.connected
+    pair.idle(1)
+    session = next(
+        event.session for event in pair.events[CLIENT] if isinstance(event, events.SessionReceived)
+    )
+    again = Pair(client, first, server_hostname=None, session=session)
+    assert again.run() and again.connected
+    assert again.client.negotiated.resumed and again.server.negotiated.resumed
+    assert again.client.peer_raw_public_key == RAW.chain[0]
+    assert again.server.peer_raw_public_key == OTHER.chain[0]
+    # A key that is trusted no longer takes no short way in.
+    stricter = dataclasses.replace(first, trust=TRUST_RAW)
+    pair = Pair(client, stricter, server_hostname=None, session=session, cookie=False)
+    assert pair.run() and not pair.connected
 
 
 def test_a_client_needs_a_pin_or_a_name():
