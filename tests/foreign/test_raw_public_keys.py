@@ -1,7 +1,9 @@
-"""Raw public keys (RFC 7250) with OpenSSL 3.5 and GnuTLS 3.8, both roles.
+"""Raw public keys (RFC 7250) with OpenSSL 3.5 and GnuTLS 3.8, both roles, and wolfSSL's client.
 
 The system's own may be older, so those of Debian 13 are run: AIODTLS_TRIXIE names a directory with
-that system (debootstrap trixie), openssl and gnutls-bin in it. It takes root to change into it.
+that system, openssl and gnutls-bin in it, which it takes root to change into. AIODTLS_WOLFSSL is
+a build directory of wolfSSL with raw public keys; its example server has no option for them.
+docs/foreign-peers.md says how to make both.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from tests.peers import Program, bound, running
 from tests.pki import PKI
 
 ROOT = os.environ.get("AIODTLS_TRIXIE")
-pytestmark = pytest.mark.skipif(not ROOT, reason="AIODTLS_TRIXIE does not name a Debian 13")
+WOLFSSL = os.environ.get("AIODTLS_WOLFSSL")
+in_trixie = pytest.mark.skipif(not ROOT, reason="AIODTLS_TRIXIE does not name a Debian 13")
 KINDS = ["ecdsa-p256", "ed25519", "rsa-2048"]
 RAW_PRIORITY = "NORMAL:+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK"
 
@@ -100,6 +103,7 @@ async def answer(server: aiodtls.DTLSServer, program: Program, keys: Keys) -> No
 
 
 # OpenSSL's server finds no cipher suite for Ed25519 in DTLS 1.2, raw or not.
+@in_trixie
 @pytest.mark.parametrize("kind", ["ecdsa-p256", "rsa-2048"])
 async def test_our_client_and_openssls_server(keys, free_udp_port):
     target = f"127.0.0.1:{free_udp_port}"
@@ -111,6 +115,7 @@ async def test_our_client_and_openssls_server(keys, free_udp_port):
         await program.wait_for(b"Client raw public key")
 
 
+@in_trixie
 @pytest.mark.parametrize("kind", KINDS)
 async def test_openssls_client_and_our_server(keys):
     async with aiodtls.serve(None, "127.0.0.1", config=keys.config) as server:
@@ -121,6 +126,7 @@ async def test_openssls_client_and_our_server(keys):
             await program.wait_for(b"Server raw public key")
 
 
+@in_trixie
 @pytest.mark.parametrize("kind", KINDS)
 async def test_our_client_and_gnutls_server(keys, free_udp_port):
     options = ("--echo", "-p", str(free_udp_port), "--require-client-cert", *keys.gnutls)
@@ -128,9 +134,42 @@ async def test_our_client_and_gnutls_server(keys, free_udp_port):
         await call(free_udp_port, program, keys)
 
 
+@in_trixie
 @pytest.mark.parametrize("kind", KINDS)
 async def test_gnutls_client_and_our_server(keys):
     async with aiodtls.serve(None, "127.0.0.1", config=keys.config) as server:
         options = ("--insecure", "-p", str(server.sockname[1]), *keys.gnutls)
         async with inside("gnutls-cli", *options, "127.0.0.1") as program:
             await answer(server, program, keys)
+
+
+@pytest.mark.skipif(not WOLFSSL, reason="AIODTLS_WOLFSSL does not name a wolfSSL")
+@pytest.mark.parametrize(("version", "number"), [("1.2", "3"), ("1.3", "4")])
+async def test_wolfssls_client_and_our_server(version, number):
+    certs = Path(str(WOLFSSL), "certs")
+    config = DTLSConfig(
+        versions=[version],
+        credentials=Credentials.raw_public_key(certs / "ecc-key.pem"),
+        trust=Trust.public_keys((certs / "rpk/client-ecc-cert-rpk.der").read_bytes()),
+        client_auth="required",
+    )
+    own = ("-c", "certs/rpk/client-ecc-cert-rpk.der", "-k", "certs/ecc-client-key.der")
+    expected = ("-A", "certs/rpk/server-ecc-cert-rpk.der")
+    async with aiodtls.serve(None, "127.0.0.1", config=config) as server:
+        target = ("-u", "-v", number, "-h", "127.0.0.1", "-p", str(server.sockname[1]))
+        command = (
+            f"{WOLFSSL}/examples/client/client",
+            *target,
+            "--rpk",
+            "--files-are-der",
+            *own,
+            *expected,
+        )
+        async with running(*command, cwd=WOLFSSL) as program:
+            async with asyncio.timeout(15), await anext(aiter(server)) as endpoint:
+                assert endpoint.version == version
+                assert endpoint.peer_public_key is not None
+                assert endpoint.peer_certificates == ()
+                assert await endpoint.recv() == b"hello wolfssl!"
+                await endpoint.send(b"from aiodtls\n")
+                await program.wait_for(b"from aiodtls")
