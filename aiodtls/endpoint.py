@@ -315,6 +315,8 @@ class DTLSEndpoint:
             "peercert": next(iter(connection.peer_certificate_chain), None),
             "alpn_protocol": connection.alpn_protocol,
             "psk_identity_hint": connection.psk_identity_hint,
+            "ocsp_response": connection.negotiated.ocsp_response or None,
+            "certificate_timestamps": connection.negotiated.certificate_timestamps or None,
         }
         if name in known:
             return known[name] if known[name] is not None else default

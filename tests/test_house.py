@@ -21,8 +21,9 @@ core.record.replay core.record.epochs core.record.protection12 core.record.prote
 core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.reliability.transmitter core.handshake.script
-core.handshake.certificate_types core.handshake.negotiate core.handshake.authenticate
-core.handshake.psks core.handshake.negotiate13 core.handshake.keys13 core.handshake.retry
+core.handshake.certificate_types core.handshake.staples core.handshake.negotiate
+core.handshake.authenticate core.handshake.psks core.handshake.negotiate13
+core.handshake.keys13 core.handshake.retry
 core.handshake.keys12 core.handshake.resumption core.handshake.resume12 core.handshake.client12
 core.handshake.server12 core.handshake.client13 core.handshake.server13 core.handshake.client
 core.handshake.server

@@ -127,6 +127,8 @@ class DTLSConfig:
     records_individually: bool = False
     max_burst: int = 10
     record_size_limit: int | None = None
+    request_ocsp_response: bool = False
+    request_certificate_timestamps: bool = False
     require_extended_master_secret: bool = True
     replay_window: int = 64
     key_limit: Literal["event", "close"] = "event"

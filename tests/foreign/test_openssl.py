@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 import aiodtls
 from aiodtls import PSK, DTLSConfig
@@ -275,3 +277,25 @@ async def test_through_a_hostile_network(pki: PKI, free_udp_port, seed):
                 else:
                     with_data.cancel()
         assert b"through chaos\n" in received[0]
+
+
+def ocsp_response() -> bytes:
+    """A whole one that says nothing: what matters is that it comes across."""
+    refusal = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    return refusal.public_bytes(Encoding.DER)
+
+
+async def test_client_is_shown_an_ocsp_response(pki: PKI, free_udp_port, tmp_path):
+    (tmp_path / "response.der").write_bytes(ocsp_response())
+    config = DTLSConfig(trust=pki.trust, request_ocsp_response=True)
+    extra = ("-status_file", str(tmp_path / "response.der"))
+    async with openssl_server(free_udp_port, pki.leaf("ecdsa-p256"), *extra) as program:
+        endpoint = await talk_as_client(free_udp_port, program, config)
+    assert endpoint.get_extra_info("ocsp_response") == ocsp_response()
+
+
+async def test_server_staples_an_ocsp_response(pki: PKI):
+    leaf = pki.leaf("ecdsa-p256")
+    config = DTLSConfig(credentials=leaf.credentials.stapled(ocsp_response=ocsp_response()))
+    _, output = await talk_as_server(config, "-status", "-CAfile", pki.cafile)
+    assert b"OCSP Response Status: trylater" in output

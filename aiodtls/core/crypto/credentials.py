@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -61,6 +62,8 @@ class Credentials:
     private_key: signatures.PrivateKey | None = field(repr=False, compare=False)
     leaf: x509.Certificate | None = field(compare=False)
     signer: SignFunction | None = field(default=None, repr=False, compare=False)
+    ocsp_response: bytes = field(default=b"", repr=False)
+    timestamps: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def from_objects(
@@ -171,6 +174,17 @@ class Credentials:
         is_rsa = isinstance(self.public_key, rsa.RSAPublicKey)
         return KeyExchange.ECDHE_RSA if is_rsa else KeyExchange.ECDHE_ECDSA
 
+    def stapled(
+        self, *, ocsp_response: bytes = b"", certificate_timestamps: Sequence[bytes] = ()
+    ) -> Credentials:
+        """The same with an OCSP response (DER), and certificate timestamps (SerializedSCT each).
+
+        Clients that ask for them are shown them (RFC 6066 section 8, RFC 6962 section 3.3).
+        """
+        return dataclasses.replace(
+            self, ocsp_response=ocsp_response, timestamps=tuple(certificate_timestamps)
+        )
+
     @property
     def issuers(self) -> tuple[bytes, ...]:
         """DER Names of those who issued the chain, for certificate_authorities."""
@@ -179,6 +193,14 @@ class Credentials:
         return tuple(
             x509.load_der_x509_certificate(der).issuer.public_bytes() for der in self.chain
         )
+
+    def is_signed_within(self, schemes: Iterable[int]) -> bool:
+        """Whether ``schemes`` verify every signature of the chain but that of a root on itself."""
+        if self.leaf is None:
+            return True
+        certificates = [x509.load_der_x509_certificate(der) for der in self.chain]
+        signed = [c for c in certificates if c.issuer != c.subject]
+        return {signatures.scheme_of_certificate(c) for c in signed} <= set(schemes)
 
     def schemes(self, version: ProtocolVersion) -> tuple[SignatureScheme, ...]:
         """The signature schemes of the key, preferred first."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, ProtocolVersion, SignatureScheme
@@ -69,6 +71,16 @@ _RSA_PKCS1: Mapping[SignatureScheme, HashFactory] = {
 }
 _RSAE = (S.rsa_pss_rsae_sha256, S.rsa_pss_rsae_sha384, S.rsa_pss_rsae_sha512)
 _PSS = (S.rsa_pss_pss_sha256, S.rsa_pss_pss_sha384, S.rsa_pss_pss_sha512)
+_CERTIFICATE_SCHEMES = {
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: S.ecdsa_secp256r1_sha256,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: S.ecdsa_secp384r1_sha384,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: S.ecdsa_secp521r1_sha512,
+    SignatureAlgorithmOID.RSA_WITH_SHA256: S.rsa_pkcs1_sha256,
+    SignatureAlgorithmOID.RSA_WITH_SHA384: S.rsa_pkcs1_sha384,
+    SignatureAlgorithmOID.RSA_WITH_SHA512: S.rsa_pkcs1_sha512,
+    SignatureAlgorithmOID.ED25519: S.ed25519,
+    SignatureAlgorithmOID.ED448: S.ed448,
+}
 _CURVE_SCHEMES = {
     "secp256r1": S.ecdsa_secp256r1_sha256,
     "secp384r1": S.ecdsa_secp384r1_sha384,
@@ -104,6 +116,19 @@ def schemes_for(
         pkcs1 = version == ProtocolVersion.DTLSv1_2 and not rsassa_pss
         return fitting + (tuple(_RSA_PKCS1) if pkcs1 else ())
     return ()
+
+
+def scheme_of_certificate(certificate: x509.Certificate) -> SignatureScheme | None:
+    """What signed it, as signature_algorithms names it; None for what that has no name for."""
+    oid = certificate.signature_algorithm_oid
+    if oid != SignatureAlgorithmOID.RSASSA_PSS:
+        return _CERTIFICATE_SCHEMES.get(oid)
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    size = algorithm.digest_size if algorithm is not None else 0
+    return next((scheme for scheme in _RSAE if _RSA_PSS[scheme]().digest_size == size), None)
 
 
 def fits_dtls13(public_key: PublicKeyTypes, scheme: SignatureScheme) -> bool:

@@ -36,9 +36,11 @@ from aiodtls.core.handshake.resume12 import (
 from aiodtls.core.handshake.script import Handshake, Script
 from aiodtls.core.registry import AlertDescription, NamedGroup, ProtocolVersion
 from aiodtls.core.sessions import psk_check
+from aiodtls.core.wire.extensions import SignedCertificateTimestamps, StatusRequest
 from aiodtls.core.wire.messages import (
     Certificate12,
     CertificateRequest12,
+    CertificateStatus12,
     CertificateVerify,
     ClientHello,
     ClientKeyExchangeEcdhe12,
@@ -79,7 +81,13 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
         _check_certificate(hs, certificate, suite)
         hs.negotiated.peer_chain = certificate.chain
 
-    server_key = message = yield from hs.expect(*KEY_EXCHANGE_MESSAGES[exchange])
+    awaited = KEY_EXCHANGE_MESSAGES[exchange]
+    # What was announced may still be left out (RFC 6066 section 8).
+    status = (CertificateStatus12,) if StatusRequest.type in reply.extensions else ()
+    server_key = message = yield from hs.expect(*status, *awaited)
+    if isinstance(message, CertificateStatus12):
+        hs.negotiated.ocsp_response = message.response
+        server_key = message = yield from hs.expect(*awaited)
     if isinstance(server_key, ServerKeyExchangeEcdhe12):
         _check_server_key(hs, server_key)
     request = None
@@ -130,6 +138,8 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
     negotiated.extended_master_secret = negotiate.check_extended_master_secret(
         hs.config, reply.extensions
     )
+    timestamps = reply.extensions.find(SignedCertificateTimestamps)
+    negotiated.certificate_timestamps = timestamps.timestamps if timestamps else ()
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, reply.extensions))
     return suite
 

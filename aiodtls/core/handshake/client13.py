@@ -11,7 +11,7 @@ ServerHello, {EncryptedExtensions}, {[CertificateRequest]},
 from __future__ import annotations
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
+from aiodtls.core.handshake import certificate_types, negotiate, negotiate13, staples
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -42,6 +42,7 @@ def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
             request = _check_request(message)
             message = yield from hs.expect(Certificate13)
         assert isinstance(message, Certificate13)
+        staples.check_entries(offer.hello.extensions, message)
         yield from _authenticate_server(hs, message)
     finished = yield from hs.expect(Finished)
     secrets.check_finished(finished)
@@ -115,6 +116,7 @@ def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None
         raise AlertError(description, "the server's certificate list is empty or has a context")
     public_key(hs, certificate.chain)
     hs.negotiated.peer_chain = certificate.chain
+    staples.keep13(hs.negotiated, certificate)
     proof = yield from hs.expect(CertificateVerify)
     signed = signed_content(SERVER_CONTEXT, hs.transcript_hash_before_last())
     check_signature(hs, certificate.chain, proof.scheme, proof.signature, signed)

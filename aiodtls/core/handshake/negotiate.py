@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES
 from aiodtls.core.crypto.suites import SUITES, KeyExchange, Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types
+from aiodtls.core.handshake import certificate_types, staples
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
@@ -41,7 +42,11 @@ from aiodtls.core.wire.extensions import (
     SupportedVersions,
     UseSRTP,
 )
-from aiodtls.core.wire.extensions13 import RecordSizeLimit
+from aiodtls.core.wire.extensions13 import (
+    CertificateAuthorities,
+    RecordSizeLimit,
+    SignatureAlgorithmsCert,
+)
 from aiodtls.core.wire.messages import CertificateRequest12, ClientHello, ServerHello
 from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
@@ -93,8 +98,9 @@ def client_hello(
     extensions.append(record_size_limit(config, config.version_list[0]))
     extensions += extensions13
     if config.offers_certificates:
-        extensions.append(SignatureAlgorithms(tuple(config.schemes)))
+        extensions += signature_algorithms(config)
         extensions += certificate_types.offers(config)
+        extensions += staples.wanted(config)
     if config.alpn:
         extensions.append(ALPN(config.alpn))
     if config.srtp:
@@ -112,6 +118,14 @@ def offered_session_id(session: Session) -> bytes:
     if session.ticket:
         return hashlib.sha256(session.ticket).digest()
     return session.session_id
+
+
+def signature_algorithms(config: DTLSConfig) -> list[Extension]:
+    """What may sign handshakes, and what certificates where that differs (RFC 8446 s. 4.2.3)."""
+    extensions: list[Extension] = [SignatureAlgorithms(tuple(config.schemes))]
+    if not set(config.schemes).issuperset(DEFAULT_SCHEMES):
+        extensions.append(SignatureAlgorithmsCert(DEFAULT_SCHEMES))
+    return extensions
 
 
 def _group_extensions(config: DTLSConfig) -> list[Extension]:
@@ -205,12 +219,31 @@ def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | No
 
 def credentials_by_name(config: DTLSConfig, hello: ClientHello) -> Sequence[Credentials]:
     """All of a server's that the client can take, those for the name it asks for first."""
-    usable = certificate_types.usable_credentials(config, hello)
+    usable = best_verified(certificate_types.usable_credentials(config, hello), hello.extensions)
     name = hello.extensions.find(ServerName)
     if name is None or name.host_name is None:
         return usable
     host_name = name.host_name
     return sorted(usable, key=lambda item: not item.matches_name(host_name))
+
+
+def best_verified(credentials: Iterable[Credentials], peer: Extensions) -> list[Credentials]:
+    """Those first whose chains are signed, and issued, as the peer says it can verify.
+
+    Where none is, the others are still worth a try (RFC 8446 section 4.4.2.2).
+    """
+    several = list(credentials)
+    if len(several) < 2:
+        return several
+    schemes = peer.find(SignatureAlgorithmsCert) or peer.find(SignatureAlgorithms)
+    authorities = peer.find(CertificateAuthorities)
+    named = set(authorities.names) if authorities else set()
+
+    def doubts(item: Credentials) -> tuple[bool, bool]:
+        unverified = schemes is not None and not item.is_signed_within(schemes.schemes)
+        return unverified, bool(named) and not named.intersection(item.issuers)
+
+    return sorted(several, key=doubts)
 
 
 def _choose_credentials12(

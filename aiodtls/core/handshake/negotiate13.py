@@ -18,6 +18,7 @@ from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import certificate_types
 from aiodtls.core.handshake.negotiate import (
+    best_verified,
     check_only_offered,
     choose_scheme,
     client_hello,
@@ -311,14 +312,8 @@ def choose_client_credentials13(
         raise AlertError(
             AlertDescription.missing_extension, "CertificateRequest without signature_algorithms"
         )
-    authorities = request.extensions.find(CertificateAuthorities)
-    named = set(authorities.names) if authorities else set()
-
-    def unnamed(credentials: Credentials) -> bool:
-        return bool(named) and not named.intersection(credentials.issuers)
-
     fitting = [c for c in config.credential_list if c.certificate_type is certificate_type]
-    ordered = sorted(fitting, key=unnamed)
+    ordered = best_verified(fitting, request.extensions)
     return _first_with_scheme(config, ordered, schemes.schemes)
 
 

@@ -70,6 +70,9 @@ class Negotiated:
     psk_identity_hint: bytes | None = None
     alpn_protocol: bytes | None = None
     srtp_profile: SRTPProtectionProfile | None = None
+    # What the server stapled to its certificate.
+    ocsp_response: bytes = b""
+    certificate_timestamps: tuple[bytes, ...] = ()
     extended_master_secret: bool = False
     # Whether the handshake resumed a session; of a full one the time is not known yet.
     resumed: bool = False

@@ -11,7 +11,7 @@ from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
 from aiodtls.core.crypto.suites import SUITES, KeyExchange
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import certificate_types, negotiate
+from aiodtls.core.handshake import certificate_types, negotiate, staples
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -47,12 +47,14 @@ from aiodtls.core.wire.extensions import (
     RenegotiationInfo,
     ServerName,
     SessionTicket,
+    StatusRequest,
     UseSRTP,
 )
 from aiodtls.core.wire.extensions13 import RecordSizeLimit
 from aiodtls.core.wire.messages import (
     RANDOM_LENGTH,
     CertificateRequest12,
+    CertificateStatus12,
     CertificateVerify,
     ClientHello,
     ClientKeyExchangeEcdhe12,
@@ -93,6 +95,8 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     if choice.credentials is not None:
         layout = certificate_types.MESSAGES12[choice.credentials.certificate_type]
         hs.send(layout(choice.credentials.chain))
+        if choice.credentials.ocsp_response and StatusRequest.type in hello.extensions:
+            hs.send(CertificateStatus12(choice.credentials.ocsp_response))
     share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
     yield from _send_key_exchange(hs, choice, share)
     if asked is not None:
@@ -149,6 +153,7 @@ def _server_hello(
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
     extensions = _reply_extensions(hs, hello, choice)
     extensions += certificate_types.reply(hello, choice.credentials, asked)
+    extensions += staples.announced(hello, choice.credentials)
     if gives_ticket:
         extensions.append(SessionTicket())
     return ServerHello(

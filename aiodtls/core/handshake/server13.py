@@ -21,7 +21,7 @@ from aiodtls.core.crypto.key_exchange import respond
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import certificate_types, negotiate, negotiate13
+from aiodtls.core.handshake import certificate_types, negotiate, negotiate13, staples
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.negotiate13 import VERSION
@@ -63,6 +63,8 @@ from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, En
 
 # Of those that a client offers; each may be a question to the application.
 MAX_PSKS = 8
+# Clients staple nothing here.
+NOTHING_ASKED = Extensions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
     if asked is not None:
         hs.send(_certificate_request(hs, asked))
     if choice.credentials is not None and choice.scheme is not None:
-        hs.send(Certificate13(choice.credentials.chain))
+        hs.send(staples.certificate13(hello, choice.credentials))
         signed = signed_content(SERVER_CONTEXT, hs.transcript_hash())
         signature = yield from sign(hs, choice.credentials, choice.scheme, signed)
         hs.send(CertificateVerify(choice.scheme, signature))
@@ -243,6 +245,7 @@ def _authenticate_client(hs: Handshake) -> Step[None]:
     certificate = yield from hs.expect(Certificate13)
     if certificate.context:
         raise AlertError(AlertDescription.illegal_parameter, "Certificate with a context")
+    staples.check_entries(NOTHING_ASKED, certificate)
     if not certificate.chain:
         if hs.config.client_auth == "required":
             message = "the client has no certificate, which client_auth asks for"

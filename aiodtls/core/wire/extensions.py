@@ -43,6 +43,10 @@ CLIENT_ONLY = frozenset({CLIENT_HELLO})
 # In DTLS 1.3 a server's answers that need no secrecy stay in ServerHello, the others move.
 NEGOTIATED = frozenset({CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS})
 VERSION_PLACES = frozenset({CLIENT_HELLO, SERVER_HELLO, HELLO_RETRY_REQUEST})
+# What speaks of a server's certificate: beside it in DTLS 1.3.
+STAPLES = frozenset({CLIENT_HELLO, SERVER_HELLO, CERTIFICATE})
+# CertificateStatusType (RFC 6066 section 8).
+OCSP = 1
 REQUESTS = frozenset({CLIENT_HELLO, CERTIFICATE_REQUEST})
 
 
@@ -221,6 +225,65 @@ class ServerCertificateTypes(_CertificateTypes):
     """What the client takes from the server."""
 
     type: ClassVar[ExtensionType] = ExtensionType.server_certificate_type
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """RFC 6066 section 8: a client asks for OCSP, and in DTLS 1.3 a Certificate carries it.
+
+    Its answer in a ServerHello is empty, and other kinds of status are not asked for.
+    """
+
+    type: ClassVar[ExtensionType] = ExtensionType.status_request
+    places: ClassVar[frozenset[HandshakeType]] = STAPLES
+    response: bytes = b""
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> StatusRequest:
+        if place == SERVER_HELLO:
+            return cls()
+        ocsp = reader.u8() == OCSP
+        if place == CERTIFICATE:
+            if not ocsp:
+                raise DecodeError("a certificate status that is no OCSP response")
+            return cls(reader.vector(3, 1))
+        if ocsp:
+            reader.vector(2)
+            reader.vector(2)
+        else:
+            reader.rest()
+        return cls()
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        if place == CERTIFICATE:
+            writer.u8(OCSP).vector(self.response, 3)
+        elif place == CLIENT_HELLO:
+            # No list of responders and no extensions: any response will do.
+            writer.u8(OCSP).vector(b"", 2).vector(b"", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCertificateTimestamps:
+    """RFC 6962 section 3.3: empty from a client; each is a SerializedSCT."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.signed_certificate_timestamp
+    places: ClassVar[frozenset[HandshakeType]] = STAPLES
+    timestamps: tuple[bytes, ...] = ()
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> SignedCertificateTimestamps:
+        if place == CLIENT_HELLO:
+            return cls()
+        entries, timestamps = reader.sub(2, 1), []
+        while entries.remaining:
+            timestamps.append(entries.vector(2, 1))
+        return cls(tuple(timestamps))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        if place != CLIENT_HELLO:
+            with writer.sub(2):
+                for timestamp in self.timestamps:
+                    writer.vector(timestamp, 2)
 
 
 @dataclass(frozen=True, slots=True)

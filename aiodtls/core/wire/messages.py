@@ -15,6 +15,7 @@ from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
+from aiodtls.core.wire.extensions import OCSP
 
 RANDOM_LENGTH = 32
 # ECCurveType (RFC 8422 section 5.4).
@@ -347,6 +348,23 @@ class CertificateVerify:
 
     def encode(self, writer: Writer) -> None:
         writer.u16(self.scheme).vector(self.signature, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateStatus12:
+    """RFC 6066 section 8: the OCSP response that the ServerHello announced."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.certificate_status
+    response: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader) -> CertificateStatus12:
+        if reader.u8() != OCSP:
+            raise DecodeError("a certificate status that is no OCSP response")
+        return cls(reader.vector(3, 1))
+
+    def encode(self, writer: Writer) -> None:
+        writer.u8(OCSP).vector(self.response, 3)
 
 
 @dataclass(frozen=True, slots=True)

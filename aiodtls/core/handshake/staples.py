@@ -1,0 +1,75 @@
+"""What a server staples to its certificate: an OCSP response, and certificate timestamps.
+
+They are carried and shown, and judged by nobody here (RFC 6066 section 8, RFC 6962 section 3.3,
+RFC 8446 section 4.4.2.1). In DTLS 1.2 the ServerHello announces them, and the OCSP response comes
+in a message of its own; in DTLS 1.3 both stand beside the certificate.
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.registry import AlertDescription
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import (
+    Extension,
+    SignedCertificateTimestamps,
+    StatusRequest,
+)
+from aiodtls.core.wire.messages import ClientHello
+from aiodtls.core.wire.messages13 import Certificate13
+
+
+def wanted(config: DTLSConfig) -> list[Extension]:
+    """What a client's hello asks for."""
+    extensions: list[Extension] = []
+    if config.request_ocsp_response:
+        extensions.append(StatusRequest())
+    if config.request_certificate_timestamps:
+        extensions.append(SignedCertificateTimestamps())
+    return extensions
+
+
+def announced(hello: ClientHello, credentials: Credentials | None) -> list[Extension]:
+    """What a ServerHello of DTLS 1.2 answers."""
+    extensions: list[Extension] = []
+    if credentials is None:
+        return extensions
+    if credentials.ocsp_response and StatusRequest.type in hello.extensions:
+        extensions.append(StatusRequest())
+    if credentials.timestamps and SignedCertificateTimestamps.type in hello.extensions:
+        extensions.append(SignedCertificateTimestamps(credentials.timestamps))
+    return extensions
+
+
+def certificate13(hello: ClientHello, credentials: Credentials) -> Certificate13:
+    """A server's Certificate of DTLS 1.3, with what belongs beside its first entry."""
+    own: list[Extension] = []
+    if credentials.ocsp_response and StatusRequest.type in hello.extensions:
+        own.append(StatusRequest(credentials.ocsp_response))
+    if credentials.timestamps and SignedCertificateTimestamps.type in hello.extensions:
+        own.append(SignedCertificateTimestamps(credentials.timestamps))
+    others = (Extensions(),) * (len(credentials.chain) - 1)
+    return Certificate13(credentials.chain, extensions=(Extensions.of(own), *others))
+
+
+def check_entries(asked: Extensions, certificate: Certificate13) -> None:
+    """Beside a certificate stands only what was asked for (RFC 8446 section 4.4.2)."""
+    for entry in certificate.extensions:
+        for code in entry:
+            if code not in asked:
+                raise AlertError(
+                    AlertDescription.unsupported_extension,
+                    f"Certificate has extension {code}, which was not offered",
+                )
+
+
+def keep13(negotiated: Negotiated, certificate: Certificate13) -> None:
+    """The server's staples, as a client shows them."""
+    first = certificate.extensions[0]
+    status = first.find(StatusRequest)
+    negotiated.ocsp_response = status.response if status else b""
+    timestamps = first.find(SignedCertificateTimestamps)
+    negotiated.certificate_timestamps = timestamps.timestamps if timestamps else ()
