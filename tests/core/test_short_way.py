@@ -92,8 +92,8 @@ def test_the_short_way_comes_to_what_the_long_way_does(suite, seed):
             name: getattr(after, name) - getattr(before, name)
             for name in ("datagrams_received", "records_received", "bytes_received")
         }
-        counted["replayed"] = after.records_replayed
-        counted["forged"] = after.records_forged
+        # Which of the two a spoilt record looks like is up to its keys, and those are other ones.
+        counted["dropped"] = after.records_replayed + after.records_forged
         outcomes.append((taken, counted))
     assert outcomes[0] == outcomes[1]
     assert len(outcomes[0][0]) > 30
