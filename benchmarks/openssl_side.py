@@ -1,35 +1,36 @@
-"""pyOpenSSL's memory BIO: OpenSSL's DTLS without sockets and without a loop."""
+"""pyOpenSSL's memory BIO: OpenSSL's DTLS 1.2 without sockets, and under asyncio."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import time
-from functools import cache
+from typing import Any
 
-from aiodtls_side import MESSAGE, configs
 from cryptography import x509
 from OpenSSL import SSL
 
+from benchmarks.common import MESSAGE, Cost, Meter, credentials, repeated
 
-def new_server_context() -> SSL.Context:
-    context = SSL.Context(SSL.DTLS_METHOD)
-    [credentials] = configs()[1].credential_list
-    context.use_certificate(x509.load_der_x509_certificate(credentials.chain[0]))
-    context.use_privatekey(credentials.private_key)
-    return context
+SUITE = b"ECDHE-ECDSA-AES128-GCM-SHA256"
 
 
-server_context = cache(new_server_context)
-
-
-def connection(context: SSL.Context, *, is_client: bool) -> SSL.Connection:
-    made = SSL.Connection(context)
-    made.set_ciphertext_mtu(1472)
-    if is_client:
-        made.set_connect_state()
-    else:
-        made.set_accept_state()
+def context(method: int) -> SSL.Context:
+    made = SSL.Context(method)
+    made.set_cipher_list(SUITE)
+    if method == SSL.DTLS_SERVER_METHOD:
+        made.use_certificate(x509.load_der_x509_certificate(credentials().chain[0]))
+        made.use_privatekey(credentials().private_key)
     return made
+
+
+def connection(made: SSL.Context, *, is_client: bool) -> SSL.Connection:
+    new = SSL.Connection(made)
+    new.set_ciphertext_mtu(1472)
+    if is_client:
+        new.set_connect_state()
+    else:
+        new.set_accept_state()
+    return new
 
 
 def move(source: SSL.Connection, target: SSL.Connection) -> None:
@@ -38,29 +39,102 @@ def move(source: SSL.Connection, target: SSL.Connection) -> None:
             target.bio_write(source.bio_read(65535))
 
 
-def handshake() -> tuple[SSL.Connection, SSL.Connection]:
-    client = connection(SSL.Context(SSL.DTLS_METHOD), is_client=True)
-    server = connection(server_context(), is_client=False)
-    for _ in range(4):
+def handshake(contexts: tuple[SSL.Context, SSL.Context]) -> tuple[SSL.Connection, SSL.Connection]:
+    client = connection(contexts[0], is_client=True)
+    server = connection(contexts[1], is_client=False)
+    done = 0
+    while done < 2:
+        done = 0
         for near, far in ((client, server), (server, client)):
             with contextlib.suppress(SSL.WantReadError):
                 near.do_handshake()
+                done += 1
             move(near, far)
     return client, server
 
 
-def openssl_memory_handshakes(count: int) -> float:
-    start = time.perf_counter()
-    for _ in range(count):
-        handshake()
-    return 1e6 * (time.perf_counter() - start) / count
+def contexts() -> tuple[SSL.Context, SSL.Context]:
+    return context(SSL.DTLS_CLIENT_METHOD), context(SSL.DTLS_SERVER_METHOD)
 
 
-def openssl_memory_one_way(count: int) -> float:
-    client, server = handshake()
-    start = time.perf_counter()
-    for _ in range(count):
+def memory_handshakes(count: int) -> Cost:
+    both = contexts()
+    return repeated(lambda: handshake(both), count)
+
+
+def memory_one_way(count: int) -> Cost:
+    client, server = handshake(contexts())
+
+    def one() -> None:
         client.send(MESSAGE)
         server.bio_write(client.bio_read(65535))
         server.recv(65535)
-    return 1e6 * (time.perf_counter() - start) / count
+
+    return repeated(one, count)
+
+
+class _Echo(asyncio.DatagramProtocol):
+    """A server of one peer, or a client, on a memory BIO."""
+
+    def __init__(self, made: SSL.Connection, *, echoes: bool) -> None:
+        self.connection = made
+        self.echoes = echoes
+        self.shaken = asyncio.get_running_loop().create_future()
+        self.queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self.peer: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.peer = addr
+        self.connection.bio_write(data)
+        if not self.shaken.done():
+            self.shake()
+            return
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                message = self.connection.recv(65535)
+                if self.echoes:
+                    self.connection.send(message)
+                else:
+                    self.queue.put_nowait(message)
+        self.flush()
+
+    def shake(self) -> None:
+        with contextlib.suppress(SSL.WantReadError):
+            self.connection.do_handshake()
+            self.shaken.set_result(None)
+        self.flush()
+
+    def send(self, data: bytes) -> None:
+        self.connection.send(data)
+        self.flush()
+
+    def flush(self) -> None:
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                data = self.connection.bio_read(65535)
+                self.transport.sendto(data, self.peer if self.echoes else None)
+
+
+async def round_trips(count: int, message: bytes) -> Cost:
+    loop = asyncio.get_running_loop()
+    client_context, server_context = contexts()
+    far, _ = await loop.create_datagram_endpoint(
+        lambda: _Echo(connection(server_context, is_client=False), echoes=True),
+        local_addr=("127.0.0.1", 0),
+    )
+    near, protocol = await loop.create_datagram_endpoint(
+        lambda: _Echo(connection(client_context, is_client=True), echoes=False),
+        remote_addr=far.get_extra_info("sockname"),
+    )
+    protocol.shake()
+    await protocol.shaken
+    with Meter(count) as meter:
+        for _ in range(count):
+            protocol.send(message)
+            await protocol.queue.get()
+    near.close()
+    far.close()
+    return meter.cost

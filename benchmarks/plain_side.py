@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
-from aiodtls_side import MESSAGE, PING, WINDOW
+from benchmarks.common import MESSAGE, WINDOW, Cost, Meter
 
 
 class Queueing(asyncio.DatagramProtocol):
@@ -24,7 +23,7 @@ class Queueing(asyncio.DatagramProtocol):
             self.queue.put_nowait(data)
 
 
-async def endpoints(*, echoes: bool) -> tuple[Any, Queueing, Any, Queueing]:
+async def _endpoints(*, echoes: bool) -> tuple[Any, Queueing, Any, Queueing]:
     loop = asyncio.get_running_loop()
     far, far_protocol = await loop.create_datagram_endpoint(
         lambda: Queueing(echoes=echoes), local_addr=("127.0.0.1", 0)
@@ -35,27 +34,25 @@ async def endpoints(*, echoes: bool) -> tuple[Any, Queueing, Any, Queueing]:
     return near, near_protocol, far, far_protocol
 
 
-async def plain_one_way(count: int) -> float:
-    near, _, far, receiver = await endpoints(echoes=False)
-    start = time.perf_counter()
-    for _ in range(count // WINDOW):
-        for _ in range(WINDOW):
-            near.sendto(MESSAGE)
-        for _ in range(WINDOW):
+async def one_way(count: int) -> Cost:
+    near, _, far, receiver = await _endpoints(echoes=False)
+    with Meter(count) as meter:
+        for _ in range(count // WINDOW):
+            for _ in range(WINDOW):
+                near.sendto(MESSAGE)
+            for _ in range(WINDOW):
+                await receiver.queue.get()
+    near.close()
+    far.close()
+    return meter.cost
+
+
+async def round_trips(count: int, message: bytes) -> Cost:
+    near, receiver, far, _ = await _endpoints(echoes=True)
+    with Meter(count) as meter:
+        for _ in range(count):
+            near.sendto(message)
             await receiver.queue.get()
-    elapsed = time.perf_counter() - start
     near.close()
     far.close()
-    return 1e6 * elapsed / count
-
-
-async def plain_echo(count: int) -> float:
-    near, receiver, far, _ = await endpoints(echoes=True)
-    start = time.perf_counter()
-    for _ in range(count):
-        near.sendto(PING)
-        await receiver.queue.get()
-    elapsed = time.perf_counter() - start
-    near.close()
-    far.close()
-    return 1e6 * elapsed / count
+    return meter.cost

@@ -1,25 +1,26 @@
-"""trio's DTLSEndpoint on pyOpenSSL."""
+"""trio's DTLSEndpoint, on pyOpenSSL."""
 
 from __future__ import annotations
 
 import contextlib
-import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
-from aiodtls_side import MESSAGE, PING, WINDOW
 from OpenSSL import SSL
-from openssl_side import new_server_context
+
+from benchmarks.common import MESSAGE, WINDOW, Cost, Meter
+from benchmarks.openssl_side import context
 
 
-def endpoint() -> trio.DTLSEndpoint:
+def _endpoint() -> trio.DTLSEndpoint:
     sock = trio.socket.socket(type=trio.socket.SOCK_DGRAM)
     return trio.DTLSEndpoint(sock, incoming_packets_buffer=1000)
 
 
 async def _connect(server: trio.DTLSEndpoint) -> tuple[trio.DTLSEndpoint, Any]:
-    client = endpoint()
-    channel = client.connect(server.socket.getsockname(), SSL.Context(SSL.DTLS_METHOD))
+    client = _endpoint()
+    channel = client.connect(server.socket.getsockname(), context(SSL.DTLS_CLIENT_METHOD))
     channel.set_ciphertext_mtu(1472)
     await channel.do_handshake()
     return client, channel
@@ -40,51 +41,52 @@ async def _count(channel: Any) -> None:
             await channel.send(b"all")
 
 
-async def _with_server(serve: Any, work: Any) -> float:
-    async with trio.open_nursery() as nursery:
-        with endpoint() as server:
-            await server.socket.bind(("127.0.0.1", 0))
-            await nursery.start(server.serve, new_server_context(), serve)
-            result: float = await work(server)
-            nursery.cancel_scope.cancel()
-    return result
+def _with_server(handler: Any, work: Callable[[trio.DTLSEndpoint], Awaitable[Cost]]) -> Cost:
+    async def main() -> Cost:
+        async with trio.open_nursery() as nursery:
+            with _endpoint() as server:
+                await server.socket.bind(("127.0.0.1", 0))
+                await nursery.start(server.serve, context(SSL.DTLS_SERVER_METHOD), handler)
+                cost = await work(server)
+                nursery.cancel_scope.cancel()
+        return cost
+
+    return trio.run(main)
 
 
-def trio_one_way(count: int) -> float:
-    async def work(server: trio.DTLSEndpoint) -> float:
+def one_way(count: int) -> Cost:
+    async def work(server: trio.DTLSEndpoint) -> Cost:
         client, channel = await _connect(server)
-        start = time.perf_counter()
-        for _ in range(count // WINDOW):
-            for _ in range(WINDOW):
-                await channel.send(MESSAGE)
-            await channel.receive()
-        elapsed = time.perf_counter() - start
+        with Meter(count) as meter:
+            for _ in range(count // WINDOW):
+                for _ in range(WINDOW):
+                    await channel.send(MESSAGE)
+                await channel.receive()
         client.close()
-        return 1e6 * elapsed / count
+        return meter.cost
 
-    return trio.run(_with_server, _count, work)
+    return _with_server(_count, work)
 
 
-def trio_echo(count: int) -> float:
-    async def work(server: trio.DTLSEndpoint) -> float:
+def round_trips(count: int, message: bytes) -> Cost:
+    async def work(server: trio.DTLSEndpoint) -> Cost:
         client, channel = await _connect(server)
-        start = time.perf_counter()
-        for _ in range(count):
-            await channel.send(PING)
-            await channel.receive()
-        elapsed = time.perf_counter() - start
+        with Meter(count) as meter:
+            for _ in range(count):
+                await channel.send(message)
+                await channel.receive()
         client.close()
-        return 1e6 * elapsed / count
+        return meter.cost
 
-    return trio.run(_with_server, _echo, work)
+    return _with_server(_echo, work)
 
 
-def trio_handshakes(count: int) -> float:
-    async def work(server: trio.DTLSEndpoint) -> float:
-        start = time.perf_counter()
-        for _ in range(count):
-            client, _ = await _connect(server)
-            client.close()
-        return 1e6 * (time.perf_counter() - start) / count
+def handshakes(count: int) -> Cost:
+    async def work(server: trio.DTLSEndpoint) -> Cost:
+        with Meter(count) as meter:
+            for _ in range(count):
+                client, _ = await _connect(server)
+                client.close()
+        return meter.cost
 
-    return trio.run(_with_server, _echo, work)
+    return _with_server(_echo, work)

@@ -1,0 +1,1 @@
+"""aiodtls beside its peers: ``python -m benchmarks``."""
