@@ -12,6 +12,9 @@ from typing import Any
 
 # How often another port is tried when the second family's is taken.
 BIND_ATTEMPTS = 20
+# Bytes of room for what many peers send while the loop is busy: the usual default holds the hellos
+# of about a hundred, and each one dropped costs its peer a second.
+RECEIVE_BUFFER = 1 << 20
 
 
 async def resolve(
@@ -75,11 +78,19 @@ def bound_socket(family: int, address: Any, *, reuse_port: bool = False) -> sock
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _widen(sock)
         sock.bind(address)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _widen(sock: socket.socket) -> None:
+    """Asks for a larger receive buffer; the system grants what it allows."""
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def bind_all(
