@@ -61,6 +61,23 @@ def test_loss_of_a_third_with_a_capped_interval():
     assert len(done) == 300
 
 
+@pytest.mark.parametrize("variant", ["psk13", "certificate13"])
+def test_loss_in_dtls13(variant):
+    done = handshakes(loss=0.1, runs=150, limit=63, variant=variant)
+    assert len(done) >= 149
+    done = handshakes(loss=0.3, runs=150, limit=120, retransmit_max=2, variant=variant)
+    assert len(done) == 150
+
+
+def test_acknowledgements_make_dtls13_faster_at_a_third_of_loss():
+    """Both with a cookie, and three datagrams from each side until both are connected."""
+    new, old = (
+        handshakes(loss=0.3, runs=300, limit=120, variant=variant) for variant in ("psk13", "psk")
+    )
+    assert min(len(new), len(old)) >= 290
+    assert sum(new) / len(new) < 0.9 * sum(old) / len(old)
+
+
 def test_a_blackhole_of_five_seconds_out_of_seven():
     link = Link()
     pair = Pair(*configs("certificate"), link)
