@@ -33,7 +33,6 @@ import hmac
 from dataclasses import dataclass, field
 
 from aiodtls.core.crypto.suites import AEAD, Suite
-from aiodtls.core.wire.codec import Writer
 
 LABEL_PREFIX = b"dtls13"
 # RFC 8446 section 5.3: at least 8 bytes, and as many as the AEAD's nonce has.
@@ -49,7 +48,9 @@ def hkdf_expand_label(
     hash_name: str, secret: bytes, label: bytes, context: bytes, length: int
 ) -> bytes:
     """``length`` bytes (RFC 8446 section 7.1)."""
-    info = Writer().u16(length).vector(LABEL_PREFIX + label, 1).vector(context, 1).finish()
+    label = LABEL_PREFIX + label
+    lengths = length.to_bytes(2, "big"), bytes((len(label),)), bytes((len(context),))
+    info = lengths[0] + lengths[1] + label + lengths[2] + context
     block = output = b""
     counter = 1
     while len(output) < length:

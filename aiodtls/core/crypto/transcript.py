@@ -18,29 +18,34 @@ from aiodtls.core.wire.fragments import Fragment
 class Transcript:
     """The messages so far, ours and the peer's, in order."""
 
-    __slots__ = ("_messages", "is_dtls13")
+    __slots__ = ("_encoded", "_is_encoded_for13", "_messages", "is_dtls13")
 
     def __init__(self) -> None:
         self._messages: list[tuple[int, int, bytes]] = []
-        self.is_dtls13 = False
+        self._encoded: list[bytes] = []
+        self.is_dtls13 = self._is_encoded_for13 = False
 
     def add(self, msg_type: int, message_seq: int, body: bytes) -> None:
         self._messages.append((msg_type, message_seq, body))
 
     def restart(self) -> None:
         """A HelloVerifyRequest came: the handshake begins with the next ClientHello."""
-        self._messages.clear()
+        self._begin([])
 
     def begin_with_hash(self, digest: bytes) -> None:
         """Hash(ClientHello1) stands for it, once HelloRetryRequest has answered it."""
-        self._messages = [(HandshakeType.message_hash, 0, digest)]
+        self._begin([(HandshakeType.message_hash, 0, digest)])
 
     def hash_first_hello(self, hash_name: str) -> None:
         """The HelloRetryRequest, the newest message, chose the hash: the same, on either side."""
         retry = self._messages[-1]
-        self._messages = self._messages[:-1]
+        self._begin(self._messages[:-1])
         self.begin_with_hash(self.hash(hash_name))
         self._messages.append(retry)
+
+    def _begin(self, messages: list[tuple[int, int, bytes]]) -> None:
+        self._messages = messages
+        self._encoded.clear()
 
     def with_hello(self, message_seq: int, body: bytes) -> Transcript:
         """A copy for DTLS 1.3 that ends with a ClientHello still to be completed."""
@@ -52,12 +57,12 @@ class Transcript:
     @property
     def data(self) -> bytes:
         """All messages."""
-        return self._encode(self._messages)
+        return b"".join(self._encode())
 
     @property
     def data_before_last(self) -> bytes:
         """All but the newest message: what its signature or verify_data speaks of."""
-        return self._encode(self._messages[:-1])
+        return b"".join(self._encode()[:-1])
 
     def hash(self, hash_name: str) -> bytes:
         return hashlib.new(hash_name, self.data).digest()
@@ -69,13 +74,16 @@ class Transcript:
         """Of all but the last ``cut`` bytes: what a binder covers (RFC 8446 section 4.2.11.2)."""
         return hashlib.new(hash_name, self.data[:-cut]).digest()
 
-    def _encode(self, messages: list[tuple[int, int, bytes]]) -> bytes:
-        if self.is_dtls13:
-            return b"".join(
-                bytes((msg_type,)) + len(body).to_bytes(3, "big") + body
-                for msg_type, _, body in messages
-            )
-        return b"".join(
-            Fragment(msg_type, len(body), message_seq, 0, body).encode()
-            for msg_type, message_seq, body in messages
-        )
+    def _encode(self) -> list[bytes]:
+        """All messages as they are hashed, each encoded once."""
+        if self._is_encoded_for13 is not self.is_dtls13:
+            self._is_encoded_for13 = self.is_dtls13
+            self._encoded.clear()
+        for msg_type, message_seq, body in self._messages[len(self._encoded) :]:
+            if self.is_dtls13:
+                header = bytes((msg_type,)) + len(body).to_bytes(3, "big")
+                self._encoded.append(header + body)
+            else:
+                fragment = Fragment(msg_type, len(body), message_seq, 0, body)
+                self._encoded.append(fragment.encode())
+        return self._encoded

@@ -221,7 +221,7 @@ def credentials_by_name(config: DTLSConfig, hello: ClientHello) -> Sequence[Cred
     """All of a server's that the client can take, those for the name it asks for first."""
     usable = best_verified(certificate_types.usable_credentials(config, hello), hello.extensions)
     name = hello.extensions.find(ServerName)
-    if name is None or name.host_name is None:
+    if name is None or name.host_name is None or len(usable) < 2:
         return usable
     host_name = name.host_name
     return sorted(usable, key=lambda item: not item.matches_name(host_name))

@@ -6,11 +6,11 @@ and every shortfall is a :class:`DecodeError`. A Writer patches lengths in when 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 from aiodtls.core.errors import DecodeError
+
+TOO_LONG = "{} bytes do not fit a length of {} bytes"
 
 
 class Reader:
@@ -107,26 +107,42 @@ class Writer:
 
     def vector(self, data: bytes, length_size: int) -> Writer:
         """``data`` behind its length; ValueError where the length does not fit."""
-        self._check(len(data), length_size)
-        return self.uint(len(data), length_size).raw(data)
+        length = len(data)
+        if length >> (8 * length_size):
+            raise ValueError(TOO_LONG.format(length, length_size))
+        self._buffer += length.to_bytes(length_size, "big")
+        self._buffer += data
+        return self
 
     def u16_list(self, values: tuple[int, ...], length_size: int = 2) -> Writer:
         return self.vector(b"".join(value.to_bytes(2, "big") for value in values), length_size)
 
-    @contextmanager
-    def sub(self, length_size: int) -> Iterator[Writer]:
-        """What is written inside becomes a vector; its length is patched in at the end."""
-        at = len(self._buffer)
-        self._buffer += bytes(length_size)
-        yield self
-        length = len(self._buffer) - at - length_size
-        self._check(length, length_size)
-        self._buffer[at : at + length_size] = length.to_bytes(length_size, "big")
-
-    @staticmethod
-    def _check(length: int, length_size: int) -> None:
-        if length >> (8 * length_size):
-            raise ValueError(f"{length} bytes do not fit a length of {length_size} bytes")
+    def sub(self, length_size: int) -> _Vector:
+        """``with writer.sub(2):`` what is written inside becomes a vector."""
+        return _Vector(self, length_size)
 
     def finish(self) -> bytes:
         return bytes(self._buffer)
+
+
+class _Vector:
+    """Patches the length in at the end; ValueError where it does not fit."""
+
+    __slots__ = ("_at", "_buffer", "_length_size")
+
+    def __init__(self, writer: Writer, length_size: int) -> None:
+        self._buffer = writer._buffer
+        self._length_size = length_size
+
+    def __enter__(self) -> None:
+        self._at = len(self._buffer)
+        self._buffer += bytes(self._length_size)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return
+        size = self._length_size
+        length = len(self._buffer) - self._at - size
+        if length >> (8 * size):
+            raise ValueError(TOO_LONG.format(length, size))
+        self._buffer[self._at : self._at + size] = length.to_bytes(size, "big")
