@@ -310,12 +310,12 @@ class DTLSConnection(Association):
 
     @property
     def retransmit_initial(self) -> float:
-        """Seconds. Setting it rescales the timer of the flight in the air."""
+        """Seconds. Setting it rescales the timers that run."""
         return self._retransmission.backoff.initial
 
     @retransmit_initial.setter
     def retransmit_initial(self, seconds: float) -> None:
-        self._retransmission.rescale(seconds)
+        self._driver.rescale(seconds)
         self._post.rescale(seconds)
         self._touched.add(self)
 

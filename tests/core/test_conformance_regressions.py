@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from aiodtls.core.config import DTLSConfig
@@ -9,19 +11,34 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError
+from aiodtls.core.events import CertificateReceived, Question
 from aiodtls.core.handshake import negotiate
+from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import (
     AlertDescription,
     AlertLevel,
     ClientCertificateType,
     ContentType,
+    ExtensionType,
     HandshakeType,
     ProtocolVersion,
 )
-from aiodtls.core.wire.messages import RANDOM_LENGTH, CertificateRequest12, ClientHello
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import SignatureAlgorithms
+from aiodtls.core.wire.extensions13 import PskKeyExchangeModes
+from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, Fragment
+from aiodtls.core.wire.messages import (
+    RANDOM_LENGTH,
+    CertificateRequest12,
+    ClientHello,
+    HelloVerifyRequest,
+    encode_body,
+    parse_body,
+)
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, encode_alert
 from tests.harness import CLIENT, SERVER, Fate, Link, Pair
 from tests.pki import PKI
+from tests.simulated import variants
 
 
 def configs(credentials: Credentials) -> tuple[DTLSConfig, DTLSConfig]:
@@ -134,3 +151,146 @@ def test_an_older_version_is_refused(version: int) -> None:
     with pytest.raises(AlertError) as caught:
         negotiate.choose_version(DTLSConfig(), hello)
     assert caught.value.description == AlertDescription.protocol_version
+
+
+def fragment_record(connection: DTLSConnection, epoch: int, *fragments: Fragment) -> bytes:
+    """What this connection would send with its keys of that epoch."""
+    payload = b"".join(fragment.encode() for fragment in fragments)
+    return connection._layer.protect(epoch, ContentType.handshake, payload)
+
+
+def alerts(connection: DTLSConnection, opener: DTLSConnection) -> list[bytes]:
+    """The alerts that wait to be sent, read with the keys of ``opener``."""
+    records = [
+        record for datagram in sent(connection) for record in opener._layer.receive(datagram)
+    ]
+    return [payload for kind, _, payload in records if kind == ContentType.alert]
+
+
+def test_a_server_refuses_a_client_under_the_keys_that_follow_its_finished() -> None:
+    """CertificateVerificationFail-Server-TLS13 (RFC 8446 section 4.4.4)."""
+    client_config, server_config = variants.configs("mutual13")
+    server_config = dataclasses.replace(server_config, trust=lambda chain: False)
+
+    def answers(_side: str, question: Question) -> bool:
+        return not isinstance(question, CertificateReceived)
+
+    pair = Pair(client_config, server_config, answers=answers)
+    assert pair.run(lambda: pair.client.closed)
+    # The last two bits of a unified header's first byte are the epoch's.
+    assert pair.sent[SERVER][-1][0] & 3 == APPLICATION_EPOCH
+    assert "certificate_unknown" in str(pair.client.failure)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_message_too_many_under_old_keys_ends_it_with_an_alert(together: bool) -> None:
+    """DTLS13-SendExtraFinished (RFC 8446 section 5.1)."""
+    pair = Pair(*variants.configs("psk13"))
+    assert pair.run(lambda: pair.client.handshake_complete)
+    finished = pair.client._retransmission.flight[-1]
+    body = finished.body
+    honest, extra = (
+        Fragment(HandshakeType.finished, len(body), finished.message_seq + more, 0, body)
+        for more in (0, 1)
+    )
+    records = [[honest, extra]] if together else [[honest], [extra]]
+    for fragments in records:
+        record = fragment_record(pair.client, finished.epoch, *fragments)
+        pair.server.receive_datagram(record, CLIENT, pair.now)
+    assert pair.server.closed
+    assert alerts(pair.server, pair.client) == [
+        encode_alert(AlertLevel.fatal, AlertDescription.unexpected_message)
+    ]
+
+
+def test_hello_verify_request_tells_a_client_of_dtls13_alone_that_the_version_is_wrong() -> None:
+    """MinimumVersion-Client-TLS13-TLS12."""
+    client = DTLSConnection.client(variants.configs("psk13")[0], SERVER, 0.0)
+    sent(client)
+    request = encode_body(HelloVerifyRequest(b"cookie"))
+    fragment = Fragment(HandshakeType.hello_verify_request, len(request), 0, 0, request).encode()
+    record = HEADER.pack(ContentType.handshake, 0xFEFD, 0, len(fragment)) + fragment
+    client.receive_datagram(record, SERVER, 0.0)
+    assert alerts(client, client) == [
+        encode_alert(AlertLevel.fatal, AlertDescription.protocol_version)
+    ]
+
+
+def test_another_initial_timeout_moves_the_ack_that_is_due() -> None:
+    """DTLS-Retransmit-PartialProgress-Server-SetTimeout."""
+
+    def hold_finished(sender: str, _number: int, data: bytes) -> Fate | None:
+        return [] if sender == CLIENT and data[0] & 0xE0 == 0x20 else None
+
+    pair = Pair(*variants.configs("psk13"), Link(filter=hold_finished))
+    assert pair.run(lambda: pair.client.handshake_complete)
+    finished = pair.client._retransmission.flight[-1]
+    part = Fragment(
+        HandshakeType.finished, len(finished.body), finished.message_seq, 0, finished.body[:9]
+    )
+    server, now = pair.server, pair.now
+    server.receive_datagram(fragment_record(pair.client, finished.epoch, part), CLIENT, now)
+    assert server.next_timeout() == pytest.approx(now + server.retransmit_initial / 4)
+    server.retransmit_initial /= 2
+    assert server.next_timeout() == pytest.approx(now + server.retransmit_initial / 4)
+
+
+def test_a_fragment_without_bytes_is_acknowledged_and_one_too_far_ahead_is_not() -> None:
+    """SendEmptyFragments, DTLS-Retransmit-Server-DoNotACKDiscardedFragments."""
+    pair = Pair(*variants.configs("psk13"))
+    assert pair.run(lambda: pair.connected and pair.client.confirmed)
+    server = pair.server
+    seq = server._driver._reassembly.next_seq
+    for message_seq, expected in ((seq, True), (seq + 1000, False)):
+        fragment = Fragment(HandshakeType.key_update, 1, message_seq, 0, b"")
+        record = fragment_record(pair.client, APPLICATION_EPOCH, fragment)
+        number = pair.client._layer.next_number(APPLICATION_EPOCH) - 1
+        server.receive_datagram(record, CLIENT, pair.now)
+        assert (number in server._driver._acks._numbers) is expected
+
+
+def test_an_ack_that_could_name_nothing_does_not_end_the_handshake() -> None:
+    """DTLS-Retransmit-Server-DoNotACKDiscardedFragments: it would say that all was lost."""
+    pair = Pair(*variants.configs("psk13"))
+    assert pair.run(lambda: pair.client.handshake_complete)
+    pair.server.datagrams_to_send()
+    finished = pair.client._retransmission.flight[-1]
+    body = finished.body
+    honest = Fragment(HandshakeType.finished, len(body), finished.message_seq, 0, body)
+    far = Fragment(HandshakeType.key_update, 1, finished.message_seq + 1000, 0, b"\0")
+    record = fragment_record(pair.client, finished.epoch, far, honest)
+    pair.server.receive_datagram(record, CLIENT, pair.now)
+    assert pair.server.handshake_complete
+    records = [r for data in sent(pair.server) for r in pair.client._layer.receive(data)]
+    assert all(kind != ContentType.ack for kind, _, _ in records)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "description"),
+    [
+        (ExtensionType.pre_shared_key, AlertDescription.missing_extension),
+        (ExtensionType.psk_key_exchange_modes, AlertDescription.handshake_failure),
+    ],
+)
+def test_a_server_of_psks_alone_says_what_the_client_does_not_offer(
+    left_out: ExtensionType, description: AlertDescription
+) -> None:
+    """PSK-Server-OmitAllPSKsOnSecondClientHello, PSK-Server-MissingPSKMode-NoMatch."""
+    config = variants.configs("psk13")[1]
+    client = DTLSConnection.client(config, SERVER, 0.0)
+    (datagram,) = sent(client)
+    hello = parse_body(ClientHello, datagram[HEADER.size + FRAGMENT_HEADER_LENGTH :])
+    extensions = Extensions(hello.extensions)
+    if left_out == ExtensionType.pre_shared_key:
+        del extensions[left_out]
+        extensions[ExtensionType.signature_algorithms] = SignatureAlgorithms((0x0403,))
+    else:
+        # A mode that nobody knows.
+        extensions[left_out] = PskKeyExchangeModes(b"\x1a")
+        extensions[ExtensionType.pre_shared_key] = extensions.pop(ExtensionType.pre_shared_key)
+    body = encode_body(dataclasses.replace(hello, extensions=extensions))
+    fragment = Fragment(HandshakeType.client_hello, len(body), 0, 0, body).encode()
+    server = DTLSConnection.server(config, CLIENT, 0.0)
+    record = HEADER.pack(ContentType.handshake, 0xFEFD, 0, len(fragment)) + fragment
+    server.receive_datagram(record, CLIENT, 0.0)
+    assert alerts(server, server) == [encode_alert(AlertLevel.fatal, description)]

@@ -17,13 +17,19 @@ from tests.simulated.variants import configs, pair_options
 
 SERVER_FLIGHT = ["EncryptedExtensions", "Certificate13|CertificateRequest13"]
 PROVED = ["CertificateVerify", "Finished"]
-HELLO = "HelloRetryRequest|ServerHello"
+# HelloVerifyRequest is waited for to be refused by its name.
+HELLO = "HelloRetryRequest|ServerHello|HelloVerifyRequest"
+FIRST = "ServerHello|HelloVerifyRequest|HelloRetryRequest"
 
 # What each side waits for, step by step; where a step has several, the first was sent.
 ORDERS = {
     ("certificate13", CLIENT): [HELLO, "ServerHello", *SERVER_FLIGHT, *PROVED],
     ("certificate13", SERVER): ["Finished"],
-    ("no_cookie13", CLIENT): ["ServerHello|HelloRetryRequest", *SERVER_FLIGHT, *PROVED],
+    ("no_cookie13", CLIENT): [
+        "ServerHello|HelloVerifyRequest|HelloRetryRequest",
+        *SERVER_FLIGHT,
+        *PROVED,
+    ],
     ("no_cookie13", SERVER): ["ClientHello", "Finished"],
     ("retry13", CLIENT): [HELLO, "ServerHello", *SERVER_FLIGHT, *PROVED],
     ("retry13", SERVER): ["ClientHello", "ClientHello", "Finished"],

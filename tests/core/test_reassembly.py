@@ -96,7 +96,9 @@ def test_what_is_too_far_too_old_or_too_large_is_dropped():
     assert not reassembly.add(Fragment(1, 1, 2, 0, b"x"), 0)
     assert not reassembly.add(Fragment(1, 1, 3 + MAX_MESSAGES_AHEAD, 0, b"x"), 0)
     assert not reassembly.add(Fragment(1, 1 << 20, 3, 0, b"x"), 0)
-    assert not reassembly.add(Fragment(1, 5, 3, 2, b""), 0)
+    # One without bytes holds nothing, so it is taken and not kept.
+    assert reassembly.add(Fragment(1, 5, 3, 2, b""), 0)
+    assert not reassembly.has_begun
     assert reassembly.add(Fragment(14, 0, 3, 0, b""), 0)
 
 

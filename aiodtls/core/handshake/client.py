@@ -35,9 +35,7 @@ def client(hs: Handshake) -> Script:
     if hs.session is not None and not may_offer(hs.config, hs.session, hs.server_hostname):
         hs.session = None
     offer = _offer(hs, hs.config.first_groups)
-    answers: list[type[Message]] = [ServerHello]
-    if hs.config.speaks12:
-        answers.append(HelloVerifyRequest)
+    answers: list[type[Message]] = [ServerHello, HelloVerifyRequest]
     if hs.config.speaks13:
         answers.append(HelloRetryRequest)
     lesser = negotiate13.lesser_group(hs.config, offer)
@@ -54,16 +52,23 @@ def client(hs: Handshake) -> Script:
     verified = retried = False
     if isinstance(reply, HelloVerifyRequest):
         verified = True
-        reply = yield from _verify(hs, offer, reply)
+        if not hs.config.speaks12:
+            message = "the server answers with HelloVerifyRequest, so it speaks DTLS 1.2 at most"
+            raise AlertError(AlertDescription.protocol_version, message)
+        reply = yield from _verify(hs, offer, reply, answers)
     elif isinstance(reply, HelloRetryRequest):
         retried = True
         offer = _retry(hs, offer, reply)
         hs.send(offer.hello)
         reply = yield from hs.expect(ServerHello)
-    assert isinstance(reply, ServerHello)
-    chose13 = hs.config.speaks13 and negotiate13.is_dtls13(reply)
+    chose13 = isinstance(reply, HelloRetryRequest) or (
+        isinstance(reply, ServerHello) and hs.config.speaks13 and negotiate13.is_dtls13(reply)
+    )
     if (verified and chose13) or (retried and not chose13):
-        raise AlertError(AlertDescription.illegal_parameter, "the server changed the version")
+        first = "HelloVerifyRequest" if verified else "HelloRetryRequest"
+        message = f"the server changed the version after {first}"
+        raise AlertError(AlertDescription.illegal_parameter, message)
+    assert isinstance(reply, ServerHello)
     if chose13:
         yield from client13(hs, offer, reply)
     else:
@@ -88,7 +93,9 @@ def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
     return offer
 
 
-def _verify(hs: Handshake, offer: Offer, request: HelloVerifyRequest) -> Step[Message]:
+def _verify(
+    hs: Handshake, offer: Offer, request: HelloVerifyRequest, answers: Sequence[type[Message]]
+) -> Step[Message]:
     """DTLS 1.2: the same hello with the server's cookie."""
     reply: Message = request
     requests = 0
@@ -98,7 +105,7 @@ def _verify(hs: Handshake, offer: Offer, request: HelloVerifyRequest) -> Step[Me
             raise AlertError(AlertDescription.unexpected_message, "HelloVerifyRequest again")
         hs.transcript.restart()
         hs.send(replace(offer.hello, cookie=reply.cookie))
-        reply = yield from hs.expect(HelloVerifyRequest, ServerHello)
+        reply = yield from hs.expect(*answers)
     return reply
 
 

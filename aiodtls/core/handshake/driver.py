@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from aiodtls.core.errors import DecodeError
+from aiodtls.core.errors import AlertError, DecodeError
 from aiodtls.core.events import Event, Question
 from aiodtls.core.handshake.script import Expect, Handshake, Script, ScriptRunner
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.registry import ContentType, HandshakeType
+from aiodtls.core.registry import AlertDescription, ContentType, HandshakeType
 from aiodtls.core.reliability.acks import Acknowledgement
 from aiodtls.core.reliability.flight import Flight
 from aiodtls.core.reliability.reassembly import HandshakeMessage, Reassembly
@@ -114,7 +114,8 @@ class HandshakeDriver:
         self._layer.install_write(epoch, writer)
 
     def install_read(self, epoch: int, reader: RecordReader) -> None:
-        self._reassembly.discard_below(epoch)
+        if self._reassembly.discard_below(epoch):
+            raise _superfluous()
         self.reopened.extend(self._layer.install_read(epoch, reader))
 
     def use_dtls13(self) -> None:
@@ -184,6 +185,8 @@ class HandshakeDriver:
                 self._answer_repeat(fragment, epoch, now)
             return True
         if epoch != self._layer.read_epoch:
+            if 0 < epoch < self._layer.read_epoch:
+                raise _superfluous()
             return False
         if self._is_dtls13 and epoch and not self.complete:
             # The peer answers our flight, so it has all of it (RFC 9147 section 7.1).
@@ -288,6 +291,12 @@ class HandshakeDriver:
         body = self._acks.encode(epoch, self._transmitter.room(epoch))
         self._transmitter.send_record(epoch, ContentType.ack, body)
 
+    def rescale(self, initial: float) -> None:
+        """Another initial timeout; the ACK timer has its share of it."""
+        factor = initial / self.retransmission.backoff.initial
+        self.retransmission.rescale(initial)
+        self._acks.rescale(factor)
+
     def records_wait_for_keys(self, now: float) -> None:
         """Records of an epoch came whose keys the script has still to install."""
         if not self.complete:
@@ -371,8 +380,16 @@ class HandshakeDriver:
         elif self._is_dtls13:
             # Nothing answers the peer's last flight but an ACK.
             self.retransmission.forget()
-            self.acknowledge(now)
+            if self._acks.pending:
+                self.acknowledge(now)
         elif sent_last:
             self.retransmission.keep_last(now)
         else:
             self.retransmission.forget()
+
+
+def _superfluous() -> AlertError:
+    """RFC 8446 section 5.1: what is protected by old keys ends with what changes them."""
+    return AlertError(
+        AlertDescription.unexpected_message, "a handshake message too many under old keys"
+    )

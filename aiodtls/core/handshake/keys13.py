@@ -71,7 +71,11 @@ class Secrets13:
             raise AlertError(AlertDescription.decrypt_error, "the peer's Finished does not verify")
 
     def derive_application(self) -> ApplicationTraffic:
-        """The transcript ends with the server's Finished: the secrets of application data."""
+        """The transcript ends with the server's Finished: the secrets of application data.
+
+        What a server sends from here on, it sends under them (RFC 8446 section 4.4.4), and that
+        can only be an alert.
+        """
         self._schedule.advance(None)
         own, peer = self._traffic_secrets(b"ap", "TRAFFIC_SECRET", "_0")
         hs = self._hs
@@ -79,7 +83,10 @@ class Secrets13:
         exporter = self._schedule.derive(b"exp master", digest)
         hs.config.log_secret("EXPORTER_SECRET", hs.negotiated.client_random, exporter)
         hs.negotiated.exporter_secret = exporter
-        return ApplicationTraffic(self._suite, own, peer, hs.config.replay_window)
+        traffic = ApplicationTraffic(self._suite, own, peer, hs.config.replay_window)
+        if not self._is_client:
+            hs.install_write(APPLICATION_EPOCH, traffic.writer())
+        return traffic
 
     def protect_application(self, traffic: ApplicationTraffic) -> None:
         """The transcript ends with the client's Finished: epoch 3 begins."""
@@ -87,7 +94,8 @@ class Secrets13:
         digest = hs.transcript.hash(self._suite.hash_name)
         hs.negotiated.resumption_secret = self._schedule.derive(b"res master", digest)
         hs.negotiated.traffic = traffic
-        hs.install_write(APPLICATION_EPOCH, traffic.writer())
+        if self._is_client:
+            hs.install_write(APPLICATION_EPOCH, traffic.writer())
         hs.install_read(APPLICATION_EPOCH, traffic.reader())
 
     def _traffic_secrets(self, stage: bytes, label: str, suffix: str = "") -> tuple[bytes, bytes]:

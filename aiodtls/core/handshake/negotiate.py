@@ -272,12 +272,11 @@ def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
     return NamedGroup[key.curve.name] in groups.groups
 
 
-def chosen_by_name(hello: ClientHello, credentials: Credentials | None) -> bool:
-    """Whether the client's server_name is the one of our certificate: it is then acknowledged."""
+def has_server_name(hello: ClientHello) -> bool:
+    """Whether the client names the server: sessions are bound to the name and the application
+    learns it, so it is acknowledged (RFC 6066 section 3)."""
     name = hello.extensions.find(ServerName)
-    if name is None or name.host_name is None or credentials is None:
-        return False
-    return credentials.matches_name(name.host_name)
+    return name is not None and name.host_name is not None
 
 
 def choose_scheme(

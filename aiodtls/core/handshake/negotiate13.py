@@ -176,7 +176,9 @@ def _with_extension(hello: ClientHello, extension: Extension) -> ClientHello:
 def check_retry_request(config: DTLSConfig, offer: Offer, retry: HelloRetryRequest) -> Suite:
     """RFC 8446 section 4.1.4. The suite chosen."""
     _check_version(retry.extensions)
-    _check_session_id(retry.session_id)
+    if retry.session_id != offer.hello.session_id:
+        # A server may echo that of a session of DTLS 1.2.
+        _check_session_id(retry.session_id)
     for code in retry.extensions:
         # The cookie is the one thing that a server may send unasked.
         if code != ExtensionType.cookie and code not in offer.hello.extensions:

@@ -165,7 +165,7 @@ def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> li
     """Only answers to what the client sent (RFC 5246 section 7.4.1.4)."""
     negotiated = hs.negotiated
     reply: list[Extension] = []
-    if negotiate.chosen_by_name(hello, choice.credentials):
+    if negotiate.has_server_name(hello):
         reply.append(ServerName(None))
     if negotiated.extended_master_secret:
         reply.append(ExtendedMasterSecret())

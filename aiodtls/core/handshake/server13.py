@@ -31,6 +31,7 @@ from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
+    ExtensionType,
     NamedGroup,
     PskKeyExchangeMode,
     SignatureScheme,
@@ -145,6 +146,11 @@ def _choose(
             index, psk = found
             return _Choice(suite, group if dhe else None, psk, index)
     if not hs.config.credential_list:
+        if ExtensionType.pre_shared_key not in hello.extensions:
+            raise AlertError(AlertDescription.missing_extension, "the client offers no PSK")
+        if not dhe and PskKeyExchangeMode.psk_ke not in modes:
+            message = "no PSK key exchange mode in common"
+            raise AlertError(AlertDescription.handshake_failure, message)
         # As for a wrong key: who asks must not learn which identities exist (F20).
         raise AlertError(AlertDescription.decrypt_error, "no PSK of the client is known")
     if not has_share:
@@ -221,7 +227,7 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
 def _encrypted_extensions(hs: Handshake, hello: ClientHello, choice: _Choice) -> list[Extension]:
     """Only answers to what the client sent (RFC 8446 section 4.3.1)."""
     reply: list[Extension] = []
-    if negotiate.chosen_by_name(hello, choice.credentials):
+    if negotiate.has_server_name(hello) and not hs.negotiated.resumed:
         reply.append(ServerName(None))
     if hs.negotiated.alpn_protocol is not None:
         reply.append(ALPN((hs.negotiated.alpn_protocol,)))

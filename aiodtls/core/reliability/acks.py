@@ -23,12 +23,13 @@ MAX_EPOCH = 1 << 48
 class Acknowledgement:
     """Records whose handshake messages were processed or buffered, and the ACK due for them."""
 
-    __slots__ = ("_gap_shown", "_numbers", "_timers", "pending")
+    __slots__ = ("_armed_at", "_gap_shown", "_numbers", "_timers", "pending")
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._numbers: dict[int, None] = {}
         self._gap_shown = False
+        self._armed_at = 0.0
         # Whether something came that no ACK and no flight of ours has answered.
         self.pending = False
 
@@ -48,7 +49,15 @@ class Acknowledgement:
     def schedule(self, now: float, delay: float) -> None:
         """An ACK is due after ``delay`` at the latest."""
         if self._timers.get(Timer.acknowledge) is None:
+            self._armed_at = now
             self._timers.set(Timer.acknowledge, now + delay)
+
+    def rescale(self, factor: float) -> None:
+        """The delay of an ACK that is due shrinks or grows with the timeout."""
+        due = self._timers.get(Timer.acknowledge)
+        if due is not None:
+            delay = (due - self._armed_at) * factor
+            self._timers.set(Timer.acknowledge, self._armed_at + delay)
 
     def shows_gap(self) -> bool:
         """Whether a gap is to be shown at once: the first one since our last flight."""

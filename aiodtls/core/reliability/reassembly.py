@@ -148,8 +148,11 @@ class Reassembly:
         """Takes a fragment in; False where it was dropped for its place, size or a full buffer."""
         if not self.next_seq <= fragment.message_seq < self.next_seq + MAX_MESSAGES_AHEAD:
             return False
-        if fragment.length > MAX_MESSAGE_LENGTH or (not fragment.data and fragment.length):
+        if fragment.length > MAX_MESSAGE_LENGTH:
             return False
+        if not fragment.data and fragment.length:
+            # It says nothing, so there is nothing to keep.
+            return True
         key = (fragment.message_seq, epoch)
         if key in self._ready:
             return True
@@ -215,10 +218,15 @@ class Reassembly:
             self._drop(stale)
         return message
 
-    def discard_below(self, epoch: int) -> None:
-        """Keys changed: what is left of older epochs was never part of the handshake (F8)."""
-        for key in [k for k in (*self._readings, *self._ready) if k[1] < epoch]:
+    def discard_below(self, epoch: int) -> bool:
+        """Keys changed: what is left of older epochs was never part of the handshake (F8).
+
+        True where some of it was protected, and so the peer's own.
+        """
+        left = [k for k in (*self._readings, *self._ready) if k[1] < epoch]
+        for key in left:
             self._drop(key)
+        return any(key[1] for key in left)
 
     def _drop(self, key: tuple[int, int]) -> None:
         self._forget(key)

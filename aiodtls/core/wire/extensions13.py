@@ -143,10 +143,11 @@ class PreSharedKey:
         identities = []
         while block.remaining:
             identities.append((block.vector(2, 1), block.uint(4)))
-        block = reader.sub(2, 33)
+        # A binder that is too short is one that does not verify, if it is looked at.
+        block = reader.sub(2, 1)
         binders = []
         while block.remaining:
-            binders.append(block.vector(1, 32))
+            binders.append(block.vector(1))
         if len(binders) != len(identities):
             raise DecodeError("not one binder a PSK", AlertDescription.illegal_parameter)
         return cls(tuple(identities), tuple(binders))

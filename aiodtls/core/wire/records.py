@@ -20,6 +20,8 @@ SEQUENCE_NUMBER_MASK = (1 << EPOCH_SHIFT) - 1
 # RFC 5246 section 6.2: plaintext of a record, and what protection may add to it.
 MAX_PLAINTEXT_LENGTH = 1 << 14
 MAX_CIPHERTEXT_LENGTH = MAX_PLAINTEXT_LENGTH + 2048
+# RFC 8446 section 5.2, and the longest unified header without a connection id.
+MAX_UNIFIED_LENGTH = MAX_PLAINTEXT_LENGTH + 256 + 5
 
 # The unified header of DTLS 1.3 (RFC 9147 section 4): 0 0 1 C S L E E.
 FIXED_BITS = 0b0010_0000
@@ -46,7 +48,7 @@ def split_datagram(datagram: bytes) -> tuple[list[Record], bool]:
         if datagram[position] & FIXED_MASK == FIXED_BITS:
             start = position
             position = _end_of_unified(datagram, start, end)
-            if position > end:
+            if position > end or position - start > MAX_UNIFIED_LENGTH:
                 return records, False
             records.append((datagram[start], 0, datagram[start:position]))
             continue
