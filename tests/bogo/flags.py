@@ -5,6 +5,7 @@ A flag that is not in the tables here is not implemented, and the test is skippe
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,24 +15,34 @@ IGNORED = {
     "dtls",
     "expect-no-session",
     "expect-no-session-id",
+    "expect-session-id",
+    "expect-ticket-renewal",
     "implicit-handshake",
-    "no-ticket",
     "no-tls1",
     "no-tls11",
-    "no-tls13",
     "renegotiate-freely",
     "use-early-callback",
     "use-ocsp-callback",
     "use-old-client-cert-callback",
 }
+# The same with a value; there is no early data here, and tests that need some say so elsewhere.
+IGNORED_TEXTS = {"expect-early-data-reason"}
 SWITCHES = {
     "decline-alpn",
     "expect-extended-master-secret",
+    "expect-hrr",
+    "expect-no-hrr",
     "expect-no-peer-cert",
+    "expect-session-miss",
     "expect-verify-result",
     "ipv6",
+    "key-update-before-read",
+    "no-ticket",
+    "no-tls12",
+    "no-tls13",
     "reject-alpn",
     "require-any-client-certificate",
+    "reverify-on-resume",
     "send-alert",
     "server",
     "shim-writes-first",
@@ -70,9 +81,16 @@ TEXTS = {
 # These describe the credential begun by the last -new-x509-credential, or the default one.
 CREDENTIAL_TEXTS = {"cert-file", "key-file"}
 CREDENTIAL_LISTS = {"signing-prefs"}
+# And these the pre-shared key begun by the last -new-psk-credential, in base64.
+PSK_TEXTS = {"psk-importer-key", "psk-importer-identity", "psk-importer-context"}
+PSK_HASHES = {"psk-importer-sha256": "SHA256", "psk-importer-sha384": "SHA384"}
 PREFIXES = ("on-initial-", "on-resume-", "on-retry-")
 
+# Version numbers of DTLS count downwards.
+DTLS10 = 0xFEFF
 DTLS12 = 0xFEFD
+DTLS13 = 0xFEFC
+VERSIONS = {DTLS12: "1.2", DTLS13: "1.3"}
 
 
 class Unimplemented(Exception):
@@ -90,6 +108,8 @@ class CredentialFlags:
     cert_file: str = ""
     key_file: str = ""
     signing_prefs: list[int] = field(default_factory=list)
+    psk: dict[str, bytes] = field(default_factory=dict)
+    psk_hash: str = ""
 
 
 @dataclass(slots=True)
@@ -101,6 +121,7 @@ class Flags:
     lists: dict[str, list[int]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     credentials: list[CredentialFlags] = field(default_factory=list)
+    is_resumption: bool = False
 
     def __contains__(self, name: str) -> bool:
         return name in self.switches
@@ -108,6 +129,17 @@ class Flags:
     @property
     def is_server(self) -> bool:
         return "server" in self.switches
+
+    @property
+    def versions(self) -> list[str]:
+        """The names of those that may be spoken, oldest first."""
+        lowest = self.numbers.get("min-version", DTLS10)
+        highest = self.numbers.get("max-version", DTLS13)
+        return [
+            name
+            for code, name in VERSIONS.items()
+            if lowest >= code >= highest and f"no-tls{name.replace('.', '')}" not in self.switches
+        ]
 
 
 def parse(arguments: Sequence[str], prefix: str) -> Flags:
@@ -126,9 +158,12 @@ def parse(arguments: Sequence[str], prefix: str) -> Flags:
         target = flags if applies else Flags()
         if name in IGNORED:
             continue
+        if name in IGNORED_TEXTS:
+            next(rest)
+            continue
         if name in SWITCHES:
             target.switches.add(name)
-        elif name == "new-x509-credential":
+        elif name in ("new-x509-credential", "new-psk-credential"):
             current = CredentialFlags(len(target.credentials))
             target.credentials.append(current)
         elif name in NUMBERS:
@@ -137,7 +172,9 @@ def parse(arguments: Sequence[str], prefix: str) -> Flags:
             target.lists.setdefault(name, []).append(int(next(rest)))
         elif name in TEXTS:
             target.texts[name] = next(rest)
-        elif name in CREDENTIAL_TEXTS | CREDENTIAL_LISTS:
+        elif name in PSK_HASHES:
+            current.psk_hash = PSK_HASHES[name]
+        elif name in CREDENTIAL_TEXTS | CREDENTIAL_LISTS | PSK_TEXTS:
             if not applies:
                 raise Unimplemented(argument)
             _describe(current, name, next(rest))
@@ -145,7 +182,8 @@ def parse(arguments: Sequence[str], prefix: str) -> Flags:
             raise Unimplemented(argument)
     if default.cert_file:
         flags.credentials.append(default)
-    _check_version(flags)
+    if not flags.versions:
+        raise Unimplemented("a version other than DTLS 1.2 and 1.3")
     return flags
 
 
@@ -154,13 +192,7 @@ def _describe(credential: CredentialFlags, name: str, value: str) -> None:
         credential.cert_file = value
     elif name == "key-file":
         credential.key_file = value
+    elif name in PSK_TEXTS:
+        credential.psk[name.removeprefix("psk-importer-")] = b64decode(value)
     else:
         credential.signing_prefs.append(int(value))
-
-
-def _check_version(flags: Flags) -> None:
-    """Version numbers of DTLS count downwards."""
-    lowest = flags.numbers.get("min-version", 0xFEFF)
-    highest = flags.numbers.get("max-version", DTLS12)
-    if not lowest >= DTLS12 >= highest:
-        raise Unimplemented("a version other than DTLS 1.2")

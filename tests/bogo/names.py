@@ -13,16 +13,34 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("an alert has two bytes", "BAD_ALERT"),
     ("an alert of unknown level", "UNKNOWN_ALERT_TYPE"),
     ("a record is too long", "DATA_LENGTH_TOO_LONG"),
+    ("a record of unknown type 0", "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),
     ("a record of unknown type", "UNEXPECTED_MESSAGE"),
+    ("not one binder a PSK", "PSK_IDENTITY_BINDER_COUNT_MISMATCH"),
     ("the peer's message: ", "DECODE_ERROR"),
     (" was expected, the peer sent ", "UNEXPECTED_MESSAGE"),
     (" after the handshake", "UNEXPECTED_MESSAGE"),
+    ("a handshake message too many under old keys", "UNEXPECTED_MESSAGE"),
     ("the peer's Finished does not verify", "DIGEST_CHECK_FAILED"),
+    ("the server answers with HelloVerifyRequest", "UNSUPPORTED_PROTOCOL"),
     ("no cipher suite, group and signature scheme of the client fit", "NO_SHARED_CIPHER"),
+    ("no signature scheme of the client fits our keys", "NO_COMMON_SIGNATURE_ALGORITHMS"),
+    ("no version in common", "UNSUPPORTED_PROTOCOL"),
+    ("the server changed the version after HelloVerifyRequest", "INVALID_MESSAGE"),
+    ("the server saw a lower version", "TLS13_DOWNGRADE"),
+    ("ClientHello: legacy fields with a meaning", "DECODE_ERROR"),
+    ("the server took a PSK we have not", "PSK_IDENTITY_NOT_FOUND"),
+    ("ServerHello without key_share", "MISSING_KEY_SHARE"),
+    ("the server took none of our PSKs", "MISSING_EXTENSION"),
+    ("the client's binder does not verify", "DIGEST_CHECK_FAILED"),
+    ("pre_shared_key is not the last", "PRE_SHARED_KEY_MUST_BE_LAST"),
+    ("no PSK of the client is known", "PSK_IDENTITY_NOT_FOUND"),
+    ("the client offers no PSK", "MISSING_EXTENSION"),
+    ("no PSK key exchange mode in common", "NO_SUPPORTED_PSK_MODE"),
     ("the server chose cipher suite ", "WRONG_CIPHER_RETURNED"),
     ("the server chose version ", "UNSUPPORTED_PROTOCOL"),
     ("the client speaks at most version ", "UNSUPPORTED_PROTOCOL"),
     ("the server answers extension ", "UNEXPECTED_EXTENSION"),
+    ("a session id in DTLS 1.3", "DECODE_ERROR"),
     ("ALPN: a name we did not offer", "INVALID_ALPN_PROTOCOL"),
     ("no ALPN protocol in common", "NO_APPLICATION_PROTOCOL"),
     ("use_srtp: not what we offered", "BAD_SRTP_PROTECTION_PROFILE_LIST"),
@@ -48,7 +66,7 @@ def name_of(error: BaseException) -> str:
     if isinstance(alert, PeerAlert):
         family = "SSLV3" if alert.description in SSLV3_ALERTS else "TLSV1"
         return f":{family}_ALERT_{alert.description.upper()}: {error}"
-    if isinstance(error, HandshakeTimeout):
+    if isinstance(error, HandshakeTimeout) or "not acknowledge our last flight" in str(error):
         return f":READ_TIMEOUT_EXPIRED: {error}"
     text = str(error)
     for words, name in ROWS:
