@@ -1,0 +1,129 @@
+"""What DTLS 1.3 negotiates: versions and the protection against lesser ones, and PSKs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.trust import Trust
+from aiodtls.core.errors import HandshakeRefused
+from tests.harness import CLIENT, Link, Pair
+
+CREDENTIALS = Credentials.self_signed("localhost")
+CLIENT_CONFIG = DTLSConfig(trust=Trust.fingerprints(CREDENTIALS.fingerprint()))
+SERVER_CONFIG = DTLSConfig(credentials=CREDENTIALS)
+OFFERS = {"1.2": ["1.2"], "1.3": ["1.3"], "both": None}
+
+
+def meet(client: DTLSConfig, server: DTLSConfig, link: Link | None = None, **options) -> Pair:
+    pair = Pair(client, server, link, **options)
+    assert pair.run(limit=130)
+    return pair
+
+
+@pytest.mark.parametrize("cookie", [True, False])
+@pytest.mark.parametrize("client", OFFERS)
+@pytest.mark.parametrize("server", OFFERS)
+def test_the_newest_version_of_both_is_taken(client, server, cookie):
+    pair = meet(
+        dataclasses.replace(CLIENT_CONFIG, versions=OFFERS[client]),
+        dataclasses.replace(SERVER_CONFIG, versions=OFFERS[server]),
+        cookie=cookie,
+    )
+    if {client, server} == {"1.2", "1.3"}:
+        assert not pair.connected and pair.client.closed
+        return
+    assert pair.connected
+    assert pair.client.version == pair.server.version
+    expected = {client, server} - {"both"}
+    assert pair.client.version == (expected.pop() if expected else "1.3")
+    pair.exchange()
+
+
+@pytest.mark.parametrize("cookie", [True, False])
+def test_a_client_notices_that_its_versions_were_taken_out(cookie):
+    """RFC 8446 section 4.1.3: the server's random says that it could do better."""
+
+    def without_versions(who, number, data):
+        return [(0.0, data.replace(b"\x00\x2b\x00\x05", b"\x7f\x2b\x00\x05"))]
+
+    pair = meet(CLIENT_CONFIG, SERVER_CONFIG, Link(filter=without_versions), cookie=cookie)
+    assert not pair.connected
+    assert "saw a lower version" in str(pair.client.failure)
+
+
+def test_a_client_notices_a_changed_choice_of_the_version():
+    def of_dtls12(who, number, data):
+        return [(0.0, data.replace(b"\x00\x2b\x00\x02\xfe\xfc", b"\x00\x2b\x00\x02\xfe\xfd"))]
+
+    pair = meet(CLIENT_CONFIG, SERVER_CONFIG, Link(filter=of_dtls12))
+    assert pair.client.closed and not pair.connected
+
+
+# -- PSKs --------------------------------------------------------------------------------------
+
+KEY = b"sixteen bytes or more"
+
+
+def psk_config(psk, **changes) -> DTLSConfig:
+    return DTLSConfig(versions=["1.3"], psk=psk, **changes)
+
+
+@pytest.mark.parametrize("cookie", [True, False])
+def test_psk_with_and_without_a_group(cookie):
+    psk = PSK("one", KEY)
+    pair = meet(psk_config(psk), psk_config(psk), cookie=cookie)
+    assert pair.connected and pair.client.group is not None
+    apart = meet(
+        psk_config(psk, groups=["x25519"]), psk_config(psk, groups=["secp256r1"]), cookie=cookie
+    )
+    assert apart.connected and apart.client.group is None and apart.server.group is None
+    apart.exchange()
+
+
+def test_the_server_takes_the_first_of_several_that_it_knows():
+    several = {"a": PSK("a", b"first key of several"), "b": PSK("b", KEY), "c": PSK("c", KEY)}
+    server = psk_config({"c": PSK("c", KEY), "b": PSK("b", KEY)})
+    pair = meet(psk_config(several), server)
+    assert pair.connected and pair.client.psk_identity == pair.server.psk_identity == b"b"
+
+
+@pytest.mark.parametrize("cookie", [True, False])
+@pytest.mark.parametrize("hash_name", ["SHA256", "SHA384"])
+def test_the_hash_of_a_psk_decides_about_the_suite(hash_name, cookie):
+    psk = PSK("one", KEY, hash=hash_name)
+    pair = meet(psk_config(psk), psk_config(psk), cookie=cookie)
+    assert pair.connected and pair.client.cipher_suite.endswith(hash_name)
+
+
+@pytest.mark.parametrize("server", [PSK("one", b"another key altogether"), PSK("two", KEY)])
+def test_an_unknown_identity_looks_like_a_wrong_key(server):
+    pair = meet(psk_config(PSK("one", KEY)), psk_config(server))
+    assert isinstance(pair.client.failure, HandshakeRefused)
+    assert pair.client.failure.description == "decrypt_error"
+
+
+def test_a_certificate_stands_in_for_a_psk_that_the_server_does_not_know():
+    client = dataclasses.replace(CLIENT_CONFIG, versions=["1.3"], psk=PSK("one", KEY))
+    pair = meet(client, dataclasses.replace(SERVER_CONFIG, versions=["1.3"]))
+    assert pair.connected and pair.client.psk_identity is None
+    assert pair.client.peer_certificate_chain == CREDENTIALS.chain
+    both = dataclasses.replace(SERVER_CONFIG, versions=["1.3"], psk=PSK("one", KEY))
+    pair = meet(client, both)
+    assert pair.connected and pair.server.psk_identity == b"one"
+    assert pair.client.peer_certificate_chain == ()
+
+
+def test_a_changed_binder_is_noticed():
+    psk = PSK("one", KEY)
+
+    def spoil(who, number, data):
+        if who != CLIENT or number > 1:
+            return None
+        return [(0.0, data[:-1] + bytes((data[-1] ^ 1,)))]
+
+    pair = meet(psk_config(psk), psk_config(psk), Link(filter=spoil))
+    assert not pair.connected and pair.client.closed
