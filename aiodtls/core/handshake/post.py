@@ -11,7 +11,6 @@ sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from aiodtls.core.config import DTLSConfig
@@ -79,7 +78,7 @@ class PostHandshake13:
         self._flights: dict[Timer, Retransmission] = {}
         # The KeyUpdate to send as soon as nothing is unacknowledged.
         self._wanted: KeyUpdateRequest | None = None
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
 
     # -- what the peer sent -----------------------------------------------------------------
 

@@ -40,6 +40,11 @@ class Timers:
     def clear(self) -> None:
         self._at.clear()
 
+    def trim(self) -> None:
+        """An emptied dict keeps its room; this gives it back."""
+        if not self._at:
+            self._at.clear()
+
     def next(self) -> float | None:
         return min(self._at.values(), default=None)
 
