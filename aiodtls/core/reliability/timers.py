@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 # Timers that are due this soon count as due: one wake-up of the owner instead of two.
 SLACK = 0.015
 
 
-class Timer(Enum):
+class Timer(IntEnum):
     """Every timer a connection can have."""
 
     retransmit = auto()
