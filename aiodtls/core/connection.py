@@ -100,6 +100,7 @@ class DTLSConnection(Association):
         if self.closed:
             self._receive_after_close(data, now)
             return
+        self._post.expire(now)
         for record in self._layer.receive(data):
             content_type, number, payload = record
             if (
@@ -115,6 +116,9 @@ class DTLSConnection(Association):
                 return
         if self._layer.alarmed:
             self._forgery_alarm(now)
+        if self._layer.kept_early:
+            self._layer.kept_early = False
+            self._driver.records_wait_for_keys(now)
 
     def receive_data(self, datagrams: Sequence[bytes], messages: list[bytes]) -> int:
         """How many of the first ``datagrams`` were data of the association and nothing else.
@@ -278,7 +282,7 @@ class DTLSConnection(Association):
         return self._timers.next()
 
     def next_event(self) -> Event | None:
-        return self._events.pop(0) if self._events else None
+        return self._events.popleft() if self._events else None
 
     @property
     def has_events(self) -> bool:
@@ -286,7 +290,7 @@ class DTLSConnection(Association):
 
     def read(self) -> bytes | None:
         """The data of one record; None where none waits, or ``accept_peer`` is awaited."""
-        return self._inbox.pop(0) if self._inbox and not self._held else None
+        return self._inbox.popleft() if self._inbox and not self._held else None
 
     # -- what is known --------------------------------------------------------------------
 

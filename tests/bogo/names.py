@@ -41,6 +41,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("the client speaks at most version ", "UNSUPPORTED_PROTOCOL"),
     ("the server answers extension ", "UNEXPECTED_EXTENSION"),
     ("a session id in DTLS 1.3", "DECODE_ERROR"),
+    ("no number is left for a handshake message", "overflow"),
     ("ALPN: a name we did not offer", "INVALID_ALPN_PROTOCOL"),
     ("no ALPN protocol in common", "NO_APPLICATION_PROTOCOL"),
     ("use_srtp: not what we offered", "BAD_SRTP_PROTECTION_PROFILE_LIST"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from aiodtls.core import association
 from aiodtls.core.handshake import client, post
 from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.registry import KeyUpdateRequest
 from aiodtls.core.reliability import flight
 from aiodtls.core.reliability.retransmission import Acknowledged, Retransmission
 from aiodtls.core.reliability.timers import Timer
@@ -23,6 +24,26 @@ class PatientDriver(HandshakeDriver):
     """Acknowledges at once the last flight alone; gaps and later messages wait for the timer."""
 
     _is_due = False
+    _knew_version = False
+
+    def receive(self, payload: bytes, record_number: int, now: float) -> None:
+        self._knew_version = self._is_dtls13
+        super().receive(payload, record_number, now)
+
+    def use_dtls13(self) -> None:
+        """The ServerHello itself answers nothing yet."""
+        due = self.retransmission._timers.get(Timer.retransmit)
+        super().use_dtls13()
+        if due is not None:
+            self.retransmission._timers.set(Timer.retransmit, due)
+
+    def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
+        """Nothing while the version is not known."""
+        if self._is_dtls13:
+            super().receive_ack(record_numbers, epoch, now)
+
+    def records_wait_for_keys(self, now: float) -> None:
+        """No empty ACKs."""
 
     def timer_due(self, timer: Timer, now: float) -> bool:
         self._is_due = True
@@ -48,7 +69,16 @@ class PatientDriver(HandshakeDriver):
         return taken
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:
-        super()._consider_ack(now, gap=False)
+        if self._knew_version:
+            super()._consider_ack(now, gap=False)
+
+
+class ForgetfulPost(post.PostHandshake13):
+    """Takes a KeyUpdate that is on its way for the answer to every wish."""
+
+    def _want(self, request: KeyUpdateRequest, now: float) -> None:
+        if Timer.key_update not in self._flights:
+            super()._want(request, now)
 
 
 class PatientRetransmission(Retransmission):
@@ -69,4 +99,5 @@ def install() -> None:
     # It wants every last byte of a datagram used.
     flight.MIN_FRAGMENT_LENGTH = 1
     association.HandshakeDriver = PatientDriver  # type: ignore[misc]
+    post.PostHandshake13 = ForgetfulPost  # type: ignore[misc]
     association.Retransmission = post.Retransmission = PatientRetransmission  # type: ignore[misc]

@@ -31,7 +31,6 @@ from aiodtls.core.registry import (
     ProtocolVersion,
     SignatureScheme,
 )
-from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.sessions import MemorySessionStore, Session, TicketKeys
 from tests.bogo import policies
 from tests.bogo.flags import VERSIONS, CredentialFlags, Flags, Unimplemented, parse
@@ -375,10 +374,9 @@ class Exchange:
     def update_keys(self) -> None:
         """Before each read, where the test wants it; the peer need not do the same."""
         post = self.connection._post
-        # BoringSSL drops the wish while one is on its way, and does not see to it later.
-        under_way = post._wanted is not None or Timer.key_update in post._flights
-        if "key-update-before-read" in self.flags and not under_way:
-            post._want(KeyUpdateRequest.update_not_requested, self.now)
+        if "key-update-before-read" in self.flags:
+            wish = KeyUpdateRequest.update_not_requested
+            self.connection._guarded(self.now, post._want, wish, self.now)
 
     def send(self, data: bytes) -> None:
         """The runner's MTU binds handshake messages alone."""

@@ -10,9 +10,10 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
-from aiodtls.core.errors import AlertError
+from aiodtls.core.errors import AlertError, EndpointClosed
 from aiodtls.core.events import CertificateReceived, Question
 from aiodtls.core.handshake import negotiate
+from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import (
     AlertDescription,
@@ -21,8 +22,11 @@ from aiodtls.core.registry import (
     ContentType,
     ExtensionType,
     HandshakeType,
+    KeyUpdateRequest,
     ProtocolVersion,
 )
+from aiodtls.core.reliability.retransmission import LAST_FLIGHT_LIFETIME
+from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import SignatureAlgorithms
 from aiodtls.core.wire.extensions13 import PskKeyExchangeModes
@@ -35,7 +39,7 @@ from aiodtls.core.wire.messages import (
     encode_body,
     parse_body,
 )
-from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, encode_alert
+from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, encode_alert, split_datagram
 from tests.harness import CLIENT, SERVER, Fate, Link, Pair
 from tests.pki import PKI
 from tests.simulated import variants
@@ -294,3 +298,88 @@ def test_a_server_of_psks_alone_says_what_the_client_does_not_offer(
     record = HEADER.pack(ContentType.handshake, 0xFEFD, 0, len(fragment)) + fragment
     server.receive_datagram(record, CLIENT, 0.0)
     assert alerts(server, server) == [encode_alert(AlertLevel.fatal, description)]
+
+
+def test_old_keys_are_forgotten_a_while_after_the_peer_uses_its_new_ones() -> None:
+    """KeyUpdate-ToClient-PacketLoss; until then it may have to repeat its KeyUpdate."""
+    pair = Pair(*variants.configs("psk13"))
+    assert pair.run(lambda: pair.connected and pair.client.confirmed)
+    old = pair.client._layer.writer
+    wish = KeyUpdateRequest.update_not_requested
+    pair.client._guarded(pair.now, pair.client._post._want, wish, pair.now)
+    pair.flush()
+    pair.idle(1)
+    assert pair.client._layer.writer is not old
+
+    def arrives(text: bytes) -> bool:
+        record = old.protect(ContentType.application_data, text)
+        pair.server.receive_datagram(record, CLIENT, pair.now)
+        return pair.server.read() == text
+
+    assert arrives(b"late")
+    pair.now += 1000
+    assert arrives(b"very late, but the new keys are unused")
+    pair.send(CLIENT, b"under the new keys")
+    pair.idle(1)
+    assert arrives(b"late again")
+    pair.now += LAST_FLIGHT_LIFETIME
+    assert not arrives(b"too late")
+
+
+def test_the_numbers_of_handshake_messages_end_and_do_not_wrap() -> None:
+    """KeyUpdate-WriteMessageOverflow (RFC 9147 section 5.2)."""
+    pair = Pair(*variants.configs("psk13"))
+    assert pair.run(lambda: pair.connected and pair.client.confirmed)
+    pair.client._driver.next_seq = 0x10000
+    pair.client.update_keys(pair.now)
+    assert isinstance(pair.client.failure, EndpointClosed)
+    assert pair.client.failure.reason == "key_limit"
+    pair.flush()
+    assert pair.run(lambda: pair.server.closed)
+
+
+def test_a_connection_id_that_nobody_negotiated_is_dropped() -> None:
+    """DTLS13RecordHeader-CIDBit (RFC 9147 section 4)."""
+    records, whole = split_datagram(bytes((0x3F, 0, 0, 0, 16)) + bytes(16))
+    assert records == [] and not whole
+
+
+def test_a_datagram_of_many_small_records_behind_the_server_hello_is_kept_whole() -> None:
+    """TLS13-HelloRetryRequest-Client-PackHandshake: they come before their keys are made."""
+    counters = Counters()
+    layer = RecordLayer(counters)
+    record = bytes((0x2E, 0, 0, 0, 31)) + bytes(31)
+    layer.receive(record * (1472 // len(record)))
+    assert counters.records_too_early == counters.records_discarded == 0
+
+
+def test_a_record_that_waits_for_keys_draws_an_ack_and_that_the_lost_hello() -> None:
+    """RFC 9147 section 7.1: an empty ACK asks for what no record can be named of."""
+    pair = Pair(*variants.configs("no_cookie13"), cookie=False)
+    client, server = pair.client, pair.server
+    for datagram in pair.sent[CLIENT]:
+        server.receive_datagram(datagram, CLIENT, pair.now)
+    # The ServerHello, and what shares its datagram, is lost.
+    sent(server)
+    early = bytes((0x2E, 1, 2, 0, 32)) + bytes(32)
+    client.receive_datagram(early, SERVER, pair.now)
+    due = client.next_timeout()
+    assert due == pytest.approx(pair.now + client.retransmit_initial / 4)
+    client.receive_datagram(early, SERVER, pair.now + 0.1)
+    assert client.next_timeout() == due
+    client.handle_timeout(due)
+    (ack,) = sent(client)
+    assert ack == HEADER.pack(ContentType.ack, 0xFEFD, len(pair.sent[CLIENT]), 2) + bytes(2)
+    server.receive_datagram(ack, CLIENT, due)
+    for datagram in sent(server):
+        client.receive_datagram(datagram, SERVER, due)
+    assert client.handshake_complete
+
+
+def test_an_early_record_of_dtls12_draws_nothing() -> None:
+    """ACKs are of DTLS 1.3, and who sent it speaks DTLS 1.2."""
+    pair = Pair(*variants.configs("no_cookie13"), cookie=False)
+    before = pair.client.next_timeout()
+    early = HEADER.pack(ContentType.application_data, 0xFEFD, 1 << EPOCH_SHIFT, 32) + bytes(32)
+    pair.client.receive_datagram(early, SERVER, pair.now)
+    assert pair.client.next_timeout() == before

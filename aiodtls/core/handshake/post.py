@@ -11,6 +11,7 @@ sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from aiodtls.core.config import DTLSConfig
@@ -24,12 +25,20 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import AlertDescription, HandshakeType, KeyUpdateRequest
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
-from aiodtls.core.reliability.retransmission import Acknowledged, Retransmission, Verdict
+from aiodtls.core.reliability.retransmission import (
+    LAST_FLIGHT_LIFETIME,
+    Acknowledged,
+    Retransmission,
+    Verdict,
+)
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.wire.messages import Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import KeyUpdate, NewSessionTicket13
 
+# Of 16 bits, and it does not wrap (RFC 9147 section 5.2).
+MAX_MESSAGE_SEQ = 0xFFFF
+NEVER = float("inf")
 POST_HANDSHAKE_TIMERS = frozenset({Timer.key_update, Timer.new_session_ticket})
 
 
@@ -49,13 +58,16 @@ class PostHandshake13:
         "_config",
         "_driver",
         "_flights",
+        "_keeps_old_keys",
         "_layer",
         "_negotiated",
+        "_old_keys_until",
         "_role",
         "_timers",
         "_transmitter",
         "_wanted",
         "events",
+        "is_exhausted",
     )
 
     def __init__(
@@ -78,7 +90,11 @@ class PostHandshake13:
         self._flights: dict[Timer, Retransmission] = {}
         # The KeyUpdate to send as soon as nothing is unacknowledged.
         self._wanted: KeyUpdateRequest | None = None
-        self.events: list[Event] = []
+        self._keeps_old_keys = False
+        self._old_keys_until = NEVER
+        # There is no message_seq left for what is wanted: the owner ends the association.
+        self.is_exhausted = False
+        self.events: deque[Event] = deque()
 
     # -- what the peer sent -----------------------------------------------------------------
 
@@ -107,6 +123,8 @@ class PostHandshake13:
         reader = traffic.next_reader()
         self._driver.install_read(traffic.read_epoch, reader)
         self._layer.forget_readers(traffic.read_epoch - 1)
+        self._keeps_old_keys = True
+        self._old_keys_until = NEVER
         self.events.append(KeysUpdated("received"))
         if update.request_update == KeyUpdateRequest.update_requested:
             self._want(KeyUpdateRequest.update_not_requested, now)
@@ -139,9 +157,25 @@ class PostHandshake13:
         self._wanted = request if self._wanted is None else max(self._wanted, request)
         self.proceed(now)
 
+    def expire(self, now: float) -> None:
+        """Forgets the keys before the peer's last KeyUpdate, a while after it uses the new ones.
+
+        Until then it may have to repeat the KeyUpdate (RFC 9147 section 8).
+        """
+        if not self._keeps_old_keys:
+            return
+        if now >= self._old_keys_until:
+            self._layer.forget_readers(self._layer.read_epoch)
+            self._keeps_old_keys = False
+        elif self._old_keys_until == NEVER and self._layer.newest_has_opened:
+            self._old_keys_until = now + LAST_FLIGHT_LIFETIME
+
     def proceed(self, now: float) -> None:
         """Sends what waited for everything before it to be acknowledged."""
         if self._wanted is None or self._flights or self._driver.retransmission.is_running:
+            return
+        if self._driver.next_seq > MAX_MESSAGE_SEQ:
+            self.is_exhausted = True
             return
         message = KeyUpdate(self._wanted)
         self._wanted = None

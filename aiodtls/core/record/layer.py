@@ -28,7 +28,7 @@ from aiodtls.core.wire.records import (
 )
 
 # Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
-MAX_EARLY_RECORDS = 16
+MAX_EARLY_RECORDS = 64
 MAX_EARLY_BYTES = 32768
 NEVER = 1 << 64
 APPLICATION_DATA = int(ContentType.application_data)
@@ -48,6 +48,7 @@ class RecordLayer:
         "_writers",
         "alarmed",
         "data_readers",
+        "kept_early",
         "max_plaintext",
         "read_epoch",
         "writer",
@@ -61,7 +62,8 @@ class RecordLayer:
         self._readers12: dict[int, RecordReader12] = {}
         # By the two bits of the epoch that a unified header has: four epochs at the most.
         self._readers13: dict[int, RecordReader13] = {}
-        # By the first byte of a record: what may open a datagram of data without a closer look.
+        # By the first byte of a record: what may open a datagram of data without a closer look,
+        # under the newest keys.
         self.data_readers: dict[int, RecordReader] = {}
         # The writer of the newest epoch; older ones stay for resends.
         self._plaintext = PlaintextWriter(first_number)
@@ -70,6 +72,8 @@ class RecordLayer:
         self.read_epoch = 0
         # What protected records may hold, for the owner to check; what is longer is no accident.
         self.max_plaintext = MAX_PLAINTEXT_LENGTH
+        # Whether a record of DTLS 1.3 came too early for our keys; the owner resets it.
+        self.kept_early = False
         # The reader that has met so many forged records that the owner must take the alarm.
         self.alarmed: RecordReader | None = None
 
@@ -85,7 +89,7 @@ class RecordLayer:
         if isinstance(reader, RecordReader13):
             self._readers13[epoch & EPOCH_MASK] = reader
             if epoch >= APPLICATION_EPOCH:
-                self.data_readers[reader.first_byte] = reader
+                self.data_readers = {reader.first_byte: reader}
         else:
             assert isinstance(reader, RecordReader12)
             self._readers12[epoch] = reader
@@ -95,23 +99,21 @@ class RecordLayer:
         self._early_room = MAX_EARLY_BYTES
         return self._open_all(early)
 
+    @property
+    def newest_has_opened(self) -> bool:
+        """DTLS 1.3: whether the peer has used its newest keys."""
+        return self._readers13[self.read_epoch & EPOCH_MASK].window.highest >= 0
+
     def forget_readers(self, below: int) -> None:
         """DTLS 1.3: records of epochs below that one are not read any more."""
         for bits, reader in list(self._readers13.items()):
             if reader.epoch < below:
                 del self._readers13[bits]
-                self.data_readers.pop(reader.first_byte, None)
 
     def forget_writers(self, below: int) -> None:
         """Nothing is resent under the keys of epochs below that one."""
         for epoch in [epoch for epoch in self._writers if epoch < below]:
             del self._writers[epoch]
-
-    def rest(self) -> None:
-        """Keeps keys and numbers alone; the ciphers are made anew when there is a record."""
-        for owner in (self._writers, self._readers12, self._readers13):
-            for epoch in owner.values():
-                epoch.rest()
 
     def expect_no_new_epoch(self) -> None:
         """From here on a record of an epoch without keys is dropped, not kept."""
@@ -231,6 +233,7 @@ class RecordLayer:
             self._counters.records_discarded += 1
             return
         # The newest are kept: forged ones that came before cannot shut the honest ones out.
+        self.kept_early = record[0] & FIXED_MASK == FIXED_BITS
         self._early.append(record)
         self._early_room -= len(record[2])
         while self._early and (len(self._early) > MAX_EARLY_RECORDS or self._early_room < 0):

@@ -143,7 +143,6 @@ class Retransmission:
         """Nothing of it is needed any more."""
         self.pause()
         self.flight = ()
-        self.delivery = Delivery({})
         self._repeats.watch({})
 
     @property

@@ -26,6 +26,7 @@ MAX_UNIFIED_LENGTH = MAX_PLAINTEXT_LENGTH + 256 + 5
 # The unified header of DTLS 1.3 (RFC 9147 section 4): 0 0 1 C S L E E.
 FIXED_BITS = 0b0010_0000
 FIXED_MASK = 0b1110_0000
+CONNECTION_ID_BIT = 0b0001_0000
 LONG_NUMBER_BIT = 0b0000_1000
 LENGTH_BIT = 0b0000_0100
 EPOCH_MASK = 0b0000_0011
@@ -46,6 +47,9 @@ def split_datagram(datagram: bytes) -> tuple[list[Record], bool]:
     end = len(datagram)
     while position < end:
         if datagram[position] & FIXED_MASK == FIXED_BITS:
+            if datagram[position] & CONNECTION_ID_BIT:
+                # None was negotiated, so nobody can say where it ends (RFC 9147 section 4).
+                return records, False
             start = position
             position = _end_of_unified(datagram, start, end)
             if position > end or position - start > MAX_UNIFIED_LENGTH:
