@@ -282,7 +282,7 @@ class DTLSConnection(Association):
         return self._timers.next()
 
     def next_event(self) -> Event | None:
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     @property
     def has_events(self) -> bool:
@@ -290,7 +290,7 @@ class DTLSConnection(Association):
 
     def read(self) -> bytes | None:
         """The data of one record; None where none waits, or ``accept_peer`` is awaited."""
-        return self._inbox.popleft() if self._inbox and not self._held else None
+        return self._inbox.pop(0) if self._inbox and not self._held else None
 
     # -- what is known --------------------------------------------------------------------
 

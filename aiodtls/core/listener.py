@@ -43,6 +43,9 @@ from aiodtls.core.wire.records import (
 POOL_SLOTS = 256
 POOL_SLOT_BYTES = 4096
 POOL_SECONDS = 2.0
+# So often, and with so many associations, those that are idle give back what they can.
+REST_EVERY = 60.0
+REST_FROM = 64
 # A record that can begin a ClientHello: handshake, epoch 0, and the message type behind them.
 _HANDSHAKE = int(ContentType.handshake)
 _CLIENT_HELLO = int(HandshakeType.client_hello)
@@ -80,6 +83,7 @@ class Listener:
         self._half_open: set[DTLSConnection] = set()
         # Oldest end first, which is about the order in which they may be forgotten.
         self._lingering: dict[DTLSConnection, None] = {}
+        self._rest_at: float | None = None
         self._out: list[tuple[bytes, Address]] = []
         self._events: deque[Event] = deque()
         self._counters = Counters()
@@ -122,7 +126,14 @@ class Listener:
             target.receive_datagram(_raw(record), addr, now)
 
     def handle_timeout(self, now: float) -> None:
-        """Forgets closed connections whose peers can ask for nothing any more."""
+        """Forgets closed connections whose peers can ask for nothing any more, and lets all rest.
+
+        A busy association makes at once anew what it gave back, in a few microseconds.
+        """
+        if self._rest_at is not None and now >= self._rest_at:
+            for connection in self.connections:
+                connection.rest(now)
+            self._rest_at = now + REST_EVERY if len(self._live) >= REST_FROM else None
         while self._lingering:
             oldest = next(iter(self._lingering))
             if oldest.lingers_until > now:
@@ -132,7 +143,10 @@ class Listener:
 
     def next_timeout(self) -> float | None:
         """Absolute seconds; None where the listener itself waits for nothing."""
-        return next((c.lingers_until for c in self._lingering), None)
+        lingering = next((c.lingers_until for c in self._lingering), None)
+        if lingering is None or self._rest_at is None:
+            return self._rest_at if lingering is None else lingering
+        return min(lingering, self._rest_at)
 
     # -- hellos -----------------------------------------------------------------------------
 
@@ -277,11 +291,13 @@ class Listener:
         connection = DTLSConnection.server(
             config, addr, now, hello=hello, random=self._random, touched=self._touched
         )
-        self._adopt(connection, addr)
+        self._adopt(connection, addr, now)
         self._half_open.add(connection)
 
-    def _adopt(self, connection: DTLSConnection, addr: Address) -> None:
+    def _adopt(self, connection: DTLSConnection, addr: Address, now: float) -> None:
         """A new connection at this address: live, or the shadow of the live one."""
+        if self._rest_at is None and len(self._live) >= REST_FROM:
+            self._rest_at = now + REST_EVERY
         if self.max_datagram_size is not None:
             connection.max_datagram_size = self.max_datagram_size
         live = self._live.get(addr)
@@ -324,7 +340,7 @@ class Listener:
             random=self._random,
             touched=self._touched,
         )
-        self._adopt(connection, peer)
+        self._adopt(connection, peer, now)
         return connection
 
     def accept(self, peer: Address, now: float) -> DTLSConnection:
@@ -338,7 +354,7 @@ class Listener:
         connection = DTLSConnection.server(
             self.config, peer, now, random=self._random, touched=self._touched
         )
-        self._adopt(connection, peer)
+        self._adopt(connection, peer, now)
         self._half_open.add(connection)
         return connection
 

@@ -7,7 +7,6 @@ flight for a peer that did not get it, and puts post-handshake messages together
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from aiodtls.core.errors import AlertError, DecodeError
@@ -98,8 +97,8 @@ class HandshakeDriver:
         self.next_seq = 0
         self.complete = self.last_flight_arrived = self.sent_last = False
         self.completed_at = 0.0
-        self.questions: deque[Question] = deque()
-        self.reopened: deque[Record] = deque()
+        self.questions: list[Question] = []
+        self.reopened: list[Record] = []
 
     @property
     def write_epoch(self) -> int:
@@ -169,6 +168,18 @@ class HandshakeDriver:
             return False
         self._layer.forget_readers(HANDSHAKE_EPOCH + 1)
         return True
+
+    def rest(self, now: float) -> None:
+        """Forgets what nobody can ask for any more."""
+        if self.complete and now >= self.completed_at + LAST_FLIGHT_LIFETIME:
+            data_epoch = HANDSHAKE_EPOCH + 1 if self._is_dtls13 else 1
+            self._layer.forget_readers(data_epoch)
+            if not self.retransmission.is_running:
+                self.retransmission.forget()
+                self._layer.forget_writers(data_epoch)
+            self._answers = {}
+            if not self._acks.pending:
+                self._acks.answered()
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
         """False for what was dropped: it is not acknowledged."""

@@ -11,7 +11,6 @@ sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from aiodtls.core.config import DTLSConfig
@@ -94,7 +93,7 @@ class PostHandshake13:
         self._old_keys_until = NEVER
         # There is no message_seq left for what is wanted: the owner ends the association.
         self.is_exhausted = False
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
 
     # -- what the peer sent -----------------------------------------------------------------
 

@@ -49,6 +49,10 @@ class RecordWriter(ABC):
         return exhausted, self.next_number >= last
 
     @abstractmethod
+    def rest(self) -> None:
+        """Gives back what the next record can make anew."""
+
+    @abstractmethod
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         """One whole record."""
 
@@ -66,6 +70,9 @@ class PlaintextWriter(RecordWriter):
         super().__init__(0, 0)
         self.next_number = first_number
         self.hello_version = OLDEST_VERSION
+
+    def rest(self) -> None:
+        """There is nothing to give back."""
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         number = self.next_number
@@ -89,6 +96,10 @@ class RecordReader(ABC):
         self.forged = 0
         self.forgery_limit = forgery_limit
         self.forgery_alarm = forgery_limit // 2
+
+    @abstractmethod
+    def rest(self) -> None:
+        """Gives back what the next record can make anew."""
 
     @abstractmethod
     def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:

@@ -115,6 +115,12 @@ class RecordLayer:
         for epoch in [epoch for epoch in self._writers if epoch < below]:
             del self._writers[epoch]
 
+    def rest(self) -> None:
+        """Keeps keys and numbers alone; the ciphers are made anew when there is a record."""
+        for owner in (self._writers, self._readers12, self._readers13):
+            for epoch in owner.values():
+                epoch.rest()
+
     def expect_no_new_epoch(self) -> None:
         """From here on a record of an epoch without keys is dropped, not kept."""
         self._early.clear()

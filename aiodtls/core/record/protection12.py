@@ -29,18 +29,37 @@ DATA_EPOCH = 1
 APPLICATION_DATA = int(ContentType.application_data)
 
 
-class ExplicitNonceWriter(RecordWriter):
-    """AES-GCM and AES-CCM."""
+class RecordWriter12(RecordWriter):
+    """Protects the records of one epoch; its cipher is made by the first."""
 
-    __slots__ = ("_encrypt", "_expansion", "_salt")
+    __slots__ = ("_aead", "_encrypt", "_expansion", "_key")
 
-    def __init__(self, epoch: int, aead: AEAD, key: bytes, salt: bytes) -> None:
-        self._encrypt: Transform = aead.create(key).encrypt
-        self._salt = salt
-        self._expansion = EXPLICIT_NONCE_LENGTH + aead.tag_length
+    def __init__(self, epoch: int, aead: AEAD, key: bytes) -> None:
+        self._aead = aead
+        self._key = key
+        self._encrypt: Transform | None = None
+        self._expansion = aead.explicit_nonce_length + aead.tag_length
         super().__init__(epoch, self._expansion, aead.sealing_limit)
 
+    def _wake(self) -> Transform:
+        self._encrypt = encrypt = self._aead.create(self._key).encrypt
+        return encrypt
+
+    def rest(self) -> None:
+        self._encrypt = None
+
+
+class ExplicitNonceWriter(RecordWriter12):
+    """AES-GCM and AES-CCM."""
+
+    __slots__ = ("_salt",)
+
+    def __init__(self, epoch: int, aead: AEAD, key: bytes, salt: bytes) -> None:
+        super().__init__(epoch, aead, key)
+        self._salt = salt
+
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
+        encrypt = self._encrypt or self._wake()
         number = self.next_number
         self.next_number = number + 1
         length = len(plaintext)
@@ -48,7 +67,7 @@ class ExplicitNonceWriter(RecordWriter):
         return (
             HEADER.pack(content_type, VERSION, number, length + self._expansion)
             + explicit
-            + self._encrypt(
+            + encrypt(
                 self._salt + explicit,
                 plaintext,
                 ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
@@ -56,22 +75,21 @@ class ExplicitNonceWriter(RecordWriter):
         )
 
 
-class ImplicitNonceWriter(RecordWriter):
+class ImplicitNonceWriter(RecordWriter12):
     """ChaCha20-Poly1305."""
 
-    __slots__ = ("_encrypt", "_expansion", "_iv")
+    __slots__ = ("_iv",)
 
     def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes) -> None:
-        self._encrypt: Transform = aead.create(key).encrypt
+        super().__init__(epoch, aead, key)
         self._iv = int.from_bytes(iv, "big")
-        self._expansion = aead.tag_length
-        super().__init__(epoch, self._expansion, aead.sealing_limit)
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
+        encrypt = self._encrypt or self._wake()
         number = self.next_number
         self.next_number = number + 1
         length = len(plaintext)
-        return HEADER.pack(content_type, VERSION, number, length + self._expansion) + self._encrypt(
+        return HEADER.pack(content_type, VERSION, number, length + self._expansion) + encrypt(
             (self._iv ^ number).to_bytes(12, "big"),
             plaintext,
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
@@ -79,9 +97,23 @@ class ImplicitNonceWriter(RecordWriter):
 
 
 class RecordReader12(RecordReader):
-    """Opens the records of one epoch."""
+    """Opens the records of one epoch; its cipher is made for the first."""
 
-    __slots__ = ()
+    __slots__ = ("_aead", "_decrypt", "_expansion", "_key")
+
+    def __init__(self, aead: AEAD, key: bytes, replay_window: int) -> None:
+        super().__init__(aead.forgery_limit, replay_window)
+        self._aead = aead
+        self._key = key
+        self._decrypt: Transform | None = None
+        self._expansion = aead.explicit_nonce_length + aead.tag_length
+
+    def _wake(self) -> Transform:
+        self._decrypt = decrypt = self._aead.create(self._key).decrypt
+        return decrypt
+
+    def rest(self) -> None:
+        self._decrypt = None
 
     @abstractmethod
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
@@ -89,26 +121,25 @@ class RecordReader12(RecordReader):
 
 
 class ExplicitNonceReader(RecordReader12):
-    __slots__ = ("_decrypt", "_expansion", "_salt")
+    __slots__ = ("_salt",)
 
     def __init__(self, aead: AEAD, key: bytes, salt: bytes, replay_window: int) -> None:
-        super().__init__(aead.forgery_limit, replay_window)
-        self._decrypt: Transform = aead.create(key).decrypt
+        super().__init__(aead, key, replay_window)
         self._salt = salt
-        self._expansion = EXPLICIT_NONCE_LENGTH + aead.tag_length
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
         length = len(body) - self._expansion
         if length < 0:
             raise InvalidTag
-        return self._decrypt(
+        decrypt = self._decrypt or self._wake()
+        return decrypt(
             self._salt + body[:EXPLICIT_NONCE_LENGTH],
             body[EXPLICIT_NONCE_LENGTH:],
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
 
     def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
-        decrypt, salt, expansion = self._decrypt, self._salt, self._expansion
+        decrypt, salt, expansion = self._decrypt or self._wake(), self._salt, self._expansion
         unpack, pack = HEADER.unpack_from, ADDITIONAL_DATA.pack
         window = self.window
         # In order so far, and not yet told to the window.
@@ -150,26 +181,25 @@ class ExplicitNonceReader(RecordReader12):
 
 
 class ImplicitNonceReader(RecordReader12):
-    __slots__ = ("_decrypt", "_expansion", "_iv")
+    __slots__ = ("_iv",)
 
     def __init__(self, aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> None:
-        super().__init__(aead.forgery_limit, replay_window)
-        self._decrypt: Transform = aead.create(key).decrypt
+        super().__init__(aead, key, replay_window)
         self._iv = int.from_bytes(iv, "big")
-        self._expansion = aead.tag_length
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
         length = len(body) - self._expansion
         if length < 0:
             raise InvalidTag
-        return self._decrypt(
+        decrypt = self._decrypt or self._wake()
+        return decrypt(
             (self._iv ^ number).to_bytes(12, "big"),
             body,
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
 
     def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
-        decrypt, iv, expansion = self._decrypt, self._iv, self._expansion
+        decrypt, iv, expansion = self._decrypt or self._wake(), self._iv, self._expansion
         unpack, pack = HEADER.unpack_from, ADDITIONAL_DATA.pack
         window = self.window
         # In order so far, and not yet told to the window.

@@ -57,15 +57,21 @@ def number_mask(keys: TrafficKeys) -> Mask:
     return chacha20
 
 
+def no_mask(sample: bytes) -> bytes:
+    """In the place of a mask while its epoch rests."""
+    raise InvalidTag
+
+
 class RecordWriter13(RecordWriter):
     """Protects the records of one epoch. ``overhead`` counts header, content type and tag."""
 
-    __slots__ = ("_encrypt", "_first_byte", "_iv", "_least_inner", "_mask", "_tag_length")
+    __slots__ = ("_encrypt", "_first_byte", "_iv", "_keys", "_least_inner", "_mask", "_tag_length")
 
     def __init__(self, epoch: int, keys: TrafficKeys) -> None:
         aead = keys.aead
-        self._encrypt: Transform = aead.create(keys.key).encrypt
-        self._mask = number_mask(keys)
+        self._keys = keys
+        self._encrypt: Transform | None = None
+        self._mask: Mask = no_mask
         self._iv = int.from_bytes(keys.iv, "big")
         self._tag_length = aead.tag_length
         self._least_inner = SAMPLE_LENGTH - aead.tag_length
@@ -73,7 +79,17 @@ class RecordWriter13(RecordWriter):
         super().__init__(epoch, 0, aead.sealing_limit)
         self.overhead = UNIFIED_HEADER.size + 1 + aead.tag_length
 
+    def _wake(self) -> Transform:
+        self._encrypt = encrypt = self._keys.aead.create(self._keys.key).encrypt
+        self._mask = number_mask(self._keys)
+        return encrypt
+
+    def rest(self) -> None:
+        self._encrypt = None
+        self._mask = no_mask
+
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
+        encrypt = self._encrypt or self._wake()
         number = self.next_number & SEQUENCE_NUMBER_MASK
         self.next_number += 1
         inner = plaintext + CONTENT_TYPE_BYTES[content_type]
@@ -81,7 +97,7 @@ class RecordWriter13(RecordWriter):
             inner = inner.ljust(self._least_inner, b"\0")
         length = len(inner) + self._tag_length
         low = number & 0xFFFF
-        sealed = self._encrypt(
+        sealed = encrypt(
             (self._iv ^ number).to_bytes(12, "big"),
             inner,
             UNIFIED_HEADER.pack(self._first_byte, low, length),
@@ -95,22 +111,33 @@ class RecordWriter13(RecordWriter):
 class RecordReader13(RecordReader):
     """Opens the records of one epoch, whose number is ``epoch``."""
 
-    __slots__ = ("_decrypt", "_iv", "_mask", "epoch", "first_byte")
+    __slots__ = ("_decrypt", "_iv", "_keys", "_mask", "epoch", "first_byte")
 
     def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int) -> None:
         super().__init__(keys.aead.forgery_limit, replay_window)
         self.epoch = epoch
         # Of records that have a 16-bit number and a length, and no connection id.
         self.first_byte = FIXED_BITS | LONG_NUMBER_BIT | LENGTH_BIT | epoch & EPOCH_MASK
-        self._decrypt: Transform = keys.aead.create(keys.key).decrypt
-        self._mask = number_mask(keys)
+        self._keys = keys
+        self._decrypt: Transform | None = None
+        self._mask: Mask = no_mask
         self._iv = int.from_bytes(keys.iv, "big")
+
+    def _wake(self) -> Transform:
+        self._decrypt = decrypt = self._keys.aead.create(self._keys.key).decrypt
+        self._mask = number_mask(self._keys)
+        return decrypt
+
+    def rest(self) -> None:
+        self._decrypt = None
+        self._mask = no_mask
 
     def open(self, record: bytes, number_at: int = 1) -> tuple[int, int, bytes] | None:
         """Content type, record number and plaintext of a whole record; None for a replay.
 
         The hidden number stands at ``number_at``. Moves nothing. Raises InvalidTag.
         """
+        decrypt = self._decrypt or self._wake()
         first = record[0]
         size = 2 if first & LONG_NUMBER_BIT else 1
         body_at = number_at + size + (2 if first & LENGTH_BIT else 0)
@@ -128,13 +155,14 @@ class RecordReader13(RecordReader):
         header = b"".join(
             (record[:number_at], low.to_bytes(size, "big"), record[number_at + size : body_at])
         )
-        inner = self._decrypt((self._iv ^ number).to_bytes(12, "big"), body, header).rstrip(b"\0")
+        inner = decrypt((self._iv ^ number).to_bytes(12, "big"), body, header).rstrip(b"\0")
         number |= self.epoch << EPOCH_SHIFT
         # All padding and no type is the peer's fault (RFC 8446 section 5.4), like type 0.
         return (inner[-1], number, inner[:-1]) if inner else (0, number, b"")
 
     def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
-        decrypt, mask_of, iv, first_byte = self._decrypt, self._mask, self._iv, self.first_byte
+        decrypt = self._decrypt or self._wake()
+        mask_of, iv, first_byte = self._mask, self._iv, self.first_byte
         pack = UNIFIED_HEADER.pack
         window = self.window
         # In order so far, and not yet told to the window.

@@ -143,6 +143,7 @@ class Retransmission:
         """Nothing of it is needed any more."""
         self.pause()
         self.flight = ()
+        self.delivery = Delivery({})
         self._repeats.watch({})
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 # Timers that are due this soon count as due: one wake-up of the owner instead of two.
 SLACK = 0.015
 
 
-class Timer(Enum):
+class Timer(IntEnum):
     """Every timer a connection can have."""
 
     retransmit = auto()
@@ -39,6 +39,11 @@ class Timers:
 
     def clear(self) -> None:
         self._at.clear()
+
+    def trim(self) -> None:
+        """An emptied dict keeps its room; this gives it back."""
+        if not self._at:
+            self._at.clear()
 
     def next(self) -> float | None:
         return min(self._at.values(), default=None)

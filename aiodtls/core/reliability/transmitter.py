@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from aiodtls.core.events import FlightSent
@@ -52,7 +51,7 @@ class Transmitter:
         self._max_burst = max_burst
         self._pause = 0.0
         # The rest of a flight that is longer than one burst.
-        self._held_back: deque[Datagram] = deque()
+        self._held_back: list[Datagram] = []
         self.has_acks = False
         self.max_datagram_size = max_datagram_size
         # The most plaintext of a protected record that the peer takes.
@@ -95,7 +94,7 @@ class Transmitter:
         self.events.append(FlightSent(names, sizes, resend))
         # A quarter of the timeout without an ACK: the burst may have been lost whole.
         self._pause = retransmission.backoff.timeout / 4
-        self._held_back = deque(datagrams)
+        self._held_back = datagrams
         self.continue_burst(now)
 
     def continue_burst(self, now: float) -> bool:
@@ -105,7 +104,7 @@ class Transmitter:
             return False
         budget = self._max_burst
         while self._held_back and (budget > 0 or not self.has_acks):
-            datagram = self._held_back.popleft()
+            datagram = self._held_back.pop(0)
             self.datagrams.append(datagram.data)
             budget -= datagram.records
         if self._held_back:

@@ -6,6 +6,7 @@ and every shortfall is a :class:`DecodeError`. A Writer patches lengths in when 
 
 from __future__ import annotations
 
+import struct
 from typing import NoReturn
 
 from aiodtls.core.errors import DecodeError
@@ -29,13 +30,22 @@ class Reader:
 
     def uint(self, size: int) -> int:
         """A big-endian unsigned integer of ``size`` bytes."""
-        return int.from_bytes(self.take(size), "big")
+        start = self._position
+        end = start + size
+        if end > self._end:
+            self._fall_short(size)
+        self._position = end
+        return int.from_bytes(self._data[start:end], "big")
 
     def u8(self) -> int:
         return self.uint(1)
 
     def u16(self) -> int:
-        return self.uint(2)
+        start = self._position
+        if start + 2 > self._end:
+            self._fall_short(2)
+        self._position = start + 2
+        return self._data[start] << 8 | self._data[start + 1]
 
     def u24(self) -> int:
         return self.uint(3)
@@ -43,10 +53,11 @@ class Reader:
     def take(self, size: int) -> bytes:
         """Exactly ``size`` bytes."""
         start = self._position
-        if size > self._end - start:
-            raise DecodeError(f"{size} bytes are wanted where {self._end - start} are left")
-        self._position = start + size
-        return self._data[start : start + size]
+        end = start + size
+        if end > self._end:
+            self._fall_short(size)
+        self._position = end
+        return self._data[start:end]
 
     def rest(self) -> bytes:
         """All that is left."""
@@ -54,10 +65,20 @@ class Reader:
 
     def vector(self, length_size: int, minimum: int = 0, maximum: int | None = None) -> bytes:
         """A vector with a length prefix of ``length_size`` bytes and the bounds of its type."""
-        length = self.uint(length_size)
+        data = self._data
+        start = self._position + length_size
+        if start > self._end:
+            self._fall_short(length_size)
+        length = data[start - 1]
+        if length_size > 1:
+            length = int.from_bytes(data[start - length_size : start], "big")
         if length < minimum or (maximum is not None and length > maximum):
             raise DecodeError(f"a vector of {length} bytes is outside its bounds")
-        return self.take(length)
+        end = start + length
+        if end > self._end:
+            self._fall_short(length)
+        self._position = end
+        return data[start:end]
 
     def sub(self, length_size: int, minimum: int = 0) -> Reader:
         """A Reader over a vector."""
@@ -65,15 +86,18 @@ class Reader:
 
     def u16_list(self, length_size: int = 2) -> tuple[int, ...]:
         """A vector of at least one 16-bit code point."""
-        reader = self.sub(length_size, 2)
-        if reader.remaining % 2:
+        data = self.vector(length_size, 2)
+        if len(data) % 2:
             raise DecodeError("a vector of 16-bit values has an odd length")
-        return tuple(reader.u16() for _ in range(reader.remaining // 2))
+        return struct.unpack(f"!{len(data) // 2}H", data)
 
     def finish(self) -> None:
         """Raises :class:`DecodeError` unless all has been read."""
         if self.remaining:
             self.fail(f"{self.remaining} bytes follow the end")
+
+    def _fall_short(self, size: int) -> NoReturn:
+        raise DecodeError(f"{size} bytes are wanted where {self._end - self._position} are left")
 
     @staticmethod
     def fail(message: str) -> NoReturn:
@@ -93,10 +117,12 @@ class Writer:
         return self
 
     def u8(self, value: int) -> Writer:
-        return self.uint(value, 1)
+        self._buffer.append(value)
+        return self
 
     def u16(self, value: int) -> Writer:
-        return self.uint(value, 2)
+        self._buffer += value.to_bytes(2, "big")
+        return self
 
     def u24(self, value: int) -> Writer:
         return self.uint(value, 3)
@@ -115,7 +141,7 @@ class Writer:
         return self
 
     def u16_list(self, values: tuple[int, ...], length_size: int = 2) -> Writer:
-        return self.vector(b"".join(value.to_bytes(2, "big") for value in values), length_size)
+        return self.vector(struct.pack(f"!{len(values)}H", *values), length_size)
 
     def sub(self, length_size: int) -> _Vector:
         """``with writer.sub(2):`` what is written inside becomes a vector."""

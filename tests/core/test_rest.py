@@ -1,0 +1,90 @@
+"""An idle association gives back what it can make anew, and nobody can tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiodtls.core import listener as listener_module
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.listener import REST_EVERY, Listener
+from tests.harness import CLIENT, SERVER, Pair
+from tests.simulated.variants import configs
+
+
+def ciphers(connection: DTLSConnection) -> int:
+    """How many keyed ciphers an association has."""
+    layer = connection._layer
+    owners = (layer._writers, layer._readers12, layer._readers13)
+    return sum(
+        getattr(epoch, name, None) is not None
+        for owner in owners
+        for epoch in owner.values()
+        for name in ("_encrypt", "_decrypt")
+    )
+
+
+@pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13"])
+def test_data_flows_after_a_rest_as_before(variant):
+    pair = Pair(*configs(variant))
+    assert pair.run(lambda: pair.connected and pair.client.confirmed)
+    pair.exchange()
+    pair.idle(300)
+    for _ in range(2):
+        for side in (pair.client, pair.server):
+            assert ciphers(side)
+            side.rest(pair.now)
+            assert not ciphers(side)
+        before = len(pair.data[SERVER]), len(pair.data[CLIENT])
+        pair.exchange()
+        assert (len(pair.data[SERVER]), len(pair.data[CLIENT])) > before
+    assert pair.client.statistics.records_forged == pair.server.statistics.records_forged == 0
+
+
+def test_what_an_unconfirmed_server_keeps_for_its_peer_survives_a_rest():
+    pair = Pair(*configs("certificate"), cookie=False)
+    assert pair.run(lambda: pair.server.handshake_complete)
+    server = pair.server
+    for after, is_answered in ((0, True), (300, False)):
+        # The client, without the server's last flight, sends its own again.
+        pair.client.handle_timeout(pair.client.next_timeout())
+        server.rest(pair.now + after)
+        for data, _ in pair.client.datagrams_to_send():
+            server.receive_datagram(data, CLIENT, pair.now + after)
+        assert bool(server.datagrams_to_send()) == is_answered
+
+
+def test_keys_can_be_updated_after_a_rest():
+    pair = Pair(*configs("psk13"))
+    assert pair.run(lambda: pair.connected and pair.client.confirmed)
+    pair.idle(300)
+    pair.client.rest(pair.now)
+    pair.server.rest(pair.now)
+    pair.client.update_keys(pair.now)
+    pair.flush()
+    pair.idle(1)
+    assert pair.client._layer.write_epoch == pair.server._layer.write_epoch == 4
+    pair.exchange()
+
+
+def test_a_listener_of_many_lets_them_rest_and_one_of_few_has_no_timer(monkeypatch):
+    monkeypatch.setattr(listener_module, "REST_FROM", 3)
+    client_config, server_config = configs("psk")
+    listener = Listener(server_config)
+    for number in range(4):
+        assert listener.next_timeout() is None
+        peer = f"peer {number}"
+        client = DTLSConnection.client(client_config, SERVER, 0.0)
+        for _ in range(4):
+            for data, _ in client.datagrams_to_send():
+                listener.receive_datagram(data, peer, 0.0)
+            for connection in listener.ready():
+                for data, _ in connection.datagrams_to_send():
+                    client.receive_datagram(data, SERVER, 0.0)
+            for data, _ in listener.datagrams_to_send():
+                client.receive_datagram(data, SERVER, 0.0)
+        assert client.handshake_complete
+    assert listener.next_timeout() == REST_EVERY
+    assert all(ciphers(connection) for connection in listener.connections)
+    listener.handle_timeout(REST_EVERY)
+    assert not any(ciphers(connection) for connection in listener.connections)
+    assert listener.next_timeout() == 2 * REST_EVERY
