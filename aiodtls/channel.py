@@ -230,7 +230,10 @@ class Channel:
             if not receiver.done():
                 receiver.set_result(messages[given])
                 given += 1
-        del messages[:given]
+        if given:
+            del messages[:given]
+        if not messages:
+            return
         inbox = self.inbox
         room = max(0, self.config.recv_queue - len(inbox))
         if len(messages) > room:

@@ -89,7 +89,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             messages: list[bytes] = []
             taken = connection.receive_data(datagrams, messages)
             if messages:
-                self._channel(connection).deliver(messages)
+                (self._channels.get(connection) or self._channel(connection)).deliver(messages)
             if taken == len(datagrams):
                 return
             datagrams = datagrams[taken:]

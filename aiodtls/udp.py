@@ -348,22 +348,21 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def _send_run(self, datagrams: Sequence[bytes], addr: Any) -> None:
         sock = self._sock
-        source = getattr(addr, "source", None)
-        if len(datagrams) > 1:
-            ancillary = [segments_of(len(datagrams[0]))]
-            if source is not None:
-                ancillary.append(source)
-            data = (b"".join(datagrams),)
+        source = getattr(addr, "source", None) if addr is not None else None
+        if len(datagrams) == 1 and source is None:
             if addr is None:
-                sock.sendmsg(data, ancillary)
+                sock.send(datagrams[0])
             else:
-                sock.sendmsg(data, ancillary, 0, addr)
-        elif addr is None:
-            sock.send(datagrams[0])
-        elif source is None:
-            sock.sendto(datagrams[0], addr)
+                sock.sendto(datagrams[0], addr)
+            return
+        ancillary = [] if source is None else [source]
+        if len(datagrams) > 1:
+            ancillary.append(segments_of(len(datagrams[0])))
+        data = (b"".join(datagrams),)
+        if addr is None:
+            sock.sendmsg(data, ancillary)
         else:
-            sock.sendmsg(datagrams, (source,), 0, addr)
+            sock.sendmsg(data, ancillary, 0, addr)
 
     def _is_not_segmented(self, error: OSError, size: int) -> bool:
         """Whether runs are at fault: the device cannot, or the path takes no such size.

@@ -106,7 +106,7 @@ class Listener:
 
     def live_connection(self, addr: Address) -> DTLSConnection | None:
         """The one connection of an address; None where there are two, or none."""
-        return self._live.get(addr) if addr not in self._shadows else None
+        return None if self._shadows and addr in self._shadows else self._live.get(addr)
 
     def _route(self, record: Record, addr: Address, now: float) -> None:
         """Epoch 0 belongs to the newest handshake; what is protected says itself whose it is."""
