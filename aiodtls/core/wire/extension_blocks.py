@@ -6,6 +6,7 @@ Unknown ones are kept as :class:`UnknownExtension`; a doubled one is an error (R
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 from aiodtls.core.errors import DecodeError
@@ -42,6 +43,11 @@ from aiodtls.core.wire.extensions13 import (
 )
 
 E = TypeVar("E", bound=Extension)
+
+# So many extensions of at most so many bytes are not parsed anew: they cannot be changed, so
+# messages may share them.
+PARSED_KEPT = 512
+LONGEST_KEPT = 64
 
 KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
     (extension.type, place): extension
@@ -94,16 +100,26 @@ def parse_extensions(reader: Reader, place: HandshakeType, *, required: bool = F
     block = reader.sub(2)
     while block.remaining:
         code = block.u16()
-        body = block.sub(2)
         if code in extensions:
             raise DecodeError(f"extension {code} stands twice")
-        kind = KNOWN.get((code, place))
-        if kind is None:
-            extensions[code] = UnknownExtension(code, body.rest())
-            continue
-        extensions[code] = kind.parse(body, place)
-        body.finish()
+        body = block.vector(2)
+        parse = _parse_again if len(body) <= LONGEST_KEPT else _parse
+        extensions[code] = parse(code, body, place)
     return extensions
+
+
+def _parse(code: int, body: bytes, place: HandshakeType) -> Extension:
+    kind = KNOWN.get((code, place))
+    if kind is None:
+        return UnknownExtension(code, body)
+    reader = Reader(body)
+    extension: Extension = kind.parse(reader, place)
+    reader.finish()
+    return extension
+
+
+# Clients are much alike: most of what a hello says was said by another before.
+_parse_again = lru_cache(PARSED_KEPT)(_parse)
 
 
 def encode_extensions(
