@@ -2,7 +2,7 @@
 
 from aiodtls import events
 from aiodtls._version import __version__
-from aiodtls.client import connect
+from aiodtls.client import adopt, connect
 from aiodtls.core.config import PSK, DTLSConfig, PSKContext
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.srtp import SRTPKeys
@@ -61,6 +61,7 @@ __all__ = [
     "TicketKeys",
     "Trust",
     "__version__",
+    "adopt",
     "connect",
     "create_datagram_endpoint",
     "events",

@@ -80,6 +80,11 @@ class Channel:
         self._receivers: deque[asyncio.Future[bytes]] = deque()
         self._senders: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        if connection.handshake_complete:
+            # Adopted: all this happened elsewhere.
+            _resolve(self.handshake)
+        if connection.confirmed:
+            _resolve(self.confirmed)
         self._questions: set[asyncio.Task[None]] = set()
 
     @property
@@ -369,6 +374,15 @@ class Channel:
     def released(self) -> None:
         """The association has ended, and so has what of the transport was its own."""
         _resolve(self.closed)
+
+    def export_state(self, key: bytes) -> bytes:
+        """The association with its unread data; it ends here."""
+        transport = self.protocol.transport
+        local = transport.get_extra_info("sockname") if transport is not None else None
+        state = self.connection.export_state(key, unread=tuple(self.inbox), local=local)
+        self.inbox.clear()
+        self.protocol.drain()
+        return state
 
     def close(self) -> None:
         self.connection.close(self.loop.time())

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiodtls import sockets, udp
 from aiodtls.channel import Channel, EventHandler
+from aiodtls.core import handover
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
 from aiodtls.core.sessions import Session, SessionCache
@@ -143,6 +144,50 @@ async def _attempt(
         protocol.abort()
         raise
     return channel
+
+
+async def adopt(
+    state: bytes,
+    key: bytes,
+    *,
+    config: DTLSConfig | None = None,
+    sock: socket.socket | None = None,
+    on_event: EventHandler | None = None,
+) -> DTLSEndpoint:
+    """Goes on with a client's association that another process exported with ``export_state``.
+
+    ``sock`` is a connected datagram socket; else one is made with the local address that the
+    association had, or, where that is taken, with another: the peer then has to know connection
+    ids. Each export is to be adopted once, which across processes is the caller's to see to.
+
+    Raises ValueError for what was not sealed with ``key``, and OSError.
+    """
+    exported = handover.unseal(state, key)
+    if sock is None:
+        sock = _socket_between(handover.local_of(exported), handover.peer_of(exported))
+    protocol = ClientProtocol()
+    try:
+        sock.setblocking(False)
+        await udp.open_transport(protocol, sock)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        endpoint = protocol.adopt(state, key, config=config or DTLSConfig())
+    except BaseException:
+        protocol.abort()
+        raise
+    channel = endpoint._channel
+    channel.on_event = on_event
+    return endpoint
+
+
+def _socket_between(local: Any, peer: Any) -> socket.socket:
+    family = sockets.family_of(peer)
+    try:
+        return sockets.connected_socket(family, peer, local)
+    except OSError:
+        return sockets.connected_socket(family, peer)
 
 
 @dataclass(frozen=True, slots=True)

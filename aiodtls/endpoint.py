@@ -343,6 +343,15 @@ class DTLSEndpoint:
         channel.connection.update_keys(channel.loop.time())
         channel.protocol.drain()
 
+    def export_state(self, key: bytes) -> bytes:
+        """The live association, sealed with ``key`` (32 bytes), for ``adopt`` in another process.
+
+        It ends here, as with reason "local", and the peer notices nothing. Data that nobody has
+        read goes along. Raises :class:`DTLSError` during a handshake and while the peer owes the
+        acknowledgement of a handshake message; ValueError for a bad key.
+        """
+        return self._channel.export_state(key)
+
     def accept_peer(self) -> None:
         """With ``Trust.deferred()``: the peer is the right one; its data may be read."""
         channel = self._channel

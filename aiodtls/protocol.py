@@ -176,6 +176,19 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         )
         return self._channel(connection)
 
+    def adopt(self, state: bytes, key: bytes, *, config: DTLSConfig | None = None) -> DTLSEndpoint:
+        """Goes on with an association that another process exported; the handler runs for it.
+
+        Raises what ``Listener.adopt`` raises.
+        """
+        connection = self._listener.adopt(state, key, self._now(), config=config)
+        channel = self._channel(connection)
+        endpoint = DTLSEndpoint.of(channel)
+        if channel.connection.role == "client":
+            channel.hand_over()
+        self.drain()
+        return endpoint
+
     async def _complete(self, channel: Channel, on_event: EventHandler | None) -> DTLSEndpoint:
         endpoint = DTLSEndpoint.of(channel)
         channel.hand_over()
@@ -271,7 +284,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         if channel is None:
             channel = self._channels[connection] = Channel(self, connection)
             channel.on_event = self.on_event
-            connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
+            if not connection.handshake_complete:
+                connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
         return channel
 
     def datagram_size(self, pmtu: int) -> int:

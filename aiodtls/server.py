@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import socket
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from aiodtls import log, sockets, udp
 from aiodtls.channel import Channel, EventHandler
+from aiodtls.core import handover
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.sessions import Session
@@ -250,6 +252,28 @@ class DTLSServer:
             session=session,
             on_event=on_event or self._on_event,
         )
+
+    def export_all(self, key: bytes) -> list[bytes]:
+        """Every association that can be carried to another process, as ``export_state`` does it.
+
+        New peers are not accepted any more. Those that cannot be exported just now stay here.
+        """
+        states = []
+        for protocol in self._protocols:
+            protocol.stop_accepting()
+            for channel in protocol.channels:
+                with contextlib.suppress(DTLSError):
+                    states.append(channel.export_state(key))
+        return states
+
+    def adopt(self, state: bytes, key: bytes) -> DTLSEndpoint:
+        """Goes on with an association that another process exported; the handler runs for it.
+
+        Raises ValueError for what was not sealed with ``key``, :class:`DTLSError` for a state that
+        was adopted before and where the peer's address has an association here already.
+        """
+        peer = handover.peer_of(handover.unseal(state, key))
+        return self._protocol_for(peer).adopt(state, key)
 
     def _protocol_for(self, addr: Any) -> _ServerProtocol:
         family = sockets.family_of(addr)

@@ -151,7 +151,7 @@ class _Carrier(DTLSProtocol, ABC):
         super().resume_writing()
         self._call("resume_writing")
 
-    def adopt(self, channel: Channel) -> None:
+    def take_over(self, channel: Channel) -> None:
         """From now on its data goes to the user's protocol."""
         self._held[channel.connection.peer] = DTLSEndpoint.of(channel)
         channel.on_data = self._deliver
@@ -202,7 +202,7 @@ class _ConnectedCarrier(_Carrier, ClientProtocol):
         self._established = channel
         self._peer = channel.connection.peer
         self._call("connection_made", self.face)
-        self.adopt(channel)
+        self.take_over(channel)
 
     def association_ended(self, channel: Channel) -> None:
         self.is_closing = True
@@ -305,7 +305,7 @@ class _BoundCarrier(_Carrier):
         self._call("peer_connected", addr)
         for data in self._waiting.pop(addr, ()):
             self.transmit_one(channel, data)
-        self.adopt(channel)
+        self.take_over(channel)
 
     def association_ended(self, channel: Channel) -> None:
         addr, failure = channel.connection.peer, channel.connection.failure

@@ -20,6 +20,7 @@ from aiodtls.core.errors import (
     HandshakeRefused,
     HandshakeTimeout,
     PeerAlert,
+    alert_name,
 )
 from aiodtls.core.events import (
     Closed,
@@ -33,7 +34,7 @@ from aiodtls.core.facts import NegotiatedFacts
 from aiodtls.core.handshake import post
 from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
-from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.handshake.script import Handshake, Negotiated
 from aiodtls.core.handshake.server import server
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
@@ -94,6 +95,7 @@ class Association(NegotiatedFacts):
         "counters",
         "failure",
         "handshake_complete",
+        "lineage",
         "max_payload",
         "negotiated",
         "peer",
@@ -108,8 +110,6 @@ class Association(NegotiatedFacts):
         now: float,
         *,
         random: Callable[[int], bytes],
-        server_hostname: str | None = None,
-        session: Session | None = None,
         hello: ValidatedHello | None = None,
         touched: set[Any] | None = None,
     ) -> None:
@@ -157,17 +157,7 @@ class Association(NegotiatedFacts):
             self._retransmission,
             hello.message_seq + 1 if hello else 0,
         )
-        handshake = Handshake(
-            config,
-            peer,
-            self._driver,
-            random,
-            server_hostname,
-            session,
-            next_seq=hello.message_seq if hello else 0,
-            datagram_size=self._transmitter.max_datagram_size,
-        )
-        self.negotiated = handshake.negotiated
+        self.negotiated = Negotiated()
         self._post = post.PostHandshake13(
             role,
             config,
@@ -177,8 +167,31 @@ class Association(NegotiatedFacts):
             self._transmitter,
             self._driver,
         )
+        # Which association this is where it was carried from process to process, and how often.
+        self.lineage = b"", 0
         self._update_max_payload()
-        script = client(handshake) if role == "client" else server(handshake, hello)
+
+    def begin(
+        self,
+        now: float,
+        *,
+        server_hostname: str | None = None,
+        session: Session | None = None,
+        hello: ValidatedHello | None = None,
+    ) -> None:
+        """Starts the handshake."""
+        handshake = Handshake(
+            self.config,
+            self.peer,
+            self._driver,
+            self._random,
+            server_hostname,
+            session,
+            next_seq=hello.message_seq if hello else 0,
+            datagram_size=self._transmitter.max_datagram_size,
+            negotiated=self.negotiated,
+        )
+        script = client(handshake) if self.role == "client" else server(handshake, hello)
         self._guarded(now, self._driver.begin, handshake, script, now)
 
     @property
@@ -310,7 +323,7 @@ class Association(NegotiatedFacts):
         if not epoch and (self._peer_proved or self.handshake_complete):
             self.counters.records_discarded += 1
         elif level == AlertLevel.fatal or closing:
-            self._ended_by_peer(_alert_name(code), closing=closing)
+            self._ended_by_peer(alert_name(code), closing=closing)
         elif epoch and level != AlertLevel.warning:
             raise AlertError(
                 AlertDescription.illegal_parameter, f"an alert of unknown level {level}"
@@ -490,10 +503,3 @@ class Association(NegotiatedFacts):
         if ((exhausted and may_close and strict) or must_close) and not self.closed:
             self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
             self._end(EndpointClosed("key_limit"))
-
-
-def _alert_name(code: int) -> str:
-    try:
-        return AlertDescription(code).name
-    except ValueError:
-        return f"alert {code}"

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from aiodtls.core import handover
 from aiodtls.core.association import APPLICATION_DATA, Address, Association
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
@@ -58,16 +59,9 @@ class DTLSConnection(Association):
         Raises :class:`ConfigError` where the config leaves no way to know the server.
         """
         config.check_client(server_hostname)
-        return cls(
-            "client",
-            config,
-            peer,
-            now,
-            random=random,
-            server_hostname=server_hostname,
-            session=session,
-            touched=touched,
-        )
+        connection = cls("client", config, peer, now, random=random, touched=touched)
+        connection.begin(now, server_hostname=server_hostname, session=session)
+        return connection
 
     @classmethod
     def server(
@@ -82,7 +76,36 @@ class DTLSConnection(Association):
     ) -> DTLSConnection:
         """A server; without ``hello`` the address is taken as proved. Raises ConfigError."""
         config.check_server()
-        return cls("server", config, peer, now, random=random, hello=hello, touched=touched)
+        connection = cls("server", config, peer, now, random=random, hello=hello, touched=touched)
+        connection.begin(now, hello=hello)
+        return connection
+
+    @classmethod
+    def adopt(
+        cls,
+        config: DTLSConfig,
+        state: bytes,
+        key: bytes,
+        now: float,
+        *,
+        peer: Address = None,
+        random: Callable[[int], bytes] = os.urandom,
+        touched: set[DTLSConnection] | None = None,
+    ) -> DTLSConnection:
+        """The association that ``export_state`` put into ``state``, in the same role.
+
+        ``peer`` is where it is now, unless that is what the state says. Nobody here knows whether
+        another has adopted it too: that is the owner's to refuse, by ``lineage``. Raises
+        ValueError for what was not sealed with ``key``.
+        """
+        exported = handover.unseal(state, key)
+        role, address = handover.role_of(exported), handover.peer_of(exported)
+        connection = cls(
+            role, config, address if peer is None else peer, now, random=random, touched=touched
+        )
+        connection.lineage = bytes.fromhex(exported["id"]), exported["generation"]
+        handover.restore(connection, exported, now)
+        return connection
 
     # -- bytes and time in ----------------------------------------------------------------
 
@@ -243,6 +266,25 @@ class DTLSConnection(Association):
         """With ``Trust.deferred()``: the peer is the right one, what it sent may be read."""
         self._touched.add(self)
         self._held = False
+
+    def export_state(
+        self, key: bytes, *, unread: Sequence[bytes] = (), local: Address = None
+    ) -> bytes:
+        """The association, sealed with ``key`` (32 bytes), for ``adopt`` elsewhere; it ends here.
+
+        ``unread`` is data that was read and given to nobody; it goes along, before what waits.
+        ``local`` is the socket's address, for an adopter that wants the same.
+        To the peer the adopter is the same as we were. Raises :class:`DTLSError` during a
+        handshake and while the peer owes an acknowledgement, ValueError for a bad key.
+        """
+        handover.check_exportable(self)
+        state = handover.state_of(self, unread)
+        identity, generation = self.lineage
+        identity = identity or self._random(handover.ID_LENGTH)
+        state |= {"id": identity.hex(), "generation": generation + 1, "local": local}
+        sealed = handover.seal(state, key, self._random)
+        handover.end(self)
+        return sealed
 
     def close(self, now: float) -> None:
         """Ends the association with a close_notify; idempotent."""

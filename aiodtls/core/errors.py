@@ -100,3 +100,11 @@ class AlertError(Exception):
         super().__init__(message)
         self.description = description
         self.error = error or HandshakeError(message)
+
+
+def alert_name(code: int) -> str:
+    """As the registry has it, or its number."""
+    try:
+        return AlertDescription(code).name
+    except ValueError:
+        return f"alert {code}"

@@ -86,6 +86,8 @@ class Listener:
         self._rest_at: float | None = None
         self._out: list[tuple[bytes, Address]] = []
         self._events: deque[Event] = deque()
+        # The newest export of each association that was adopted here.
+        self._generations: dict[bytes, int] = {}
         self._counters = Counters()
         self._ended = Statistics()
 
@@ -356,6 +358,31 @@ class Listener:
         )
         self._adopt(connection, peer, now)
         self._half_open.add(connection)
+        return connection
+
+    def adopt(
+        self, state: bytes, key: bytes, now: float, *, config: DTLSConfig | None = None
+    ) -> DTLSConnection:
+        """The association of a state that ``export_state`` made, each one once.
+
+        Raises ValueError for what was not sealed with ``key``, :class:`DTLSError` for a state that
+        was adopted here before, or an older one, and where the address has an association.
+        """
+        chosen = config or self.config
+        if chosen is None:
+            raise DTLSError("there is no config to adopt with")
+        connection = DTLSConnection.adopt(
+            chosen, state, key, now, random=self._random, touched=self._touched
+        )
+        identity, generation = connection.lineage
+        if generation <= self._generations.get(identity, 0):
+            self._touched.discard(connection)
+            raise DTLSError("this state was adopted before, or a newer one of it")
+        self._check_free(connection.peer)
+        self._generations[identity] = generation
+        self._live[connection.peer] = connection
+        if connection.role == "server":
+            self._events.append(PeerConnected(connection))
         return connection
 
     def remove(self, connection: DTLSConnection) -> None:

@@ -33,8 +33,8 @@ FORMAT = 1
 
 
 def wall_clock() -> float:
-    """Seconds since 1970: sessions outlive processes, so their ages are of the calendar."""
-    return today().timestamp()
+    """Seconds since 1970, whole milliseconds: the calendar, as sessions outlive processes."""
+    return int(today().timestamp() * 1000) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,8 @@ class Session:
         """To be kept as safely as a private key: whoever has it can pose as this side."""
         writer = Writer().u8(FORMAT).vector(self.version.encode(), 1).u16(self.suite)
         writer.vector(self.secret, 1)
-        writer.uint(int(self.authenticated_at), 8).uint(int(self.issued_at), 8)
+        for time in (self.authenticated_at, self.issued_at):
+            writer.uint(round(time * 1000), 8)
         writer.uint(self.lifetime, 4).uint(self.age_add, 4)
         name = self.server_hostname
         for optional in (name.encode() if name is not None else None, self.alpn_protocol):
@@ -103,7 +104,7 @@ class Session:
     def _parse(cls, reader: Reader) -> Session:
         version, suite = reader.vector(1).decode(), reader.u16()
         secret = reader.vector(1)
-        authenticated_at, issued_at = reader.uint(8), reader.uint(8)
+        authenticated_at, issued_at = reader.uint(8) / 1000, reader.uint(8) / 1000
         lifetime, age_add = reader.uint(4), reader.uint(4)
         name, alpn, identity = (_read_optional(reader) for _ in range(3))
         psk_check, certificate_type = reader.vector(1), CertificateType(reader.u8())

@@ -114,7 +114,9 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
         credentials, scheme = chosen
         signature = yield from sign(hs, credentials, scheme, hs.transcript.data)
         hs.send(CertificateVerify(scheme, signature))
-    writer, reader = derive_record_keys(hs, suite, is_client=True)
+    writer, reader = derive_record_keys(
+        hs.negotiated, suite, hs.config.replay_window, is_client=True
+    )
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
     hs.send(Finished(verify_data(hs, suite, CLIENT_LABEL)))

@@ -107,6 +107,19 @@ class HandshakeDriver:
         held = self._handshake.flight if self._handshake is not None else ()
         return held[0].epoch if held else self._layer.write_epoch
 
+    @property
+    def next_receive_seq(self) -> int:
+        """The number of the peer's next handshake message."""
+        return self._reassembly.next_seq
+
+    def restored(self, next_seq: int, reassembly: Reassembly, now: float) -> None:
+        """The handshake was completed elsewhere; the keys are installed."""
+        self.next_seq = next_seq
+        self._reassembly = reassembly
+        self.complete = True
+        self.completed_at = now
+        self._layer.expect_no_new_epoch()
+
     # -- what a script puts keys into -------------------------------------------------------
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:

@@ -7,7 +7,7 @@ import hmac
 from aiodtls.core.crypto import prf
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.handshake.script import Handshake, Negotiated
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import make_reader, make_writer
 from aiodtls.core.registry import AlertDescription
@@ -33,10 +33,9 @@ def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> None:
 
 
 def derive_record_keys(
-    hs: Handshake, suite: Suite, *, is_client: bool
+    negotiated: Negotiated, suite: Suite, replay_window: int, *, is_client: bool
 ) -> tuple[RecordWriter, RecordReader]:
     """The key block of RFC 5246 section 6.3; AEAD suites have no MAC keys in it."""
-    negotiated = hs.negotiated
     aead = suite.aead
     key_length, iv_length = aead.key_length, aead.fixed_iv_length
     block = prf.key_block(
@@ -50,7 +49,7 @@ def derive_record_keys(
     ivs = block[2 * key_length : -iv_length], block[-iv_length:]
     ours, theirs = (0, 1) if is_client else (1, 0)
     writer = make_writer(aead, EPOCH, keys[ours], ivs[ours])
-    reader = make_reader(aead, keys[theirs], ivs[theirs], hs.config.replay_window)
+    reader = make_reader(aead, keys[theirs], ivs[theirs], replay_window)
     return writer, reader
 
 

@@ -146,6 +146,11 @@ class PostHandshake13:
         negotiated.session = session
         self.events.append(SessionReceived(session))
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a message of ours is not acknowledged yet, or waits to be sent."""
+        return bool(self._flights) or self._wanted is not None
+
     # -- what we send -----------------------------------------------------------------------
 
     def update_keys(self, now: float) -> None:

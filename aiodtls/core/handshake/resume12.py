@@ -52,7 +52,9 @@ def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Scr
     if session.peer_chain:
         yield from check_trust(hs, session.peer_chain, "server")
     renewed = yield from receive_ticket(hs, reply)
-    writer, reader = derive_record_keys(hs, suite, is_client=True)
+    writer, reader = derive_record_keys(
+        hs.negotiated, suite, hs.config.replay_window, is_client=True
+    )
     hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, SERVER_LABEL, finished)
@@ -110,7 +112,9 @@ def server_resumes12(hs: Handshake, session: Session) -> Script:
     suite = SUITES[session.suite]
     use_session(hs.negotiated, session)
     hs.negotiated.master_secret = session.secret
-    writer, reader = derive_record_keys(hs, suite, is_client=False)
+    writer, reader = derive_record_keys(
+        hs.negotiated, suite, hs.config.replay_window, is_client=False
+    )
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
     hs.send(Finished(verify_data(hs, suite, SERVER_LABEL)))

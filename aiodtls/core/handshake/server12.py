@@ -118,7 +118,9 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
         check_signature(hs, chain, proof.scheme, proof.signature, signed)
         yield from check_trust(hs, chain, "client")
         hs.negotiated.peer_chain = chain
-    writer, reader = derive_record_keys(hs, suite, is_client=False)
+    writer, reader = derive_record_keys(
+        hs.negotiated, suite, hs.config.replay_window, is_client=False
+    )
     hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, CLIENT_LABEL, finished)

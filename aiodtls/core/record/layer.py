@@ -104,6 +104,20 @@ class RecordLayer:
         """DTLS 1.3: whether the peer has used its newest keys."""
         return self._readers13[self.read_epoch & EPOCH_MASK].window.highest >= 0
 
+    @property
+    def newest_reader(self) -> RecordReader:
+        """Of the newest protected epoch for receiving."""
+        bits = self.read_epoch & EPOCH_MASK
+        return self._readers13.get(bits) or self._readers12[self.read_epoch]
+
+    @property
+    def next_plaintext_number(self) -> int:
+        return self._plaintext.next_number
+
+    @next_plaintext_number.setter
+    def next_plaintext_number(self, number: int) -> None:
+        self._plaintext.next_number = number
+
     def forget_readers(self, below: int) -> None:
         """DTLS 1.3: records of epochs below that one are not read any more."""
         for bits, reader in list(self._readers13.items()):

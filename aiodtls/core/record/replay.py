@@ -17,6 +17,16 @@ class ReplayWindow:
         self._bitmap = 0
         self.highest = -1
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """The highest number, and the bitmap; another window of this size may take them."""
+        return self.highest, self._bitmap
+
+    @state.setter
+    def state(self, state: tuple[int, int]) -> None:
+        self.highest, bitmap = state
+        self._bitmap = bitmap & self._mask
+
     def is_fresh(self, number: int) -> bool:
         distance = self.highest - number
         return distance < 0 or (distance < self._size and not self._bitmap >> distance & 1)

@@ -15,12 +15,26 @@ class ApplicationTraffic:
 
     __slots__ = ("_own", "_peer", "_replay_window", "_suite", "read_epoch", "write_epoch")
 
-    def __init__(self, suite: Suite, own: bytes, peer: bytes, replay_window: int) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        own: bytes,
+        peer: bytes,
+        replay_window: int,
+        read_epoch: int = APPLICATION_EPOCH,
+        write_epoch: int = APPLICATION_EPOCH,
+    ) -> None:
         self._suite = suite
         self._own = own
         self._peer = peer
         self._replay_window = replay_window
-        self.read_epoch = self.write_epoch = APPLICATION_EPOCH
+        self.read_epoch = read_epoch
+        self.write_epoch = write_epoch
+
+    @property
+    def secrets(self) -> tuple[bytes, bytes]:
+        """The traffic secrets of these epochs, ours and the peer's."""
+        return self._own, self._peer
 
     def writer(self) -> RecordWriter13:
         return RecordWriter13(self.write_epoch, TrafficKeys.derive(self._suite, self._own))

@@ -14,31 +14,31 @@ from aiodtls.core.wire.fragments import Fragment
 class RepeatDetector:
     """Watches for one flight of the peer: message_seq -> length of each of its messages."""
 
-    __slots__ = ("_coverage", "_flight", "_quiet_until")
+    __slots__ = ("_coverage", "_quiet_until", "flight")
 
     def __init__(self) -> None:
-        self._flight: dict[int, int] = {}
+        self.flight: dict[int, int] = {}
         self._coverage: dict[int, Coverage] = {}
         self._quiet_until = float("-inf")
 
     def watch(self, flight: dict[int, int]) -> None:
         """From now on this is the flight that our last one answered."""
-        self._flight = flight
+        self.flight = flight
         self._coverage = {}
 
     def watch_newest_only(self) -> None:
         """The flight's last message alone tells: the others are not authenticated."""
-        if self._flight:
-            newest = max(self._flight)
-            self.watch({newest: self._flight[newest]})
+        if self.flight:
+            newest = max(self.flight)
+            self.watch({newest: self.flight[newest]})
 
     def add(self, fragment: Fragment) -> bool:
         """Whether this fragment completes a repetition of the flight."""
-        if self._flight.get(fragment.message_seq) != fragment.length:
+        if self.flight.get(fragment.message_seq) != fragment.length:
             return False
         coverage = self._coverage.setdefault(fragment.message_seq, Coverage(fragment.length))
         coverage.add(fragment.offset, fragment.offset + len(fragment.data))
-        if len(self._coverage) < len(self._flight):
+        if len(self._coverage) < len(self.flight):
             return False
         if not all(item.complete for item in self._coverage.values()):
             return False

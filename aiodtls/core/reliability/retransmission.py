@@ -147,6 +147,11 @@ class Retransmission:
         self._repeats.watch({})
 
     @property
+    def watched(self) -> dict[int, int]:
+        """The peer's messages, message_seq -> length, whose repetition asks for our flight."""
+        return self._repeats.flight
+
+    @property
     def last_flight_until(self) -> float:
         """Until when a last flight is kept; in the past where there is none."""
         return self._last_flight_until if self.flight else float("-inf")
