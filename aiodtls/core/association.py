@@ -27,7 +27,6 @@ from aiodtls.core.events import (
     Confirmed,
     Event,
     HandshakeCompleted,
-    KeyLimitReached,
     SessionReceived,
 )
 from aiodtls.core.facts import NegotiatedFacts
@@ -61,7 +60,6 @@ MAX_EARLY_DATA = 16
 HEADER_ALLOWANCE = 48
 # Beyond its plaintext a protected record has at most a header, an explicit nonce and a tag.
 MAX_OVERHEAD = 13 + 8 + 16
-SAFE_TAG_LENGTH = 16
 NEVER = float("-inf")
 
 
@@ -472,34 +470,7 @@ class Association(NegotiatedFacts):
         asked = local and self.role == "server" and self.handshake_complete
         return self._driver.completed_at + LAST_FLIGHT_LIFETIME if asked else NEVER
 
-    # -- limits ---------------------------------------------------------------------------------
-
     def _update_max_payload(self) -> None:
         overhead = self._layer.writer.overhead if self.handshake_complete else MAX_OVERHEAD
         room = self._transmitter.max_datagram_size - overhead
         self.max_payload = max(0, min(room, self._transmitter.record_limit))
-
-    def _sealing_alarm(self, now: float) -> None:
-        exhausted, overflows = self._layer.writer.ring()
-        self._key_limit("sent", exhausted, now, may_close=True, must_close=overflows)
-
-    def _forgery_alarm(self, now: float) -> None:
-        suite = self.negotiated.suite
-        assert suite is not None
-        # With a short tag the limit is so low that anybody could end the association.
-        safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
-        exhausted = self._layer.take_alarm()
-        self._key_limit("forged", exhausted, now, may_close=safe, must_close=False)
-
-    def _key_limit(
-        self, direction: str, exhausted: bool, now: float, *, may_close: bool, must_close: bool
-    ) -> None:
-        """DTLS 1.3 takes new keys at half the limit and ends at the limit (RFC 9147 s. 4.5.3)."""
-        self._events.append(KeyLimitReached(direction, exhausted))
-        if self._is_dtls13 and self.handshake_complete and not self.closed:
-            self._post.update_keys(now)
-            self._drain_driver()
-        strict = self._is_dtls13 or self.config.key_limit == "close"
-        if ((exhausted and may_close and strict) or must_close) and not self.closed:
-            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
-            self._end(EndpointClosed("key_limit"))

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from aiodtls.core import handover
+from aiodtls.core import handover, key_limits
 from aiodtls.core.association import APPLICATION_DATA, Address, Association
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
@@ -138,7 +138,7 @@ class DTLSConnection(Association):
             if self.closed:
                 return
         if self._layer.alarmed:
-            self._forgery_alarm(now)
+            key_limits.forgery_alarm(self, now)
         if self._layer.kept_early:
             self._layer.kept_early = False
             self._driver.records_wait_for_keys(now)
@@ -221,7 +221,7 @@ class DTLSConnection(Association):
         counters.bytes_sent += len(data)
         self._touched.add(self)
         if writer.next_number >= writer.alarm:
-            self._sealing_alarm(now)
+            key_limits.sealing_alarm(self, now)
 
     def protect(self, data: bytes) -> bytes | None:
         """The datagram of one record of application data, to be sent to ``peer`` at once.

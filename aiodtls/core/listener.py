@@ -8,9 +8,8 @@ association lives on (RFC 6347 section 4.2.8).
 from __future__ import annotations
 
 import os
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from aiodtls.core.association import Address
 from aiodtls.core.config import DTLSConfig
@@ -20,8 +19,8 @@ from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClos
 from aiodtls.core.events import Event, PeerConnected
 from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
+from aiodtls.core.hello_pool import HelloPool
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
-from aiodtls.core.reliability.reassembly import Reassembly
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.wire.extensions13 import Cookie
@@ -39,23 +38,12 @@ from aiodtls.core.wire.records import (
     split_datagram,
 )
 
-# The pool for fragmented hellos of addresses that have proved nothing.
-POOL_SLOTS = 256
-POOL_SLOT_BYTES = 4096
-POOL_SECONDS = 2.0
 # So often, and with so many associations, those that are idle give back what they can.
 REST_EVERY = 60.0
 REST_FROM = 64
 # A record that can begin a ClientHello: handshake, epoch 0, and the message type behind them.
 _HANDSHAKE = int(ContentType.handshake)
 _CLIENT_HELLO = int(HandshakeType.client_hello)
-
-
-@dataclass(slots=True)
-class _PoolSlot:
-    reassembly: Reassembly
-    record_number: int
-    expires: float
 
 
 class Listener:
@@ -77,7 +65,7 @@ class Listener:
         self._cookies = Cookies(random)
         self._live: dict[Address, DTLSConnection] = {}
         self._shadows: dict[Address, DTLSConnection] = {}
-        self._pool: OrderedDict[tuple[Address, int], _PoolSlot] = OrderedDict()
+        self._pool = HelloPool()
         # Connections that changed since ``ready`` was last called; they add themselves.
         self._touched: set[DTLSConnection] = set()
         self._half_open: set[DTLSConnection] = set()
@@ -168,35 +156,16 @@ class Listener:
             if len(fragment.data) == fragment.length:
                 self._receive_hello(fragment.data, fragment.message_seq, record[1], addr, now)
             else:
-                self._pool_fragment(fragment, record[1], addr, now)
+                self._pool_part(fragment, record[1], addr, now)
 
-    def _pool_fragment(
-        self, fragment: Fragment, record_number: int, addr: Address, now: float
-    ) -> None:
-        """Keeps a part of a hello for a moment, in a pool that all strangers share."""
-        key = (addr, fragment.message_seq)
-        slot = self._pool.get(key)
-        if slot is None or slot.expires <= now:
-            self._pool.pop(key, None)
-            self._make_room(now)
-            reassembly = Reassembly(fragment.message_seq, POOL_SLOT_BYTES)
-            slot = self._pool[key] = _PoolSlot(reassembly, 0, now + POOL_SECONDS)
-        slot.record_number = max(slot.record_number, record_number)
-        if not slot.reassembly.add(fragment, 0):
+    def _pool_part(self, fragment: Fragment, number: int, addr: Address, now: float) -> None:
+        """A part of a hello, which may make it whole."""
+        found = self._pool.add(fragment, number, addr, now)
+        if not found:
             self._counters.records_discarded += 1
-            return
-        message = slot.reassembly.next_message(0)
-        if message is not None:
-            del self._pool[key]
-            self._receive_hello(message.body, message.message_seq, slot.record_number, addr, now)
-
-    def _make_room(self, now: float) -> None:
-        """The pool is in the order of age, so what expired, or must go, is at its front."""
-        while self._pool:
-            oldest = next(iter(self._pool))
-            if self._pool[oldest].expires > now and len(self._pool) < POOL_SLOTS:
-                return
-            del self._pool[oldest]
+        elif not isinstance(found, bool):
+            message, highest = found
+            self._receive_hello(message.body, message.message_seq, highest, addr, now)
 
     def _receive_hello(
         self, body: bytes, message_seq: int, record_number: int, addr: Address, now: float

@@ -9,7 +9,8 @@ import pytest
 
 import aiodtls
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.listener import POOL_SLOTS, Listener
+from aiodtls.core.hello_pool import POOL_SLOTS
+from aiodtls.core.listener import Listener
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import HEADER, HEADER_LENGTH
 from tests.harness import CLIENT, SERVER, Link, Pair
@@ -88,7 +89,7 @@ def test_the_pool_for_fragments_is_bounded_in_slots_bytes_and_time():
         body = huge[:6] + (1400 * number).to_bytes(3, "big") + huge[9:]
         record = HEADER.pack(22, 0xFEFD, number, len(body)) + body
         listener.receive_datagram(record, "greedy", 2.5)
-    assert all(slot.reassembly.buffered <= 4096 for slot in listener._pool.values())
+    assert all(slot.reassembly.buffered <= 4096 for slot in listener._pool.slots)
 
 
 def test_an_invalid_cookie_counts_as_none():

@@ -10,7 +10,8 @@ from aiodtls import DTLSConfig, Trust
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import SUITES, suite_by_name
-from aiodtls.core.listener import POOL_SLOTS, Listener
+from aiodtls.core.hello_pool import POOL_SLOTS
+from aiodtls.core.listener import Listener
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13, number_mask
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.transmitter import Transmitter
