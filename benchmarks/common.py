@@ -41,7 +41,9 @@ def configs(version: str = "1.2", group: str = "x25519") -> Configs:
 
 @cache
 def psk_configs(version: str = "1.2") -> Configs:
-    config = DTLSConfig(psk=PSK("device", bytes(16)), cipher_suites=[PSK_SUITES[version]])
+    config = DTLSConfig(
+        psk=PSK("device", bytes(16)), cipher_suites=[PSK_SUITES[version]], groups=["x25519"]
+    )
     return config, config
 
 

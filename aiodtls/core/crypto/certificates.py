@@ -126,10 +126,12 @@ def matches(names: Iterable[HostName], hostname: str) -> bool:
 
 def general_name(name: str) -> HostName:
     """An IP address (a scope does not count), or a DNS name in lower-case A-labels."""
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name.partition("%")[0]))
-    except ValueError:
-        pass
+    # Nothing else can be an address, and to find that out by an exception takes longer.
+    if ":" in name or name[-1:].isdecimal() or "%" in name:
+        try:
+            return x509.IPAddress(ipaddress.ip_address(name.partition("%")[0]))
+        except ValueError:
+            pass
     host = name.removesuffix(".").lower()
     try:
         labels = host if host.isascii() else host.encode("idna").decode("ascii")
