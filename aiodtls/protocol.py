@@ -87,7 +87,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         connection = self._listener.live_connection(addr)
         if connection is not None:
             messages: list[bytes] = []
-            taken = connection.receive_data(datagrams, messages)
+            taken = connection.receive_data(datagrams, messages, self._now())
             if messages:
                 (self._channels.get(connection) or self._channel(connection)).deliver(messages)
             if taken == len(datagrams):

@@ -116,7 +116,7 @@ class DTLSConnection(Association):
         """
         self._touched.add(self)
         messages: list[bytes] = []
-        if self.receive_data((data,), messages):
+        if self.receive_data((data,), messages, now):
             self._inbox += messages
             return
         self.counters.datagrams_received += 1
@@ -143,7 +143,7 @@ class DTLSConnection(Association):
             self._layer.kept_early = False
             self._driver.records_wait_for_keys(now)
 
-    def receive_data(self, datagrams: Sequence[bytes], messages: list[bytes]) -> int:
+    def receive_data(self, datagrams: Sequence[bytes], messages: list[bytes], now: float) -> int:
         """How many of the first ``datagrams`` were data of the association and nothing else.
 
         HOT PATH. Their data is put into ``messages``, an empty list, and is nowhere else;
@@ -152,6 +152,7 @@ class DTLSConnection(Association):
         """
         if not self.confirmed or not self.handshake_complete or self.closed or self._held:
             return 0
+        self._post.expire(now)
         data = datagrams[0]
         reader = self._layer.data_readers.get(data[0]) if data else None
         if reader is None:

@@ -12,6 +12,8 @@ from aiodtls.core.errors import EndpointClosed
 from aiodtls.core.registry import ContentType
 from tests.harness import CLIENT, SERVER, Pair
 
+# Of the harness's clock, not long after the handshake.
+NOW = 1010.0
 SUITES = [
     "TLS_PSK_WITH_AES_128_GCM_SHA256",
     "TLS_PSK_WITH_AES_128_CCM_8",
@@ -65,7 +67,7 @@ def take(connection: DTLSConnection, datagrams: list[bytes], now: float) -> list
     taken: list[bytes] = []
     while datagrams:
         messages: list[bytes] = []
-        done = connection.receive_data(datagrams, messages)
+        done = connection.receive_data(datagrams, messages, now)
         taken += messages
         if done < len(datagrams):
             connection.receive_datagram(datagrams[done], CLIENT, now)
@@ -105,10 +107,10 @@ def test_a_batch_in_order_is_taken_whole(suite):
     sent = [bytes((number,)) * 100 for number in range(150)]
     datagrams = [pair.client.protect(data) for data in sent]
     messages: list[bytes] = []
-    assert pair.server.receive_data(datagrams, messages) == 150
+    assert pair.server.receive_data(datagrams, messages, NOW) == 150
     assert messages == sent
     again: list[bytes] = []
-    assert pair.server.receive_data(datagrams, again) == 0
+    assert pair.server.receive_data(datagrams, again, NOW) == 0
     assert again == []
 
 
@@ -134,10 +136,23 @@ def test_what_protect_gives_is_counted_and_refused_as_by_send():
 def test_nothing_is_taken_before_the_handshake_or_after_the_end():
     config = DTLSConfig(psk=PSK("a", bytes(16)), cipher_suites=SUITES[:1])
     fresh = DTLSConnection.client(config, SERVER, 0.0)
-    assert fresh.receive_data([b"\x17" + bytes(60)], []) == 0
+    assert fresh.receive_data([b"\x17" + bytes(60)], [], NOW) == 0
     assert fresh.protect(b"x") is None
     pair = connected(SUITES[0])
     datagram = pair.client.protect(b"late")
     pair.server.close(pair.now)
-    assert pair.server.receive_data([datagram], []) == 0
-    assert pair.client.receive_data([b""], []) == 0
+    assert pair.server.receive_data([datagram], [], NOW) == 0
+    assert pair.client.receive_data([b""], [], NOW) == 0
+
+
+def test_keys_before_an_update_are_forgotten_by_data_alone():
+    pair = connected("TLS_AES_128_GCM_SHA256")
+    pair.client.update_keys(pair.now)
+    pair.flush()
+    pair.idle(1)
+    layer = pair.server._layer
+    assert {reader.epoch for reader in layer._readers13.values()} >= {3, 4}
+    for now in (pair.now, pair.now + 1, pair.now + 300):
+        messages: list[bytes] = []
+        assert pair.server.receive_data([pair.client.protect(b"x")], messages, now) == 1
+    assert {reader.epoch for reader in layer._readers13.values()} == {4}
