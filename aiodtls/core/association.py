@@ -93,6 +93,8 @@ class Association(NegotiatedFacts):
         "counters",
         "failure",
         "handshake_complete",
+        "idle_since",
+        "idle_state",
         "lineage",
         "max_payload",
         "negotiated",
@@ -167,6 +169,9 @@ class Association(NegotiatedFacts):
         )
         # Which association this is where it was carried from process to process, and how often.
         self.lineage = b"", 0
+        # What was last seen of the peer's records, and when; only with ``idle_timeout``.
+        self.idle_state: tuple[int, tuple[int, int]] | None = None
+        self.idle_since = now
         self._update_max_payload()
 
     def begin(
@@ -372,6 +377,7 @@ class Association(NegotiatedFacts):
         )
         self.counters.handshakes_completed += 1
         self._update_max_payload()
+        self.watch_idleness(now)
         self._events.append(
             HandshakeCompleted(str(negotiated.version), negotiated.suite.name)  # type: ignore[union-attr]
         )
@@ -394,6 +400,12 @@ class Association(NegotiatedFacts):
             self._deliver(payload)
         if self._early_close:
             self._ended_by_peer(AlertDescription.close_notify.name, closing=True)
+
+    def watch_idleness(self, now: float) -> None:
+        """From now on the peer has ``idle_timeout`` for its next record (``liveness.py``)."""
+        if self.config.idle_timeout is not None:
+            self.idle_since = now
+            self._timers.set(Timer.idle, now)
 
     def _confirm(self) -> None:
         self.confirmed = True

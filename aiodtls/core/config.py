@@ -127,6 +127,7 @@ class DTLSConfig:
     records_individually: bool = False
     max_burst: int = 10
     record_size_limit: int | None = None
+    idle_timeout: float | None = None
     request_ocsp_response: bool = False
     request_certificate_timestamps: bool = False
     require_extended_master_secret: bool = True
@@ -243,6 +244,8 @@ class DTLSConfig:
                 raise ConfigError(f"{name} must be above 0")
         if self.retransmit_max < self.retransmit_initial:
             raise ConfigError("retransmit_max must not be below retransmit_initial")
+        if self.idle_timeout is not None and not self.idle_timeout > 0:
+            raise ConfigError("idle_timeout must be above 0, or None for no limit")
         if not 0 <= self.session_tickets <= 16:
             raise ConfigError("session_tickets must be 0 to 16; with 0 nothing is resumed")
         if self.max_retransmits < 0:

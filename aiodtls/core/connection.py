@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from aiodtls.core import handover, key_limits
+from aiodtls.core import handover, key_limits, liveness
 from aiodtls.core.association import APPLICATION_DATA, Address, Association
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
@@ -174,6 +174,8 @@ class DTLSConnection(Association):
                 self._time_out(f"not complete after {self.config.handshake_timeout} s")
             elif self.closed:
                 break
+            elif timer is Timer.idle:
+                liveness.look(self, now)
             elif timer in POST_HANDSHAKE_TIMERS:
                 self._post.timer_due(timer, now)
             elif not self._driver.timer_due(timer, now):

@@ -164,6 +164,7 @@ def restore(connection: Association, state: State, now: float) -> None:
     connection._transmitter.max_datagram_size = state["datagrams"]
     driver.restored(state["send_seq"], Reassembly(state["receive_seq"]), now)
     _established(connection, confirmed=state["confirmed"], held=state["held"])
+    connection.watch_idleness(now)
     if state["flight"]:
         awaited = {int(seq): length for seq, length in state["awaited"].items()}
         connection._retransmission.start(_flight(state["flight"]), awaited)

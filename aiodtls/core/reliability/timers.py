@@ -18,6 +18,8 @@ class Timer(IntEnum):
     burst = auto()
     key_update = auto()
     new_session_ticket = auto()
+    # Only where the configuration asks for it.
+    idle = auto()
 
 
 class Timers:
