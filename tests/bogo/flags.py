@@ -21,6 +21,7 @@ IGNORED = {
     "no-tls1",
     "no-tls11",
     "renegotiate-freely",
+    "set-ocsp-in-callback",
     "use-early-callback",
     "use-ocsp-callback",
     "use-old-client-cert-callback",
@@ -29,12 +30,16 @@ IGNORED = {
 IGNORED_TEXTS = {"expect-early-data-reason"}
 SWITCHES = {
     "decline-alpn",
+    "decline-ocsp-callback",
+    "enable-ocsp-stapling",
+    "enable-signed-cert-timestamps",
     "expect-extended-master-secret",
     "expect-hrr",
     "expect-no-hrr",
     "expect-no-peer-cert",
     "expect-session-miss",
     "expect-verify-result",
+    "fail-ocsp-callback",
     "ipv6",
     "key-update-before-read",
     "no-ticket",
@@ -61,6 +66,7 @@ NUMBERS = {
     "min-version",
     "mtu",
     "port",
+    "private-key-delay-ms",
     "resume-count",
     "shim-id",
 }
@@ -68,7 +74,9 @@ LISTS = {"curves", "verify-prefs"}
 TEXTS = {
     "advertise-alpn",
     "expect-alpn",
+    "expect-ocsp-response",
     "expect-server-name",
+    "expect-signed-cert-timestamps",
     "export-context",
     "export-label",
     "host-name",
@@ -80,6 +88,8 @@ TEXTS = {
 }
 # These describe the credential begun by the last -new-x509-credential, or the default one.
 CREDENTIAL_TEXTS = {"cert-file", "key-file"}
+# In base64, like what is expected of them: an OCSP response, a SignedCertificateTimestampList.
+STAPLES = {"ocsp-response", "signed-cert-timestamps"}
 CREDENTIAL_LISTS = {"signing-prefs"}
 # And these the pre-shared key begun by the last -new-psk-credential, in base64.
 PSK_TEXTS = {"psk-importer-key", "psk-importer-identity", "psk-importer-context"}
@@ -109,6 +119,7 @@ class CredentialFlags:
     key_file: str = ""
     signing_prefs: list[int] = field(default_factory=list)
     psk: dict[str, bytes] = field(default_factory=dict)
+    staples: dict[str, bytes] = field(default_factory=dict)
     psk_hash: str = ""
 
 
@@ -174,7 +185,7 @@ def parse(arguments: Sequence[str], prefix: str) -> Flags:
             target.texts[name] = next(rest)
         elif name in PSK_HASHES:
             current.psk_hash = PSK_HASHES[name]
-        elif name in CREDENTIAL_TEXTS | CREDENTIAL_LISTS | PSK_TEXTS:
+        elif name in CREDENTIAL_TEXTS | CREDENTIAL_LISTS | PSK_TEXTS | STAPLES:
             if not applies:
                 raise Unimplemented(argument)
             _describe(current, name, next(rest))
@@ -182,6 +193,11 @@ def parse(arguments: Sequence[str], prefix: str) -> Flags:
             raise Unimplemented(argument)
     if default.cert_file:
         flags.credentials.append(default)
+    if "decline-ocsp-callback" in flags:
+        for credential in flags.credentials:
+            credential.staples.pop("ocsp-response", None)
+    if "fail-ocsp-callback" in flags and flags.is_server:
+        raise Unimplemented("a response that cannot be had ends no handshake")
     if not flags.versions:
         raise Unimplemented("a version other than DTLS 1.2 and 1.3")
     return flags
@@ -192,6 +208,8 @@ def _describe(credential: CredentialFlags, name: str, value: str) -> None:
         credential.cert_file = value
     elif name == "key-file":
         credential.key_file = value
+    elif name in STAPLES:
+        credential.staples[name] = b64decode(value)
     elif name in PSK_TEXTS:
         credential.psk[name.removeprefix("psk-importer-")] = b64decode(value)
     else:

@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("the server changed the version after HelloVerifyRequest", "INVALID_MESSAGE"),
     ("the server saw a lower version", "TLS13_DOWNGRADE"),
     ("ClientHello: legacy fields with a meaning", "DECODE_ERROR"),
+    ("the application refuses: bad_certificate_status_response", "OCSP_CB_ERROR"),
     ("the server took a PSK we have not", "PSK_IDENTITY_NOT_FOUND"),
     ("ServerHello without key_share", "MISSING_KEY_SHARE"),
     ("the server took none of our PSKs", "MISSING_EXTENSION"),

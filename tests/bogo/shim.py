@@ -22,7 +22,7 @@ from aiodtls.core.crypto.certificates import Role, load_pem, refusal
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError, EndpointClosed
-from aiodtls.core.events import CertificateReceived, FlightSent, SessionReceived
+from aiodtls.core.events import CertificateReceived, FlightSent, SessionReceived, SignatureRequested
 from aiodtls.core.registry import (
     AlertDescription,
     AlertLevel,
@@ -33,7 +33,8 @@ from aiodtls.core.registry import (
 )
 from aiodtls.core.sessions import MemorySessionStore, Session, TicketKeys
 from tests.bogo import policies
-from tests.bogo.flags import VERSIONS, CredentialFlags, Flags, Unimplemented, parse
+from tests.bogo.expectations import Failed, check_handshake, parse_timestamps
+from tests.bogo.flags import CredentialFlags, Flags, Unimplemented, parse
 from tests.bogo.names import name_of
 
 policies.install()
@@ -52,10 +53,6 @@ SRTP_NAMES = {
     "SRTP_AEAD_AES_128_GCM": "SRTP_AEAD_AES_128_GCM",
     "SRTP_AEAD_AES_256_GCM": "SRTP_AEAD_AES_256_GCM",
 }
-
-
-class Failed(Exception):
-    """The test ends with exit status 1; the text is for standard error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +105,17 @@ class ObservedCredentials(Credentials):
 
 
 class ApplicationTrust(Trust):
-    """Refuses as BoringSSL's verification callback of old does: with handshake_failure."""
+    """Refuses with the alert that the runner expects of BoringSSL's callbacks, or accepts."""
 
-    __slots__ = ("_fails",)
+    __slots__ = ("_refusal",)
 
-    def __init__(self, fails: bool) -> None:
-        self._fails = fails
+    def __init__(self, refusal: AlertDescription | None) -> None:
+        self._refusal = refusal
 
     def check(self, chain: object, *, peer_role: Role, server_hostname: str | None) -> None:
-        if self._fails:
-            raise refusal(AlertDescription.handshake_failure, "the application refuses")
+        if self._refusal is not None:
+            message = f"the application refuses: {self._refusal.name}"
+            raise refusal(self._refusal, message)
 
 
 @functools.cache
@@ -129,12 +127,23 @@ def load_credentials(cert_file: str, key_file: str) -> tuple[object, list[x509.C
     return key, load_pem(cert_file)
 
 
-def make_credentials(flags: CredentialFlags, used: list[int]) -> Credentials:
+def make_credentials(flags: CredentialFlags, used: list[int], slow: bool) -> Credentials:
+    """With ``slow`` the key is elsewhere, and the exchange is asked for signatures."""
     key, chain = load_credentials(flags.cert_file, flags.key_file or flags.cert_file)
     try:
         credentials = ObservedCredentials.from_objects(key, chain)  # type: ignore[arg-type]
     except ConfigError as error:
         raise Unimplemented(str(error)) from None
+    timestamps = parse_timestamps(flags.staples.get("signed-cert-timestamps", b""))
+    if slow:
+        fast = credentials
+        known_names = {scheme.name: scheme for scheme in SignatureScheme}
+        credentials = ObservedCredentials.from_signer(
+            chain, lambda name, data: Credentials.sign(fast, known_names[name], data)
+        )
+    credentials = credentials.stapled(
+        ocsp_response=flags.staples.get("ocsp-response", b""), certificate_timestamps=timestamps
+    )
     known = {int(scheme) for scheme in SignatureScheme}
     wanted = [SignatureScheme(s) for s in flags.signing_prefs if s in known]
     if flags.signing_prefs and not wanted:
@@ -162,14 +171,22 @@ def make_trust(flags: Flags) -> Trust:
     fails = "verify-fail" in flags and enforced
     if "use-custom-verify-callback" in flags:
         return Trust.from_function(lambda chain: not fails)
-    return ApplicationTrust(fails)
+    if "fail-ocsp-callback" in flags:
+        return ApplicationTrust(AlertDescription.bad_certificate_status_response)
+    return ApplicationTrust(AlertDescription.handshake_failure if fails else None)
 
 
 def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfig:
     """``used`` collects the index of the credential that signs."""
     config = DTLSConfig(
         versions=flags.versions,
-        credentials=[make_credentials(item, used) for item in flags.credentials if not item.psk],
+        credentials=[
+            make_credentials(item, used, "private-key-delay-ms" in flags.numbers)
+            for item in flags.credentials
+            if not item.psk
+        ],
+        request_ocsp_response="enable-ocsp-stapling" in flags,
+        request_certificate_timestamps="enable-signed-cert-timestamps" in flags,
         trust=make_trust(flags),
         client_auth=client_auth(flags),
         retransmit_initial=flags.numbers.get("initial-timeout-duration-ms", 400) / 1000,
@@ -296,9 +313,7 @@ class Exchange:
             (nanoseconds,) = U64.unpack(self.input.read(8))
             self.stream.sendall(b"t")
             self.clock += nanoseconds
-            due = self.connection.next_timeout()
-            if due is not None and due <= self.now + 0.015:
-                self.connection.handle_timeout(self.now)
+            self.fire_timers()
         elif opcode == b"M":
             (self.connection.max_datagram_size,) = U32.unpack(self.input.read(4))
         elif opcode == b"U":
@@ -310,6 +325,11 @@ class Exchange:
         elif opcode:
             raise Failed(f"unknown frame {opcode!r}")
         return bool(opcode)
+
+    def fire_timers(self) -> None:
+        due = self.connection.next_timeout()
+        if due is not None and due <= self.now + 0.015:
+            self.connection.handle_timeout(self.now)
 
     def check_timer(self, nanoseconds: int) -> None:
         due = self.connection.next_timeout()
@@ -335,6 +355,12 @@ class Exchange:
                 (trust,) = connection.config.trusts
                 assert trust.function is not None
                 connection.answer(event, trust.function(event.chain), self.now)
+            elif isinstance(event, SignatureRequested):
+                self.clock += self.flags.numbers["private-key-delay-ms"] * 10**6
+                self.fire_timers()
+                self.flush()
+                signature = event.function(event.scheme, event.data)
+                connection.answer(event, signature, self.now)
             elif isinstance(event, SessionReceived):
                 self.session = event.session
             elif isinstance(event, FlightSent) and not event.resend:
@@ -409,42 +435,3 @@ class Exchange:
         except OSError:
             # The runner was faster.
             return
-
-
-# -- expectations -------------------------------------------------------------------------------
-
-
-def check_handshake(connection: DTLSConnection, flags: Flags, used: list[int]) -> None:
-    """What the -expect flags say of the handshake. Raises :class:`Failed`."""
-    negotiated = connection.negotiated
-    numbers, texts = flags.numbers, flags.texts
-    if negotiated.resumed != (flags.is_resumption and "expect-session-miss" not in flags):
-        raise Failed(f"a session was {'' if negotiated.resumed else 'not '}resumed")
-    if "expect-version" in numbers and VERSIONS[numbers["expect-version"]] != negotiated.version:
-        raise Failed(f"the version is DTLS {negotiated.version}")
-    if "expect-extended-master-secret" in flags and not negotiated.extended_master_secret:
-        raise Failed("there is no extended_master_secret")
-    if "expect-curve-id" in numbers and negotiated.group != numbers["expect-curve-id"]:
-        raise Failed(f"the group is {connection.group}")
-    if "expect-server-name" in texts and connection.server_hostname != texts["expect-server-name"]:
-        raise Failed(f"the server name is {connection.server_hostname!r}")
-    wanted = texts.get("select-alpn" if flags.is_server else "expect-alpn") or None
-    if connection.alpn_protocol != wanted:
-        raise Failed(f"the ALPN protocol is {connection.alpn_protocol!r}")
-    if "expect-selected-credential" in numbers:
-        selected = used[-1] if used else -1
-        for item in flags.credentials:
-            if item.psk and item.psk["identity"] == negotiated.psk_identity:
-                selected = item.index
-        if selected != numbers["expect-selected-credential"]:
-            raise Failed(f"credential {selected} was selected")
-    check_peer_certificate(connection, flags)
-
-
-def check_peer_certificate(connection: DTLSConnection, flags: Flags) -> None:
-    shown = bool(connection.peer_certificate_chain)
-    if "expect-no-peer-cert" in flags or connection.negotiated.psk_identity is not None:
-        if shown:
-            raise Failed("the peer showed a certificate")
-    elif not shown and (not flags.is_server or "require-any-client-certificate" in flags):
-        raise Failed("the peer showed no certificate")
