@@ -127,3 +127,17 @@ def test_a_changed_binder_is_noticed():
 
     pair = meet(psk_config(psk), psk_config(psk), Link(filter=spoil))
     assert not pair.connected and pair.client.closed
+
+
+def test_a_hello_of_many_identities_costs_no_more_than_one_of_a_few(monkeypatch):
+    """Each may cost a decryption, and strangers' hellos are looked at too."""
+    opened = []
+    monkeypatch.setattr(
+        DTLSConfig, "open_ticket", lambda self, ticket: opened.append(ticket), raising=True
+    )
+    many = {b"identity %03d" % n: PSK(b"identity %03d" % n, KEY) for n in range(60)}
+    server = psk_config({b"identity 059": PSK(b"identity 059", KEY)})
+    pair = meet(psk_config(many), server)
+    assert not pair.connected
+    hellos = pair.listener.statistics.hellos_answered
+    assert hellos >= 1 and len(opened) <= 8 * (hellos + 2)

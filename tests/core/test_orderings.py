@@ -9,7 +9,6 @@ import pytest
 
 from aiodtls import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.handshake.script import Expect
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.records import HEADER, encode_alert
@@ -92,25 +91,6 @@ def make(variant: str, link: Link | None = None) -> Pair:
     else:
         client, server = configs(variant)
     return Pair(client, server, link, cookie=variant != "no_cookie")
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """What the scripts waited for and what they got, by role of the driver's connection."""
-    from aiodtls.core.handshake import script
-
-    taken: list[tuple[object, str]] = []
-    resume = script.ScriptRunner.resume
-
-    def recording(self, value):
-        waiting = getattr(self, "waiting", None)
-        if isinstance(waiting, Expect) and hasattr(value, "msg_type"):
-            kinds = sorted(waiting.kinds, key=lambda kind: kind.msg_type != value.msg_type)
-            taken.append((self, "|".join(kind.__name__ for kind in kinds)))
-        resume(self, value)
-
-    monkeypatch.setattr(script.ScriptRunner, "resume", recording)
-    return taken
 
 
 @pytest.mark.parametrize(("variant", "side"), ORDERS)

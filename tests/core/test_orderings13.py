@@ -7,8 +7,6 @@ import dataclasses
 
 import pytest
 
-from aiodtls.core.handshake import script
-from aiodtls.core.handshake.script import Expect
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.records import HEADER
@@ -54,23 +52,6 @@ def make(variant: str) -> Pair:
         server = dataclasses.replace(server, trust=client.trust, client_auth="optional")
         return Pair(client, server)
     return Pair(*configs(variant), **pair_options(variant))
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """What the scripts waited for and what they got, by the runner that did."""
-    taken: list[tuple[object, str]] = []
-    resume = script.ScriptRunner.resume
-
-    def recording(self, value):
-        waiting = getattr(self, "waiting", None)
-        if isinstance(waiting, Expect) and hasattr(value, "msg_type"):
-            kinds = sorted(waiting.kinds, key=lambda kind: not script._is_of_kind(value, kind))
-            taken.append((self, "|".join(kind.__name__ for kind in kinds)))
-        resume(self, value)
-
-    monkeypatch.setattr(script.ScriptRunner, "resume", recording)
-    return taken
 
 
 @pytest.mark.parametrize(("variant", "side"), ORDERS)

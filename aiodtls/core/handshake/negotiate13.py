@@ -6,6 +6,7 @@ Raise :class:`AlertError` where nothing fits or an offer is not legal.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,7 @@ from aiodtls.core.handshake.negotiate import (
     credentials_by_name,
     offered_session_id,
 )
-from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, known_psk, offered_by
+from aiodtls.core.handshake.psks import HASH_LENGTHS, MAX_PSKS, OfferedPsk, known_psk, offered_by
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
@@ -351,10 +352,13 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello) -> Suite:
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
     psks = hello.extensions.find(PreSharedKey)
-    for (identity, _), binder in zip(psks.identities, psks.binders, strict=True) if psks else ():
-        fitting = [s for s in offered if s.hash_name == _hash_of(config, identity, binder)]
-        if fitting:
-            return fitting[0]
+    pairs = zip(psks.identities, psks.binders, strict=True) if psks else ()
+    # Strangers may have this done, so no more of it than will be looked at later.
+    for (identity, _), binder in itertools.islice(pairs, MAX_PSKS):
+        hash_name = _hash_of(config, identity, binder)
+        fitting = next((s for s in offered if s.hash_name == hash_name), None)
+        if fitting is not None:
+            return fitting
     return offered[0]
 
 

@@ -36,6 +36,10 @@ RESUMPTION_BINDER = b"res binder"
 DERIVED_LABEL = b"derived psk"
 
 
+# Of those that a client offers; each may be a question to the application.
+MAX_PSKS = 8
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedIdentity:
     """RFC 9258 section 5.1: it stands on the wire as the identity."""

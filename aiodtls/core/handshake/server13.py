@@ -25,7 +25,7 @@ from aiodtls.core.handshake import certificate_types, negotiate, negotiate13, st
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.negotiate13 import VERSION
-from aiodtls.core.handshake.psks import OfferedPsk, look_up_psk
+from aiodtls.core.handshake.psks import MAX_PSKS, OfferedPsk, look_up_psk
 from aiodtls.core.handshake.resumption import is_welcome, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
@@ -62,8 +62,6 @@ from aiodtls.core.wire.messages import (
 )
 from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, EncryptedExtensions
 
-# Of those that a client offers; each may be a question to the application.
-MAX_PSKS = 8
 # Clients staple nothing here.
 NOTHING_ASKED = Extensions()
 
