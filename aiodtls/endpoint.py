@@ -304,7 +304,8 @@ class DTLSEndpoint:
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As of asyncio's transports: "peername", "sockname", "socket", "cipher" (name, version,
-        secret bits), "peercert" (DER), "alpn_protocol", and what the transport knows."""
+        secret bits), "peercert" (DER), "alpn_protocol", "connection_id" (the one that the peer's
+        records bear), "peer_connection_id" (ours bear), and what the transport knows."""
         connection = self._channel.connection
         suite = connection.negotiated.suite
         known: dict[str, Any] = {
@@ -317,6 +318,8 @@ class DTLSEndpoint:
             "psk_identity_hint": connection.psk_identity_hint,
             "ocsp_response": connection.negotiated.ocsp_response or None,
             "certificate_timestamps": connection.negotiated.certificate_timestamps or None,
+            "connection_id": connection.own_cid or None,
+            "peer_connection_id": connection.peer_cid or None,
         }
         if name in known:
             return known[name] if known[name] is not None else default

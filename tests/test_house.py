@@ -17,11 +17,13 @@ core.crypto.signatures core.crypto.prf core.crypto.srtp core.crypto.key_schedule
 core.crypto.transcript
 core.crypto.certificates core.crypto.credentials core.crypto.trust core.sessions core.config
 core.events core.cookies
-core.record.replay core.record.epochs core.record.protection12 core.record.protection13
+core.record.replay core.record.connection_ids core.record.epochs core.record.protection12
+core.record.protection13 core.record.cid12
 core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.reliability.transmitter core.handshake.script
-core.handshake.certificate_types core.handshake.staples core.handshake.negotiate
+core.handshake.connection_ids core.handshake.certificate_types core.handshake.staples
+core.handshake.negotiate
 core.handshake.authenticate core.handshake.psks core.handshake.negotiate13
 core.handshake.keys13 core.handshake.retry
 core.handshake.keys12 core.handshake.resumption core.handshake.resume12 core.handshake.client12
@@ -29,7 +31,7 @@ core.handshake.server12 core.handshake.client13 core.handshake.server13 core.han
 core.handshake.server
 core.handshake.driver
 core.handshake.post core.facts core.association core.key_limits core.liveness
-core.handover core.connection core.hello_pool core.listener events log
+core.handover core.connection core.routes core.hello_pool core.listener events log
 channel endpoint sockets ancillary udp protocol client server transport testing cli.options
 cli.output cli.loss cli.serve cli.connect cli.demo cli.main __main__
 """.split()  # noqa: SIM905 - a list of words is read better so

@@ -45,8 +45,9 @@ def test_echo_on_both_loops_leaves_nothing_behind(run_loop, server_config, clien
                         received += await endpoint.recv()
                 assert received == data
                 headers = 28 if host == "127.0.0.1" else 48
-                # A unified header of 5 bytes, the content type and a tag (RFC 9147 section 4).
-                assert endpoint.max_payload == 1500 - headers - 5 - 1 - 16
+                # A unified header of 5 bytes, the server's connection id, the content type and a
+                # tag (RFC 9147 section 4).
+                assert endpoint.max_payload == 1500 - headers - 5 - 8 - 1 - 16
             await endpoint.wait_closed()
         assert server.statistics.handshakes_completed == 1
         assert len(asyncio.all_tasks()) == 1

@@ -53,6 +53,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     add("--groups", type=_names, metavar="LIST", help="such as x25519,secp256r1")
     add("--alpn", type=_names, metavar="LIST", help="ALPN protocol names")
     add("--pmtu", type=int, default=1500, metavar="BYTES", help="the whole IP packet")
+    add("--connection-id", type=int, metavar="BYTES", help="the length of our connection ids")
     add("--client-auth", choices=("none", "optional", "required"), default="none")
     add("--keylog", metavar="FILE", help="write secrets in the SSLKEYLOGFILE format")
     add("--json", action="store_true", help="one JSON object a line, for machines")
@@ -125,6 +126,7 @@ def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
         "alpn_protocols": options.alpn or (),
         "pmtu": options.pmtu,
         "client_auth": options.client_auth,
+        "connection_id": options.connection_id,
         "keylog": options.keylog,
         "retransmit_initial": options.retransmit_initial,
         "handshake_timeout": options.handshake_timeout,

@@ -35,6 +35,7 @@ from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.script import Handshake, Negotiated
 from aiodtls.core.handshake.server import server
+from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
@@ -98,6 +99,7 @@ class Association(NegotiatedFacts):
         "lineage",
         "max_payload",
         "negotiated",
+        "own_ids",
         "peer",
         "role",
     )
@@ -111,6 +113,7 @@ class Association(NegotiatedFacts):
         *,
         random: Callable[[int], bytes],
         hello: ValidatedHello | None = None,
+        own_ids: ConnectionIds | None = None,
         touched: set[Any] | None = None,
     ) -> None:
         self.role = role
@@ -133,7 +136,9 @@ class Association(NegotiatedFacts):
         self._least_data_number = 1 << EPOCH_SHIFT
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
-        self._layer = RecordLayer(self.counters, hello.record_number if hello else 0)
+        self.own_ids = ConnectionIds(config.connection_id or 0) if own_ids is None else own_ids
+        self.own_ids.owner = self
+        self._layer = RecordLayer(self.counters, hello.record_number if hello else 0, self.own_ids)
         self._timers = Timers()
         if config.handshake_timeout is not None:
             self._timers.set(Timer.handshake, now + config.handshake_timeout)
@@ -190,6 +195,7 @@ class Association(NegotiatedFacts):
             self._random,
             server_hostname,
             session,
+            self.own_ids,
             next_seq=hello.message_seq if hello else 0,
             datagram_size=self._transmitter.max_datagram_size,
             negotiated=self.negotiated,

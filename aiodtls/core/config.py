@@ -131,6 +131,8 @@ class DTLSConfig:
     request_ocsp_response: bool = False
     request_certificate_timestamps: bool = False
     require_extended_master_secret: bool = True
+    connection_id: int | None = None
+    return_routability_check: Literal["basic", "enhanced", "off"] = "basic"
     replay_window: int = 64
     key_limit: Literal["event", "close"] = "event"
     recv_queue: int = 256
@@ -183,6 +185,8 @@ class DTLSConfig:
             raise ConfigError('client_auth="required" needs trust= to check the clients against')
         if self.key_limit not in ("event", "close"):
             raise ConfigError('key_limit is "event" or "close"')
+        if self.return_routability_check not in ("basic", "enhanced", "off"):
+            raise ConfigError('return_routability_check is "basic", "enhanced" or "off"')
 
     def _derive(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -254,6 +258,8 @@ class DTLSConfig:
             raise ConfigError("handshake_timeout must be above 0, or None for no limit")
         if not 64 <= self.replay_window <= 65536:
             raise ConfigError("replay_window must be 64 to 65536 records")
+        if self.connection_id is not None and not 0 <= self.connection_id <= 255:
+            raise ConfigError("connection_id must be 0 to 255 bytes, or None")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= 16385:
             raise ConfigError("record_size_limit must be 64 to 16385 bytes, or None")
 
@@ -288,6 +294,10 @@ class DTLSConfig:
             suite.key_exchange is None or suite.key_exchange.uses_certificate
             for suite in self.suites
         )
+
+    @property
+    def checks_routability(self) -> bool:
+        return self.return_routability_check != "off"
 
     @property
     def speaks13(self) -> bool:

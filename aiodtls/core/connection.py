@@ -23,14 +23,19 @@ from aiodtls.core.errors import (
 )
 from aiodtls.core.events import (
     Event,
+    KeyLimitReached,
     PathMTUChanged,
     PeerUnresponsive,
 )
 from aiodtls.core.handshake.post import POST_HANDSHAKE_TIMERS
+from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.registry import AlertDescription, AlertLevel
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
+
+# A shorter tag has a limit so low that anybody could end the association.
+SAFE_TAG_LENGTH = 16
 
 
 class DTLSConnection(Association):
@@ -52,6 +57,7 @@ class DTLSConnection(Association):
         server_hostname: str | None = None,
         session: Session | None = None,
         random: Callable[[int], bytes] = os.urandom,
+        own_ids: ConnectionIds | None = None,
         touched: set[DTLSConnection] | None = None,
     ) -> DTLSConnection:
         """A client; its ClientHello is ready at once. ``session`` is offered where it fits.
@@ -59,7 +65,9 @@ class DTLSConnection(Association):
         Raises :class:`ConfigError` where the config leaves no way to know the server.
         """
         config.check_client(server_hostname)
-        connection = cls("client", config, peer, now, random=random, touched=touched)
+        connection = cls(
+            "client", config, peer, now, random=random, own_ids=own_ids, touched=touched
+        )
         connection.begin(now, server_hostname=server_hostname, session=session)
         return connection
 
@@ -72,11 +80,24 @@ class DTLSConnection(Association):
         *,
         hello: ValidatedHello | None = None,
         random: Callable[[int], bytes] = os.urandom,
+        own_ids: ConnectionIds | None = None,
         touched: set[DTLSConnection] | None = None,
     ) -> DTLSConnection:
-        """A server; without ``hello`` the address is taken as proved. Raises ConfigError."""
+        """A server; without ``hello`` the address is taken as proved. Raises ConfigError.
+
+        ``own_ids`` is where a listener keeps the connection ids of all associations.
+        """
         config.check_server()
-        connection = cls("server", config, peer, now, random=random, hello=hello, touched=touched)
+        connection = cls(
+            "server",
+            config,
+            peer,
+            now,
+            random=random,
+            hello=hello,
+            own_ids=own_ids,
+            touched=touched,
+        )
         connection.begin(now, hello=hello)
         return connection
 
@@ -90,18 +111,26 @@ class DTLSConnection(Association):
         *,
         peer: Address = None,
         random: Callable[[int], bytes] = os.urandom,
+        new_ids: Callable[[int], ConnectionIds] = ConnectionIds,
         touched: set[DTLSConnection] | None = None,
     ) -> DTLSConnection:
         """The association that ``export_state`` put into ``state``, in the same role.
 
         ``peer`` is where it is now, unless that is what the state says. Nobody here knows whether
-        another has adopted it too: that is the owner's to refuse, by ``lineage``. Raises
-        ValueError for what was not sealed with ``key``.
+        another has adopted it too: that is the owner's to refuse, by ``lineage``. ``new_ids`` is
+        given the length of its connection ids. Raises ValueError for what was not sealed with
+        ``key``.
         """
         exported = handover.unseal(state, key)
         role, address = handover.role_of(exported), handover.peer_of(exported)
         connection = cls(
-            role, config, address if peer is None else peer, now, random=random, touched=touched
+            role,
+            config,
+            address if peer is None else peer,
+            now,
+            random=random,
+            own_ids=handover.ids_of(exported, new_ids),
+            touched=touched,
         )
         connection.lineage = bytes.fromhex(exported["id"]), exported["generation"]
         handover.restore(connection, exported, now)
@@ -376,3 +405,30 @@ class DTLSConnection(Association):
     def opens(self, record: bytes) -> bool:
         """Whether one protected record is this connection's; a trial that counts nothing."""
         return self._layer.opens(record)
+
+    # -- limits ----------------------------------------------------------------------
+
+    def _sealing_alarm(self, now: float) -> None:
+        exhausted, overflows = self._layer.writer.ring()
+        self._key_limit("sent", exhausted, now, may_close=True, must_close=overflows)
+
+    def _forgery_alarm(self, now: float) -> None:
+        suite = self.negotiated.suite
+        assert suite is not None
+        # With a short tag the limit is so low that anybody could end the association.
+        safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
+        exhausted = self._layer.take_alarm()
+        self._key_limit("forged", exhausted, now, may_close=safe, must_close=False)
+
+    def _key_limit(
+        self, direction: str, exhausted: bool, now: float, *, may_close: bool, must_close: bool
+    ) -> None:
+        """DTLS 1.3 takes new keys at half the limit and ends at the limit (RFC 9147 s. 4.5.3)."""
+        self._events.append(KeyLimitReached(direction, exhausted))
+        if self._is_dtls13 and self.handshake_complete and not self.closed:
+            self._post.update_keys(now)
+            self._drain_driver()
+        strict = self._is_dtls13 or self.config.key_limit == "close"
+        if ((exhausted and may_close and strict) or must_close) and not self.closed:
+            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
+            self._end(EndpointClosed("key_limit"))

@@ -78,6 +78,16 @@ class NegotiatedFacts:
         return profile.name if profile is not None else None
 
     @property
+    def own_cid(self) -> bytes:
+        """The connection id that the peer's records bear; empty for none."""
+        return self.negotiated.own_cid
+
+    @property
+    def peer_cid(self) -> bytes:
+        """The connection id that our records bear; empty for none."""
+        return self.negotiated.peer_cid
+
+    @property
     def resumed(self) -> bool:
         """Whether an earlier session went on."""
         return self.negotiated.resumed

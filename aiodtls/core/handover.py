@@ -20,6 +20,7 @@ from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.errors import DTLSError, EndpointClosed, HandshakeError
 from aiodtls.core.handshake.keys12 import EPOCH, derive_record_keys
 from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.traffic import APPLICATION_EPOCH, ApplicationTraffic
 from aiodtls.core.registry import (
     CertificateType,
@@ -42,7 +43,14 @@ ID_LENGTH = 16
 State = dict[str, Any]
 
 # Fields of Negotiated as they are; those of bytes, and of registries, are turned into text below.
-_PLAIN = ("version", "server_hostname", "extended_master_secret", "resumed", "authenticated_at")
+_PLAIN = (
+    "version",
+    "server_hostname",
+    "extended_master_secret",
+    "resumed",
+    "authenticated_at",
+    "rrc",
+)
 _BYTES = (
     "client_random",
     "server_random",
@@ -54,6 +62,8 @@ _BYTES = (
     "master_secret",
     "exporter_secret",
     "resumption_secret",
+    "own_cid",
+    "peer_cid",
 )
 _REGISTRIES = {
     "group": NamedGroup,
@@ -124,6 +134,7 @@ def state_of(connection: Association, unread: Sequence[bytes]) -> State:
         "records": [connection._transmitter.record_limit, layer.max_plaintext],
         "datagrams": connection._transmitter.max_datagram_size,
         "traffic": _traffic(negotiated),
+        "own_ids": [_hex(cid) for cid in connection.own_ids],
         "session": _hex(negotiated.session.to_bytes()) if negotiated.session else None,
         "flight": [[m.epoch, m.msg_type, m.message_seq, _hex(m.body)] for m in flight],
         "awaited": connection._retransmission.watched,
@@ -144,7 +155,8 @@ def restore(connection: Association, state: State, now: float) -> None:
         own, peer, read_epoch, write_epoch = state["traffic"]
         secrets = bytes.fromhex(own), bytes.fromhex(peer)
         window = connection.config.replay_window
-        traffic = ApplicationTraffic(suite, *secrets, window, read_epoch, write_epoch)
+        ids = negotiated.own_cid, negotiated.peer_cid
+        traffic = ApplicationTraffic(suite, *secrets, window, read_epoch, write_epoch, *ids)
         negotiated.traffic = traffic
         driver.install_write(write_epoch, traffic.writer())
         driver.install_read(read_epoch, traffic.reader())
@@ -190,6 +202,14 @@ def end(connection: Association) -> None:
     connection._retransmission.forget()
     # No lingering either: the peer's last flight is the adopter's to acknowledge.
     connection._driver.completed_at = float("-inf")
+
+
+def ids_of(state: State, new_ids: Callable[[int], ConnectionIds]) -> ConnectionIds:
+    """The connection ids by which the peer goes on to name the association."""
+    given = [bytes.fromhex(cid) for cid in state["own_ids"]]
+    ids = new_ids(len(given[0]) if given else 0)
+    ids.restore(given)
+    return ids
 
 
 def peer_of(state: State) -> Address:

@@ -21,6 +21,7 @@ from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.hello_pool import HelloPool
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
+from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.wire.extensions13 import Cookie
@@ -34,7 +35,10 @@ from aiodtls.core.wire.records import (
     HEADER_LENGTH,
     DTLSv1_2,
     Record,
+    connection_id,
     encode_alert,
+    encode_record,
+    first_connection_id,
     split_datagram,
 )
 
@@ -63,8 +67,7 @@ class Listener:
         self.max_datagram_size: int | None = None
         self._random = random
         self._cookies = Cookies(random)
-        self._live: dict[Address, DTLSConnection] = {}
-        self._shadows: dict[Address, DTLSConnection] = {}
+        self._routes = Routes(config, random)
         self._pool = HelloPool()
         # Connections that changed since ``ready`` was last called; they add themselves.
         self._touched: set[DTLSConnection] = set()
@@ -83,12 +86,16 @@ class Listener:
 
     def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
         """One UDP payload. Never raises for what the network did."""
+        named = self._routes.by_id(first_connection_id(data, self._routes.cid_length))
+        if named is not None:
+            self._receive_named(named, data, addr, now)
+            return
         live = self.live_connection(addr)
         if live is not None and not _begins_hello(data):
             live.receive_datagram(data, addr, now)
             return
         self._counters.datagrams_received += 1
-        records, whole = split_datagram(data)
+        records, whole = split_datagram(data, self._routes.cid_length)
         if not whole:
             self._counters.records_discarded += 1
         for record in records:
@@ -96,24 +103,35 @@ class Listener:
 
     def live_connection(self, addr: Address) -> DTLSConnection | None:
         """The one connection of an address; None where there are two, or none."""
-        return None if self._shadows and addr in self._shadows else self._live.get(addr)
+        return self._routes.only(addr)
+
+    def _receive_named(
+        self, connection: DTLSConnection, data: bytes, addr: Address, now: float
+    ) -> None:
+        """By the connection id, so from whatever address; the peer's may change by that."""
+        before = connection.peer
+        connection.receive_datagram(data, addr, now)
+        if connection.peer != before:
+            self._routes.move(connection, before)
 
     def _route(self, record: Record, addr: Address, now: float) -> None:
         """Epoch 0 belongs to the newest handshake; what is protected says itself whose it is."""
         content_type, number, body = record
-        live, shadow = self._live.get(addr), self._shadows.get(addr)
+        live, shadow = self._routes.live(addr), self._routes.shadow(addr)
         if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
             if content_type == _HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
                 self._receive_hello_record(record, addr, now)
                 return
             target = shadow or live
         else:
-            raw = _raw(record)
-            target = next((c for c in (live, shadow) if c is not None and c.opens(raw)), None)
+            raw = encode_record(record)
+            named = self._routes.by_id(connection_id(record, self._routes.cid_length))
+            candidates = (named, live, shadow)
+            target = next((c for c in candidates if c is not None and c.opens(raw)), None)
         if target is None:
             self._counters.records_discarded += 1
         else:
-            target.receive_datagram(_raw(record), addr, now)
+            target.receive_datagram(encode_record(record), addr, now)
 
     def handle_timeout(self, now: float) -> None:
         """Forgets closed connections whose peers can ask for nothing any more, and lets all rest.
@@ -121,9 +139,9 @@ class Listener:
         A busy association makes at once anew what it gave back, in a few microseconds.
         """
         if self._rest_at is not None and now >= self._rest_at:
-            for connection in self.connections:
+            for connection in self._routes:
                 connection.rest(now)
-            self._rest_at = now + REST_EVERY if len(self._live) >= REST_FROM else None
+            self._rest_at = now + REST_EVERY if len(self._routes) >= REST_FROM else None
         while self._lingering:
             oldest = next(iter(self._lingering))
             if oldest.lingers_until > now:
@@ -141,9 +159,9 @@ class Listener:
     # -- hellos -----------------------------------------------------------------------------
 
     def _receive_hello_record(self, record: Record, addr: Address, now: float) -> None:
-        waiting = self._live.get(addr)
+        waiting = self._routes.live(addr)
         if waiting is not None and waiting.awaits_hello:
-            waiting.receive_datagram(_raw(record), addr, now)
+            waiting.receive_datagram(encode_record(record), addr, now)
             return
         try:
             fragments = parse_fragments(record[2])
@@ -177,7 +195,7 @@ class Listener:
             self._counters.records_discarded += 1
             return
         assert isinstance(hello, ClientHello)
-        live, shadow = self._live.get(addr), self._shadows.get(addr)
+        live, shadow = self._routes.live(addr), self._routes.shadow(addr)
         for known in (shadow, live):
             if known is not None and known.role == "server" and known.client_random == hello.random:
                 known.hello_repeated(message_seq, now)
@@ -256,32 +274,35 @@ class Listener:
         config = self.config
         assert config is not None
         full = len(self._half_open) >= config.max_half_open
-        if full or len(self._live) + len(self._shadows) >= config.max_associations:
+        if full or len(self._routes) >= config.max_associations:
             self._counters.hellos_refused += 1
             return
         connection = DTLSConnection.server(
-            config, addr, now, hello=hello, random=self._random, touched=self._touched
+            config,
+            addr,
+            now,
+            hello=hello,
+            random=self._random,
+            own_ids=self._routes.new_ids(config, addr, DEFAULT_CID_LENGTH),
+            touched=self._touched,
         )
-        self._adopt(connection, addr, now)
+        self._adopt(connection, now)
         self._half_open.add(connection)
 
-    def _adopt(self, connection: DTLSConnection, addr: Address, now: float) -> None:
+    def _adopt(self, connection: DTLSConnection, now: float) -> None:
         """A new connection at this address: live, or the shadow of the live one."""
-        if self._rest_at is None and len(self._live) >= REST_FROM:
+        if self._rest_at is None and len(self._routes) >= REST_FROM:
             self._rest_at = now + REST_EVERY
         if self.max_datagram_size is not None:
             connection.max_datagram_size = self.max_datagram_size
-        live = self._live.get(addr)
-        if live is None or live.closed:
-            if live is not None:
-                self._unmap(live)
-            self._live[addr] = connection
-            return
-        stale = self._shadows.pop(addr, None)
+        live = self._routes.live(connection.peer)
+        if live is not None and live.closed:
+            self._unmap(live)
+        stale = self._routes.add(connection)
         if stale is not None:
             stale.fail(EndpointClosed("replaced"))
             self._half_open.discard(stale)
-        self._shadows[addr] = connection
+            self._unmap(stale)
 
     # -- the owner's wishes -----------------------------------------------------------------
 
@@ -309,9 +330,10 @@ class Listener:
             server_hostname=server_hostname,
             session=session,
             random=self._random,
+            own_ids=self._routes.new_ids(chosen, peer, 0),
             touched=self._touched,
         )
-        self._adopt(connection, peer, now)
+        self._adopt(connection, now)
         return connection
 
     def accept(self, peer: Address, now: float) -> DTLSConnection:
@@ -323,9 +345,14 @@ class Listener:
             raise DTLSError("there is no config to accept with")
         self._check_free(peer)
         connection = DTLSConnection.server(
-            self.config, peer, now, random=self._random, touched=self._touched
+            self.config,
+            peer,
+            now,
+            random=self._random,
+            own_ids=self._routes.new_ids(self.config, peer, DEFAULT_CID_LENGTH),
+            touched=self._touched,
         )
-        self._adopt(connection, peer, now)
+        self._adopt(connection, now)
         self._half_open.add(connection)
         return connection
 
@@ -341,15 +368,22 @@ class Listener:
         if chosen is None:
             raise DTLSError("there is no config to adopt with")
         connection = DTLSConnection.adopt(
-            chosen, state, key, now, random=self._random, touched=self._touched
+            chosen,
+            state,
+            key,
+            now,
+            random=self._random,
+            new_ids=self._routes.adopted_ids,
+            touched=self._touched,
         )
         identity, generation = connection.lineage
         if generation <= self._generations.get(identity, 0):
             self._touched.discard(connection)
             raise DTLSError("this state was adopted before, or a newer one of it")
         self._check_free(connection.peer)
+        connection.own_ids.claim()
         self._generations[identity] = generation
-        self._live[connection.peer] = connection
+        self._routes.add(connection)
         if connection.role == "server":
             self._events.append(PeerConnected(connection))
         return connection
@@ -384,7 +418,7 @@ class Listener:
     @property
     def connections(self) -> list[DTLSConnection]:
         """All that have an address here, those that linger after their end included."""
-        return [*self._live.values(), *self._shadows.values()]
+        return list(self._routes)
 
     @property
     def statistics(self) -> Statistics:
@@ -397,7 +431,7 @@ class Listener:
     # -- inside -----------------------------------------------------------------------------
 
     def _check_free(self, addr: Address) -> None:
-        live = self._live.get(addr)
+        live = self._routes.live(addr)
         if live is not None and not live.closed:
             raise DTLSError("this address has an association already")
 
@@ -405,7 +439,7 @@ class Listener:
         """Follows a connection that completed its handshake or ended."""
         if connection.closed:
             self._half_open.discard(connection)
-            if not self._is_mapped(connection):
+            if connection not in self._routes:
                 return
             if connection.lingers_until == float("-inf"):
                 self._unmap(connection)
@@ -417,35 +451,18 @@ class Listener:
 
     def _promote(self, connection: DTLSConnection) -> None:
         """A server's handshake is complete: it is the live one at its address from now on."""
-        addr = connection.peer
-        replaced = None
-        if self._shadows.get(addr) is connection:
-            del self._shadows[addr]
-            replaced = self._live.pop(addr, None)
-            if replaced is not None:
-                self._count_ended(replaced)
-                self._half_open.discard(replaced)
-                replaced.fail(EndpointClosed("replaced"))
-            self._live[addr] = connection
+        replaced = self._routes.promote(connection)
+        if replaced is not None:
+            self._half_open.discard(replaced)
+            replaced.fail(EndpointClosed("replaced"))
+            self._unmap(replaced)
         self._events.append(PeerConnected(connection, replaced))
-
-    def _is_mapped(self, connection: DTLSConnection) -> bool:
-        addr = connection.peer
-        return self._live.get(addr) is connection or self._shadows.get(addr) is connection
 
     def _unmap(self, connection: DTLSConnection) -> None:
         """Forgets it; a shadow of it is alone at the address then, and live."""
-        addr = connection.peer
-        if self._live.get(addr) is connection:
+        if connection in self._routes:
             self._count_ended(connection)
-            shadow = self._shadows.pop(addr, None)
-            if shadow is None:
-                del self._live[addr]
-            else:
-                self._live[addr] = shadow
-        elif self._shadows.get(addr) is connection:
-            self._count_ended(connection)
-            del self._shadows[addr]
+            self._routes.remove(connection)
 
     def _count_ended(self, connection: DTLSConnection) -> None:
         self._ended += connection.statistics
@@ -467,11 +484,3 @@ def _begins_hello(data: bytes) -> bool:
         and data[HEADER_LENGTH] == _CLIENT_HELLO
         and data[3:5] == b"\0\0"
     )
-
-
-def _raw(record: Record) -> bytes:
-    """The record as it was in its datagram; the version is the one thing not kept."""
-    content_type, number, body = record
-    if content_type & FIXED_MASK == FIXED_BITS:
-        return body
-    return HEADER.pack(content_type, 0xFEFD, number, len(body)) + body

@@ -14,7 +14,9 @@ class ContentType(IntEnum):
     alert = 21
     handshake = 22
     application_data = 23
+    tls12_cid = 25
     ack = 26
+    return_routability_check = 27
 
 
 class ProtocolVersion(IntEnum):
@@ -35,6 +37,8 @@ class HandshakeType(IntEnum):
     new_session_ticket = 4
     hello_retry_request_RESERVED = 6
     encrypted_extensions = 8
+    request_connection_id = 9
+    new_connection_id = 10
     certificate = 11
     server_key_exchange = 12
     certificate_request = 13
@@ -72,6 +76,7 @@ class AlertDescription(IntEnum):
     access_denied = 49
     decode_error = 50
     decrypt_error = 51
+    too_many_cids_requested = 52
     protocol_version = 70
     insufficient_security = 71
     internal_error = 80
@@ -112,6 +117,8 @@ class ExtensionType(IntEnum):
     post_handshake_auth = 49
     signature_algorithms_cert = 50
     key_share = 51
+    connection_id = 54
+    rrc = 61
     renegotiation_info = 65281
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 from aiodtls import PSK, Credentials, DTLSConfig, Trust
 
+# Without connection ids, so that tests may look at records; "cid" variants have them both ways.
 PSK_CONFIG = DTLSConfig(
-    psk=PSK("device", b"0123456789abcdef"), cipher_suites=["TLS_PSK_WITH_AES_128_GCM_SHA256"]
+    psk=PSK("device", b"0123456789abcdef"),
+    cipher_suites=["TLS_PSK_WITH_AES_128_GCM_SHA256"],
+    connection_id=0,
 )
 PSK13_CONFIG = DTLSConfig(
-    versions=["1.3"], psk=PSK("device", b"0123456789abcdef"), groups=["x25519"]
+    versions=["1.3"], psk=PSK("device", b"0123456789abcdef"), groups=["x25519"], connection_id=0
 )
 
 VARIANTS12 = [
@@ -23,6 +26,7 @@ VARIANTS12 = [
     "ecdhe_psk",
     "small_mtu",
     "records_individually",
+    "cid",
 ]
 # Those of DTLS 1.3 have other names where they are other handshakes.
 VARIANTS13 = [
@@ -34,6 +38,7 @@ VARIANTS13 = [
     "pq_hello13",
     "small_mtu13",
     "records_individually13",
+    "cid13",
 ]
 VARIANTS = VARIANTS12 + VARIANTS13
 
@@ -55,7 +60,7 @@ def configs(variant: str) -> tuple[DTLSConfig, DTLSConfig]:
     trust = Trust.fingerprints(credentials.fingerprint())
     client: dict[str, Any] = {"trust": trust}
     server: dict[str, Any] = {"credentials": credentials}
-    both = {"versions": ["1.3" if is_13 else "1.2"]}
+    both: dict[str, Any] = {"versions": ["1.3" if is_13 else "1.2"], "connection_id": 0}
     match variant.removesuffix("13"):
         case "mutual":
             client = server = client | server | {"client_auth": "required"}
@@ -66,6 +71,10 @@ def configs(variant: str) -> tuple[DTLSConfig, DTLSConfig]:
             client |= {"key_shares": ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]}
         case "small_mtu":
             both["pmtu"] = 256
+        case "cid":
+            client |= {"connection_id": 4}
+            server |= {"connection_id": 8}
+            del both["connection_id"]
         case "records_individually":
             both["records_individually"] = True
     return DTLSConfig(**client, **both), DTLSConfig(**server, **both)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import negotiate13
+from aiodtls.core.handshake import connection_ids, negotiate13
 from aiodtls.core.handshake.client12 import client12
 from aiodtls.core.handshake.client13 import client13
 from aiodtls.core.handshake.negotiate13 import Offer
@@ -87,6 +87,7 @@ def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
         hs.datagram_size,
         groups,
         hs.session,
+        connection_ids.offers(hs),
     )
     hs.negotiated.client_random = random
     hs.send(offer.hello)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from aiodtls.core.crypto.key_exchange import psk_premaster_secret, respond
 from aiodtls.core.crypto.suites import KeyExchange, Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types, negotiate
+from aiodtls.core.handshake import certificate_types, connection_ids, negotiate
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -143,6 +143,7 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
     timestamps = reply.extensions.find(SignedCertificateTimestamps)
     negotiated.certificate_timestamps = timestamps.timestamps if timestamps else ()
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, reply.extensions))
+    connection_ids.accept(hs, reply.extensions)
     return suite
 
 

@@ -11,7 +11,13 @@ ServerHello, {EncryptedExtensions}, {[CertificateRequest]},
 from __future__ import annotations
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types, negotiate, negotiate13, staples
+from aiodtls.core.handshake import (
+    certificate_types,
+    connection_ids,
+    negotiate,
+    negotiate13,
+    staples,
+)
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -82,6 +88,7 @@ def _accept_server_hello(
         negotiated.group = share.group
         shared = share.exchange(public)
     hs.use_dtls13()
+    connection_ids.accept(hs, reply.extensions)
     secrets = Secrets13(hs, suite, psk.key if psk else None, is_client=True)
     secrets.protect_handshake(shared)
     return psk, secrets

@@ -8,6 +8,7 @@ from aiodtls.core.crypto import prf
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.script import Handshake, Negotiated
+from aiodtls.core.record.cid12 import CidReader12, CidWriter12
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import make_reader, make_writer
 from aiodtls.core.registry import AlertDescription
@@ -48,8 +49,16 @@ def derive_record_keys(
     keys = block[:key_length], block[key_length : 2 * key_length]
     ivs = block[2 * key_length : -iv_length], block[-iv_length:]
     ours, theirs = (0, 1) if is_client else (1, 0)
-    writer = make_writer(aead, EPOCH, keys[ours], ivs[ours])
-    reader = make_reader(aead, keys[theirs], ivs[theirs], replay_window)
+    writer: RecordWriter
+    reader: RecordReader
+    if negotiated.peer_cid:
+        writer = CidWriter12(EPOCH, aead, keys[ours], ivs[ours], negotiated.peer_cid)
+    else:
+        writer = make_writer(aead, EPOCH, keys[ours], ivs[ours])
+    if negotiated.own_cid:
+        reader = CidReader12(aead, keys[theirs], ivs[theirs], replay_window, negotiated.own_cid)
+    else:
+        reader = make_reader(aead, keys[theirs], ivs[theirs], replay_window)
     return writer, reader
 
 

@@ -50,13 +50,12 @@ class Secrets13:
         self._schedule.advance(shared_secret)
         self._own, self._peer = self._traffic_secrets(b"hs", "HANDSHAKE_TRAFFIC_SECRET")
         hs, suite = self._hs, self._suite
+        own_cid, peer_cid = hs.negotiated.own_cid, hs.negotiated.peer_cid
         keys = TrafficKeys.derive(suite, self._peer)
-        hs.install_read(
-            HANDSHAKE_EPOCH, RecordReader13(HANDSHAKE_EPOCH, keys, hs.config.replay_window)
-        )
-        hs.install_write(
-            HANDSHAKE_EPOCH, RecordWriter13(HANDSHAKE_EPOCH, TrafficKeys.derive(suite, self._own))
-        )
+        reader = RecordReader13(HANDSHAKE_EPOCH, keys, hs.config.replay_window, own_cid)
+        hs.install_read(HANDSHAKE_EPOCH, reader)
+        keys = TrafficKeys.derive(suite, self._own)
+        hs.install_write(HANDSHAKE_EPOCH, RecordWriter13(HANDSHAKE_EPOCH, keys, peer_cid))
 
     def finished(self) -> Finished:
         """Ours, over all messages so far (RFC 8446 section 4.4.4)."""
@@ -83,7 +82,14 @@ class Secrets13:
         exporter = self._schedule.derive(b"exp master", digest)
         hs.config.log_secret("EXPORTER_SECRET", hs.negotiated.client_random, exporter)
         hs.negotiated.exporter_secret = exporter
-        traffic = ApplicationTraffic(self._suite, own, peer, hs.config.replay_window)
+        traffic = ApplicationTraffic(
+            self._suite,
+            own,
+            peer,
+            hs.config.replay_window,
+            own_cid=hs.negotiated.own_cid,
+            peer_cid=hs.negotiated.peer_cid,
+        )
         if not self._is_client:
             hs.install_write(APPLICATION_EPOCH, traffic.writer())
         return traffic

@@ -79,6 +79,7 @@ def client_hello(
     *,
     ticket: bytes = b"",
     session_id: bytes = b"",
+    connection_ids: Sequence[Extension] = (),
 ) -> ClientHello:
     """Our ClientHello, with what DTLS 1.3 adds, and what names a session of DTLS 1.2.
 
@@ -96,6 +97,7 @@ def client_hello(
             extensions.append(SessionTicket(ticket))
     extensions += _group_extensions(config)
     extensions.append(record_size_limit(config, config.version_list[0]))
+    extensions += connection_ids
     extensions += extensions13
     if config.offers_certificates:
         extensions += signature_algorithms(config)

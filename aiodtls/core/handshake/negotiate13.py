@@ -63,6 +63,8 @@ SERVER_HELLO_EXTENSIONS = {
     ExtensionType.supported_versions,
     ExtensionType.key_share,
     ExtensionType.pre_shared_key,
+    ExtensionType.connection_id,
+    ExtensionType.rrc,
 }
 # Without (EC)DHE only where the peer can do no better.
 TICKET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
@@ -92,13 +94,16 @@ def make_offer(
     datagram_size: int,
     groups: Sequence[NamedGroup] | None,
     session: Session | None = None,
+    connection_ids: Sequence[Extension] = (),
 ) -> Offer:
     """The first ClientHello, with key shares in ``groups``.
 
     Where that is None, only with those that leave it in one datagram.
     """
     psks = offered_by(config)
-    hello = functools.partial(client_hello, config, random, server_hostname)
+    hello = functools.partial(
+        client_hello, config, random, server_hostname, connection_ids=connection_ids
+    )
     if session is not None and session.version == "1.2":
         hello = functools.partial(
             hello, ticket=session.ticket, session_id=offered_session_id(session)

@@ -17,6 +17,7 @@ from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError
 from aiodtls.core.events import Question
+from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.traffic import ApplicationTraffic
 from aiodtls.core.registry import (
@@ -74,6 +75,11 @@ class Negotiated:
     ocsp_response: bytes = b""
     certificate_timestamps: tuple[bytes, ...] = ()
     extended_master_secret: bool = False
+    # The connection ids that records of the peer's, and of ours, bear first (RFC 9146); and
+    # whether return routability can be checked (RFC 9853).
+    own_cid: bytes = b""
+    peer_cid: bytes = b""
+    rrc: bool = False
     # Whether the handshake resumed a session; of a full one the time is not known yet.
     resumed: bool = False
     authenticated_at: float = 0.0
@@ -117,6 +123,7 @@ class Handshake:
     random: Callable[[int], bytes]
     server_hostname: str | None = None
     session: Session | None = None
+    own_ids: ConnectionIds = field(default_factory=ConnectionIds)
     next_seq: int = 0
     datagram_size: int = 1200
     write_epoch: int = 0

@@ -11,7 +11,7 @@ from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
 from aiodtls.core.crypto.suites import SUITES, KeyExchange
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import certificate_types, negotiate, staples
+from aiodtls.core.handshake import certificate_types, connection_ids, negotiate, staples
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -156,6 +156,7 @@ def _server_hello(
     extensions = _reply_extensions(hs, hello, choice)
     extensions += certificate_types.reply(hello, choice.credentials, asked)
     extensions += staples.announced(hello, choice.credentials)
+    extensions += connection_ids.reply(hs, hello)
     if gives_ticket:
         extensions.append(SessionTicket())
     return ServerHello(

@@ -21,7 +21,13 @@ from aiodtls.core.crypto.key_exchange import respond
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import certificate_types, negotiate, negotiate13, staples
+from aiodtls.core.handshake import (
+    certificate_types,
+    connection_ids,
+    negotiate,
+    negotiate13,
+    staples,
+)
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.negotiate13 import VERSION
@@ -215,6 +221,7 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
         extensions.append(KeyShares(((choice.group, public),)))
     if choice.psk is not None:
         extensions.append(SelectedPsk(choice.psk_index))
+    extensions += connection_ids.reply(hs, hello)
     hs.send(ServerHello(negotiated.server_random, choice.suite.code, Extensions.of(extensions)))
     psk = choice.psk.key if choice.psk else None
     secrets = Secrets13(hs, choice.suite, psk, is_client=False)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from cryptography.exceptions import InvalidTag
 
+from aiodtls.core.record.cid12 import true_type
+from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import VERSION, PlaintextWriter, RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import RecordReader12
 from aiodtls.core.record.protection13 import RecordReader13
@@ -17,12 +19,14 @@ from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import ContentType
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
+    CID_BIT,
     EPOCH_MASK,
     EPOCH_SHIFT,
     FIXED_BITS,
     FIXED_MASK,
     MAX_PLAINTEXT_LENGTH,
     SEQUENCE_NUMBER_MASK,
+    TLS12_CID,
     Record,
     split_datagram,
 )
@@ -38,6 +42,7 @@ class RecordLayer:
     """``first_number`` is the sequence number of the first plaintext record sent."""
 
     __slots__ = (
+        "_cids",
         "_counters",
         "_early",
         "_early_room",
@@ -54,8 +59,11 @@ class RecordLayer:
         "writer",
     )
 
-    def __init__(self, counters: Counters, first_number: int = 0) -> None:
+    def __init__(
+        self, counters: Counters, first_number: int = 0, cids: ConnectionIds | None = None
+    ) -> None:
         self._counters = counters
+        self._cids = ConnectionIds() if cids is None else cids
         self._early: list[Record] = []
         self._early_room = MAX_EARLY_BYTES
         self._keeps_early = True
@@ -93,7 +101,8 @@ class RecordLayer:
         else:
             assert isinstance(reader, RecordReader12)
             self._readers12[epoch] = reader
-            self.data_readers[APPLICATION_DATA] = reader
+            first_byte = TLS12_CID if self._cids.expected else APPLICATION_DATA
+            self.data_readers[first_byte] = reader
         self.read_epoch = epoch
         early, self._early = self._early, []
         self._early_room = MAX_EARLY_BYTES
@@ -167,7 +176,7 @@ class RecordLayer:
 
     def opens(self, record: bytes) -> bool:
         """Whether this one protected record would be taken; looks, and counts nothing."""
-        records, _ = split_datagram(record)
+        records, _ = split_datagram(record, self._cids.length)
         return bool(records) and all(self._would_open(item) for item in records)
 
     def _would_open(self, record: Record) -> bool:
@@ -176,7 +185,7 @@ class RecordLayer:
             if content_type & FIXED_MASK == FIXED_BITS:
                 reader13 = self._readers13.get(content_type & EPOCH_MASK)
                 if reader13 is not None:
-                    reader13.open(body)
+                    reader13.open(body, self._number_at(content_type))
                     return True
             else:
                 reader12 = self._readers12.get(number >> EPOCH_SHIFT)
@@ -189,28 +198,42 @@ class RecordLayer:
 
     def receive(self, datagram: bytes) -> list[Record]:
         """What the datagram's records hold: content type, record number, plaintext."""
-        records, whole = split_datagram(datagram)
+        records, whole = split_datagram(datagram, self._cids.length)
         if not whole:
             self._counters.records_discarded += 1
         return self._open_all(records)
 
     def _open_all(self, records: list[Record]) -> list[Record]:
         opened = []
+        cids = self._cids
+        cid = b""
         for record in records:
             content_type, number, body = record
             if content_type & FIXED_MASK == FIXED_BITS:
+                number_at = self._number_at(content_type)
+                cid = body[1:number_at] or cid
+                if (cid not in cids) if cid else cids.expected:
+                    # In a datagram the first record has to bear an id, and all have the same
+                    # association (RFC 9147 section 4): the rest is not ours.
+                    self._counters.records_discarded += 1
+                    break
                 reader13 = self._readers13.get(content_type & EPOCH_MASK)
                 if reader13 is None:
                     self._keep_early(record)
                     continue
                 try:
-                    found = reader13.open(body)
+                    found = reader13.open(body, number_at)
                 except InvalidTag:
                     self._count_forged(reader13)
                     continue
                 if found is None:
                     self._counters.records_replayed += 1
                     continue
+                if (
+                    cid != reader13.cid
+                    and found[1] & SEQUENCE_NUMBER_MASK > reader13.window.highest
+                ):
+                    self._peer_goes_on(reader13, cid)
                 reader13.window.accept(found[1] & SEQUENCE_NUMBER_MASK)
                 opened.append(found)
                 continue
@@ -221,6 +244,12 @@ class RecordLayer:
             if reader is None:
                 self._keep_early(record)
                 continue
+            if (content_type == TLS12_CID) != cids.expected or (
+                cids.expected and body[: cids.length] not in cids
+            ):
+                # RFC 9146 section 3: it is no record of this association.
+                self._counters.records_discarded += 1
+                continue
             if not reader.window.is_fresh(number):
                 self._counters.records_replayed += 1
                 continue
@@ -230,8 +259,19 @@ class RecordLayer:
                 self._count_forged(reader)
                 continue
             reader.window.accept(number)
+            if content_type == TLS12_CID:
+                content_type, plaintext = true_type(plaintext)
             opened.append((content_type, number, plaintext))
         return opened
+
+    def _number_at(self, first: int) -> int:
+        """Where the sequence number stands in a record that has a unified header."""
+        return 1 + self._cids.length if first & CID_BIT else 1
+
+    def _peer_goes_on(self, reader: RecordReader13, cid: bytes) -> None:
+        """Its newest record bears another id than those before."""
+        reader.use_cid(cid)
+        self._cids.retire_before(cid)
 
     def _count_forged(self, reader: RecordReader) -> None:
         self._counters.records_forged += 1

@@ -241,10 +241,12 @@ class ImplicitNonceReader(RecordReader12):
 
 
 def make_writer(aead: AEAD, epoch: int, key: bytes, iv: bytes) -> RecordWriter:
+    """For records that bear no connection id."""
     kind = ExplicitNonceWriter if aead.explicit_nonce_length else ImplicitNonceWriter
     return kind(epoch, aead, key, iv)
 
 
 def make_reader(aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> RecordReader12:
+    """For records that bear no connection id."""
     kind = ExplicitNonceReader if aead.explicit_nonce_length else ImplicitNonceReader
     return kind(aead, key, iv, replay_window)

@@ -11,6 +11,7 @@ HOT PATH: everything that is the same for all records is bound once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TypeAlias
@@ -24,6 +25,7 @@ from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.record.epochs import RecordReader, RecordWriter, Transform
 from aiodtls.core.registry import ContentType
 from aiodtls.core.wire.records import (
+    CID_BIT,
     EPOCH_MASK,
     EPOCH_SHIFT,
     FIXED_BITS,
@@ -32,7 +34,6 @@ from aiodtls.core.wire.records import (
     SEQUENCE_NUMBER_MASK,
 )
 
-UNIFIED_HEADER = Struct("!BHH")
 # The mask is made from so much ciphertext, so a record has at least that (section 4.2.3).
 SAMPLE_LENGTH = 16
 # DTLSInnerPlaintext: the content type behind the data; content types are small numbers.
@@ -40,6 +41,17 @@ APPLICATION_DATA = int(ContentType.application_data)
 CONTENT_TYPE_BYTES = tuple(bytes((value,)) for value in range(256))
 
 Mask: TypeAlias = Callable[[bytes], bytes]
+
+
+@functools.cache
+def _layout(cid_length: int) -> Struct:
+    return Struct(f"!{1 + cid_length}sHH")
+
+
+def _header(epoch: int, cid: bytes) -> tuple[bytes, Struct]:
+    """What a header with a 16-bit number and a length begins with, and its layout."""
+    bits = FIXED_BITS | LONG_NUMBER_BIT | LENGTH_BIT | (CID_BIT if cid else 0)
+    return bytes((bits | epoch & EPOCH_MASK,)) + cid, _layout(len(cid))
 
 
 def number_mask(keys: TrafficKeys) -> Mask:
@@ -65,9 +77,19 @@ def no_mask(sample: bytes) -> bytes:
 class RecordWriter13(RecordWriter):
     """Protects the records of one epoch. ``overhead`` counts header, content type and tag."""
 
-    __slots__ = ("_encrypt", "_first_byte", "_iv", "_keys", "_least_inner", "_mask", "_tag_length")
+    __slots__ = (
+        "_encrypt",
+        "_epoch",
+        "_iv",
+        "_keys",
+        "_layout",
+        "_least_inner",
+        "_mask",
+        "_prefix",
+        "_tag_length",
+    )
 
-    def __init__(self, epoch: int, keys: TrafficKeys) -> None:
+    def __init__(self, epoch: int, keys: TrafficKeys, cid: bytes = b"") -> None:
         aead = keys.aead
         self._keys = keys
         self._encrypt: Transform | None = None
@@ -75,9 +97,13 @@ class RecordWriter13(RecordWriter):
         self._iv = int.from_bytes(keys.iv, "big")
         self._tag_length = aead.tag_length
         self._least_inner = SAMPLE_LENGTH - aead.tag_length
-        self._first_byte = FIXED_BITS | LONG_NUMBER_BIT | LENGTH_BIT | epoch & EPOCH_MASK
+        self._epoch = epoch
         super().__init__(epoch, 0, aead.sealing_limit)
-        self.overhead = UNIFIED_HEADER.size + 1 + aead.tag_length
+        self.use_cid(cid)
+
+    def use_cid(self, cid: bytes) -> None:
+        self._prefix, self._layout = _header(self._epoch, cid)
+        self.overhead = self._layout.size + 1 + self._tag_length
 
     def _wake(self) -> Transform:
         self._encrypt = encrypt = self._keys.aead.create(self._keys.key).encrypt
@@ -97,27 +123,25 @@ class RecordWriter13(RecordWriter):
             inner = inner.ljust(self._least_inner, b"\0")
         length = len(inner) + self._tag_length
         low = number & 0xFFFF
+        pack = self._layout.pack
         sealed = encrypt(
             (self._iv ^ number).to_bytes(12, "big"),
             inner,
-            UNIFIED_HEADER.pack(self._first_byte, low, length),
+            pack(self._prefix, low, length),
         )
         mask = self._mask(sealed[:SAMPLE_LENGTH])
-        return (
-            UNIFIED_HEADER.pack(self._first_byte, low ^ (mask[0] << 8 | mask[1]), length) + sealed
-        )
+        return pack(self._prefix, low ^ (mask[0] << 8 | mask[1]), length) + sealed
 
 
 class RecordReader13(RecordReader):
     """Opens the records of one epoch, whose number is ``epoch``."""
 
-    __slots__ = ("_decrypt", "_iv", "_keys", "_mask", "epoch", "first_byte")
+    __slots__ = ("_decrypt", "_iv", "_keys", "_layout", "_mask", "_prefix", "cid", "epoch")
 
-    def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int) -> None:
+    def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int, cid: bytes = b"") -> None:
         super().__init__(keys.aead.forgery_limit, replay_window)
         self.epoch = epoch
-        # Of records that have a 16-bit number and a length, and no connection id.
-        self.first_byte = FIXED_BITS | LONG_NUMBER_BIT | LENGTH_BIT | epoch & EPOCH_MASK
+        self.use_cid(cid)
         self._keys = keys
         self._decrypt: Transform | None = None
         self._mask: Mask = no_mask
@@ -131,6 +155,16 @@ class RecordReader13(RecordReader):
     def rest(self) -> None:
         self._decrypt = None
         self._mask = no_mask
+
+    def use_cid(self, cid: bytes) -> None:
+        """Our connection id that ``open_data`` looks for; ``open`` takes any."""
+        self.cid = cid
+        self._prefix, self._layout = _header(self.epoch, cid)
+
+    @property
+    def first_byte(self) -> int:
+        """Of records that have a 16-bit number and a length."""
+        return self._prefix[0]
 
     def open(self, record: bytes, number_at: int = 1) -> tuple[int, int, bytes] | None:
         """Content type, record number and plaintext of a whole record; None for a replay.
@@ -162,23 +196,25 @@ class RecordReader13(RecordReader):
 
     def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
         decrypt = self._decrypt or self._wake()
-        mask_of, iv, first_byte = self._mask, self._iv, self.first_byte
-        pack = UNIFIED_HEADER.pack
+        mask_of, iv, prefix = self._mask, self._iv, self._prefix
+        pack = self._layout.pack
+        number_at = len(prefix)
+        number_end, length_at, body_at = number_at + 1, number_at + 2, number_at + 4
         window = self.window
         # In order so far, and not yet told to the window.
         highest = window.highest
         taken = 0
         for datagram in datagrams:
-            length = len(datagram) - UNIFIED_HEADER.size
+            length = len(datagram) - body_at
             if (
                 not SAMPLE_LENGTH < length <= longest
-                or datagram[0] != first_byte
-                or datagram[3] << 8 | datagram[4] != length
+                or not datagram.startswith(prefix)
+                or datagram[length_at] << 8 | datagram[length_at + 1] != length
             ):
                 break
-            body = datagram[5:]
+            body = datagram[body_at:]
             mask = mask_of(body[:SAMPLE_LENGTH])
-            low = (datagram[1] ^ mask[0]) << 8 | datagram[2] ^ mask[1]
+            low = (datagram[number_at] ^ mask[0]) << 8 | datagram[number_end] ^ mask[1]
             number = highest + 1
             if low != number & 0xFFFF:
                 window.accept_up_to(highest)
@@ -186,9 +222,7 @@ class RecordReader13(RecordReader):
                 if not window.is_fresh(number):
                     break
             try:
-                inner = decrypt(
-                    (iv ^ number).to_bytes(12, "big"), body, pack(first_byte, low, length)
-                )
+                inner = decrypt((iv ^ number).to_bytes(12, "big"), body, pack(prefix, low, length))
             except InvalidTag:
                 break
             if inner[-1] != APPLICATION_DATA:

@@ -13,7 +13,16 @@ APPLICATION_EPOCH = 3
 class ApplicationTraffic:
     """The traffic secrets of an association, ours and the peer's."""
 
-    __slots__ = ("_own", "_peer", "_replay_window", "_suite", "read_epoch", "write_epoch")
+    __slots__ = (
+        "_own",
+        "_peer",
+        "_replay_window",
+        "_suite",
+        "own_cid",
+        "peer_cid",
+        "read_epoch",
+        "write_epoch",
+    )
 
     def __init__(
         self,
@@ -23,11 +32,16 @@ class ApplicationTraffic:
         replay_window: int,
         read_epoch: int = APPLICATION_EPOCH,
         write_epoch: int = APPLICATION_EPOCH,
+        own_cid: bytes = b"",
+        peer_cid: bytes = b"",
     ) -> None:
         self._suite = suite
         self._own = own
         self._peer = peer
         self._replay_window = replay_window
+        # What records of the peer's, and of ours, bear.
+        self.own_cid = own_cid
+        self.peer_cid = peer_cid
         self.read_epoch = read_epoch
         self.write_epoch = write_epoch
 
@@ -37,11 +51,12 @@ class ApplicationTraffic:
         return self._own, self._peer
 
     def writer(self) -> RecordWriter13:
-        return RecordWriter13(self.write_epoch, TrafficKeys.derive(self._suite, self._own))
+        keys = TrafficKeys.derive(self._suite, self._own)
+        return RecordWriter13(self.write_epoch, keys, self.peer_cid)
 
     def reader(self) -> RecordReader13:
         keys = TrafficKeys.derive(self._suite, self._peer)
-        return RecordReader13(self.read_epoch, keys, self._replay_window)
+        return RecordReader13(self.read_epoch, keys, self._replay_window, self.own_cid)
 
     def next_writer(self) -> RecordWriter13:
         """Ours of the next epoch; the secret before it is gone."""

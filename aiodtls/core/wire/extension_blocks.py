@@ -15,11 +15,13 @@ from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extensions import (
     ALPN,
     ClientCertificateTypes,
+    ConnectionId,
     ECPointFormats,
     ExtendedMasterSecret,
     Extension,
     KnownExtension,
     RenegotiationInfo,
+    ReturnRoutability,
     ServerCertificateTypes,
     ServerName,
     SessionTicket,
@@ -74,6 +76,8 @@ KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
         PreSharedKey,
         SelectedPsk,
         RecordSizeLimit,
+        ConnectionId,
+        ReturnRoutability,
     )
     for place in extension.places
 }

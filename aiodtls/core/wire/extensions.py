@@ -303,6 +303,37 @@ class SessionTicket:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionId:
+    """RFC 9146 section 3: what the peer's records are to bear; empty for nothing."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.connection_id
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+    cid: bytes
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> ConnectionId:
+        return cls(reader.vector(1))
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        writer.vector(self.cid, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRoutability:
+    """RFC 9853 section 3, "rrc"; always empty."""
+
+    type: ClassVar[ExtensionType] = ExtensionType.rrc
+    places: ClassVar[frozenset[HandshakeType]] = HELLOS
+
+    @classmethod
+    def parse(cls, reader: Reader, place: HandshakeType) -> ReturnRoutability:
+        return cls()
+
+    def encode(self, writer: Writer, place: HandshakeType) -> None:
+        """Nothing to write."""
+
+
+@dataclass(frozen=True, slots=True)
 class SupportedVersions:
     """RFC 8446 section 4.2.1: a list from the client, the choice from the server."""
 

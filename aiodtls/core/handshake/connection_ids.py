@@ -1,0 +1,66 @@
+"""Connection ids and the return routability check, as a handshake agrees on them.
+
+Each side names the id that it wants to see in the peer's records, or an empty one, which only
+says that it will bear the other's (RFC 9146 section 3, RFC 9147 section 9, RFC 9853 section 3).
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.registry import AlertDescription
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import ConnectionId, Extension, ReturnRoutability
+from aiodtls.core.wire.messages import ClientHello
+
+# What a peer's id has to leave of a datagram for data, beside header, nonce, content type and tag.
+LEAST_PAYLOAD = 64
+OVERHEAD = 13 + 8 + 1 + 16
+
+
+def offers(hs: Handshake) -> list[Extension]:
+    """A client's; the same in each of its hellos."""
+    if not hs.negotiated.own_cid:
+        hs.negotiated.own_cid = hs.own_ids.new()
+    extensions: list[Extension] = [ConnectionId(hs.negotiated.own_cid)]
+    if hs.config.checks_routability:
+        extensions.append(ReturnRoutability())
+    return extensions
+
+
+def accept(hs: Handshake, extensions: Extensions) -> None:
+    """The server's answer; without one the id that was offered is nobody's."""
+    answer = extensions.find(ConnectionId)
+    if answer is None:
+        hs.own_ids.clear()
+        hs.negotiated.own_cid = b""
+        return
+    _agree(hs, answer.cid, rrc=ReturnRoutability.type in extensions)
+
+
+def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
+    """A server's answer, where the client has asked."""
+    asked = hello.extensions.find(ConnectionId)
+    if asked is None:
+        return []
+    hs.negotiated.own_cid = hs.own_ids.new()
+    rrc = hs.config.checks_routability and ReturnRoutability.type in hello.extensions
+    _agree(hs, asked.cid, rrc=rrc)
+    answer: list[Extension] = [ConnectionId(hs.negotiated.own_cid)]
+    return [*answer, ReturnRoutability()] if rrc else answer
+
+
+def _agree(hs: Handshake, peer_cid: bytes, *, rrc: bool) -> None:
+    check_length(peer_cid, hs.datagram_size)
+    hs.negotiated.peer_cid = peer_cid
+    hs.negotiated.rrc = rrc
+    hs.own_ids.expected = bool(hs.negotiated.own_cid)
+
+
+def check_length(cid: bytes, datagram_size: int) -> None:
+    """Raises :class:`AlertError` for an id that leaves no room for data."""
+    if datagram_size - OVERHEAD - len(cid) < LEAST_PAYLOAD:
+        raise AlertError(
+            AlertDescription.illegal_parameter,
+            f"a connection id of {len(cid)} bytes is too long for datagrams of {datagram_size}",
+        )
