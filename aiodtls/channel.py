@@ -18,6 +18,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import BufferFull, HandshakeError, MessageTooLarge
 from aiodtls.core.events import (
+    AddressChanged,
     CertificateReceived,
     Confirmed,
     Event,
@@ -148,6 +149,8 @@ class Channel:
             _resolve(self.handshake)
         elif isinstance(event, Confirmed):
             _resolve(self.confirmed)
+        elif isinstance(event, AddressChanged):
+            self.protocol.address_changed(self, event.old)
         elif isinstance(event, SessionReceived) and self.on_session is not None:
             self.on_session(event.session)
         self.emit(event)

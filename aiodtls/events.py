@@ -1,6 +1,7 @@
 """The events that ``on_event(endpoint, event)`` is called with."""
 
 from aiodtls.core.events import (
+    AddressChanged,
     Closed,
     Confirmed,
     Event,
@@ -14,6 +15,7 @@ from aiodtls.core.events import (
 )
 
 __all__ = [
+    "AddressChanged",
     "Closed",
     "Confirmed",
     "Event",

@@ -310,6 +310,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def address_changed(self, channel: Channel, old: Any) -> None:
+        """The peer was at ``old`` and is not any more. Who keeps addresses overrides it."""
+
     def association_ended(self, channel: Channel) -> None:
         """Its channel is drained for the last time. The transport stays, for it has others."""
         channel.released()

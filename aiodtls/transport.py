@@ -307,6 +307,19 @@ class _BoundCarrier(_Carrier):
             self.transmit_one(channel, data)
         self.take_over(channel)
 
+    def address_changed(self, channel: Channel, old: Any) -> None:
+        """To the user that is a new peer in the place of the old one."""
+        addr = channel.connection.peer
+        if self._by_addr.get(old) is not channel:
+            return
+        del self._by_addr[old]
+        held = self._held.pop(old, None)
+        self._call("peer_lost", old, None)
+        self._by_addr[addr] = channel
+        if held is not None:
+            self._held[addr] = held
+        self._call("peer_connected", addr)
+
     def association_ended(self, channel: Channel) -> None:
         addr, failure = channel.connection.peer, channel.connection.failure
         if channel.on_data is not None:

@@ -90,7 +90,11 @@ class Pair:
         self.data: dict[str, list[bytes]] = {CLIENT: [], SERVER: []}
         self.sent: dict[str, list[bytes]] = {CLIENT: [], SERVER: []}
         self._order = itertools.count()
-        self._in_flight: list[tuple[float, int, str, bytes]] = []
+        self._in_flight: list[tuple[float, int, str, bytes, Any]] = []
+        # Where the client is to the server; what goes to any other address is lost.
+        self.client_address: Any = CLIENT
+        # Bytes that the server has sent, by address.
+        self.sent_to: dict[Any, int] = {}
         self.listener = Listener(server_config) if cookie else None
         self.accepted: list[DTLSConnection] = []
         self._server = None if cookie else DTLSConnection.server(server_config, CLIENT, now)
@@ -124,8 +128,8 @@ class Pair:
         assert self.listener is not None
         for connection in self.listener.ready():
             self._drain(SERVER, connection)
-        for data, _ in self.listener.datagrams_to_send():
-            self._put(SERVER, data)
+        for data, addr in self.listener.datagrams_to_send():
+            self._put(SERVER, data, addr)
         while (event := self.listener.next_event()) is not None:
             self.events[SERVER].append(event)
             if isinstance(event, PeerConnected):
@@ -133,8 +137,8 @@ class Pair:
 
     def _drain(self, side: str, connection: DTLSConnection) -> None:
         while True:
-            for data, _ in connection.datagrams_to_send():
-                self._put(side, data)
+            for data, addr in connection.datagrams_to_send():
+                self._put(side, data, addr)
             question = None
             while (event := connection.next_event()) is not None:
                 self.events[side].append(event)
@@ -146,21 +150,26 @@ class Pair:
                 return
             connection.answer(question, self.answers(side, question), self.now)
 
-    def _put(self, sender: str, data: bytes) -> None:
+    def _put(self, sender: str, data: bytes, addr: Any) -> None:
         self.sent[sender].append(data)
+        if sender == SERVER:
+            self.sent_to[addr] = self.sent_to.get(addr, 0) + len(data)
         for delay, copy in self.link.carry(sender, data):
             receiver = SERVER if sender == CLIENT else CLIENT
-            item = (self.now + delay, next(self._order), receiver, copy)
+            source_or_target = self.client_address if sender == CLIENT else addr
+            item = (self.now + delay, next(self._order), receiver, copy, source_or_target)
             heapq.heappush(self._in_flight, item)
 
-    def _deliver(self, receiver: str, data: bytes) -> None:
+    def _deliver(self, receiver: str, data: bytes, addr: Any) -> None:
+        """``addr`` is where it comes from, or for the client where it was sent to."""
         if receiver == CLIENT:
-            self.client.receive_datagram(data, SERVER, self.now)
+            if addr == self.client_address:
+                self.client.receive_datagram(data, SERVER, self.now)
         elif self._server is not None:
-            self._server.receive_datagram(data, CLIENT, self.now)
+            self._server.receive_datagram(data, addr, self.now)
         else:
             assert self.listener is not None
-            self.listener.receive_datagram(data, CLIENT, self.now)
+            self.listener.receive_datagram(data, addr, self.now)
 
     # -- moving time ----------------------------------------------------------------------
 
@@ -185,8 +194,8 @@ class Pair:
             return False
         self.now = max(self.now, at)
         while self._in_flight and self._in_flight[0][0] <= self.now:
-            _, _, receiver, data = heapq.heappop(self._in_flight)
-            self._deliver(receiver, data)
+            _, _, receiver, data, addr = heapq.heappop(self._in_flight)
+            self._deliver(receiver, data, addr)
             self.flush()
         for item in self._timed():
             due = item.next_timeout()

@@ -100,6 +100,7 @@ class Association(NegotiatedFacts):
         "max_payload",
         "negotiated",
         "own_ids",
+        "path_check",
         "peer",
         "role",
     )
@@ -138,6 +139,7 @@ class Association(NegotiatedFacts):
         self._peer_proved = False
         self.own_ids = ConnectionIds(config.connection_id or 0) if own_ids is None else own_ids
         self.own_ids.owner = self
+        self.path_check: Any = None
         self._layer = RecordLayer(self.counters, hello.record_number if hello else 0, self.own_ids)
         self._timers = Timers()
         if config.handshake_timeout is not None:

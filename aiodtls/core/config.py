@@ -133,6 +133,7 @@ class DTLSConfig:
     require_extended_master_secret: bool = True
     connection_id: int | None = None
     return_routability_check: Literal["basic", "enhanced", "off"] = "basic"
+    follow_unchecked_address: bool = False
     replay_window: int = 64
     key_limit: Literal["event", "close"] = "event"
     recv_queue: int = 256

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from aiodtls.core import handover, key_limits, liveness
+from aiodtls.core import handover, key_limits, liveness, paths
 from aiodtls.core.association import APPLICATION_DATA, Address, Association
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
@@ -29,10 +29,13 @@ from aiodtls.core.events import (
 )
 from aiodtls.core.handshake.post import POST_HANDSHAKE_TIMERS
 from aiodtls.core.record.connection_ids import ConnectionIds
-from aiodtls.core.registry import AlertDescription, AlertLevel
+from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
+from aiodtls.core.wire.records import EPOCH_SHIFT, Record
+
+ROUTABILITY = int(ContentType.return_routability_check)
 
 # A shorter tag has a limit so low that anybody could end the association.
 SAFE_TAG_LENGTH = 16
@@ -145,6 +148,9 @@ class DTLSConnection(Association):
         """
         self._touched.add(self)
         messages: list[bytes] = []
+        if addr != self.peer and self.own_ids.expected and self.handshake_complete:
+            self._receive_from_elsewhere(data, addr, now)
+            return
         if self.receive_data((data,), messages, now):
             self._inbox += messages
             return
@@ -153,7 +159,28 @@ class DTLSConnection(Association):
             self._receive_after_close(data, now)
             return
         self._post.expire(now)
-        for record in self._layer.receive(data):
+        self._receive_records(self._layer.receive(data), data, addr, now)
+
+    def _receive_from_elsewhere(self, data: bytes, addr: Address, now: float) -> None:
+        """A datagram for this association, not from where the peer is known to be."""
+        self.counters.datagrams_received += 1
+        if self.closed:
+            self._receive_after_close(data, now)
+            return
+        self._post.expire(now)
+        newest = self._layer.newest_number
+        records = self._layer.receive(data)
+        self._receive_records(records, data, addr, now)
+        authentic = any(number >> EPOCH_SHIFT for _, number, _ in records)
+        if authentic and not self.closed and addr not in (None, self.peer):
+            is_newest = self._layer.newest_number > newest
+            paths.came_from_elsewhere(self, addr, len(data), now, is_newest=is_newest)
+
+    def _receive_records(
+        self, records: list[Record], data: bytes, addr: Address, now: float
+    ) -> None:
+        """What one datagram held and the record layer has let through."""
+        for record in records:
             content_type, number, payload = record
             if (
                 content_type == APPLICATION_DATA
@@ -162,6 +189,10 @@ class DTLSConnection(Association):
                 and len(payload) <= self._layer.max_plaintext
             ):
                 self._deliver(payload)
+                continue
+            if content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
+                if self.handshake_complete:
+                    paths.receive(self, payload, addr, len(data), now)
                 continue
             self._guarded(now, self._receive_record, record, now)
             if self.closed:
@@ -205,6 +236,8 @@ class DTLSConnection(Association):
                 break
             elif timer is Timer.idle:
                 liveness.look(self, now)
+            elif timer is Timer.path:
+                paths.challenge_due(self, now)
             elif timer in POST_HANDSHAKE_TIMERS:
                 self._post.timer_due(timer, now)
             elif not self._driver.timer_due(timer, now):

@@ -7,7 +7,7 @@ Events wait in a queue until the owner drains them with ``next_event``; nothing 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aiodtls.core.config import PSKContext
@@ -71,6 +71,14 @@ class SessionReceived(Event):
     """A client may resume this handshake later with this session."""
 
     session: Session = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressChanged(Event):
+    """The peer is at ``new`` from now on, where its connection id led us (RFC 9853)."""
+
+    old: Any
+    new: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,14 @@ class HandshakeType(IntEnum):
     message_hash = 254
 
 
+class RRCMessageType(IntEnum):
+    """TLS RRC Message Types registry (RFC 9853)."""
+
+    path_challenge = 0
+    path_response = 1
+    path_drop = 2
+
+
 class AlertLevel(IntEnum):
     """RFC 5246 section 7.2."""
 

@@ -38,6 +38,10 @@ class Statistics:
     """ClientHellos refused because of ``max_half_open`` or ``max_associations``"""
     handshakes_completed: int = 0
     handshakes_failed: int = 0
+    addresses_changed: int = 0
+    """how often the peer's new address was taken up"""
+    path_checks_failed: int = 0
+    """return routability checks of a new address that came to nothing"""
 
     def __add__(self, other: Statistics) -> Statistics:
         return Statistics(*(getattr(self, n) + getattr(other, n) for n in COUNTER_NAMES))
@@ -67,6 +71,8 @@ class Counters:
     hellos_refused: int
     handshakes_completed: int
     handshakes_failed: int
+    addresses_changed: int
+    path_checks_failed: int
 
     def __init__(self) -> None:
         for name in COUNTER_NAMES:

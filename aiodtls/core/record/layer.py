@@ -120,6 +120,14 @@ class RecordLayer:
         return self._readers13.get(bits) or self._readers12[self.read_epoch]
 
     @property
+    def newest_number(self) -> int:
+        """The highest record number of the newest epoch that has been opened."""
+        reader = self.newest_reader
+        if isinstance(reader, RecordReader13):
+            return (reader.epoch << EPOCH_SHIFT) + reader.window.highest
+        return reader.window.highest
+
+    @property
     def next_plaintext_number(self) -> int:
         return self._plaintext.next_number
 

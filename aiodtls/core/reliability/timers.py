@@ -20,6 +20,8 @@ class Timer(IntEnum):
     new_session_ticket = auto()
     # Only where the configuration asks for it.
     idle = auto()
+    # A challenge to where the peer may be.
+    path = auto()
 
 
 class Timers:
