@@ -70,7 +70,7 @@ NUMBERS = {
     "resume-count",
     "shim-id",
 }
-LISTS = {"curves", "verify-prefs"}
+LISTS = {"available-client-cert-types", "curves", "verify-prefs"}
 TEXTS = {
     "advertise-alpn",
     "expect-alpn",
@@ -115,6 +115,7 @@ class CredentialFlags:
     """
 
     index: int = -1
+    is_raw: bool = False
     cert_file: str = ""
     key_file: str = ""
     signing_prefs: list[int] = field(default_factory=list)
@@ -174,8 +175,8 @@ def parse(arguments: Sequence[str], prefix: str) -> Flags:
             continue
         if name in SWITCHES:
             target.switches.add(name)
-        elif name in ("new-x509-credential", "new-psk-credential"):
-            current = CredentialFlags(len(target.credentials))
+        elif name in ("new-x509-credential", "new-psk-credential", "new-rpk-credential"):
+            current = CredentialFlags(len(target.credentials), is_raw=name == "new-rpk-credential")
             target.credentials.append(current)
         elif name in NUMBERS:
             target.numbers[name] = int(next(rest))

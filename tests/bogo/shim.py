@@ -26,6 +26,7 @@ from aiodtls.core.events import CertificateReceived, FlightSent, SessionReceived
 from aiodtls.core.registry import (
     AlertDescription,
     AlertLevel,
+    CertificateType,
     KeyUpdateRequest,
     NamedGroup,
     ProtocolVersion,
@@ -124,14 +125,25 @@ def load_credentials(cert_file: str, key_file: str) -> tuple[object, list[x509.C
     key = load_pem_private_key(
         Path(key_file).read_bytes(), None, unsafe_skip_rsa_key_validation=True
     )
-    return key, load_pem(cert_file)
+    return key, load_pem(cert_file) if cert_file else []
+
+
+def usable_credentials(flags: Flags) -> list[CredentialFlags]:
+    """Those of the types that a client is told to offer, or all."""
+    shown = [item for item in flags.credentials if not item.psk]
+    types = flags.lists.get("available-client-cert-types", list(CertificateType))
+    kinds = {True: CertificateType.RawPublicKey, False: CertificateType.X509}
+    return [item for item in shown if kinds[item.is_raw] in types]
 
 
 def make_credentials(flags: CredentialFlags, used: list[int], slow: bool) -> Credentials:
     """With ``slow`` the key is elsewhere, and the exchange is asked for signatures."""
     key, chain = load_credentials(flags.cert_file, flags.key_file or flags.cert_file)
     try:
-        credentials = ObservedCredentials.from_objects(key, chain)  # type: ignore[arg-type]
+        if flags.is_raw:
+            credentials = ObservedCredentials.raw_public_key(key)  # type: ignore[arg-type]
+        else:
+            credentials = ObservedCredentials.from_objects(key, chain)  # type: ignore[arg-type]
     except ConfigError as error:
         raise Unimplemented(str(error)) from None
     timestamps = parse_timestamps(flags.staples.get("signed-cert-timestamps", b""))
@@ -182,8 +194,7 @@ def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfi
         versions=flags.versions,
         credentials=[
             make_credentials(item, used, "private-key-delay-ms" in flags.numbers)
-            for item in flags.credentials
-            if not item.psk
+            for item in usable_credentials(flags)
         ],
         request_ocsp_response="enable-ocsp-stapling" in flags,
         request_certificate_timestamps="enable-signed-cert-timestamps" in flags,
