@@ -1,0 +1,174 @@
+"""pion/dtls, DTLS 1.3 and 1.2, both roles.
+
+AIODTLS_PION is a program built from ``tests/foreign/pion``; docs/foreign-peers.md says how. Without
+it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import Any
+
+import pytest
+
+import aiodtls
+from aiodtls import DTLSConfig
+from tests.chaos import ChaosProxy
+from tests.peers import bound, running
+from tests.pki import PKI
+
+PION = os.environ.get("AIODTLS_PION", "")
+pytestmark = pytest.mark.skipif(
+    not PION, reason="AIODTLS_PION names no driver of pion/dtls; see docs/foreign-peers.md"
+)
+VERSIONS = ["1.2", "1.3"]
+CHAOS = {"drop": 0.2, "duplicate": 0.2, "delay": 0.2}
+
+
+@contextlib.asynccontextmanager
+async def pion_server(port: int, pki: PKI, version: str, *extra: str):
+    leaf = pki.leaf("ecdsa-p256")
+    keys = ("-cert", leaf.certfile, "-key", leaf.keyfile, "-ca", pki.cafile)
+    address = f"127.0.0.1:{port}"
+    command = (PION, "-role", "server", "-addr", address, "-version", version, *keys, *extra)
+    async with running(*command) as program:
+        await bound(port)
+        yield program
+
+
+def pion_client(address: Any, pki: PKI, version: str, *extra: str):
+    target = f"{address[0]}:{address[1]}"
+    return running(PION, "-addr", target, "-version", version, "-ca", pki.cafile, *extra)
+
+
+async def echoed(address: Any, config: DTLSConfig, *, update: bool = False) -> Any:
+    """Our client: what it sends comes back, now and then lost on the way."""
+    async with (
+        aiodtls.connect(*address, config=config, server_hostname="localhost") as endpoint,
+        asyncio.timeout(20),
+    ):
+        for message in (b"from aiodtls", b"and again"):
+            received = b""
+            while received != message:
+                await endpoint.send(message)
+                with contextlib.suppress(TimeoutError):
+                    received = await asyncio.wait_for(endpoint.recv(), 0.3)
+            if update:
+                endpoint.update_keys()
+        return endpoint
+
+
+async def serve_one(config: DTLSConfig, pki: PKI, *extra: str, chaos: Any = None) -> Any:
+    """Our server echoes to one client of pion's."""
+    endpoints = []
+
+    async def echo(endpoint: aiodtls.DTLSEndpoint) -> None:
+        endpoints.append(endpoint)
+        async for data in endpoint:
+            await endpoint.send(data)
+
+    (version,) = config.versions or ("1.3",)
+    async with aiodtls.serve(echo, "127.0.0.1", config=config) as server:
+        async with contextlib.AsyncExitStack() as stack:
+            address = server.sockname
+            if chaos is not None:
+                proxy = ChaosProxy(address, seed=chaos, **CHAOS)
+                address = (await stack.enter_async_context(proxy)).address
+            program = await stack.enter_async_context(pion_client(address, pki, version, *extra))
+            await program.wait_for(b"echoed: from pion", timeout=30)
+        return endpoints[0]
+
+
+def client_config(pki: PKI, version: str, **changes: Any) -> DTLSConfig:
+    return DTLSConfig(trust=pki.trust, versions=[version], **changes)
+
+
+def server_config(pki: PKI, version: str, **changes: Any) -> DTLSConfig:
+    credentials = pki.leaf("ecdsa-p256").credentials
+    return DTLSConfig(credentials=credentials, versions=[version], **changes)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_client(pki: PKI, free_udp_port, version):
+    async with pion_server(free_udp_port, pki, version):
+        endpoint = await echoed(("127.0.0.1", free_udp_port), client_config(pki, version))
+    assert endpoint.version == version
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_server(pki: PKI, version):
+    """In DTLS 1.3 pion's first hello has a hybrid share and comes in two datagrams."""
+    endpoint = await serve_one(server_config(pki, version), pki)
+    assert endpoint.version == version
+    assert endpoint.group == ("X25519MLKEM768" if version == "1.3" else "x25519")
+
+
+@pytest.mark.parametrize(
+    "suite",
+    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"],
+)
+async def test_suites_of_dtls13(pki: PKI, free_udp_port, suite):
+    async with pion_server(free_udp_port, pki, "1.3"):
+        config = client_config(pki, "1.3", cipher_suites=[suite])
+        endpoint = await echoed(("127.0.0.1", free_udp_port), config)
+    assert endpoint.cipher_suite == suite
+    endpoint = await serve_one(server_config(pki, "1.3", cipher_suites=[suite]), pki)
+    assert endpoint.cipher_suite == suite
+
+
+@pytest.mark.parametrize("group", ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"])
+async def test_groups_of_dtls13(pki: PKI, free_udp_port, group):
+    async with pion_server(free_udp_port, pki, "1.3"):
+        config = client_config(pki, "1.3", groups=[group])
+        endpoint = await echoed(("127.0.0.1", free_udp_port), config)
+    assert endpoint.group == group
+    assert (await serve_one(server_config(pki, "1.3", groups=[group]), pki)).group == group
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_mutual_authentication(pki: PKI, free_udp_port, version):
+    own = pki.leaf("ecdsa-p384")
+    async with pion_server(free_udp_port, pki, version, "-mutual"):
+        config = client_config(pki, version, credentials=own.credentials)
+        await echoed(("127.0.0.1", free_udp_port), config)
+    # With a P-384 key pion signs by ecdsa_secp256r1_sha256 in DTLS 1.3, which RFC 8446 s. 4.2.3
+    # forbids; so its client has a P-256 key.
+    own = pki.leaf("ecdsa-p256")
+    config = server_config(pki, version, trust=pki.trust, client_auth="required")
+    endpoint = await serve_one(config, pki, "-cert", own.certfile, "-key", own.keyfile)
+    assert endpoint.peer_certificates[0] == own.credentials.leaf
+
+
+async def test_we_update_our_keys(pki: PKI, free_udp_port):
+    async with pion_server(free_udp_port, pki, "1.3"):
+        await echoed(("127.0.0.1", free_udp_port), client_config(pki, "1.3"), update=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("pmtu", [300, 576, 1280])
+async def test_small_datagrams(pki: PKI, free_udp_port, version, pmtu):
+    size = str(pmtu - 28)
+    async with pion_server(free_udp_port, pki, version, "-mtu", size):
+        await echoed(("127.0.0.1", free_udp_port), client_config(pki, version, pmtu=pmtu))
+    await serve_one(server_config(pki, version, pmtu=pmtu), pki, "-mtu", size)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_connection_ids(pki: PKI, free_udp_port, version):
+    async with pion_server(free_udp_port, pki, version, "-cid", "8"):
+        await echoed(("127.0.0.1", free_udp_port), client_config(pki, version, connection_id=4))
+    await serve_one(server_config(pki, version, connection_id=6), pki, "-cid", "5")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("seed", range(3))
+async def test_through_a_hostile_network(pki: PKI, free_udp_port, version, seed):
+    timers = {"retransmit_initial": 0.1}
+    async with (
+        pion_server(free_udp_port, pki, version),
+        ChaosProxy(("127.0.0.1", free_udp_port), seed=seed, **CHAOS) as proxy,
+    ):
+        await echoed(proxy.address, client_config(pki, version, **timers))
+    await serve_one(server_config(pki, version, **timers), pki, chaos=seed)
