@@ -24,6 +24,8 @@ class ChaosProxy:
     delay: float = 0.0
     delay_by: float = 0.1
     corrupt: float = 0.0
+    # Whether it forgets its clients after each answer; may be set at any time.
+    forgetful: bool = False
     address: tuple[str, int] = ("127.0.0.1", 0)
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
@@ -46,6 +48,12 @@ class ChaosProxy:
             transport.close()
         await asyncio.sleep(0)
 
+    def rebind(self) -> None:
+        """Forgets all clients, as a NAT does: their next datagrams come from other ports."""
+        for transport in self._clients.values():
+            transport.close()
+        self._clients.clear()
+
     def _from_client(self, data: bytes, addr: Any) -> None:
         if addr in self._clients:
             self._relay(self._clients[addr], data, None)
@@ -56,12 +64,17 @@ class ChaosProxy:
     async def _new_client(self, data: bytes, addr: Any) -> None:
         sock = sockets.connected_socket(sockets.family_of(self.target), self.target)
         transport, _ = await self._loop.create_datagram_endpoint(
-            lambda: _Side(lambda reply, _: self._relay(self._front, reply, addr)), sock=sock
+            lambda: _Side(lambda reply, _: self._from_target(reply, addr)), sock=sock
         )
         self._clients.setdefault(addr, transport)
         if self._clients[addr] is not transport:
             transport.close()
         self._relay(self._clients[addr], data, None)
+
+    def _from_target(self, data: bytes, addr: Any) -> None:
+        self._relay(self._front, data, addr)
+        if self.forgetful:
+            self.rebind()
 
     def _relay(self, transport: asyncio.DatagramTransport, data: bytes, addr: Any) -> None:
         rng, counts = self._rng, self.counts

@@ -318,3 +318,22 @@ async def test_server_through_a_hostile_network(pki: PKI, seed):
         while REPLY not in program.output:
             await endpoint.send(REPLY)
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("own", [0, 4, 10])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_client_with_connection_ids(pki: PKI, free_udp_port, version, own):
+    config = client_config(pki, versions=[version], connection_id=own)
+    async with wolfssl_server(free_udp_port, pki, "-d", "--cid", "abc", version=version):
+        endpoint = await ask(free_udp_port, config)
+    assert len(endpoint.get_extra_info("connection_id", b"")) == own
+    assert endpoint.get_extra_info("peer_connection_id") == b"abc"
+
+
+@pytest.mark.parametrize("own", [None, 0, 10])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_server_with_connection_ids(pki: PKI, version, own):
+    config = server_config(pki, versions=[version], connection_id=own)
+    endpoint, _ = await answer(config, pki, "--cid", "abcdef", version=version)
+    assert len(endpoint.get_extra_info("connection_id", b"")) == (8 if own is None else own)
+    assert endpoint.get_extra_info("peer_connection_id") == b"abcdef"
