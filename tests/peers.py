@@ -12,7 +12,8 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -32,14 +33,29 @@ PSK_KEY = bytes.fromhex(PSK_HEX)
 PSK_IDENTITY = "Client_identity"
 
 
-def requires(program: str) -> None:
-    """Skips with a word where the program is missing; fails in CI."""
-    if shutil.which(program) is not None:
-        return
-    message = f"{program} is missing; on Debian: apt-get install {PACKAGES[program]}"
+def missing(message: str) -> NoReturn:
+    """Skips with a word; fails in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def requires(program: str) -> None:
+    if shutil.which(program) is None:
+        missing(f"{program} is missing; on Debian: apt-get install {PACKAGES[program]}")
+
+
+def trixie(program: str) -> tuple[str, ...]:
+    """The command of a program of Debian 13, unpacked in AIODTLS_NSS by tests/debian13.sh.
+
+    Its own dynamic linker runs it with its own libraries: neither root nor a chroot is needed.
+    """
+    root = Path(os.environ.get("AIODTLS_NSS") or "/nonexistent")
+    linker = next(root.glob("usr/lib/*/ld-linux*.so.*"), None)
+    executable = root / "usr/bin" / program
+    if linker is None or not executable.exists():
+        missing(f"AIODTLS_NSS names no directory of tests/debian13.sh with {program}")
+    return (str(linker), "--library-path", str(linker.parent), str(executable))
 
 
 class Program:

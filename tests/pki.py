@@ -73,6 +73,8 @@ class PKI:
             x509.IPAddress(ipaddress.ip_address("::1")),
         ]
         usage = dict.fromkeys(_KEY_USAGES, False) | {"digital_signature": True}
+        # Some want it of any RSA key of a server, NSS for one.
+        usage["key_encipherment"] = kind.startswith("rsa")
         certificate = (
             self._builder(subject, key.public_key())
             .add_extension(x509.SubjectAlternativeName(names), critical=False)

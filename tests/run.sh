@@ -26,6 +26,13 @@ if [ "$(id -u)" = 0 ] && [ "${AIODTLS_NO_APT:-}" != 1 ] && command -v apt-get >/
         # shellcheck disable=SC2086
         DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages
     fi
+    AIODTLS_NSS=${AIODTLS_NSS:-${XDG_CACHE_HOME:-$HOME/.cache}/aiodtls/debian13}
+    if sh tests/debian13.sh "$AIODTLS_NSS"; then
+        export AIODTLS_NSS
+    else
+        unset AIODTLS_NSS
+        echo "NSS of Debian 13 could not be fetched: its tests are skipped"
+    fi
 fi
 absent=$(missing)
 [ -z "$absent" ] || echo "foreign peers that are missing, and whose tests are skipped: $absent"

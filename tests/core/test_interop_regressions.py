@@ -9,14 +9,14 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
-from aiodtls.core.errors import AlertError
+from aiodtls.core.errors import AlertError, EndpointClosed
 from aiodtls.core.handshake import negotiate
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, HandshakeType
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import SignatureAlgorithms, SupportedGroups
 from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.messages import RANDOM_LENGTH, ClientHello
-from aiodtls.core.wire.records import encode_alert
+from aiodtls.core.wire.records import EPOCH_MASK, encode_alert
 from tests.harness import CLIENT, SERVER, Pair
 from tests.pki import PKI
 
@@ -139,3 +139,21 @@ def test_the_cookie_is_in_the_first_fragment_of_a_second_hello() -> None:
     second = [data for data in pair.sent[CLIENT] if cookie[:32] in data]
     offsets = [int.from_bytes(data[19:22], "big") for data in second]
     assert offsets == [0]
+
+
+def test_what_follows_the_servers_finished_is_of_epoch_3(pki: PKI) -> None:
+    """NSS takes an alert of epoch 2 there for a fault of ours (RFC 8446 section 4.4.4)."""
+    pair = Pair(
+        DTLSConfig(versions=["1.3"], trust=pki.trust),
+        DTLSConfig(
+            versions=["1.3"],
+            credentials=pki.leaf().credentials,
+            trust=pki.trust,
+            client_auth="required",
+        ),
+    )
+    pair.run()
+    assert pair.failed
+    assert isinstance(pair.client.failure, EndpointClosed)
+    alert = pair.sent[SERVER][-1]
+    assert alert[0] & EPOCH_MASK == 3
