@@ -21,7 +21,7 @@ echo "fetching Debian 13's $PACKAGES into $target"
 mkdir -p "$(dirname "$target")"
 work=$(mktemp -d "$target.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/unpacked"
 : >"$work/status"
 echo "deb [signed-by=$KEYRING] $MIRROR trixie main" >"$work/sources.list"
 apt() {
@@ -34,9 +34,9 @@ apt update
 # shellcheck disable=SC2086
 apt install -y --no-install-recommends --download-only $PACKAGES >/dev/null
 for package in "$work"/cache/archives/*.deb; do
-    dpkg-deb --extract "$package" "$work/root"
+    dpkg-deb --extract "$package" "$work/unpacked"
 done
-echo "$PACKAGES" >"$work/root/packages"
-chmod 755 "$work/root"
+echo "$PACKAGES" >"$work/unpacked/packages"
+chmod 755 "$work/unpacked"
 rm -rf "$target"
-mv "$work/root" "$target"
+mv "$work/unpacked" "$target"

@@ -34,10 +34,6 @@ class RecordWriter(ABC):
         # Bytes that a record has beyond its plaintext.
         self.overhead = HEADER_LENGTH + overhead
 
-    def use_cid(self, cid: bytes) -> None:
-        """The peer's connection id that records bear from now on, where it may change."""
-        raise NotImplementedError
-
     @property
     def is_protected(self) -> bool:
         return self.next_number > SEQUENCE_NUMBER_MASK
