@@ -73,9 +73,11 @@ def check_ids(endpoint: aiodtls.DTLSEndpoint, own: int, theirs: str | None) -> N
     assert endpoint.get_extra_info("peer_connection_id", b"").hex() == (theirs or "")
 
 
-async def ask(port: int, config: DTLSConfig) -> aiodtls.DTLSEndpoint:
+async def ask(port: int, config: DTLSConfig, session: Any = None) -> aiodtls.DTLSEndpoint:
     async with (
-        aiodtls.connect("127.0.0.1", port, config=config, server_hostname="localhost") as endpoint,
+        aiodtls.connect(
+            "127.0.0.1", port, config=config, server_hostname="localhost", session=session
+        ) as endpoint,
         asyncio.timeout(10),
     ):
         await endpoint.send(b"GET / HTTP/1.0\r\n\r\n")
@@ -144,3 +146,41 @@ async def test_a_client_behind_a_forgetful_nat_is_followed():
     proxy = ChaosProxy(("127.0.0.1", 0))
     endpoint = await answer(config, *options, messages=4, proxy=proxy)
     assert endpoint.statistics.addresses_changed == 3
+
+
+RESUMED = b"a session has been resumed"
+# How a session is kept, as an option of the server's program or of the client's.
+KINDS = {"ticket": "tickets=1", "id": "tickets=0"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_our_client_resumes(pki: PKI, free_udp_port, kind):
+    leaf = pki.leaf("ecdsa-p256")
+    options = (f"crt_file={leaf.certfile}", f"key_file={leaf.keyfile}", KINDS[kind])
+    config, cache = DTLSConfig(trust=pki.trust), aiodtls.SessionCache()
+    async with mbedtls_server(free_udp_port, *options, "debug_level=3") as program:
+        for resumed in (False, True, True):
+            program.output = b""
+            endpoint = await ask(free_udp_port, config, cache)
+            assert endpoint.resumed == (RESUMED in program.output) == resumed
+            assert endpoint.peer_certificates[0] == leaf.credentials.leaf
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_their_client_resumes(pki: PKI, kind):
+    config = DTLSConfig(credentials=pki.leaf("ecdsa-p256").credentials)
+    options = (f"ca_file={pki.cafile}", KINDS[kind], "reconnect=2", "debug_level=3")
+    async with (
+        aiodtls.serve(None, "127.0.0.1", config=config) as server,
+        mbedtls_client(server.sockname, *options) as program,
+        asyncio.timeout(20),
+    ):
+        peers = aiter(server)
+        for number in range(3):
+            endpoint = await anext(peers)
+            assert b"GET /" in await endpoint.recv()
+            page = f"HTTP/1.0 200 OK number {number}\r\n\r\n".encode()
+            await endpoint.send(page)
+            await program.wait_for(page.strip())
+            assert endpoint.resumed == bool(number)
+            assert program.output.count(RESUMED) == number
