@@ -162,6 +162,63 @@ async def test_connection_ids(pki: PKI, free_udp_port, version):
     await serve_one(server_config(pki, version, connection_id=6), pki, "-cid", "5")
 
 
+async def until_echoed(endpoint: aiodtls.DTLSEndpoint, message: bytes) -> None:
+    """Sends the message until it comes back."""
+    received = b""
+    while received != message:
+        await endpoint.send(message)
+        with contextlib.suppress(TimeoutError):
+            received = await asyncio.wait_for(endpoint.recv(), 0.1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("own", [0, 4])
+async def test_our_client_is_followed_once_it_has_answered(pki: PKI, free_udp_port, version, own):
+    """pion checks by path_challenge, and answers at the old address until then."""
+    async with (
+        pion_server(free_udp_port, pki, version, "-cid", "8"),
+        ChaosProxy(("127.0.0.1", free_udp_port)) as proxy,
+        aiodtls.connect(
+            *proxy.address,
+            config=client_config(pki, version, connection_id=own),
+            server_hostname="localhost",
+        ) as endpoint,
+        asyncio.timeout(20),
+    ):
+        await until_echoed(endpoint, b"before")
+        for number in range(5):
+            proxy.rebind()
+            await until_echoed(endpoint, b"after %d" % number)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("theirs", [0, 5])
+@pytest.mark.parametrize("check", ["basic", "enhanced"])
+async def test_their_client_is_followed_once_it_has_answered(pki: PKI, version, theirs, check):
+    endpoints = []
+
+    async def echo(endpoint: aiodtls.DTLSEndpoint) -> None:
+        endpoints.append(endpoint)
+        async for data in endpoint:
+            await endpoint.send(data)
+
+    changes = {"connection_id": 6, "return_routability_check": check, "retransmit_initial": 0.1}
+    config = server_config(pki, version, **changes)
+    async with (
+        aiodtls.serve(echo, "127.0.0.1", config=config) as server,
+        ChaosProxy(server.sockname) as proxy,
+        pion_client(proxy.address, pki, version, "-cid", str(theirs), "-lines") as program,
+    ):
+        await program.wait_for(b"echoed: from pion")
+        for number in range(3):
+            proxy.rebind()
+            await program.send_line(b"after %d" % number)
+            await program.wait_for(b"echoed: after %d" % number)
+            # The answer may have gone by the old path, where the check asks that first.
+            assert endpoints[0].statistics.addresses_changed == number + 1
+        assert endpoints[0].statistics.path_checks_failed == 0
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("seed", range(3))
 async def test_through_a_hostile_network(pki: PKI, free_udp_port, version, seed):

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,6 +23,22 @@ func must(err error) {
 	}
 }
 
+// Sends the message until it comes back.
+func ask(conn *dtls.Conn, message string) {
+	buffer := make([]byte, 8192)
+	for i := 0; i < 20; i++ {
+		_, err := conn.Write([]byte(message))
+		must(err)
+		must(conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)))
+		n, err := conn.Read(buffer)
+		if err == nil && string(buffer[:n]) == message {
+			fmt.Println("echoed:", message)
+			return
+		}
+	}
+	os.Exit(1)
+}
+
 func main() {
 	role := flag.String("role", "client", "client or server")
 	addr := flag.String("addr", "", "where to dial, or to listen")
@@ -31,6 +48,7 @@ func main() {
 	version := flag.String("version", "1.3", "1.2 or 1.3")
 	mtu := flag.Int("mtu", 1200, "datagram size")
 	mutual := flag.Bool("mutual", false, "ask the client for a certificate")
+	lines := flag.Bool("lines", false, "as a client: send the lines of standard input, too")
 	cid := flag.Int("cid", -1, "length of our connection id")
 	flag.Parse()
 
@@ -70,18 +88,14 @@ func main() {
 		must(err)
 		must(conn.HandshakeContext(ctx))
 		fmt.Println("connected")
-		for i := 0; i < 20; i++ {
-			_, err = conn.Write([]byte("from pion"))
-			must(err)
-			must(conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)))
-			n, err := conn.Read(buffer)
-			if err == nil {
-				fmt.Println("echoed:", string(buffer[:n]))
-				must(conn.Close())
-				return
+		ask(conn, "from pion")
+		if *lines {
+			for input := bufio.NewScanner(os.Stdin); input.Scan(); {
+				ask(conn, input.Text())
 			}
 		}
-		os.Exit(1)
+		must(conn.Close())
+		return
 	}
 	options := []dtls.ServerOption{}
 	for _, option := range common {
