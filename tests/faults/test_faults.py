@@ -3,51 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import tracemalloc
 
 import pytest
 
 from aiodtls import DTLSConfig, Trust
-from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.registry import HandshakeType
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
-from aiodtls.core.wire.records import HEADER, HEADER_LENGTH, split_datagram
+from aiodtls.core.wire.records import HEADER_LENGTH, split_datagram
+from tests.faults.forging import connected, record
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs
-
-FORGED = int(os.environ.get("AIODTLS_FORGED_DATAGRAMS", "20000"))
-
-
-def record(content_type: int, number: int, body: bytes, version: int = 0xFEFD) -> bytes:
-    return HEADER.pack(content_type, version, number, len(body)) + body
-
-
-def connected(variant: str = "certificate") -> Pair:
-    pair = Pair(*configs(variant))
-    assert pair.run() and pair.connected
-    pair.exchange()
-    return pair
-
-
-def forgery(rng: random.Random) -> bytes:
-    """A datagram of any type, epoch and length, now and then not even a record."""
-    if rng.random() < 0.1:
-        return rng.randbytes(rng.randrange(0, 100))
-    content_type = rng.choice((0, 20, 21, 22, 23, 24, 25, 26, 32, 45, 63))
-    epoch = rng.choice((0, 0, 1, 1, 1, 2, 3, 65535))
-    number = epoch << 48 | rng.choice((0, 5, rng.randrange(1 << 48), (1 << 48) - 1))
-    body = rng.randbytes(rng.choice((0, 1, 2, 12, 13, 25, 40, 60)))
-    if content_type == 22 and body and rng.random() < 0.7:
-        kind = rng.choice((0, 1, 2, 3, 11, 12, 14, 16, 20))
-        data = rng.randbytes(rng.randrange(20))
-        length = len(data) + rng.choice((0, 0, 30))
-        body = Fragment(kind, length, rng.randrange(8), 0, data).encode()
-    if content_type == 21:
-        body = bytes((rng.choice((1, 2)), rng.randrange(256)))
-    return record(content_type, number, body)
 
 
 def test_f1_any_refragmentation_gives_the_same_handshake():
@@ -78,59 +45,6 @@ def test_f2_a_decoy_before_each_honest_datagram_does_not_freeze_the_handshake():
     for variant in ("certificate", "mutual", "psk", "small_mtu"):
         pair = Pair(*configs(variant), Link(filter=decoys))
         assert pair.run(limit=100) and pair.connected, variant
-
-
-def test_f3_memory_follows_what_came_not_what_was_claimed():
-    connection = DTLSConnection.client(configs("psk")[0], "peer", 0.0)
-    tracemalloc.start()
-    for seq in range(200):
-        for offset in range(0, 100_000, 10_000):
-            body = Fragment(2, 120_000, seq, offset, b"x").encode()
-            connection.receive_datagram(record(22, seq, body), "peer", 0.0)
-    current, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert current < 200_000
-    tracemalloc.start()
-    for seq, offset in itertools.product(range(30), range(0, 120_000, 1000)):
-        body = Fragment(2, 120_000, seq, offset, bytes(1000)).encode()
-        connection.receive_datagram(record(22, seq, body), "peer", 0.0)
-    current, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert current < 600_000
-
-
-def test_f4_a_hundred_thousand_empty_records_and_fragments_change_nothing():
-    connection = DTLSConnection.client(configs("psk")[0], "peer", 0.0)
-    empty_fragment = record(22, 5, Fragment(2, 50, 0, 0, b"").encode())
-    empty_record = record(22, 6, b"")
-    for _ in range(500):
-        connection.receive_datagram(empty_fragment * 50 + empty_record * 150, "peer", 0.0)
-    assert connection._driver._reassembly.buffered == 0
-    assert not connection.closed
-
-
-def test_f5_the_immortal_association():
-    pair = connected()
-    rng = random.Random(7)
-    before = {
-        side: (c.next_timeout(), c._layer.read_epoch, c._layer.writer.next_number)
-        for side, c in ((CLIENT, pair.client), (SERVER, pair.server))
-    }
-    for number in range(FORGED):
-        data = forgery(rng)
-        pair.client.receive_datagram(data, SERVER, pair.now)
-        pair.listener.receive_datagram(data, CLIENT, pair.now)
-        if number % 1000 == 0:
-            assert pair.client.datagrams_to_send() == []
-            assert pair.server.datagrams_to_send() == []
-            answers = pair.listener.datagrams_to_send()
-            assert sum(len(answer) for answer, _ in answers) <= 1000 * 100
-    assert pair.client.datagrams_to_send() == [] and pair.server.datagrams_to_send() == []
-    for side, connection in ((CLIENT, pair.client), (SERVER, pair.server)):
-        layer = connection._layer
-        now = (connection.next_timeout(), layer.read_epoch, layer.writer.next_number)
-        assert now == before[side]
-    pair.exchange()
 
 
 def test_f6_a_forged_highest_number_does_not_shut_honest_records_out():
@@ -175,18 +89,6 @@ def test_f7_a_missing_change_cipher_spec_is_nothing_either():
     assert pair.run() and pair.connected
 
 
-def test_f8_application_data_in_epoch_0_never_surfaces():
-    pair = Pair(*configs("certificate"))
-    while not pair.connected:
-        for connection in [pair.client] + ([pair.server] if pair.has_server else []):
-            connection.receive_datagram(record(23, 3, b"plain"), "x", pair.now)
-        assert pair.step()
-    for connection in (pair.client, pair.server):
-        connection.receive_datagram(record(23, 4, b"plain"), "x", pair.now)
-        assert connection.read() is None
-    assert pair.data == {CLIENT: [], SERVER: []}
-
-
 def test_f8_a_plaintext_finished_is_not_taken_for_a_protected_one():
     def forge(who, number, data):
         body = Fragment(HandshakeType.finished, 12, 3 if who == SERVER else 2, 0, bytes(12))
@@ -228,26 +130,6 @@ def test_f11_no_timer_runs_towards_an_unproved_address():
     pair.run(lambda: bool(pair.sent[SERVER]), limit=1)
     assert pair.listener.next_timeout() is None
     assert pair.listener.connections == []
-
-
-def test_f13_one_peer_that_hangs_and_returns_costs_its_neighbours_nothing():
-    client, server = configs("psk")
-    pairs = [Pair(client, server)]
-    listener = pairs[0].listener
-    neighbour = pairs[0]
-    neighbour.run()
-    for number in range(200):
-        rude = DTLSConnection.client(client, SERVER, neighbour.now)
-        for _ in range(number % 4):
-            for data, _ in rude.datagrams_to_send():
-                listener.receive_datagram(data, "rude", neighbour.now)
-            for connection in listener.ready():
-                for data, _ in connection.datagrams_to_send():
-                    rude.receive_datagram(data, SERVER, neighbour.now)
-            for data, _ in listener.datagrams_to_send():
-                rude.receive_datagram(data, SERVER, neighbour.now)
-    assert len(listener.connections) <= 3
-    neighbour.exchange()
 
 
 def test_f15_a_hundred_thousand_records_with_gaps():

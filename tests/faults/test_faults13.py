@@ -7,7 +7,6 @@ import random
 import pytest
 
 from aiodtls import DTLSConfig, Trust
-from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import SUITES, suite_by_name
 from aiodtls.core.hello_pool import POOL_SLOTS
@@ -17,80 +16,18 @@ from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.records import SEQUENCE_NUMBER_MASK
-from tests.faults.test_faults import FORGED, forgery, record
+from tests.faults.forging import connected, record, unified
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import VARIANTS13, configs, pair_options
 
 SUITES13 = [suite.name for suite in SUITES.values() if suite.version == "1.3"]
 
 
-def connected(variant: str = "certificate13") -> Pair:
-    pair = Pair(*configs(variant), **pair_options(variant))
-    assert pair.run() and pair.connected
-    assert pair.run(lambda: pair.client.confirmed and pair.client.session is not None)
-    pair.exchange()
-    return pair
-
-
-# -- F5, F6, F8: forged datagrams at a live association ------------------------------------------
-
-
-def unified(rng: random.Random) -> bytes:
-    """A datagram of forged protected records, in every form that the header has."""
-    data = b""
-    for _ in range(rng.randrange(1, 4)):
-        first = 0x20 | rng.randrange(32)
-        data += bytes((first,)) + rng.randbytes(2 if first & 8 else 1)
-        body = rng.randbytes(rng.choice((0, 1, 15, 16, 17, 40, 200)))
-        if first & 4:
-            data += rng.choice((len(body), rng.randrange(1 << 16))).to_bytes(2, "big")
-        data += body
-    return data
-
-
-def plaintext(rng: random.Random) -> bytes:
-    """One of every kind in the clear: ACKs, alerts, hellos, Finished, data."""
-    number = rng.choice((0, 3, (1 << 48) - 1, rng.randrange(1 << 48)))
-    kind = rng.choice(list(HandshakeType))
-    body = rng.choice(
-        (
-            rng.randbytes(40),
-            Fragment(kind, 40, rng.randrange(6), 0, bytes(40)).encode(),
-            b"\2\50",
-            b"\1\0",
-            b"\0\20" + bytes(7) + b"\3" + bytes(7) + b"\0",
-            b"\0\0",
-        )
-    )
-    return record(rng.choice([*ContentType, 0, 31, 64, 255]), number, body)
-
-
-def state(connection: DTLSConnection) -> tuple[object, ...]:
-    layer = connection._layer
-    windows = [(bits, r.window.highest) for bits, r in layer._readers13.items()]
-    return connection.next_timeout(), layer.read_epoch, layer.writer.next_number, windows
-
-
-@pytest.mark.parametrize("variant", ["certificate13", "psk13"])
-def test_f5_f8_nothing_forged_moves_a_live_association(variant):
-    pair = connected(variant)
-    rng = random.Random(5)
-    before = state(pair.client), state(pair.server)
-    forgers = (forgery, unified, unified, plaintext, plaintext)
-    for number in range(FORGED):
-        data = forgers[number % len(forgers)](rng)
-        pair.client.receive_datagram(data, SERVER, pair.now)
-        pair.listener.receive_datagram(data, CLIENT, pair.now)
-    assert pair.client.datagrams_to_send() == [] and pair.server.datagrams_to_send() == []
-    # What the listener answers to hellos is not the association's.
-    pair.listener.datagrams_to_send()
-    assert (state(pair.client), state(pair.server)) == before
-    assert pair.client.read() is None and pair.server.read() is None
-    pair.exchange()
+# -- F2, F6: forged and replayed records -----------------------------------------------------------
 
 
 def test_f6_a_replayed_record_is_dropped():
-    pair = connected()
+    pair = connected("certificate13")
     pair.client.send(b"once", pair.now)
     [(data, _)] = pair.client.datagrams_to_send()
     for _ in range(3):
@@ -197,7 +134,7 @@ def test_f14_each_ack_lost_one_to_six_times(variant, times, acks):
 
 
 def test_f14_the_list_of_an_ack_is_bounded():
-    pair = connected()
+    pair = connected("certificate13")
     rng = random.Random(1)
     for number in range(2000):
         seq = pair.server._driver._reassembly.next_seq
