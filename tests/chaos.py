@@ -48,11 +48,11 @@ class ChaosProxy:
             transport.close()
         await asyncio.sleep(0)
 
-    def rebind(self) -> None:
-        """Forgets all clients, as a NAT does: their next datagrams come from other ports."""
-        for transport in self._clients.values():
-            transport.close()
-        self._clients.clear()
+    def rebind(self, client: Any = None) -> None:
+        """Forgets a client or all, as a NAT does: their next datagrams come from other ports."""
+        for addr in [client] if client is not None else list(self._clients):
+            if addr in self._clients:
+                self._clients.pop(addr).close()
 
     def _from_client(self, data: bytes, addr: Any) -> None:
         if addr in self._clients:
