@@ -355,6 +355,16 @@ class DTLSEndpoint:
         """
         return self._channel.export_state(key)
 
+    def change_connection_ids(self) -> None:
+        """Other connection ids both ways, in DTLS 1.3, so that nobody who watches knows us again.
+
+        Raises :class:`DTLSError` in DTLS 1.2, and what ``send`` raises. A peer that does not know
+        how to may end the association.
+        """
+        channel = self._channel
+        channel.connection.change_connection_ids(channel.loop.time())
+        channel.protocol.drain()
+
     def accept_peer(self) -> None:
         """With ``Trust.deferred()``: the peer is the right one; its data may be read."""
         channel = self._channel

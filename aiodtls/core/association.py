@@ -173,6 +173,7 @@ class Association(NegotiatedFacts):
             self._timers,
             self._transmitter,
             self._driver,
+            self.own_ids,
         )
         # Which association this is where it was carried from process to process, and how often.
         self.lineage = b"", 0
@@ -296,6 +297,7 @@ class Association(NegotiatedFacts):
         while (message := self._driver.post_handshake_message()) is not None:
             if self._is_dtls13:
                 self._post.receive(message, now)
+                self._update_max_payload()
                 continue
             warning = post.receive12(self.role, message)
             if warning is not None:
@@ -394,13 +396,12 @@ class Association(NegotiatedFacts):
         if not self._driver.sent_last:
             # The peer's Finished answers ours.
             self._confirm()
-        if self.role == "client":
-            if negotiated.session is not None:
-                self._events.append(SessionReceived(negotiated.session))
-        elif self._is_dtls13:
-            self._post.send_tickets(self._random, now)
+        if self.role == "client" and negotiated.session is not None:
+            self._events.append(SessionReceived(negotiated.session))
+        if self._is_dtls13:
+            self._post.begin(self._random, now)
             self._drain_driver()
-        elif negotiated.resumed and self.config.confirm_resumption:
+        elif self.role == "server" and negotiated.resumed and self.config.confirm_resumption:
             # The client, which sent last, has nothing else to know it by.
             self._out.append((self._layer.writer.protect(APPLICATION_DATA, b""), self.peer))
         early, self._early_data = self._early_data, []

@@ -134,6 +134,7 @@ class DTLSConfig:
     connection_id: int | None = None
     return_routability_check: Literal["basic", "enhanced", "off"] = "basic"
     follow_unchecked_address: bool = False
+    spare_connection_ids: int = 0
     replay_window: int = 64
     key_limit: Literal["event", "close"] = "event"
     recv_queue: int = 256
@@ -261,6 +262,8 @@ class DTLSConfig:
             raise ConfigError("replay_window must be 64 to 65536 records")
         if self.connection_id is not None and not 0 <= self.connection_id <= 255:
             raise ConfigError("connection_id must be 0 to 255 bytes, or None")
+        if not 0 <= self.spare_connection_ids <= 8:
+            raise ConfigError("spare_connection_ids must be 0 to 8")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= 16385:
             raise ConfigError("record_size_limit must be 64 to 16385 bytes, or None")
 

@@ -322,6 +322,22 @@ class DTLSConnection(Association):
         self._post.update_keys(now)
         self._drain_driver()
 
+    def change_connection_ids(self, now: float) -> None:
+        """Other connection ids both ways, as on a new path (RFC 9147 section 9).
+
+        The peer is given one to go on to; ours is the next of its spare ones, where it has given
+        any. Raises :class:`DTLSError` in DTLS 1.2, whose ids never change, and else what ``send``
+        raises. A peer that does not know the messages may end the association.
+        """
+        if not self.handshake_complete or self.closed:
+            self._refuse_call()
+        if not self._is_dtls13:
+            raise DTLSError("the connection ids of DTLS 1.2 never change")
+        self._touched.add(self)
+        self._post.change_ids(now, unasked=True)
+        self._update_max_payload()
+        self._drain_driver()
+
     def _refuse_call(self) -> NoReturn:
         if self.failure is None:
             raise HandshakeError("the handshake is not complete")

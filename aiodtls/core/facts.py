@@ -11,6 +11,7 @@ from aiodtls.core.crypto.srtp import (
 )
 from aiodtls.core.errors import DTLSError, HandshakeError
 from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.registry import CertificateType
 from aiodtls.core.sessions import Session
 
@@ -22,6 +23,7 @@ class NegotiatedFacts:
 
     negotiated: Negotiated
     handshake_complete: bool
+    own_ids: ConnectionIds
 
     @property
     def version(self) -> str | None:
@@ -80,7 +82,7 @@ class NegotiatedFacts:
     @property
     def own_cid(self) -> bytes:
         """The connection id that the peer's records bear; empty for none."""
-        return self.negotiated.own_cid
+        return next(iter(self.own_ids), b"") if self.own_ids.expected else b""
 
     @property
     def peer_cid(self) -> bytes:

@@ -53,7 +53,7 @@ def came_from_elsewhere(
         association.path_check = PathCheck(addr, enhanced, size)
         _challenge(association, now)
     elif association.config.follow_unchecked_address:
-        _follow(association, addr)
+        _follow(association, addr, now)
 
 
 def receive(association: Association, payload: bytes, addr: Address, size: int, now: float) -> None:
@@ -71,7 +71,7 @@ def receive(association: Association, payload: bytes, addr: Address, size: int, 
         return
     if kind == RRCMessageType.path_response and not check.asks_old_path:
         if addr == check.address:
-            _follow(association, addr)
+            _follow(association, addr, now)
     elif kind == RRCMessageType.path_response:
         if addr == association.peer:
             _drop(association)
@@ -146,13 +146,18 @@ def _ask_new_path(association: Association, check: PathCheck, now: float) -> Non
     _challenge(association, now)
 
 
-def _follow(association: Association, addr: Address) -> None:
+def _follow(association: Association, addr: Address, now: float) -> None:
     """The peer is there now."""
     before, association.peer = association.peer, addr
     association.path_check = None
     association._timers.cancel(Timer.path)
     association.counters.addresses_changed += 1
     association._events.append(AddressChanged(before, addr))
+    if association.negotiated.version == "1.3":
+        # Who watches both paths should not see the same ids on them (RFC 9147 section 9).
+        association._post.change_ids(now, unasked=False)
+        association._update_max_payload()
+        association._drain_driver()
     association._touched.add(association)
 
 

@@ -51,6 +51,13 @@ class HandshakeType(IntEnum):
     message_hash = 254
 
 
+class ConnectionIdUsage(IntEnum):
+    """RFC 9147 section 9."""
+
+    cid_immediate = 0
+    cid_spare = 1
+
+
 class RRCMessageType(IntEnum):
     """TLS RRC Message Types registry (RFC 9853)."""
 

@@ -18,8 +18,10 @@ from aiodtls.core.crypto.key_schedule import resumption_psk
 from aiodtls.core.errors import AlertError
 from aiodtls.core.events import Event, KeysUpdated, SessionReceived
 from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.handshake.id_updates import IdUpdates
 from aiodtls.core.handshake.resumption import make_session
 from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import AlertDescription, HandshakeType, KeyUpdateRequest
 from aiodtls.core.reliability.flight import OutgoingMessage
@@ -33,12 +35,24 @@ from aiodtls.core.reliability.retransmission import (
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.wire.messages import Message, encode_body, parse_body
-from aiodtls.core.wire.messages13 import KeyUpdate, NewSessionTicket13
+from aiodtls.core.wire.messages13 import (
+    KeyUpdate,
+    NewConnectionId,
+    NewSessionTicket13,
+    RequestConnectionId,
+)
 
 # Of 16 bits, and it does not wrap (RFC 9147 section 5.2).
 MAX_MESSAGE_SEQ = 0xFFFF
 NEVER = float("inf")
-POST_HANDSHAKE_TIMERS = frozenset({Timer.key_update, Timer.new_session_ticket})
+POST_HANDSHAKE_TIMERS = frozenset(
+    {
+        Timer.key_update,
+        Timer.new_session_ticket,
+        Timer.new_connection_id,
+        Timer.request_connection_id,
+    }
+)
 
 
 def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
@@ -66,6 +80,7 @@ class PostHandshake13:
         "_transmitter",
         "_wanted",
         "events",
+        "ids",
         "is_exhausted",
     )
 
@@ -78,6 +93,7 @@ class PostHandshake13:
         timers: Timers,
         transmitter: Transmitter,
         driver: HandshakeDriver,
+        own_ids: ConnectionIds,
     ) -> None:
         self._role = role
         self._config = config
@@ -87,6 +103,7 @@ class PostHandshake13:
         self._transmitter = transmitter
         self._driver = driver
         self._flights: dict[Timer, Retransmission] = {}
+        self.ids = IdUpdates(negotiated, own_ids, layer)
         # The KeyUpdate to send as soon as nothing is unacknowledged.
         self._wanted: KeyUpdateRequest | None = None
         self._keeps_old_keys = False
@@ -112,6 +129,17 @@ class PostHandshake13:
             assert isinstance(ticket, NewSessionTicket13)
             self._driver.acknowledge(now)
             self._keep_ticket(ticket)
+        elif message.msg_type == HandshakeType.request_connection_id:
+            request = parse_body(RequestConnectionId, message.body)
+            assert isinstance(request, RequestConnectionId)
+            self.ids.receive_request(request)
+            self._driver.acknowledge(now)
+            self.proceed(now)
+        elif message.msg_type == HandshakeType.new_connection_id:
+            new = parse_body(NewConnectionId, message.body)
+            assert isinstance(new, NewConnectionId)
+            self.ids.receive_new(new, self._transmitter.max_datagram_size)
+            self._driver.acknowledge(now)
         else:
             raise _unexpected(message)
 
@@ -149,7 +177,7 @@ class PostHandshake13:
     @property
     def is_busy(self) -> bool:
         """Whether a message of ours is not acknowledged yet, or waits to be sent."""
-        return bool(self._flights) or self._wanted is not None
+        return bool(self._flights) or self._wanted is not None or self.ids.is_waiting
 
     # -- what we send -----------------------------------------------------------------------
 
@@ -175,7 +203,12 @@ class PostHandshake13:
             self._old_keys_until = now + LAST_FLIGHT_LIFETIME
 
     def proceed(self, now: float) -> None:
-        """Sends what waited for everything before it to be acknowledged."""
+        """Sends what waited for something before it to be acknowledged, a KeyUpdate for all."""
+        if Timer.key_update in self._flights:
+            return
+        if self.ids.is_waiting and self._driver.next_seq < MAX_MESSAGE_SEQ:
+            for timer, id_message in self.ids.messages(self._flights):
+                self._send(timer, [id_message], now)
         if self._wanted is None or self._flights or self._driver.retransmission.is_running:
             return
         if self._driver.next_seq > MAX_MESSAGE_SEQ:
@@ -184,6 +217,19 @@ class PostHandshake13:
         message = KeyUpdate(self._wanted)
         self._wanted = None
         self._send(Timer.key_update, [message], now)
+
+    def begin(self, random: Callable[[int], bytes], now: float) -> None:
+        """The handshake is complete: what follows it unasked."""
+        if self._role == "server":
+            self.send_tickets(random, now)
+        if self._config.spare_connection_ids:
+            self.ids.ask(self._config.spare_connection_ids)
+            self.proceed(now)
+
+    def change_ids(self, now: float, *, unasked: bool) -> None:
+        """For a new path; ``unasked``: though the peer may not know how."""
+        self.ids.change(unasked=unasked, spares=self._config.spare_connection_ids)
+        self.proceed(now)
 
     def send_tickets(self, random: Callable[[int], bytes], now: float) -> None:
         """A server's tickets, where the client can use them (RFC 8446 section 4.6.1)."""

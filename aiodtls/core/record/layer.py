@@ -135,6 +135,12 @@ class RecordLayer:
     def next_plaintext_number(self, number: int) -> None:
         self._plaintext.next_number = number
 
+    def use_peer_cid(self, cid: bytes) -> None:
+        """DTLS 1.3: protected records of all epochs bear it from now on."""
+        for writer in self._writers.values():
+            if writer.is_protected:
+                writer.use_cid(cid)
+
     def forget_readers(self, below: int) -> None:
         """DTLS 1.3: records of epochs below that one are not read any more."""
         for bits, reader in list(self._readers13.items()):

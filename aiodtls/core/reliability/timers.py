@@ -18,6 +18,8 @@ class Timer(IntEnum):
     burst = auto()
     key_update = auto()
     new_session_ticket = auto()
+    new_connection_id = auto()
+    request_connection_id = auto()
     # Only where the configuration asks for it.
     idle = auto()
     # A challenge to where the peer may be.

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
+from aiodtls.core.registry import (
+    AlertDescription,
+    ConnectionIdUsage,
+    HandshakeType,
+    ProtocolVersion,
+)
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
 from aiodtls.core.wire.extensions import HELLO_RETRY_REQUEST
@@ -148,3 +153,44 @@ class KeyUpdate:
 
     def encode(self, writer: Writer) -> None:
         writer.u8(self.request_update)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestConnectionId:
+    """RFC 9147 section 9."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.request_connection_id
+    num_cids: int
+
+    @classmethod
+    def parse(cls, reader: Reader) -> RequestConnectionId:
+        return cls(reader.u8())
+
+    def encode(self, writer: Writer) -> None:
+        writer.u8(self.num_cids)
+
+
+@dataclass(frozen=True, slots=True)
+class NewConnectionId:
+    """RFC 9147 section 9; ``usage`` is a ConnectionIdUsage."""
+
+    msg_type: ClassVar[HandshakeType] = HandshakeType.new_connection_id
+    cids: tuple[bytes, ...]
+    usage: int
+
+    @classmethod
+    def parse(cls, reader: Reader) -> NewConnectionId:
+        block, cids = reader.sub(2), []
+        while block.remaining:
+            cids.append(block.vector(1))
+        usage = reader.u8()
+        immediate = usage == ConnectionIdUsage.cid_immediate
+        if usage > ConnectionIdUsage.cid_spare or not all(cids) or (immediate and not cids):
+            raise DecodeError("ids that cannot be used so", AlertDescription.illegal_parameter)
+        return cls(tuple(cids), usage)
+
+    def encode(self, writer: Writer) -> None:
+        with writer.sub(2):
+            for cid in self.cids:
+                writer.vector(cid, 1)
+        writer.u8(self.usage)

@@ -1,0 +1,143 @@
+"""NewConnectionId and RequestConnectionId (RFC 9147 section 9): what is given, asked for, and used.
+
+Not every peer knows these messages, and one that does not may end the association over them. So
+nothing is sent of our own accord but to a peer that has sent one, and where the user wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake.connection_ids import check_length
+from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.record.connection_ids import ConnectionIds
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.registry import AlertDescription, ConnectionIdUsage
+from aiodtls.core.reliability.timers import Timer
+from aiodtls.core.wire.messages import Message
+from aiodtls.core.wire.messages13 import NewConnectionId, RequestConnectionId
+
+# Ids that a peer may have of us at once, and those of its own that are kept here.
+MAX_OWN_IDS = 8
+MAX_SPARES = 8
+
+
+class IdUpdates:
+    """The ids of one association after its handshake. ``is_waiting`` is for what has to be sent."""
+
+    __slots__ = (
+        "_asked",
+        "_is_known",
+        "_layer",
+        "_negotiated",
+        "_owed",
+        "_own_ids",
+        "_renews",
+        "_spares",
+        "_wanted",
+    )
+
+    def __init__(self, negotiated: Negotiated, own_ids: ConnectionIds, layer: RecordLayer) -> None:
+        self._negotiated = negotiated
+        self._own_ids = own_ids
+        self._layer = layer
+        # The peer's that no record of ours has borne yet.
+        self._spares: tuple[bytes, ...] = ()
+        # Whether the peer has sent such a message, and what it has asked for.
+        self._is_known = False
+        self._owed: int | None = None
+        # Whether it is to go on to another id at once.
+        self._renews = False
+        # What we want of it, and whether it still owes us that.
+        self._wanted = 0
+        self._asked = False
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._owed is not None or self._renews or self._wanted > 0
+
+    # -- what the peer sent -----------------------------------------------------------------
+
+    def receive_request(self, message: RequestConnectionId) -> None:
+        if not self._own_ids.expected:
+            raise _unexpected("the peer asks for connection ids, and bears none")
+        self._is_known = True
+        if self._owed is not None:
+            raise AlertError(
+                AlertDescription.too_many_cids_requested, "the peer still has a request open"
+            )
+        self._owed = message.num_cids
+
+    def receive_new(self, message: NewConnectionId, datagram_size: int) -> None:
+        if not self._negotiated.peer_cid:
+            raise _unexpected("the peer gives connection ids, and wanted none")
+        self._is_known = True
+        for cid in message.cids:
+            check_length(cid, datagram_size)
+        if message.usage == ConnectionIdUsage.cid_immediate:
+            # All before them are the peer's no more.
+            self._use(message.cids[0])
+            self._spares = message.cids[1 : 1 + MAX_SPARES]
+            return
+        self._asked = False
+        self._spares = (*self._spares, *message.cids)[:MAX_SPARES]
+
+    # -- what we want -----------------------------------------------------------------------
+
+    def ask(self, count: int) -> None:
+        """Asks for spare ids, where our records bear one and no request is open."""
+        if self._negotiated.peer_cid and not self._asked:
+            self._wanted = count
+
+    def change(self, *, unasked: bool, spares: int) -> None:
+        """Goes on to other ids both ways, as on a new path; what is used up is asked for again.
+
+        ``unasked``: though the peer may not know how.
+        """
+        if self._spares:
+            cid, *rest = self._spares
+            self._use(cid)
+            self._spares = tuple(rest)
+        if (self._is_known or unasked) and spares > len(self._spares):
+            self.ask(spares - len(self._spares))
+        if (self._is_known or unasked) and self._own_ids.expected:
+            self._renews = True
+
+    def messages(self, in_the_air: Collection[Timer]) -> Iterator[tuple[Timer, Message]]:
+        """What can be sent now, one of each kind at a time."""
+        if Timer.new_connection_id not in in_the_air:
+            given = self._next_given()
+            if given is not None:
+                yield Timer.new_connection_id, given
+        if self._wanted and Timer.request_connection_id not in in_the_air:
+            count, self._wanted, self._asked = self._wanted, 0, True
+            yield Timer.request_connection_id, RequestConnectionId(count)
+
+    def _next_given(self) -> NewConnectionId | None:
+        """An id to go on to before spare ones, which it would make worthless."""
+        if self._renews:
+            self._renews = False
+            cids = self._make(1)
+            if cids:
+                return NewConnectionId(cids, ConnectionIdUsage.cid_immediate)
+        if self._owed is not None:
+            count, self._owed = self._owed, None
+            return NewConnectionId(self._make(count), ConnectionIdUsage.cid_spare)
+        return None
+
+    def _make(self, count: int) -> tuple[bytes, ...]:
+        room = max(0, MAX_OWN_IDS - len(list(self._own_ids)))
+        made = (self._own_ids.new() for _ in range(min(count, room)))
+        return tuple(cid for cid in made if cid)
+
+    def _use(self, cid: bytes) -> None:
+        """All records of ours bear it from now on."""
+        self._negotiated.peer_cid = cid
+        if self._negotiated.traffic is not None:
+            self._negotiated.traffic.peer_cid = cid
+        self._layer.use_peer_cid(cid)
+
+
+def _unexpected(reason: str) -> AlertError:
+    return AlertError(AlertDescription.unexpected_message, reason)

@@ -1,0 +1,193 @@
+"""NewConnectionId and RequestConnectionId (RFC 9147 section 9)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from aiodtls import PSK, ConfigError, DTLSConfig, DTLSError
+from aiodtls.core.handshake.id_updates import MAX_OWN_IDS
+from aiodtls.core.registry import ConnectionIdUsage, HandshakeType
+from aiodtls.core.reliability.timers import Timer
+from aiodtls.core.wire.messages import encode_body, parse_body
+from aiodtls.core.wire.messages13 import NewConnectionId, RequestConnectionId
+from tests.harness import CLIENT, Link, Pair
+
+BASE = DTLSConfig(psk=PSK("device", b"0123456789abcdef"), groups=["x25519"], versions=["1.3"])
+IMMEDIATE, SPARE = ConnectionIdUsage.cid_immediate, ConnectionIdUsage.cid_spare
+
+
+def connected(link: Link | None = None, *, client=None, server=None, **options) -> Pair:
+    pair = Pair(
+        dataclasses.replace(BASE, connection_id=client, **options),
+        dataclasses.replace(BASE, connection_id=server),
+        link,
+    )
+    assert pair.run() and pair.connected
+    pair.idle(3)
+    return pair
+
+
+def say(pair: Pair, *messages) -> None:
+    """The client sends what its own rules might not let it send."""
+    for message in messages:
+        pair.client._post._send(Timer.new_session_ticket, [message], pair.now)
+        pair.client._drain_driver()
+    pair.flush()
+    pair.idle(1)
+
+
+def test_messages_are_read_as_they_are_written():
+    for message in (
+        RequestConnectionId(3),
+        NewConnectionId((b"one", b"another"), SPARE),
+        NewConnectionId((), SPARE),
+        NewConnectionId((b"\0" * 255,), IMMEDIATE),
+    ):
+        assert parse_body(type(message), encode_body(message)) == message
+    assert encode_body(NewConnectionId((b"ab",), SPARE)) == b"\0\x03\x02ab\x01"
+
+
+def test_ids_that_were_asked_for_are_kept_as_spare_ones():
+    pair = connected(spare_connection_ids=3)
+    assert len(pair.client._post.ids._spares) == 3
+    assert len(list(pair.server.own_ids)) == 4
+    pair.exchange()
+    assert pair.client.peer_cid == pair.server.own_cid
+
+
+def test_nobody_is_asked_unless_the_user_says_so():
+    pair = connected()
+    assert len(list(pair.server.own_ids)) == 1
+    names = [e.messages for e in pair.events[CLIENT] if hasattr(e, "messages")]
+    assert not any(HandshakeType.request_connection_id.name in name for name in names)
+
+
+def test_both_sides_go_on_to_other_ids():
+    pair = connected(client=5, server=7, spare_connection_ids=2)
+    before = pair.client.own_cid, pair.server.own_cid
+    pair.client.change_connection_ids(pair.now)
+    pair.flush()
+    pair.idle(2)
+    pair.exchange()
+    after = pair.client.own_cid, pair.server.own_cid
+    assert not set(before) & set(after)
+    assert after == (pair.server.peer_cid, pair.client.peer_cid)
+    # What is not borne any more names nobody, and what was used up has been asked for again.
+    assert before[1] not in pair.listener._routes._ids
+    assert before[0] not in pair.client.own_ids
+    assert len(pair.client._post.ids._spares) == 2
+    assert pair.client.next_timeout() is pair.server.next_timeout() is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ids_change_on_a_bad_path_too(seed):
+    link = Link(loss=0.25, duplicate=0.1, reorder=0.2, seed=seed)
+    pair = connected(link, client=4, server=8, spare_connection_ids=4)
+    for _ in range(6):
+        pair.client.change_connection_ids(pair.now)
+        pair.server.change_connection_ids(pair.now)
+        pair.flush()
+        pair.idle(40)
+    pair.idle(100)
+    assert not pair.client.closed and not pair.server.closed
+    link.loss = link.reorder = 0.0
+    pair.exchange()
+    pair.exchange()
+    assert pair.client.peer_cid == pair.server.own_cid
+    assert pair.server.peer_cid == pair.client.own_cid
+    assert len(list(pair.server.own_ids)) <= MAX_OWN_IDS
+
+
+def test_ids_and_keys_change_at_once():
+    pair = connected(client=4, server=8, spare_connection_ids=2)
+    for _ in range(5):
+        pair.client.update_keys(pair.now)
+        pair.server.change_connection_ids(pair.now)
+        pair.client.change_connection_ids(pair.now)
+        pair.server.update_keys(pair.now)
+        pair.flush()
+        pair.idle(3)
+        pair.exchange()
+    assert pair.client.peer_cid == pair.server.own_cid
+
+
+def test_a_peer_that_moved_is_given_another_id_where_it_knows_how():
+    for spares in (0, 2):
+        pair = connected(spare_connection_ids=spares)
+        before = pair.server.own_cid
+        pair.client_address = "new"
+        pair.send(CLIENT, b"moved")
+        pair.idle(3)
+        assert pair.server.peer == "new"
+        assert (pair.server.own_cid == before) == (spares == 0)
+        pair.exchange()
+        assert pair.listener._routes.by_id(pair.client.peer_cid) is pair.server
+
+
+def test_nobody_gets_more_ids_than_there_is_room_for():
+    pair = connected()
+    for _ in range(5):
+        say(pair, RequestConnectionId(255))
+    assert not pair.server.closed and len(list(pair.server.own_ids)) == MAX_OWN_IDS
+    pair.exchange()
+
+
+def test_of_many_spare_ids_some_are_kept():
+    pair = connected(client=4, server=8)
+    say(pair, NewConnectionId(tuple(bytes((n, 0, 0, 1)) for n in range(200)), SPARE))
+    assert len(pair.server._post.ids._spares) == 8 and not pair.server.closed
+
+
+def test_requests_without_end_are_refused():
+    pair = connected()
+    for _ in range(3):
+        # None of our answers is acknowledged, and the peer goes on asking.
+        pair.client._post._send(Timer.new_session_ticket, [RequestConnectionId(1)], pair.now)
+        pair.client._drain_driver()
+        for data, _ in pair.client.datagrams_to_send():
+            pair.listener.receive_datagram(data, CLIENT, pair.now)
+        pair.server.datagrams_to_send()
+    assert pair.server.closed and "request open" in str(pair.server.failure.__cause__)
+
+
+@pytest.mark.parametrize(
+    "client, server, message, reason",
+    [
+        (4, 0, RequestConnectionId(1), "bears none"),
+        (0, 8, NewConnectionId((b"abcd",), SPARE), "wanted none"),
+        (4, 8, NewConnectionId((b"x" * 255,), SPARE), "too long"),
+        (4, 8, NewConnectionId((b"",), SPARE), "cannot be used"),
+        (4, 8, NewConnectionId((), IMMEDIATE), "cannot be used"),
+        (4, 8, NewConnectionId((b"abcd",), 2), "cannot be used"),
+    ],
+)
+def test_what_the_rules_forbid_ends_the_association(client, server, message, reason):
+    pair = connected(client=client, server=server)
+    pair.server.max_datagram_size = 300
+    say(pair, message)
+    assert pair.server.closed and reason in str(pair.server.failure.__cause__)
+
+
+def test_dtls12_has_no_such_messages():
+    old = dataclasses.replace(
+        BASE, versions=["1.2"], cipher_suites=["TLS_PSK_WITH_AES_128_GCM_SHA256"]
+    )
+    pair = Pair(old, old)
+    pair.run()
+    with pytest.raises(DTLSError, match="never change"):
+        pair.client.change_connection_ids(pair.now)
+
+
+def test_a_number_of_spare_ids_that_cannot_be_is_a_config_error():
+    with pytest.raises(ConfigError, match="spare_connection_ids"):
+        dataclasses.replace(BASE, spare_connection_ids=9)
+
+
+def test_the_longest_payload_follows_the_peers_id():
+    pair = connected(client=4, server=8)
+    before = pair.server.max_payload
+    say(pair, NewConnectionId((b"0123456789",), IMMEDIATE))
+    assert pair.server.max_payload == before - 6
+    assert pair.server.peer_cid == b"0123456789"
