@@ -99,7 +99,7 @@ class Routes:
 
     def remove(self, connection: DTLSConnection) -> None:
         del self._all[connection]
-        connection.own_ids.clear()
+        connection.own_ids.release()
         self._leave(connection, connection.peer)
 
     def _leave(self, connection: DTLSConnection, addr: Address) -> None:

@@ -226,11 +226,13 @@ def test_an_unknown_id_changes_nothing_and_draws_no_answer(version):
 def test_ids_are_forgotten_with_their_association():
     pair = connected("1.2")
     table = pair.listener._routes._ids
+    ended = pair.server
     assert len(table) == 1
     pair.client.close(pair.now)
     pair.flush()
     pair.idle(300)
     assert not table and not pair.listener.connections
+    assert ended.own_cid == pair.client.peer_cid
 
 
 def test_short_ids_run_out_and_peers_are_told_by_their_address():

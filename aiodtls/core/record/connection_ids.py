@@ -73,9 +73,13 @@ class ConnectionIds:
         self._forget(self._ids[:at])
         self._ids = self._ids[at:]
 
+    def release(self) -> None:
+        """The association has ended: its ids name nobody, and are known here alone."""
+        self._forget(self._ids)
+
     def clear(self) -> None:
         """The association has no ids any more."""
-        self._forget(self._ids)
+        self.release()
         self._ids = ()
 
     def _forget(self, ids: Sequence[bytes]) -> None:
