@@ -14,7 +14,7 @@ from aiodtls.core.record.cid12 import true_type
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import VERSION, PlaintextWriter, RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import RecordReader12
-from aiodtls.core.record.protection13 import RecordReader13
+from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import ContentType
 from aiodtls.core.statistics import Counters
@@ -138,7 +138,7 @@ class RecordLayer:
     def use_peer_cid(self, cid: bytes) -> None:
         """DTLS 1.3: protected records of all epochs bear it from now on."""
         for writer in self._writers.values():
-            if writer.is_protected:
+            if isinstance(writer, RecordWriter13):
                 writer.use_cid(cid)
 
     def forget_readers(self, below: int) -> None:

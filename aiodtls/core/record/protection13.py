@@ -102,6 +102,7 @@ class RecordWriter13(RecordWriter):
         self.use_cid(cid)
 
     def use_cid(self, cid: bytes) -> None:
+        """The peer's connection id, which all records bear from now on; empty for none."""
         self._prefix, self._layout = _header(self._epoch, cid)
         self.overhead = self._layout.size + 1 + self._tag_length
 
