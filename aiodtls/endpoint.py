@@ -356,10 +356,11 @@ class DTLSEndpoint:
         return self._channel.export_state(key)
 
     def change_connection_ids(self) -> None:
-        """Other connection ids both ways, in DTLS 1.3, so that nobody who watches knows us again.
+        """Other connection ids both ways, in DTLS 1.3: who watches two paths does not know us.
 
-        Raises :class:`DTLSError` in DTLS 1.2, and what ``send`` raises. A peer that does not know
-        how to may end the association.
+        To be called on a new path before anything is sent there, with ``spare_connection_ids`` in
+        the configuration. Raises :class:`DTLSError` in DTLS 1.2, and what ``send`` raises. A peer
+        that does not know the messages may end the association.
         """
         channel = self._channel
         channel.connection.change_connection_ids(channel.loop.time())

@@ -23,7 +23,6 @@ from aiodtls.core.errors import (
 )
 from aiodtls.core.events import (
     Event,
-    KeyLimitReached,
     PathMTUChanged,
     PeerUnresponsive,
 )
@@ -36,9 +35,6 @@ from aiodtls.core.statistics import Statistics
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
 ROUTABILITY = int(ContentType.return_routability_check)
-
-# A shorter tag has a limit so low that anybody could end the association.
-SAFE_TAG_LENGTH = 16
 
 
 class DTLSConnection(Association):
@@ -168,13 +164,16 @@ class DTLSConnection(Association):
             self._receive_after_close(data, now)
             return
         self._post.expire(now)
-        newest = self._layer.newest_number
+        newest, own_cid = self._layer.newest_number, self.own_cid
         records = self._layer.receive(data)
+        has_new_id = own_cid != self.own_cid
         self._receive_records(records, data, addr, now)
         authentic = any(number >> EPOCH_SHIFT for _, number, _ in records)
         if authentic and not self.closed and addr not in (None, self.peer):
             is_newest = self._layer.newest_number > newest
-            paths.came_from_elsewhere(self, addr, len(data), now, is_newest=is_newest)
+            paths.came_from_elsewhere(
+                self, addr, len(data), now, is_newest=is_newest, has_new_id=has_new_id
+            )
 
     def _receive_records(
         self, records: list[Record], data: bytes, addr: Address, now: float
@@ -323,18 +322,22 @@ class DTLSConnection(Association):
         self._drain_driver()
 
     def change_connection_ids(self, now: float) -> None:
-        """Other connection ids both ways, as on a new path (RFC 9147 section 9).
+        """Other connection ids both ways, for a new path (RFC 9147 section 9).
 
-        The peer is given one to go on to; ours is the next of its spare ones, where it has given
-        any. Raises :class:`DTLSError` in DTLS 1.2, whose ids never change, and else what ``send``
-        raises. A peer that does not know the messages may end the association.
+        To be called on the new path, before anything is sent there: our records then bear the next
+        of the peer's spare ids, where it has given any. The peer takes a spare one when it sees us
+        there, and is given one to go on to where it has none. Raises :class:`DTLSError` in
+        DTLS 1.2, whose ids never change, and else what ``send`` raises. A peer that does not know
+        the messages may end the association.
         """
         if not self.handshake_complete or self.closed:
             self._refuse_call()
         if not self._is_dtls13:
             raise DTLSError("the connection ids of DTLS 1.2 never change")
         self._touched.add(self)
-        self._post.change_ids(now, unasked=True)
+        ids = self._post.ids
+        ids.use_spare()
+        self._post.path_changed(now, peer_keeps_id=not ids.has_given_spares)
         self._update_max_payload()
         self._drain_driver()
 
@@ -454,30 +457,3 @@ class DTLSConnection(Association):
     def opens(self, record: bytes) -> bool:
         """Whether one protected record is this connection's; a trial that counts nothing."""
         return self._layer.opens(record)
-
-    # -- limits ----------------------------------------------------------------------
-
-    def _sealing_alarm(self, now: float) -> None:
-        exhausted, overflows = self._layer.writer.ring()
-        self._key_limit("sent", exhausted, now, may_close=True, must_close=overflows)
-
-    def _forgery_alarm(self, now: float) -> None:
-        suite = self.negotiated.suite
-        assert suite is not None
-        # With a short tag the limit is so low that anybody could end the association.
-        safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
-        exhausted = self._layer.take_alarm()
-        self._key_limit("forged", exhausted, now, may_close=safe, must_close=False)
-
-    def _key_limit(
-        self, direction: str, exhausted: bool, now: float, *, may_close: bool, must_close: bool
-    ) -> None:
-        """DTLS 1.3 takes new keys at half the limit and ends at the limit (RFC 9147 s. 4.5.3)."""
-        self._events.append(KeyLimitReached(direction, exhausted))
-        if self._is_dtls13 and self.handshake_complete and not self.closed:
-            self._post.update_keys(now)
-            self._drain_driver()
-        strict = self._is_dtls13 or self.config.key_limit == "close"
-        if ((exhausted and may_close and strict) or must_close) and not self.closed:
-            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
-            self._end(EndpointClosed("key_limit"))

@@ -135,6 +135,7 @@ def state_of(connection: Association, unread: Sequence[bytes]) -> State:
         "datagrams": connection._transmitter.max_datagram_size,
         "traffic": _traffic(negotiated),
         "own_ids": [_hex(cid) for cid in connection.own_ids],
+        "id_updates": _id_updates(connection),
         "session": _hex(negotiated.session.to_bytes()) if negotiated.session else None,
         "flight": [[m.epoch, m.msg_type, m.message_seq, _hex(m.body)] for m in flight],
         "awaited": connection._retransmission.watched,
@@ -175,6 +176,8 @@ def restore(connection: Association, state: State, now: float) -> None:
     layer.newest_reader.window.state = state["window"]
     connection._transmitter.max_datagram_size = state["datagrams"]
     driver.restored(state["send_seq"], Reassembly(state["receive_seq"]), now)
+    spares, is_known, is_owed = state["id_updates"]
+    connection._post.ids.state = tuple(map(bytes.fromhex, spares)), is_known, is_owed
     _established(connection, confirmed=state["confirmed"], held=state["held"])
     connection.watch_idleness(now)
     if state["flight"]:
@@ -237,6 +240,11 @@ def _traffic(negotiated: Negotiated) -> list[Any] | None:
         return None
     own, peer = traffic.secrets
     return [_hex(own), _hex(peer), traffic.read_epoch, traffic.write_epoch]
+
+
+def _id_updates(connection: Association) -> list[Any]:
+    spares, is_known, is_owed = connection._post.ids.state
+    return [[_hex(cid) for cid in spares], is_known, is_owed]
 
 
 def _flight(messages: Sequence[Sequence[Any]]) -> tuple[OutgoingMessage, ...]:

@@ -33,15 +33,25 @@ class PathCheck:
 
     address: Address
     asks_old_path: bool
+    has_new_id: bool
     received: int = 0
     sent: int = 0
     cookies: list[bytes] = field(default_factory=list, repr=False)
 
 
 def came_from_elsewhere(
-    association: Association, addr: Address, size: int, now: float, *, is_newest: bool
+    association: Association,
+    addr: Address,
+    size: int,
+    now: float,
+    *,
+    is_newest: bool,
+    has_new_id: bool,
 ) -> None:
-    """A datagram with an authenticated record came from ``addr``, which is not the peer's."""
+    """A datagram with an authenticated record came from ``addr``, which is not the peer's.
+
+    ``has_new_id``: it bears an id that no record before it has borne.
+    """
     check = association.path_check
     if check is not None and check.address == addr:
         check.received += size
@@ -50,10 +60,11 @@ def came_from_elsewhere(
         return
     if association.negotiated.rrc:
         enhanced = association.config.return_routability_check == "enhanced"
-        association.path_check = PathCheck(addr, enhanced, size)
+        association.path_check = PathCheck(addr, enhanced, has_new_id, size)
         _challenge(association, now)
     elif association.config.follow_unchecked_address:
-        _follow(association, addr, now)
+        _use_spare_id(association)
+        _follow(association, addr, now, has_new_id=has_new_id)
 
 
 def receive(association: Association, payload: bytes, addr: Address, size: int, now: float) -> None:
@@ -71,7 +82,7 @@ def receive(association: Association, payload: bytes, addr: Address, size: int, 
         return
     if kind == RRCMessageType.path_response and not check.asks_old_path:
         if addr == check.address:
-            _follow(association, addr, now)
+            _follow(association, addr, now, has_new_id=check.has_new_id)
     elif kind == RRCMessageType.path_response:
         if addr == association.peer:
             _drop(association)
@@ -106,6 +117,8 @@ def _challenge(association: Association, now: float) -> None:
     """Each has a cookie of its own, and none counts as sent that had to stay here."""
     check = association.path_check
     assert check is not None
+    if not check.asks_old_path and not check.cookies:
+        _use_spare_id(association)
     cookie = association._random(COOKIE_LENGTH)
     pauses = OLD_PATH_PAUSES if check.asks_old_path else NEW_PATH_PAUSES
     pause = pauses[len(check.cookies)] * association._retransmission.backoff.initial
@@ -146,19 +159,24 @@ def _ask_new_path(association: Association, check: PathCheck, now: float) -> Non
     _challenge(association, now)
 
 
-def _follow(association: Association, addr: Address, now: float) -> None:
-    """The peer is there now."""
+def _follow(association: Association, addr: Address, now: float, *, has_new_id: bool) -> None:
+    """The peer is there now; where it does not know that it has moved, it is given another id."""
     before, association.peer = association.peer, addr
     association.path_check = None
     association._timers.cancel(Timer.path)
     association.counters.addresses_changed += 1
     association._events.append(AddressChanged(before, addr))
     if association.negotiated.version == "1.3":
-        # Who watches both paths should not see the same ids on them (RFC 9147 section 9).
-        association._post.change_ids(now, unasked=False)
-        association._update_max_payload()
+        post = association._post
+        post.path_changed(now, peer_keeps_id=post.ids.is_known and not has_new_id)
         association._drain_driver()
     association._touched.add(association)
+
+
+def _use_spare_id(association: Association) -> None:
+    """Who watches both paths should not see the same ids on them (RFC 9147 section 9)."""
+    association._post.ids.use_spare()
+    association._update_max_payload()
 
 
 def _drop(association: Association) -> None:

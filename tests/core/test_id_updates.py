@@ -7,12 +7,13 @@ import dataclasses
 import pytest
 
 from aiodtls import PSK, ConfigError, DTLSConfig, DTLSError
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.handshake.id_updates import MAX_OWN_IDS
 from aiodtls.core.registry import ConnectionIdUsage, HandshakeType
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.wire.messages import encode_body, parse_body
 from aiodtls.core.wire.messages13 import NewConnectionId, RequestConnectionId
-from tests.harness import CLIENT, Link, Pair
+from tests.harness import CLIENT, SERVER, Link, Pair
 
 BASE = DTLSConfig(psk=PSK("device", b"0123456789abcdef"), groups=["x25519"], versions=["1.3"])
 IMMEDIATE, SPARE = ConnectionIdUsage.cid_immediate, ConnectionIdUsage.cid_spare
@@ -191,3 +192,93 @@ def test_the_longest_payload_follows_the_peers_id():
     say(pair, NewConnectionId((b"0123456789",), IMMEDIATE))
     assert pair.server.max_payload == before - 6
     assert pair.server.peer_cid == b"0123456789"
+
+
+@pytest.mark.parametrize("check", ["basic", "enhanced"])
+def test_no_record_on_a_new_path_bears_an_id_that_the_old_path_saw(check):
+    base = dataclasses.replace(BASE, spare_connection_ids=2, return_routability_check=check)
+    ours, theirs = (dataclasses.replace(base, connection_id=length) for length in (4, 8))
+    pair = Pair(ours, theirs)
+    assert pair.run() and pair.connected
+    pair.idle(3)
+    seen: dict[object, set[bytes]] = {address: set() for address in (CLIENT, "one", "two")}
+    put = pair._put
+
+    def watch(sender: str, data: bytes, addr: object) -> None:
+        path, length = (pair.client_address, 8) if sender == CLIENT else (addr, 4)
+        seen[path].add(data[1 : 1 + length])
+        put(sender, data, addr)
+
+    pair._put = watch
+    pair.exchange()
+    for address in ("one", "two"):
+        pair.client_address = address
+        pair.client.change_connection_ids(pair.now)
+        pair.send(CLIENT, b"moved")
+        pair.idle(3)
+        pair.exchange()
+        assert pair.server.peer == address
+    assert all(seen.values())
+    assert not seen[CLIENT] & seen["one"] and not seen["one"] & seen["two"]
+
+
+def test_an_id_to_go_on_to_makes_the_spare_ones_worthless_and_others_are_asked_for():
+    pair = connected(client=4, server=8, spare_connection_ids=2)
+    before = pair.client._post.ids._spares
+    # Nobody here does so while the peer has spare ones; others may.
+    pair.server._post.path_changed(pair.now, peer_keeps_id=True)
+    pair.server._drain_driver()
+    pair.flush()
+    pair.idle(3)
+    assert len(pair.client._post.ids._spares) == 2
+    assert not set(before) & set(pair.client._post.ids._spares)
+    pair.exchange()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_spare_ids_and_open_requests_are_carried_to_another_process(lost):
+    pair = connected(client=4, server=8, spare_connection_ids=3)
+    ids = pair.client._post.ids
+    if lost:
+        # The request is acknowledged, and what answers it has not arrived yet.
+        acknowledgement = pair.link.counts[SERVER]
+        pair.link.filter = lambda who, number, data: (
+            [] if who == SERVER and number > acknowledgement else None
+        )
+        ids.use_spare()
+        pair.client._post.path_changed(pair.now, peer_keeps_id=False)
+        pair.client._drain_driver()
+        pair.flush()
+        pair.idle(0.5)
+        pair.link.filter = None
+    state = ids.state
+    assert state[2] == lost
+    sealed = pair.client.export_state(bytes(32))
+    pair.client = DTLSConnection.adopt(pair.client.config, sealed, bytes(32), pair.now)
+    assert pair.client._post.ids.state == state
+    pair.exchange()
+    pair.idle(5)
+    pair.client.change_connection_ids(pair.now)
+    pair.flush()
+    pair.idle(5)
+    pair.exchange()
+    assert not pair.server.closed
+    assert len(pair.client._post.ids._spares) == 3
+
+
+def test_dtls12_peers_that_move_are_sent_nothing_of_this():
+    old = dataclasses.replace(
+        BASE,
+        versions=["1.2"],
+        cipher_suites=["TLS_PSK_WITH_AES_128_GCM_SHA256"],
+        connection_id=4,
+        spare_connection_ids=2,
+    )
+    pair = Pair(old, old)
+    assert pair.run() and pair.connected
+    pair.exchange()
+    pair.client_address = "new"
+    pair.send(CLIENT, b"moved")
+    pair.idle(3)
+    assert pair.server.peer == "new"
+    pair.exchange()

@@ -35,13 +35,21 @@ class IdUpdates:
         "_own_ids",
         "_renews",
         "_spares",
+        "_spares_wanted",
         "_wanted",
     )
 
-    def __init__(self, negotiated: Negotiated, own_ids: ConnectionIds, layer: RecordLayer) -> None:
+    def __init__(
+        self,
+        negotiated: Negotiated,
+        own_ids: ConnectionIds,
+        layer: RecordLayer,
+        spares_wanted: int,
+    ) -> None:
         self._negotiated = negotiated
         self._own_ids = own_ids
         self._layer = layer
+        self._spares_wanted = spares_wanted
         # The peer's that no record of ours has borne yet.
         self._spares: tuple[bytes, ...] = ()
         # Whether the peer has sent such a message, and what it has asked for.
@@ -49,13 +57,35 @@ class IdUpdates:
         self._owed: int | None = None
         # Whether it is to go on to another id at once.
         self._renews = False
-        # What we want of it, and whether it still owes us that.
+        # How many we are about to ask for, and whether it still owes us what we asked for.
         self._wanted = 0
         self._asked = False
 
     @property
+    def is_known(self) -> bool:
+        """Whether the peer has shown that it knows these messages."""
+        return self._is_known
+
+    @property
+    def has_given_spares(self) -> bool:
+        """Whether the peer has ids of ours that it has not borne yet."""
+        return len(self._own_ids) > 1
+
+    @property
     def is_waiting(self) -> bool:
         return self._owed is not None or self._renews or self._wanted > 0
+
+    @property
+    def state(self) -> tuple[tuple[bytes, ...], bool, bool]:
+        """What another process needs to go on from here, where nothing is waiting; to be set too.
+
+        The peer's spare ids, whether it knows these messages, whether it still owes us ids.
+        """
+        return self._spares, self._is_known, self._asked
+
+    @state.setter
+    def state(self, state: tuple[tuple[bytes, ...], bool, bool]) -> None:
+        self._spares, self._is_known, self._asked = state
 
     # -- what the peer sent -----------------------------------------------------------------
 
@@ -79,30 +109,28 @@ class IdUpdates:
             # All before them are the peer's no more.
             self._use(message.cids[0])
             self._spares = message.cids[1 : 1 + MAX_SPARES]
+            self.ask()
             return
         self._asked = False
         self._spares = (*self._spares, *message.cids)[:MAX_SPARES]
 
     # -- what we want -----------------------------------------------------------------------
 
-    def ask(self, count: int) -> None:
-        """Asks for spare ids, where our records bear one and no request is open."""
+    def ask(self) -> None:
+        """Asks for the spare ids that are missing, where no request is open."""
         if self._negotiated.peer_cid and not self._asked:
-            self._wanted = count
+            self._wanted = max(0, self._spares_wanted - len(self._spares))
 
-    def change(self, *, unasked: bool, spares: int) -> None:
-        """Goes on to other ids both ways, as on a new path; what is used up is asked for again.
-
-        ``unasked``: though the peer may not know how.
-        """
+    def use_spare(self) -> None:
+        """Our records bear the next of the peer's spare ids, where it has given any."""
         if self._spares:
             cid, *rest = self._spares
-            self._use(cid)
             self._spares = tuple(rest)
-        if (self._is_known or unasked) and spares > len(self._spares):
-            self.ask(spares - len(self._spares))
-        if (self._is_known or unasked) and self._own_ids.expected:
-            self._renews = True
+            self._use(cid)
+
+    def renew(self) -> None:
+        """The peer is to go on to another id."""
+        self._renews = self._own_ids.expected
 
     def messages(self, in_the_air: Collection[Timer]) -> Iterator[tuple[Timer, Message]]:
         """What can be sent now, one of each kind at a time."""
@@ -127,7 +155,7 @@ class IdUpdates:
         return None
 
     def _make(self, count: int) -> tuple[bytes, ...]:
-        room = max(0, MAX_OWN_IDS - len(list(self._own_ids)))
+        room = max(0, MAX_OWN_IDS - len(self._own_ids))
         made = (self._own_ids.new() for _ in range(min(count, room)))
         return tuple(cid for cid in made if cid)
 

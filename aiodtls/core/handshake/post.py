@@ -103,7 +103,7 @@ class PostHandshake13:
         self._transmitter = transmitter
         self._driver = driver
         self._flights: dict[Timer, Retransmission] = {}
-        self.ids = IdUpdates(negotiated, own_ids, layer)
+        self.ids = IdUpdates(negotiated, own_ids, layer, config.spare_connection_ids)
         # The KeyUpdate to send as soon as nothing is unacknowledged.
         self._wanted: KeyUpdateRequest | None = None
         self._keeps_old_keys = False
@@ -140,6 +140,7 @@ class PostHandshake13:
             assert isinstance(new, NewConnectionId)
             self.ids.receive_new(new, self._transmitter.max_datagram_size)
             self._driver.acknowledge(now)
+            self.proceed(now)
         else:
             raise _unexpected(message)
 
@@ -222,13 +223,14 @@ class PostHandshake13:
         """The handshake is complete: what follows it unasked."""
         if self._role == "server":
             self.send_tickets(random, now)
-        if self._config.spare_connection_ids:
-            self.ids.ask(self._config.spare_connection_ids)
-            self.proceed(now)
+        self.ids.ask()
+        self.proceed(now)
 
-    def change_ids(self, now: float, *, unasked: bool) -> None:
-        """For a new path; ``unasked``: though the peer may not know how."""
-        self.ids.change(unasked=unasked, spares=self._config.spare_connection_ids)
+    def path_changed(self, now: float, *, peer_keeps_id: bool) -> None:
+        """Spare ids that were used up are asked for, and the peer may have to bear another."""
+        self.ids.ask()
+        if peer_keeps_id:
+            self.ids.renew()
         self.proceed(now)
 
     def send_tickets(self, random: Callable[[int], bytes], now: float) -> None:

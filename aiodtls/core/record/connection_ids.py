@@ -40,6 +40,9 @@ class ConnectionIds:
         self._table: IdTable = {} if table is None else table
         self._ids: tuple[bytes, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self._ids)
+
     def __contains__(self, cid: bytes) -> bool:
         return cid in self._ids
 
