@@ -94,8 +94,6 @@ class Association(NegotiatedFacts):
         "counters",
         "failure",
         "handshake_complete",
-        "idle_since",
-        "idle_state",
         "lineage",
         "max_payload",
         "negotiated",
@@ -103,6 +101,7 @@ class Association(NegotiatedFacts):
         "path_check",
         "peer",
         "role",
+        "watch",
     )
 
     def __init__(
@@ -177,9 +176,8 @@ class Association(NegotiatedFacts):
         )
         # Which association this is where it was carried from process to process, and how often.
         self.lineage = b"", 0
-        # What was last seen of the peer's records, and when; only with ``idle_timeout``.
-        self.idle_state: tuple[int, tuple[int, int]] | None = None
-        self.idle_since = now
+        # When the peer was last heard, where that is watched for (``liveness.py``).
+        self.watch: Any = None
         self._update_max_payload()
 
     def begin(
@@ -411,9 +409,8 @@ class Association(NegotiatedFacts):
             self._ended_by_peer(AlertDescription.close_notify.name, closing=True)
 
     def watch_idleness(self, now: float) -> None:
-        """From now on the peer has ``idle_timeout`` for its next record (``liveness.py``)."""
-        if self.config.idle_timeout is not None:
-            self.idle_since = now
+        """From now on the peer's silence counts, where that is asked for (``liveness.py``)."""
+        if self.config.watches_peers:
             self._timers.set(Timer.idle, now)
 
     def _confirm(self) -> None:

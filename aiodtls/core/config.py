@@ -128,6 +128,7 @@ class DTLSConfig:
     max_burst: int = 10
     record_size_limit: int | None = None
     idle_timeout: float | None = None
+    keepalive_interval: float | None = None
     request_ocsp_response: bool = False
     request_certificate_timestamps: bool = False
     require_extended_master_secret: bool = True
@@ -252,6 +253,11 @@ class DTLSConfig:
             raise ConfigError("retransmit_max must not be below retransmit_initial")
         if self.idle_timeout is not None and not self.idle_timeout > 0:
             raise ConfigError("idle_timeout must be above 0, or None for no limit")
+        if self.keepalive_interval is not None:
+            if not self.keepalive_interval > 0:
+                raise ConfigError("keepalive_interval must be above 0, or None for no probes")
+            if not self.checks_routability:
+                raise ConfigError("keepalive_interval needs return_routability_check: its probes")
         if not 0 <= self.session_tickets <= 16:
             raise ConfigError("session_tickets must be 0 to 16; with 0 nothing is resumed")
         if self.max_retransmits < 0:
@@ -302,6 +308,11 @@ class DTLSConfig:
     @property
     def checks_routability(self) -> bool:
         return self.return_routability_check != "off"
+
+    @property
+    def watches_peers(self) -> bool:
+        """Whether a peer's silence is to be noticed."""
+        return self.idle_timeout is not None or self.keepalive_interval is not None
 
     @property
     def speaks13(self) -> bool:

@@ -90,7 +90,7 @@ class PathMTUChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class PeerUnresponsive(Event):
-    """A flight was resent without an answer; ``resends`` of them so far."""
+    """No answer to a flight that was resent, or to a probe; ``resends`` of them so far."""
 
     resends: int
 
