@@ -396,6 +396,10 @@ class DTLSConnection(Association):
             self._driver.hello_repeated(message_seq, now)
             self._drain_driver()
 
+    def stop_resending(self) -> None:
+        """Of a handshake that may have been given up: it goes on only where its peer does."""
+        self._driver.stop_resending()
+
     # -- to drain after any of these ------------------------------------------------------
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
@@ -457,3 +461,7 @@ class DTLSConnection(Association):
     def opens(self, record: bytes) -> bool:
         """Whether one protected record is this connection's; a trial that counts nothing."""
         return self._layer.opens(record)
+
+    def keeps_early(self, record: bytes) -> bool:
+        """Whether one protected record may be this connection's once it has the keys."""
+        return self._layer.keeps_early(record)

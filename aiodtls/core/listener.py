@@ -126,8 +126,10 @@ class Listener:
         else:
             raw = encode_record(record)
             named = self._routes.by_id(connection_id(record, self._routes.cid_length))
-            candidates = (named, live, shadow)
-            target = next((c for c in candidates if c is not None and c.opens(raw)), None)
+            candidates = [c for c in (named, shadow, live) if c is not None]
+            target = next((c for c in candidates if c.opens(raw)), None)
+            # Keys that are still to come are those of the newest handshake.
+            target = target or next((c for c in candidates if c.keeps_early(raw)), None)
         if target is None:
             self._counters.records_discarded += 1
         else:
@@ -298,11 +300,12 @@ class Listener:
         live = self._routes.live(connection.peer)
         if live is not None and live.closed:
             self._unmap(live)
+        elif live is not None and live in self._half_open:
+            # Its client has begun anew, most likely: resends would only confuse that one.
+            live.stop_resending()
         stale = self._routes.add(connection)
         if stale is not None:
-            stale.fail(EndpointClosed("replaced"))
-            self._half_open.discard(stale)
-            self._unmap(stale)
+            self._replace(stale)
 
     # -- the owner's wishes -----------------------------------------------------------------
 
@@ -453,10 +456,14 @@ class Listener:
         """A server's handshake is complete: it is the live one at its address from now on."""
         replaced = self._routes.promote(connection)
         if replaced is not None:
-            self._half_open.discard(replaced)
-            replaced.fail(EndpointClosed("replaced"))
-            self._unmap(replaced)
+            self._replace(replaced)
         self._events.append(PeerConnected(connection, replaced))
+
+    def _replace(self, connection: DTLSConnection) -> None:
+        """It gives way to a newer one of its address, in silence."""
+        connection.fail(EndpointClosed("replaced"))
+        self._half_open.discard(connection)
+        self._unmap(connection)
 
     def _unmap(self, connection: DTLSConnection) -> None:
         """Forgets it; a shadow of it is alone at the address then, and live."""

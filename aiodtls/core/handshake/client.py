@@ -105,6 +105,7 @@ def _verify(
         if requests > MAX_HELLO_VERIFY_REQUESTS:
             raise AlertError(AlertDescription.unexpected_message, "HelloVerifyRequest again")
         hs.transcript.restart()
+        hs.discard_early()
         hs.send(replace(offer.hello, cookie=reply.cookie))
         reply = yield from hs.expect(*answers)
     return reply
@@ -115,6 +116,7 @@ def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Offer:
     suite = negotiate13.check_retry_request(hs.config, offer, request)
     hs.negotiated.suite = suite
     hs.use_dtls13()
+    hs.discard_early()
     hs.transcript.hash_first_hello(suite.hash_name)
     again = negotiate13.second_offer(offer, request, suite)
     return negotiate13.bind(again, hs.transcript, hs.next_seq)

@@ -135,12 +135,16 @@ class HandshakeDriver:
         self._is_dtls13 = True
         self._layer.use_dtls13()
         self._transmitter.has_acks = True
-        self.retransmission.answered()
+        self.retransmission.pause()
 
     def limit_records(self, sent: int, received: int) -> None:
         """The most plaintext that protected records have either way (RFC 8449)."""
         self._transmitter.record_limit = sent
         self._layer.max_plaintext = received
+
+    def discard_early(self) -> None:
+        self._reassembly.discard_all()
+        self._layer.discard_early()
 
     # -- driving ----------------------------------------------------------------------------
     # Each of these raises AlertError or DecodeError where the handshake cannot go on.
@@ -231,6 +235,11 @@ class HandshakeDriver:
         first = next(iter(retransmission.flight), None)
         if first and first.message_seq == message_seq and retransmission.peer_repeats(now):
             self._resend(now)
+
+    def stop_resending(self) -> None:
+        """From here on only what the peer repeats makes us resend."""
+        self.retransmission.pause()
+        self._transmitter.drop_rest()
 
     def answer(self, question: Event, value: object, now: float) -> None:
         """Resumes the script; an answer to anything but the open question is ignored."""
@@ -342,8 +351,8 @@ class HandshakeDriver:
         self._transmitter.transmit(self.retransmission, resend, now, wanted)
 
     def _answered(self) -> None:
-        self.retransmission.answered()
-        self._transmitter.drop_rest()
+        """The peer has it all (RFC 9147 section 7.1), but may ask for it again."""
+        self.stop_resending()
 
     # -- inside -----------------------------------------------------------------------------
 

@@ -106,6 +106,8 @@ class KeyStore(Protocol):
 
     def limit_records(self, sent: int, received: int) -> None: ...
 
+    def discard_early(self) -> None: ...
+
 
 @dataclass(slots=True)
 class Handshake:
@@ -180,6 +182,14 @@ class Handshake:
     def expect_within(self, patience: int, *kinds: type[M]) -> Step[M | None]:
         """As ``expect``; None where as many resends had no answer."""
         return cast("M | None", (yield from self._expect(Expect(kinds, patience))))
+
+    def discard_early(self) -> None:
+        """What has come of later messages is none of this handshake's.
+
+        A server that has answered a first hello keeps nothing, and so has sent no more: it is from
+        a handshake that this address gave up, or forged.
+        """
+        self.keys.discard_early()
 
     def restart(self) -> None:
         """Nobody has answered: the handshake begins with the next ClientHello."""

@@ -104,9 +104,13 @@ class RecordLayer:
             first_byte = TLS12_CID if self._cids.expected else APPLICATION_DATA
             self.data_readers[first_byte] = reader
         self.read_epoch = epoch
+        return self._open_all(self.discard_early())
+
+    def discard_early(self) -> list[Record]:
+        """Keeps none of what came before its keys, and gives it back."""
         early, self._early = self._early, []
         self._early_room = MAX_EARLY_BYTES
-        return self._open_all(early)
+        return early
 
     @property
     def newest_has_opened(self) -> bool:
@@ -189,9 +193,14 @@ class RecordLayer:
         return self._writers[epoch].next_number
 
     def opens(self, record: bytes) -> bool:
-        """Whether this one protected record would be taken; looks, and counts nothing."""
+        """Whether this one protected record is of these keys; looks, and counts nothing."""
         records, _ = split_datagram(record, self._cids.length)
         return bool(records) and all(self._would_open(item) for item in records)
+
+    def keeps_early(self, record: bytes) -> bool:
+        """Whether this one protected record would wait here for keys to come."""
+        records, _ = split_datagram(record, self._cids.length)
+        return bool(records) and all(self._is_early(item) for item in records)
 
     def _would_open(self, record: Record) -> bool:
         content_type, number, body = record
@@ -207,8 +216,8 @@ class RecordLayer:
                     reader12.deprotect(content_type, number, body)
                     return True
         except InvalidTag:
-            return False
-        return self._is_early(record)
+            pass
+        return False
 
     def receive(self, datagram: bytes) -> list[Record]:
         """What the datagram's records hold: content type, record number, plaintext."""

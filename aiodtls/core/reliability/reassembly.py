@@ -228,6 +228,11 @@ class Reassembly:
             self._drop(key)
         return any(key[1] for key in left)
 
+    def discard_all(self) -> None:
+        """What is here of messages to come is not what will come."""
+        for key in (*self._readings, *self._ready):
+            self._drop(key)
+
     def _drop(self, key: tuple[int, int]) -> None:
         self._forget(key)
         ready = self._ready.pop(key, None)

@@ -105,10 +105,6 @@ class Retransmission:
         self._may_skip = self._skip_after_partial and not is_last
         self.rearm(now)
 
-    def answered(self) -> None:
-        """The peer has it all (RFC 9147 section 7.1): no timer, but kept in case it asks again."""
-        self.pause()
-
     def rearm(self, now: float) -> None:
         self._armed_at = now
         self._timers.set(self._timer, now + self.backoff.timeout)
@@ -121,7 +117,7 @@ class Retransmission:
             self._timers.set(self._timer, self._armed_at + (due - self._armed_at) * factor)
 
     def pause(self) -> None:
-        """No resend while a question waits for the owner's answer."""
+        """No timer, but the flight is kept in case the peer asks for it again."""
         self._timers.cancel(self._timer)
 
     @property
