@@ -16,10 +16,12 @@ from aiodtls.core.errors import (
     HandshakeError,
     HandshakeRefused,
     HandshakeTimeout,
+    LeaseExhausted,
     MessageTooLarge,
     PeerAlert,
     SimultaneousOpen,
 )
+from aiodtls.core.handover import lineage_of
 from aiodtls.core.sessions import (
     MemorySessionStore,
     Session,
@@ -48,6 +50,7 @@ __all__ = [
     "HandshakeError",
     "HandshakeRefused",
     "HandshakeTimeout",
+    "LeaseExhausted",
     "MemorySessionStore",
     "MessageTooLarge",
     "PSKContext",
@@ -65,5 +68,6 @@ __all__ = [
     "connect",
     "create_datagram_endpoint",
     "events",
+    "lineage_of",
     "serve",
 ]

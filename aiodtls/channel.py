@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aiodtls import log
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.errors import BufferFull, HandshakeError, MessageTooLarge
+from aiodtls.core.errors import BufferFull, HandshakeError, LeaseExhausted, MessageTooLarge
 from aiodtls.core.events import (
     AddressChanged,
     CertificateReceived,
@@ -43,6 +43,7 @@ class Channel:
     __slots__ = (
         "__weakref__",
         "_endpoint",
+        "_given",
         "_kept",
         "_questions",
         "_receivers",
@@ -79,6 +80,8 @@ class Channel:
         self._kept: DTLSEndpoint | None = None
         self.inbox: deque[bytes] = deque()
         self._receivers: deque[asyncio.Future[bytes]] = deque()
+        # What receivers have been given that did not run since.
+        self._given: dict[asyncio.Future[bytes], bytes] = {}
         self._senders: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         if connection.handshake_complete:
@@ -237,6 +240,7 @@ class Channel:
             receiver = receivers.popleft()
             if not receiver.done():
                 receiver.set_result(messages[given])
+                self._given[receiver] = messages[given]
                 given += 1
         if given:
             del messages[:given]
@@ -263,11 +267,15 @@ class Channel:
         receiver: asyncio.Future[bytes] = self.loop.create_future()
         self._receivers.append(receiver)
         try:
-            return await receiver
+            data = await receiver
         except asyncio.CancelledError:
-            if receiver.done() and not receiver.cancelled() and receiver.exception() is None:
-                self._return(receiver.result())
+            if (given := self._given.pop(receiver, None)) is not None:
+                self._return(given)
             raise
+        if self._given.pop(receiver, None) is None:
+            # It went along with an export before we could run.
+            self.check_open()
+        return data
 
     def _return(self, data: bytes) -> None:
         """A receiver was cancelled with its data in hand: the next one gets it."""
@@ -275,6 +283,7 @@ class Channel:
             receiver = self._receivers.popleft()
             if not receiver.done():
                 receiver.set_result(data)
+                self._given[receiver] = data
                 return
         self.inbox.appendleft(data)
 
@@ -310,12 +319,27 @@ class Channel:
             raise MessageTooLarge(len(data), limit)
         return [data[at : at + limit] for at in range(0, len(data), limit)]
 
-    async def wait_for_room(self) -> bool:
-        """Returns when it is this sender's turn, in order of arrival; whether it had to wait."""
-        if not self.protocol.is_paused and not self._senders:
+    async def wait_for_room(self, records: int = 1) -> bool:
+        """Returns when it is this sender's turn, in order of arrival; whether it had to wait.
+
+        Raises :class:`LeaseExhausted` for more records than any lease has.
+        """
+        if self.has_room(records) and not self._senders:
             return False
+        await self._wait_for_turn(behind=True)
+        while not self.has_room(records):
+            await self._wait_for_turn(behind=False)
+        return True
+
+    def has_room(self, records: int) -> bool:
+        """Whether so many records may leave now. Raises :class:`LeaseExhausted` for too many."""
+        if not self.connection.closed and records > self.connection.most_room:
+            raise LeaseExhausted(f"{records} records are more than a lease has")
+        return not self.protocol.is_paused and self.connection.room >= records
+
+    async def _wait_for_turn(self, *, behind: bool) -> None:
         sender: asyncio.Future[None] = self.loop.create_future()
-        self._senders.append(sender)
+        (self._senders.append if behind else self._senders.appendleft)(sender)
         try:
             await sender
         except asyncio.CancelledError:
@@ -325,7 +349,6 @@ class Channel:
         finally:
             if sender in self._senders:
                 self._senders.remove(sender)
-        return True
 
     def room_again(self) -> None:
         """Lets the sender that waits longest go on."""
@@ -367,10 +390,12 @@ class Channel:
             self.room_again()
         return len(pieces)
 
-    def check_room(self) -> None:
+    def check_room(self, records: int) -> None:
         """Raises :class:`BufferFull` where ``send`` would wait."""
         if self.protocol.is_paused or self._senders:
             raise BufferFull("the write buffer is full")
+        if self.connection.room < records:
+            raise LeaseExhausted("the lease is used up: export again")
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -378,14 +403,24 @@ class Channel:
         """The association has ended, and so has what of the transport was its own."""
         _resolve(self.closed)
 
-    def export_state(self, key: bytes) -> bytes:
-        """The association with its unread data; it ends here."""
+    def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
+        """The association; without a lease it ends here, and its unread data goes along."""
         transport = self.protocol.transport
         local = transport.get_extra_info("sockname") if transport is not None else None
-        state = self.connection.export_state(key, unread=tuple(self.inbox), local=local)
-        self.inbox.clear()
+        unread = (*self._given.values(), *self.inbox)
+        state = self.connection.export_state(
+            key, self.loop.time(), lease=lease, unread=unread, local=local
+        )
+        if lease is None:
+            self.inbox.clear()
+            self._given.clear()
         self.protocol.drain()
         return state
+
+    def export_stored(self, state: bytes) -> None:
+        self.connection.export_stored(state, self.loop.time())
+        self.protocol.drain()
+        self.room_again()
 
     def close(self) -> None:
         self.connection.close(self.loop.time())

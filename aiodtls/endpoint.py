@@ -100,7 +100,7 @@ class DTLSEndpoint:
         channel.check_open()
         data = bytes(data)
         pieces = channel.pieces(data, split=split)
-        if await channel.wait_for_room():
+        if await channel.wait_for_room(len(pieces)):
             # The PMTU may have changed meanwhile.
             pieces = channel.pieces(data, split=split)
         return channel.send_now(pieces)
@@ -112,7 +112,7 @@ class DTLSEndpoint:
             return 1
         channel.check_open()
         pieces = channel.pieces(bytes(data), split=split)
-        channel.check_room()
+        channel.check_room(len(pieces))
         return channel.send_now(pieces)
 
     async def send_many(self, messages: Iterable[bytes]) -> int:
@@ -126,7 +126,7 @@ class DTLSEndpoint:
         largest = max(map(len, pieces), default=0)
         if largest > self.max_payload:
             raise MessageTooLarge(largest, self.max_payload)
-        await channel.wait_for_room()
+        await channel.wait_for_room(len(pieces))
         return channel.send_now(pieces)
 
     # -- receiving ----------------------------------------------------------------------------
@@ -346,14 +346,26 @@ class DTLSEndpoint:
         channel.connection.update_keys(channel.loop.time())
         channel.protocol.drain()
 
-    def export_state(self, key: bytes) -> bytes:
+    def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
         """The live association, sealed with ``key`` (32 bytes), for ``adopt`` in another process.
 
         It ends here, as with reason "local", and the peer notices nothing. Data that nobody has
-        read goes along. Raises :class:`DTLSError` during a handshake and while the peer owes the
-        acknowledgement of a handshake message; ValueError for a bad key.
+        read goes along. With a ``lease``, 64 to 8,192 records, it goes on here for so many each
+        way, and the state is for whoever takes over when this process is gone: store it, then call
+        ``export_stored``; :class:`aiodtls.events.ExportNeeded` asks for the next one.
+
+        Raises :class:`DTLSError` during a handshake and while the peer owes the acknowledgement of
+        a handshake message; ValueError for a bad key or lease.
         """
-        return self._channel.export_state(key)
+        return self._channel.export_state(key, lease=lease)
+
+    def export_stored(self, state: bytes) -> None:
+        """The store has this export now, in the place of all older ones.
+
+        What waited for it goes on: ``send`` after the end of a lease, a KeyUpdate, the ACK of one.
+        Raises ValueError for what is no export of this association, or an older one.
+        """
+        self._channel.export_stored(state)
 
     def change_connection_ids(self) -> None:
         """Other connection ids both ways, in DTLS 1.3: who watches two paths does not know us.

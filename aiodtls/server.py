@@ -256,7 +256,8 @@ class DTLSServer:
     def export_all(self, key: bytes) -> list[bytes]:
         """Every association that can be carried to another process, as ``export_state`` does it.
 
-        New peers are not accepted any more. Those that cannot be exported just now stay here.
+        They end here, and new peers are not accepted any more. Those that cannot be exported just
+        now stay: call again a little later.
         """
         states = []
         for protocol in self._protocols:

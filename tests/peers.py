@@ -101,11 +101,14 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def running(*command: str, cwd: str | None = None) -> AsyncIterator[Program]:
+async def running(
+    *command: str, cwd: str | None = None, fds: Sequence[int] = ()
+) -> AsyncIterator[Program]:
     requires(command[0])
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
+        pass_fds=fds,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -105,3 +105,60 @@ async def test_an_exported_endpoint_is_closed():
 async def test_a_foreign_state_is_refused():
     with pytest.raises(ValueError, match="state"):
         await aiodtls.adopt(bytes(100), KEY)
+
+
+async def test_a_lease_holds_senders_back_until_a_newer_export_is_stored():
+    events: list[aiodtls.events.Event] = []
+    async with aiodtls.serve(echo, "127.0.0.1", config=SERVER) as server:
+        client = await aiodtls.connect(
+            "127.0.0.1",
+            server.sockname[1],
+            config=client_config("1.2"),
+            server_hostname="localhost",
+            on_event=lambda endpoint, event: events.append(event),
+        )
+        async with client:
+            await client.wait_confirmed()
+            client.export_stored(client.export_state(KEY, lease=64))
+            for number in range(48):
+                await echoed(client, b"%d" % number)
+            assert aiodtls.events.ExportNeeded("records") in events
+            with pytest.raises(aiodtls.LeaseExhausted):
+                client.send_nowait(b"x")
+            with pytest.raises(aiodtls.LeaseExhausted):
+                await client.send_many([b"x"] * 49)
+            senders = [asyncio.create_task(client.send(b"%d" % n)) for n in range(3)]
+            await asyncio.sleep(0.05)
+            assert not any(sender.done() for sender in senders)
+            state = client.export_state(KEY, lease=64)
+            assert aiodtls.lineage_of(state)[1] == 2
+            client.export_stored(state)
+            async with asyncio.timeout(5):
+                await asyncio.gather(*senders)
+                assert [await client.recv() for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+async def test_a_sender_that_waits_for_a_lease_learns_of_the_end():
+    async with aiodtls.serve(echo, "127.0.0.1", config=SERVER) as server:
+        client = await dial(server.sockname[1], "1.2")
+        client.export_state(KEY, lease=64)
+        await client.send_many([b"x"] * 48)
+        waiting = asyncio.create_task(client.send(b"x"))
+        await asyncio.sleep(0)
+        client.close()
+        with pytest.raises(aiodtls.EndpointClosed):
+            await waiting
+
+
+async def test_what_a_receiver_was_given_and_could_not_take_goes_along():
+    async with aiodtls.serve(echo, "127.0.0.1", config=SERVER) as server:
+        client = await dial(server.sockname[1], "1.3")
+        await client.wait_confirmed()
+        waiting = asyncio.create_task(client.recv())
+        await asyncio.sleep(0)
+        client._channel.deliver([b"given"])
+        state = client.export_state(KEY)
+        with pytest.raises(aiodtls.EndpointClosed):
+            await waiting
+        async with await aiodtls.adopt(state, KEY, config=client_config("1.3")) as again:
+            assert await again.recv() == b"given"

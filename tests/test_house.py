@@ -29,9 +29,9 @@ core.handshake.keys13 core.handshake.retry
 core.handshake.keys12 core.handshake.resumption core.handshake.resume12 core.handshake.client12
 core.handshake.server12 core.handshake.client13 core.handshake.server13 core.handshake.client
 core.handshake.server
-core.handshake.driver
-core.handshake.id_updates core.handshake.post core.facts core.association core.key_limits
-core.paths core.liveness
+core.lease core.handshake.driver
+core.handshake.id_updates core.handshake.post core.facts core.association core.renewal
+core.key_limits core.paths core.liveness core.timeouts
 core.handover core.connection core.routes core.hello_pool core.listener events log
 channel endpoint sockets ancillary udp protocol client server transport testing cli.options
 cli.output cli.loss cli.serve cli.connect cli.demo cli.main __main__

@@ -18,7 +18,7 @@ from aiodtls.core.errors import (
     EndpointClosed,
     HandshakeError,
     HandshakeRefused,
-    HandshakeTimeout,
+    LeaseExhausted,
     PeerAlert,
     alert_name,
 )
@@ -35,6 +35,7 @@ from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.script import Handshake, Negotiated
 from aiodtls.core.handshake.server import server
+from aiodtls.core.lease import Leases
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
@@ -62,6 +63,7 @@ HEADER_ALLOWANCE = 48
 # Beyond its plaintext a protected record has at most a header, an explicit nonce and a tag.
 MAX_OVERHEAD = 13 + 8 + 16
 NEVER = float("-inf")
+NO_END = 1 << 64
 
 
 class Association(NegotiatedFacts):
@@ -72,14 +74,19 @@ class Association(NegotiatedFacts):
 
     __slots__ = (
         "__weakref__",
+        "_data_end",
         "_driver",
         "_early_close",
         "_early_data",
         "_events",
+        "_first_data_number",
         "_held",
+        "_in_doubt",
         "_inbox",
         "_layer",
+        "_leases",
         "_least_data_number",
+        "_may_ask",
         "_out",
         "_peer_proved",
         "_post",
@@ -133,7 +140,13 @@ class Association(NegotiatedFacts):
         self._held = False
         self._random = random
         # Data of lower numbers is nobody's: in the clear, or of a DTLS 1.3 handshake's epoch.
-        self._least_data_number = 1 << EPOCH_SHIFT
+        self._first_data_number = self._least_data_number = 1 << EPOCH_SHIFT
+        # Of higher numbers it is not taken where a lease ends; nor is it taken the short way.
+        self._data_end = NO_END
+        self._leases: Leases | None = None
+        # Adopted from a lease: data below ``_least_data_number`` may have been taken elsewhere.
+        # Whether no other came yet, and whether the peer may be asked for new keys.
+        self._in_doubt = self._may_ask = False
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
         self.own_ids = ConnectionIds(config.connection_id or 0) if own_ids is None else own_ids
@@ -256,6 +269,8 @@ class Association(NegotiatedFacts):
             self._receive_ack(payload, epoch, now)
         elif content_type == ContentType.alert:
             self._receive_alert(payload, epoch)
+        elif content_type == APPLICATION_DATA and number >= self._data_end:
+            self.counters.messages_dropped += 1
         elif content_type == APPLICATION_DATA and number >= self._least_data_number:
             self._receive_data(payload)
         elif content_type == ContentType.change_cipher_spec and not epoch:
@@ -389,8 +404,7 @@ class Association(NegotiatedFacts):
         self._events.append(
             HandshakeCompleted(str(negotiated.version), negotiated.suite.name)  # type: ignore[union-attr]
         )
-        if self._is_dtls13:
-            self._least_data_number = APPLICATION_EPOCH << EPOCH_SHIFT
+        self._expect_data()
         if not self._driver.sent_last:
             # The peer's Finished answers ours.
             self._confirm()
@@ -407,6 +421,10 @@ class Association(NegotiatedFacts):
             self._deliver(payload)
         if self._early_close:
             self._ended_by_peer(AlertDescription.close_notify.name, closing=True)
+
+    def _expect_data(self) -> None:
+        if self._is_dtls13:
+            self._first_data_number = self._least_data_number = APPLICATION_EPOCH << EPOCH_SHIFT
 
     def watch_idleness(self, now: float) -> None:
         """From now on the peer's silence counts, where that is asked for (``liveness.py``)."""
@@ -429,28 +447,6 @@ class Association(NegotiatedFacts):
         self._end(error)
         self._retransmission.forget()
 
-    def _give_up(self) -> None:
-        """There were enough resends. Only a client of DTLS 1.3 still resends when complete."""
-        if self.handshake_complete:
-            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
-            self._end(EndpointClosed("idle", "the peer does not acknowledge our last flight"))
-            self._retransmission.forget()
-        else:
-            self._time_out(f"no answer to {self.config.max_retransmits} resends")
-
-    def _time_out(self, reason: str) -> None:
-        if not self.closed and not self.handshake_complete:
-            forged = self.counters.records_forged
-            hint = ""
-            if forged:
-                hint = f"; {forged} records did not open: is the key the same?"
-            elif self.role == "client" and self.negotiated.psk_identity is not None:
-                hint = "; the server knows another key, perhaps, or not this identity"
-            if self._layer.writer.is_protected:
-                # The peer may have completed the handshake already; it should not wait for us.
-                self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
-            self._end(HandshakeTimeout(f"the handshake timed out: {reason}{hint}"))
-
     def _end(self, error: Exception) -> None:
         """The one way an association ends."""
         self.closed = True
@@ -469,9 +465,17 @@ class Association(NegotiatedFacts):
     def _send_alert(self, level: AlertLevel, description: AlertDescription) -> None:
         """Under the newest keys that the peer can have; never resent, and nothing waits for one."""
         body = encode_alert(level, description)
-        record = self._layer.protect(self._driver.write_epoch, ContentType.alert, body)
-        self._out.append((record, self.peer))
+        self._send_control(self._driver.write_epoch, ContentType.alert, body, self.peer)
+
+    def _send_control(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
+        """A record that may be lost; the bytes sent, none where no lease has its number."""
+        try:
+            record = self._layer.protect(epoch, content_type, body)
+        except LeaseExhausted:
+            return 0
+        self._out.append((record, addr))
         self._touched.add(self)
+        return len(record)
 
     def rest(self, now: float) -> None:
         """Gives back what an idle association does not need; the next record makes it anew."""

@@ -11,25 +11,24 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from aiodtls.core import handover, key_limits, liveness, paths
-from aiodtls.core.association import APPLICATION_DATA, Address, Association
+from aiodtls.core import handover, key_limits, paths, renewal, timeouts
+from aiodtls.core.association import APPLICATION_DATA, NO_END, Address, Association
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
 from aiodtls.core.errors import (
     DTLSError,
     EndpointClosed,
     HandshakeError,
+    LeaseExhausted,
     MessageTooLarge,
 )
 from aiodtls.core.events import (
     Event,
     PathMTUChanged,
-    PeerUnresponsive,
 )
-from aiodtls.core.handshake.post import POST_HANDSHAKE_TIMERS
+from aiodtls.core.lease import CONTROL_RESERVE
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
-from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
@@ -131,7 +130,7 @@ class DTLSConnection(Association):
             own_ids=handover.ids_of(exported, new_ids),
             touched=touched,
         )
-        connection.lineage = bytes.fromhex(exported["id"]), exported["generation"]
+        connection.lineage = handover.lineage_of(state)
         handover.restore(connection, exported, now)
         return connection
 
@@ -156,6 +155,10 @@ class DTLSConnection(Association):
             return
         self._post.expire(now)
         self._receive_records(self._layer.receive(data), data, addr, now)
+        if self._leases is not None:
+            renewal.review(self)
+        if self._in_doubt:
+            renewal.end_doubt(self)
 
     def _receive_from_elsewhere(self, data: bytes, addr: Address, now: float) -> None:
         """A datagram for this association, not from where the peer is known to be."""
@@ -174,6 +177,8 @@ class DTLSConnection(Association):
             paths.came_from_elsewhere(
                 self, addr, len(data), now, is_newest=is_newest, has_new_id=has_new_id
             )
+        if self._leases is not None:
+            renewal.review(self)
 
     def _receive_records(
         self, records: list[Record], data: bytes, addr: Address, now: float
@@ -184,10 +189,16 @@ class DTLSConnection(Association):
             if (
                 content_type == APPLICATION_DATA
                 and self.handshake_complete
-                and number >= self._least_data_number
+                and self._least_data_number <= number < self._data_end
                 and len(payload) <= self._layer.max_plaintext
             ):
                 self._deliver(payload)
+                continue
+            if (
+                content_type == APPLICATION_DATA
+                and self._first_data_number <= number < self._least_data_number
+            ):
+                renewal.doubtful_data(self, now)
                 continue
             if content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
                 if self.handshake_complete:
@@ -209,7 +220,7 @@ class DTLSConnection(Association):
         nothing is to be drained for them. The others are for ``receive_datagram``, which does
         the same where the owner has no batches.
         """
-        if not self.confirmed or not self.handshake_complete or self.closed or self._held:
+        if not self.confirmed or self.closed or self._held or self._leases is not None:
             return 0
         self._post.expire(now)
         data = datagrams[0]
@@ -229,21 +240,9 @@ class DTLSConnection(Association):
         """Time has passed ``next_timeout()``; calling too early does no harm."""
         self._touched.add(self)
         for timer in self._timers.take_due(now):
-            if timer is Timer.handshake:
-                self._time_out(f"not complete after {self.config.handshake_timeout} s")
-            elif self.closed:
-                break
-            elif timer is Timer.idle:
-                liveness.look(self, now)
-            elif timer is Timer.path:
-                paths.challenge_due(self, now)
-            elif timer in POST_HANDSHAKE_TIMERS:
-                self._post.timer_due(timer, now)
-            elif not self._driver.timer_due(timer, now):
-                self._give_up()
-            elif timer is Timer.retransmit and self._retransmission.backoff.resends:
-                self._events.append(PeerUnresponsive(self._retransmission.backoff.resends))
+            timeouts.due(self, timer, now)
         self._drain_driver()
+        renewal.review(self)
 
     def transport_error(self, error: OSError, now: float) -> None:
         """What the socket reported: a datagram too big, or an ICMP error about the peer.
@@ -271,13 +270,16 @@ class DTLSConnection(Association):
     def send(self, data: bytes, now: float) -> None:
         """One record of application data, in a datagram of its own.
 
-        Raises :class:`MessageTooLarge` past ``max_payload``, :class:`HandshakeError` before the
-        handshake is complete, and what ``failure`` holds after the end.
+        Raises :class:`MessageTooLarge` past ``max_payload``, :class:`LeaseExhausted` past
+        ``room``, :class:`HandshakeError` before the handshake is complete, and what ``failure``
+        holds after the end.
         """
         if not self.handshake_complete or self.closed:
             self._refuse_call()
         if len(data) > self.max_payload:
             raise MessageTooLarge(len(data), self.max_payload)
+        if not self.room:
+            raise LeaseExhausted
         writer = self._layer.writer
         self._out.append((writer.protect(APPLICATION_DATA, data), self.peer))
         counters = self.counters
@@ -320,6 +322,7 @@ class DTLSConnection(Association):
         self._touched.add(self)
         self._post.update_keys(now)
         self._drain_driver()
+        renewal.review(self)
 
     def change_connection_ids(self, now: float) -> None:
         """Other connection ids both ways, for a new path (RFC 9147 section 9).
@@ -352,23 +355,46 @@ class DTLSConnection(Association):
         self._held = False
 
     def export_state(
-        self, key: bytes, *, unread: Sequence[bytes] = (), local: Address = None
+        self,
+        key: bytes,
+        now: float = 0.0,
+        *,
+        lease: int | None = None,
+        unread: Sequence[bytes] = (),
+        local: Address = None,
     ) -> bytes:
-        """The association, sealed with ``key`` (32 bytes), for ``adopt`` elsewhere; it ends here.
+        """The association, sealed with ``key`` (32 bytes), for ``adopt`` elsewhere.
 
-        ``unread`` is data that was read and given to nobody; it goes along, before what waits.
-        ``local`` is the socket's address, for an adopter that wants the same.
-        To the peer the adopter is the same as we were. Raises :class:`DTLSError` during a
-        handshake and while the peer owes an acknowledgement, ValueError for a bad key.
+        It ends here, and to the peer the adopter is the same as we were; ``unread`` is data that
+        was read and given to nobody, and goes along, before what waits. With a ``lease`` it goes
+        on for so many records each way, and is for an adopter once we are gone: see
+        ``export_stored``. ``local`` is the socket's address, for an adopter that wants the same.
+
+        Raises :class:`DTLSError` during a handshake, while the peer owes an acknowledgement, and
+        while it is in the midst of a message; ValueError for a bad key or lease.
         """
-        handover.check_exportable(self)
-        state = handover.state_of(self, unread)
-        identity, generation = self.lineage
-        identity = identity or self._random(handover.ID_LENGTH)
-        state |= {"id": identity.hex(), "generation": generation + 1, "local": local}
-        sealed = handover.seal(state, key, self._random)
-        handover.end(self)
-        return sealed
+        return handover.export(self, key, now, lease, unread, local)
+
+    def export_stored(self, state: bytes, now: float) -> None:
+        """This export, made with a lease, lies where an adopter would find it, and no older one.
+
+        Only now its lease is in force, and what ``ExportNeeded`` told of goes on. Raises ValueError
+        where it is no export of this association, or an older one than the last stored.
+        """
+        self._touched.add(self)
+        renewal.stored(self, state, now)
+
+    @property
+    def most_room(self) -> int:
+        """What ``room`` can be at the most, right after an export."""
+        leases = self._leases
+        return NO_END if leases is None else leases.granted.records - CONTROL_RESERVE
+
+    @property
+    def room(self) -> int:
+        """How many records ``send`` may still take; a lease ends sooner than the numbers do."""
+        writer = self._layer.writer
+        return max(0, writer.lease_end - CONTROL_RESERVE - writer.next_number)
 
     def close(self, now: float) -> None:
         """Ends the association with a close_notify; idempotent."""

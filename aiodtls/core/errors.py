@@ -74,6 +74,10 @@ class BufferFull(DTLSError):
     """The write buffer has no room; ``send`` would wait, ``send_nowait`` does not."""
 
 
+class LeaseExhausted(BufferFull):
+    """The last stored export of the association leaves no more records; a newer one does."""
+
+
 class DecodeError(Exception):
     """Bytes that are not what the RFC describes. Raised by ``wire/`` alone; never leaves the core.
 

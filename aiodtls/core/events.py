@@ -74,6 +74,18 @@ class SessionReceived(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ExportNeeded(Event):
+    """A newer ``export_state`` with a lease is wanted, and something waits until it is stored.
+
+    ``reason`` is "records" (half of the lease is used), "message" (a handshake message of ours is
+    to be sent, a KeyUpdate perhaps), "new_keys" (the peer has acknowledged our KeyUpdate) or
+    "received_message" (a message of the peer's is to be acknowledged).
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddressChanged(Event):
     """The peer is at ``new`` from now on, where its connection id led us (RFC 9853)."""
 

@@ -6,6 +6,7 @@ the owner is told, and decides by ``key_limit``.
 
 from __future__ import annotations
 
+from aiodtls.core import renewal
 from aiodtls.core.association import Association
 from aiodtls.core.errors import EndpointClosed
 from aiodtls.core.events import KeyLimitReached
@@ -15,8 +16,12 @@ SAFE_TAG_LENGTH = 16
 
 
 def sealing_alarm(association: Association, now: float) -> None:
-    """Half of what may be protected with these keys is, or all of it."""
-    exhausted, overflows = association._layer.writer.ring()
+    """Half of what may be protected with these keys is, or all of it; or half of a lease."""
+    writer = association._layer.writer
+    renewal.review(association)
+    if writer.next_number < writer.limit_alarm:
+        return
+    exhausted, overflows = writer.ring()
     _reached(association, "sent", exhausted, now, may_close=True, must_close=overflows)
 
 

@@ -106,11 +106,8 @@ def challenge_due(association: Association, now: float) -> None:
 
 def probe(association: Association) -> None:
     """A challenge to the peer where it is, to hear from it; any answer will do."""
-    record = _message(
-        association, RRCMessageType.path_challenge, association._random(COOKIE_LENGTH)
-    )
-    association._out.append((record, association.peer))
-    association._touched.add(association)
+    cookie = association._random(COOKIE_LENGTH)
+    _send(association, RRCMessageType.path_challenge, cookie, association.peer)
 
 
 def _challenge(association: Association, now: float) -> None:
@@ -133,24 +130,23 @@ def _challenge(association: Association, now: float) -> None:
     else:
         target = check.address
         check.sent += size
-    record = _message(association, RRCMessageType.path_challenge, cookie)
-    association._out.append((record, target))
+    _send(association, RRCMessageType.path_challenge, cookie, target)
 
 
 def _answer(association: Association, cookie: bytes, addr: Address, size: int) -> None:
     """At once, and to where the challenge came from (RFC 9853 section 5)."""
     if association._layer.writer.overhead + MESSAGE_LENGTH > AMPLIFICATION_LIMIT * size:
         return
-    record = _message(association, RRCMessageType.path_response, cookie)
+    size = _send(association, RRCMessageType.path_response, cookie, addr)
     check = association.path_check
     if check is not None and check.address == addr:
-        check.sent += len(record)
-    association._out.append((record, addr))
+        check.sent += size
 
 
-def _message(association: Association, kind: RRCMessageType, cookie: bytes) -> bytes:
+def _send(association: Association, kind: RRCMessageType, cookie: bytes, addr: Address) -> int:
     content_type = ContentType.return_routability_check
-    return association._layer.writer.protect(content_type, bytes((kind,)) + cookie)
+    epoch = association._layer.write_epoch
+    return association._send_control(epoch, content_type, bytes((kind,)) + cookie, addr)
 
 
 def _ask_new_path(association: Association, check: PathCheck, now: float) -> None:

@@ -311,7 +311,7 @@ def test_key_limit_close_closes():
     pair = Pair(dataclasses.replace(client, key_limit="close"), server)
     pair.run()
     writer = pair.client._layer.writer
-    writer.alarm = writer.limit
+    writer.alarm = writer.limit_alarm = writer.limit
     writer.next_number = writer.limit - 1
     pair.send(CLIENT, b"x")
     assert pair.client.failure.reason == "key_limit"

@@ -187,14 +187,14 @@ def test_a_client_sends_no_tickets():
 def test_half_of_the_aead_limit_updates_the_keys_and_all_of_it_ends():
     pair = connected()
     writer = pair.client._layer.writer
-    writer.alarm = writer.next_number + 5
+    writer.alarm = writer.limit_alarm = writer.next_number + 5
     for number in range(10):
         pair.send(CLIENT, b"%d" % number)
     pair.idle(1)
     assert epochs(pair) == (4, 4)
     assert pair.data[SERVER] == [b"%d" % n for n in range(10)]
     writer = pair.client._layer.writer
-    writer.limit = writer.alarm = writer.next_number + 3
+    writer.limit = writer.alarm = writer.limit_alarm = writer.next_number + 3
     for _ in range(3):
         pair.client.send(b"x", pair.now)
     assert pair.client.closed and pair.client.failure.reason == "key_limit"

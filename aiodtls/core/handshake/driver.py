@@ -68,6 +68,7 @@ class HandshakeDriver:
         "reopened",
         "retransmission",
         "sent_last",
+        "stored_seq",
     )
 
     def __init__(
@@ -97,6 +98,9 @@ class HandshakeDriver:
         self.next_seq = 0
         self.complete = self.last_flight_arrived = self.sent_last = False
         self.completed_at = 0.0
+        # With a lease: the peer's next message, by the state in the store. Whoever adopted that
+        # would not know the later ones, so until a newer one is stored they get no ACK.
+        self.stored_seq: int | None = None
         self.questions: list[Question] = []
         self.reopened: list[Record] = []
 
@@ -111,6 +115,15 @@ class HandshakeDriver:
     def next_receive_seq(self) -> int:
         """The number of the peer's next handshake message."""
         return self._reassembly.next_seq
+
+    @property
+    def receives_message(self) -> bool:
+        """Whether a handshake message of the peer's has come in part."""
+        return self._reassembly.has_begun
+
+    @property
+    def owes_ack(self) -> bool:
+        return self._acks.pending
 
     def restored(self, next_seq: int, reassembly: Reassembly, now: float) -> None:
         """The handshake was completed elsewhere; the keys are installed."""
@@ -320,6 +333,10 @@ class HandshakeDriver:
 
         A client without the keys of the server's flight asks so for the ServerHello.
         """
+        if self.stored_seq is not None and (
+            self.next_receive_seq != self.stored_seq or self.receives_message
+        ):
+            return
         epoch = self.write_epoch if self._is_dtls13 else 0
         body = self._acks.encode(epoch, self._transmitter.room(epoch))
         self._transmitter.send_record(epoch, ContentType.ack, body)

@@ -7,6 +7,7 @@ nothing is sent of our own accord but to a peer that has sent one, and where the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import TypeAlias
 
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.connection_ids import check_length
@@ -17,6 +18,8 @@ from aiodtls.core.registry import AlertDescription, ConnectionIdUsage
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.wire.messages import Message
 from aiodtls.core.wire.messages13 import NewConnectionId, RequestConnectionId
+
+State: TypeAlias = tuple[tuple[bytes, ...], bool, bool, int | None, bool, int]
 
 # Ids that a peer may have of us at once, and those of its own that are kept here.
 MAX_OWN_IDS = 8
@@ -76,16 +79,20 @@ class IdUpdates:
         return self._owed is not None or self._renews or self._wanted > 0
 
     @property
-    def state(self) -> tuple[tuple[bytes, ...], bool, bool]:
-        """What another process needs to go on from here, where nothing is waiting; to be set too.
+    def state(self) -> State:
+        """What another process needs to go on from here; to be set too.
 
-        The peer's spare ids, whether it knows these messages, whether it still owes us ids.
+        The peer's spare ids, whether it knows these messages, whether it still owes us ids; then
+        what waits: how many we owe, whether it is to take another, how many we want.
         """
-        return self._spares, self._is_known, self._asked
+        return (
+            *(self._spares, self._is_known, self._asked),
+            *(self._owed, self._renews, self._wanted),
+        )
 
     @state.setter
-    def state(self, state: tuple[tuple[bytes, ...], bool, bool]) -> None:
-        self._spares, self._is_known, self._asked = state
+    def state(self, state: State) -> None:
+        self._spares, self._is_known, self._asked, self._owed, self._renews, self._wanted = state
 
     # -- what the peer sent -----------------------------------------------------------------
 

@@ -12,6 +12,7 @@ sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.key_schedule import resumption_psk
@@ -21,10 +22,11 @@ from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.id_updates import IdUpdates
 from aiodtls.core.handshake.resumption import make_session
 from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.lease import Lease
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import AlertDescription, HandshakeType, KeyUpdateRequest
-from aiodtls.core.reliability.flight import OutgoingMessage
+from aiodtls.core.reliability.flight import Flight, OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.reliability.retransmission import (
     LAST_FLIGHT_LIFETIME,
@@ -45,6 +47,8 @@ from aiodtls.core.wire.messages13 import (
 # Of 16 bits, and it does not wrap (RFC 9147 section 5.2).
 MAX_MESSAGE_SEQ = 0xFFFF
 NEVER = float("inf")
+# A message of ours that waits: its flight's timer, its type, its body.
+Waiting: TypeAlias = tuple[Timer, HandshakeType, bytes]
 POST_HANDSHAKE_TIMERS = frozenset(
     {
         Timer.key_update,
@@ -82,6 +86,9 @@ class PostHandshake13:
         "events",
         "ids",
         "is_exhausted",
+        "lease",
+        "new_keys_wait",
+        "waiting",
     )
 
     def __init__(
@@ -104,6 +111,12 @@ class PostHandshake13:
         self._driver = driver
         self._flights: dict[Timer, Retransmission] = {}
         self.ids = IdUpdates(negotiated, own_ids, layer, config.spare_connection_ids)
+        # What the exported state leaves to us, where it lies in a store (``lease.py``), and our
+        # messages that wait until it says so.
+        self.lease: Lease | None = None
+        self.waiting: list[Waiting] = []
+        # Whether our new keys, which the peer is ready for, wait for a lease of theirs.
+        self.new_keys_wait = False
         # The KeyUpdate to send as soon as nothing is unacknowledged.
         self._wanted: KeyUpdateRequest | None = None
         self._keeps_old_keys = False
@@ -177,8 +190,39 @@ class PostHandshake13:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a message of ours is not acknowledged yet, or waits to be sent."""
+        """Whether a message of ours is not acknowledged yet, or about to be sent."""
         return bool(self._flights) or self._wanted is not None or self.ids.is_waiting
+
+    @property
+    def keeps_old_keys(self) -> bool:
+        """Whether the peer may still use the keys before its own last KeyUpdate."""
+        return self._keeps_old_keys
+
+    @property
+    def wanted(self) -> KeyUpdateRequest | None:
+        """The KeyUpdate that is to be sent behind what waits."""
+        return self._wanted
+
+    @property
+    def unacknowledged(self) -> list[tuple[Timer, Flight]]:
+        return [(timer, flight.flight) for timer, flight in self._flights.items()]
+
+    def resume(
+        self,
+        flights: Sequence[tuple[Timer, Flight]],
+        waiting: Sequence[Waiting],
+        wanted: KeyUpdateRequest | None,
+        now: float,
+        *,
+        keeps_old_keys: bool,
+    ) -> None:
+        """Goes on from where another process was; what is not acknowledged goes out again."""
+        self._keeps_old_keys = keeps_old_keys
+        for timer, flight in flights:
+            self._transmit(timer, flight, now)
+        self.waiting = list(waiting)
+        self._wanted = wanted
+        self.proceed(now)
 
     # -- what we send -----------------------------------------------------------------------
 
@@ -205,12 +249,15 @@ class PostHandshake13:
 
     def proceed(self, now: float) -> None:
         """Sends what waited for something before it to be acknowledged, a KeyUpdate for all."""
-        if Timer.key_update in self._flights:
+        self._send_what_waits(now)
+        under_way = {*self._flights, *(timer for timer, _, _ in self.waiting)}
+        if Timer.key_update in under_way or self.new_keys_wait:
             return
         if self.ids.is_waiting and self._driver.next_seq < MAX_MESSAGE_SEQ:
-            for timer, id_message in self.ids.messages(self._flights):
+            for timer, id_message in self.ids.messages(under_way):
                 self._send(timer, [id_message], now)
-        if self._wanted is None or self._flights or self._driver.retransmission.is_running:
+                under_way.add(timer)
+        if self._wanted is None or under_way or self._driver.retransmission.is_running:
             return
         if self._driver.next_seq > MAX_MESSAGE_SEQ:
             self.is_exhausted = True
@@ -251,17 +298,36 @@ class PostHandshake13:
         self._send(Timer.new_session_ticket, tickets, now)
 
     def _send(self, timer: Timer, messages: Sequence[Message], now: float) -> None:
-        driver = self._driver
+        """One flight; with a lease, once an export that says so is stored."""
+        bodies = [(message.msg_type, encode_body(message)) for message in messages]
+        if self.lease is None:
+            self._transmit(timer, self._numbered(bodies), now)
+        else:
+            self.waiting += [(timer, msg_type, body) for msg_type, body in bodies]
+
+    def _send_what_waits(self, now: float) -> None:
+        """What an adopter of the stored state would send too, as the same messages."""
+        known = len(self.waiting)
+        if self.lease is not None:
+            known = self.lease.messages if self.lease.send_seq == self._driver.next_seq else 0
+        ready, self.waiting = self.waiting[:known], self.waiting[known:]
+        for timer, msg_type, body in ready:
+            self._transmit(timer, self._numbered([(msg_type, body)]), now)
+
+    def _numbered(self, bodies: Sequence[tuple[HandshakeType, bytes]]) -> Flight:
+        first = self._driver.next_seq
+        self._driver.next_seq += len(bodies)
         epoch = self._layer.write_epoch
-        outgoing = [
-            OutgoingMessage(epoch, message.msg_type, seq, encode_body(message))
-            for seq, message in enumerate(messages, driver.next_seq)
+        return [
+            OutgoingMessage(epoch, msg_type, seq, body)
+            for seq, (msg_type, body) in enumerate(bodies, first)
         ]
-        driver.next_seq += len(messages)
-        backoff = Backoff(driver.retransmission.backoff.initial, self._config.retransmit_max)
+
+    def _transmit(self, timer: Timer, messages: Flight, now: float) -> None:
+        backoff = Backoff(self._driver.retransmission.backoff.initial, self._config.retransmit_max)
         flight = Retransmission(self._timers, backoff, self._config.max_retransmits, timer=timer)
         self._flights[timer] = flight
-        flight.start(outgoing, {})
+        flight.start(messages, {})
         self._transmitter.transmit(flight, 0, now)
         flight.rearm(now)
 
@@ -271,15 +337,20 @@ class PostHandshake13:
             if verdict is Acknowledged.all:
                 self._forget(timer)
                 if timer is Timer.key_update:
-                    self._use_new_keys()
+                    self.new_keys_wait = True
             elif verdict is Acknowledged.resend_lost:
                 resend = flight.backoff.resends + 1
                 self._transmitter.transmit(flight, resend, now, flight.delivery.lost)
+        self.use_new_keys()
         self.proceed(now)
 
-    def _use_new_keys(self) -> None:
+    def use_new_keys(self) -> None:
+        """Ours, once the peer is ready for them; with a lease, once they are leased."""
+        if not self.new_keys_wait or (self.lease and self.lease.epoch <= self._layer.write_epoch):
+            return
         traffic = self._negotiated.traffic
         assert traffic is not None
+        self.new_keys_wait = False
         writer = traffic.next_writer()
         self._driver.install_write(traffic.write_epoch, writer)
         # Everything before the KeyUpdate is acknowledged: nothing is resent under old keys.

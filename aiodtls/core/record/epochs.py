@@ -10,6 +10,7 @@ from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
 
+NEVER = 1 << 64
 VERSION = int(ProtocolVersion.DTLSv1_2)
 OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
 CLIENT_HELLO = bytes((HandshakeType.client_hello,))
@@ -21,16 +22,18 @@ Transform: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
 class RecordWriter(ABC):
     """Numbers the records of one epoch.
 
-    ``limit`` is the number that the AEAD's usage limit forbids, ``alarm`` the one at which the
-    owner must look: half of the limit at first.
+    ``limit`` is the number that the AEAD's usage limit forbids, ``limit_alarm`` the one at which
+    the owner must look: half of the limit at first. Nor may ``lease_end`` be reached (RFC 5116
+    section 3.1, ``lease.py``). ``alarm`` is the first at which there is anything to look at.
     """
 
-    __slots__ = ("alarm", "limit", "next_number", "overhead")
+    __slots__ = ("alarm", "lease_end", "limit", "limit_alarm", "next_number", "overhead")
 
     def __init__(self, epoch: int, overhead: int, limit: int = SEQUENCE_NUMBER_MASK) -> None:
         self.next_number = epoch << EPOCH_SHIFT
         self.limit = self.next_number + limit
-        self.alarm = self.next_number + limit // 2
+        self.alarm = self.limit_alarm = self.next_number + limit // 2
+        self.lease_end = NEVER
         # Bytes that a record has beyond its plaintext.
         self.overhead = HEADER_LENGTH + overhead
 
@@ -39,14 +42,19 @@ class RecordWriter(ABC):
         return self.next_number > SEQUENCE_NUMBER_MASK
 
     def ring(self) -> tuple[bool, bool]:
-        """``alarm`` is reached: whether the limit is, and whether the numbers run out.
+        """``limit_alarm`` is reached: whether the limit is, and whether the numbers run out.
 
         The very last number is left for the alert that says so.
         """
         last = (self.limit | SEQUENCE_NUMBER_MASK) - 1
         exhausted = self.next_number >= self.limit
-        self.alarm = last if exhausted else self.limit
+        self.alarm = self.limit_alarm = last if exhausted else self.limit
         return exhausted, self.next_number >= last
+
+    def lease(self, end: int, alarm: int) -> None:
+        """Nothing may reach the number ``end``; the owner is to look at ``alarm``."""
+        self.lease_end = end
+        self.alarm = min(self.limit_alarm, alarm)
 
     @abstractmethod
     def rest(self) -> None:

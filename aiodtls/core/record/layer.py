@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from cryptography.exceptions import InvalidTag
 
+from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.record.cid12 import true_type
 from aiodtls.core.record.connection_ids import ConnectionIds
-from aiodtls.core.record.epochs import VERSION, PlaintextWriter, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import NEVER, VERSION, PlaintextWriter, RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import RecordReader12
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
@@ -34,7 +35,6 @@ from aiodtls.core.wire.records import (
 # Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
 MAX_EARLY_RECORDS = 64
 MAX_EARLY_BYTES = 32768
-NEVER = 1 << 64
 APPLICATION_DATA = int(ContentType.application_data)
 
 
@@ -96,14 +96,11 @@ class RecordLayer:
         """Records that came too early and open now; they count as received now."""
         if isinstance(reader, RecordReader13):
             self._readers13[epoch & EPOCH_MASK] = reader
-            if epoch >= APPLICATION_EPOCH:
-                self.data_readers = {reader.first_byte: reader}
         else:
             assert isinstance(reader, RecordReader12)
             self._readers12[epoch] = reader
-            first_byte = TLS12_CID if self._cids.expected else APPLICATION_DATA
-            self.data_readers[first_byte] = reader
         self.read_epoch = epoch
+        self.open_short_way()
         return self._open_all(self.discard_early())
 
     def discard_early(self) -> list[Record]:
@@ -111,6 +108,14 @@ class RecordLayer:
         early, self._early = self._early, []
         self._early_room = MAX_EARLY_BYTES
         return early
+
+    def open_short_way(self) -> None:
+        """From here on ``data_readers`` has the newest keys for data."""
+        reader = self.newest_reader
+        if not isinstance(reader, RecordReader13):
+            self.data_readers = {TLS12_CID if self._cids.expected else APPLICATION_DATA: reader}
+        elif reader.epoch >= APPLICATION_EPOCH:
+            self.data_readers = {reader.first_byte: reader}
 
     @property
     def newest_has_opened(self) -> bool:
@@ -131,6 +136,14 @@ class RecordLayer:
             return (reader.epoch << EPOCH_SHIFT) + reader.window.highest
         return reader.window.highest
 
+    def refuse_below(self, number: int) -> None:
+        """Records below that number are replays, where it is of the newest epoch."""
+        reader = self.newest_reader
+        if not isinstance(reader, RecordReader13):
+            reader.window.close_below(number)
+        elif reader.epoch == number >> EPOCH_SHIFT:
+            reader.window.close_below(number & SEQUENCE_NUMBER_MASK)
+
     @property
     def next_plaintext_number(self) -> int:
         return self._plaintext.next_number
@@ -144,6 +157,12 @@ class RecordLayer:
         for writer in self._writers.values():
             if isinstance(writer, RecordWriter13):
                 writer.use_cid(cid)
+
+    @property
+    def previous_reader(self) -> RecordReader13 | None:
+        """DTLS 1.3: of the epoch before the newest for receiving, while it is kept."""
+        reader = self._readers13.get((self.read_epoch - 1) & EPOCH_MASK)
+        return reader if reader and reader.epoch == self.read_epoch - 1 else None
 
     def forget_readers(self, below: int) -> None:
         """DTLS 1.3: records of epochs below that one are not read any more."""
@@ -177,8 +196,14 @@ class RecordLayer:
         return self._writers[epoch].overhead
 
     def protect(self, epoch: int, content_type: int, plaintext: bytes) -> bytes:
-        """One record under the keys of ``epoch``, whatever the newest is (F23)."""
-        return self._writers[epoch].protect(content_type, plaintext)
+        """One record under the keys of ``epoch``, whatever the newest is (F23).
+
+        Raises :class:`LeaseExhausted` where its number is not ours to use.
+        """
+        writer = self._writers[epoch]
+        if writer.next_number >= writer.lease_end:
+            raise LeaseExhausted
+        return writer.protect(content_type, plaintext)
 
     def take_alarm(self) -> bool:
         """Ends the alarm; whether the AEAD's forgery limit is reached and not just half of it."""

@@ -163,6 +163,10 @@ class RecordReader13(RecordReader):
         self._prefix, self._layout = _header(self.epoch, cid)
 
     @property
+    def keys(self) -> TrafficKeys:
+        return self._keys
+
+    @property
     def first_byte(self) -> int:
         """Of records that have a 16-bit number and a length."""
         return self._prefix[0]

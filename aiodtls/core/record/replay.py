@@ -37,6 +37,11 @@ class ReplayWindow:
         self._bitmap = (self._bitmap << count | (1 << count) - 1) & self._mask
         self.highest = number
 
+    def close_below(self, number: int) -> None:
+        """Numbers below that one, which is at most ``highest``, are not fresh any more."""
+        distance = min(self.highest - number + 1, self._size)
+        self._bitmap |= self._mask & ~((1 << distance) - 1)
+
     def accept(self, number: int) -> None:
         distance = self.highest - number
         if distance >= 0:

@@ -50,6 +50,11 @@ class ApplicationTraffic:
         """The traffic secrets of these epochs, ours and the peer's."""
         return self._own, self._peer
 
+    @property
+    def next_own_secret(self) -> bytes:
+        """Ours of the next epoch, which is not begun by this."""
+        return next_traffic_secret(self._suite.hash_name, self._own)
+
     def writer(self) -> RecordWriter13:
         keys = TrafficKeys.derive(self._suite, self._own)
         return RecordWriter13(self.write_epoch, keys, self.peer_cid)
@@ -61,7 +66,7 @@ class ApplicationTraffic:
     def next_writer(self) -> RecordWriter13:
         """Ours of the next epoch; the secret before it is gone."""
         self.write_epoch += 1
-        self._own = next_traffic_secret(self._suite.hash_name, self._own)
+        self._own = self.next_own_secret
         return self.writer()
 
     def next_reader(self) -> RecordReader13:

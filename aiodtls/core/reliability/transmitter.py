@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
+from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.events import FlightSent
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.reliability.flight import Datagram, Packer, pack_flight
@@ -61,7 +63,8 @@ class Transmitter:
 
     def send_record(self, epoch: int, content_type: int, payload: bytes) -> None:
         """One record in a datagram of its own, never resent."""
-        self.datagrams.append(self._layer.protect(epoch, content_type, payload))
+        with contextlib.suppress(LeaseExhausted):
+            self.datagrams.append(self._layer.protect(epoch, content_type, payload))
 
     def room(self, epoch: int) -> int:
         """Bytes of plaintext that such a record may have."""
@@ -81,7 +84,9 @@ class Transmitter:
         packer = Packer(
             self._layer, size, self._individually, retransmission.delivery, self.record_limit
         )
-        datagrams = pack_flight(flight, packer, wanted)
+        datagrams: list[Datagram] = []
+        with contextlib.suppress(LeaseExhausted):
+            datagrams = pack_flight(flight, packer, wanted)
         if not datagrams:
             return
         retransmission.sent(now)

@@ -1,0 +1,309 @@
+"""Associations whose state lies in a store while they live on: safe whatever crashes, and when."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+
+import pytest
+
+from aiodtls import BufferFull
+from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.errors import DTLSError, LeaseExhausted
+from aiodtls.core.events import ExportNeeded
+from aiodtls.core.handover import lineage_of
+from aiodtls.core.lease import CONTROL_RESERVE
+from aiodtls.core.record.protection12 import RecordWriter12
+from aiodtls.core.record.protection13 import RecordWriter13
+from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.simulated.variants import configs, pair_options
+
+KEY = bytes(range(32))
+BOTH = ["certificate", "certificate13"]
+LEASE = 64
+
+
+@pytest.fixture
+def nonces(monkeypatch):
+    """Every (key, number) that was ever used, by whichever process; twice is a failure."""
+    used: set[tuple[object, int]] = set()
+    for kind in (RecordWriter12, RecordWriter13):
+
+        def counting(self, content_type, text, protect=kind.protect):
+            number = self.next_number
+            sealed = protect(self, content_type, text)
+            keys = self._keys
+            nonce = (keys.key, number)
+            assert nonce not in used, "a nonce twice under one key"
+            used.add(nonce)
+            return sealed
+
+        monkeypatch.setattr(kind, "protect", counting)
+    return used
+
+
+def connected(variant: str, link: Link | None = None) -> Pair:
+    pair = Pair(*configs(variant), link, **(pair_options(variant) | {"cookie": False}))
+    assert pair.run(limit=130) and pair.connected
+    pair.idle(10)
+    return pair
+
+
+def side_of(pair: Pair, side: str) -> DTLSConnection:
+    return pair.client if side == CLIENT else pair.server
+
+
+def lease_to(pair: Pair, side: str, lease: int = LEASE, *, stored: bool = True) -> bytes:
+    connection = side_of(pair, side)
+    state = connection.export_state(KEY, pair.now, lease=lease)
+    if stored:
+        connection.export_stored(state, pair.now)
+        pair.flush()
+    return state
+
+
+def crash(pair: Pair, side: str, state: bytes) -> DTLSConnection:
+    """What it has not sent is gone; another process goes on with ``state``."""
+    old = side_of(pair, side)
+    new = DTLSConnection.adopt(old.config, state, KEY, pair.now)
+    if side == CLIENT:
+        pair.client = new
+    else:
+        pair._server = new
+    pair.flush()
+    return old
+
+
+def asked(pair: Pair, side: str) -> list[str]:
+    return [e.reason for e in pair.events[side] if isinstance(e, ExportNeeded)]
+
+
+def pump(pair: Pair, side: str, count: int) -> None:
+    for number in range(count):
+        pair.send(side, b"%d %f" % (number, pair.now))
+    pair.idle(0.2)
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+@pytest.mark.parametrize("variant", BOTH)
+def test_the_exporter_goes_on_and_the_adopter_begins_behind_its_lease(variant, side, nonces):
+    pair = connected(variant)
+    state = lease_to(pair, side)
+    before = side_of(pair, side)._layer.writer.next_number
+    pair.exchange()
+    pump(pair, side, 20)
+    crash(pair, side, state)
+    assert side_of(pair, side)._layer.writer.next_number == before + LEASE
+    other = SERVER if side == CLIENT else CLIENT
+    pair.send(side, b"from the adopter")
+    assert pair.run(lambda: b"from the adopter" in pair.data[other], limit=2)
+
+
+@pytest.mark.parametrize("variant", BOTH)
+def test_an_export_is_asked_for_at_half_of_the_lease_and_at_its_end_data_stops(variant, nonces):
+    pair = connected(variant)
+    first = lease_to(pair, CLIENT)
+    pump(pair, CLIENT, LEASE // 2 - 1)
+    assert asked(pair, CLIENT) == []
+    pump(pair, CLIENT, 1)
+    assert asked(pair, CLIENT) == ["records"]
+    pump(pair, CLIENT, LEASE // 2 - CONTROL_RESERVE)
+    assert pair.client.room == 0 and pair.client.protect(b"x") is None
+    with pytest.raises(LeaseExhausted) as stop:
+        pair.client.send(b"x", pair.now)
+    assert isinstance(stop.value, BufferFull)
+    assert asked(pair, CLIENT) == ["records"]
+    second = lease_to(pair, CLIENT, stored=False)
+    with pytest.raises(LeaseExhausted):
+        pair.client.send(b"x", pair.now)
+    pair.client.export_stored(second, pair.now)
+    assert pair.client.room == LEASE - CONTROL_RESERVE
+    pair.exchange()
+    assert [lineage_of(state)[1] for state in (first, second)] == [1, 2]
+    with pytest.raises(ValueError, match="older"):
+        pair.client.export_stored(first, pair.now)
+
+
+@pytest.mark.parametrize("variant", BOTH)
+def test_the_numbers_kept_for_alerts_end_too(variant, nonces):
+    pair = connected(variant)
+    lease_to(pair, CLIENT)
+    end = pair.client._layer.writer.lease_end
+    pair.client._layer.writer.next_number = end - 1
+    assert pair.client._send_control(end >> 48, 21, b"\1\0", SERVER)
+    assert not pair.client._send_control(end >> 48, 21, b"\1\0", SERVER)
+    pair.client.datagrams_to_send()
+    pair.client.close(pair.now)
+    assert pair.client.closed and pair.client.datagrams_to_send() == []
+
+
+@pytest.mark.parametrize("moment", ["announced", "sent", "acknowledged", "leased", "used"])
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_a_crash_in_the_midst_of_a_key_update(side, moment, nonces):
+    pair = connected("certificate13")
+    store = [lease_to(pair, side)]
+    exporter = side_of(pair, side)
+    epoch = exporter._layer.write_epoch
+    exporter.update_keys(pair.now)
+    pair.flush()
+    assert asked(pair, side) == ["message"] and not exporter._post.is_busy
+    store.append(lease_to(pair, side, stored=moment != "announced"))
+    if moment not in ("announced", "sent"):
+        pair.idle(2)
+        assert exporter._layer.write_epoch == epoch, "new keys before they are leased"
+        assert "new_keys" in asked(pair, side)
+        # The peer answers with a KeyUpdate of its own, which gets no ACK yet.
+        assert not side_of(pair, CLIENT if side == SERVER else SERVER)._post.new_keys_wait
+    if moment in ("leased", "used"):
+        store.append(lease_to(pair, side, stored=moment == "used"))
+    if moment == "used":
+        pump(pair, side, 10)
+        assert exporter._layer.write_epoch == epoch + 1
+    crash(pair, side, store[-1])
+    pair.idle(10)
+    # The peer's first data may have been taken before the crash, for all the adopter knows: it is
+    # lost, and has new keys made.
+    pump(pair, SERVER if side == CLIENT else CLIENT, 1)
+    for _ in range(3):
+        pair.idle(2)
+        lease_to(pair, side)
+    pair.exchange()
+    assert side_of(pair, side)._layer.write_epoch >= epoch + 1
+    assert not pair.client.closed and not pair.server.closed
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_key_update_of_the_peers_gets_its_ack_once_it_is_stored(stored, nonces):
+    pair = connected("certificate13")
+    state = lease_to(pair, SERVER)
+    epoch = pair.client._layer.write_epoch
+    pair.client.update_keys(pair.now)
+    pair.flush()
+    pair.idle(0.5)
+    assert asked(pair, SERVER) == ["received_message"]
+    assert pair.client._layer.write_epoch == epoch
+    if stored:
+        state = lease_to(pair, SERVER, stored=False)
+    crash(pair, SERVER, state)
+    pair.idle(10)
+    assert pair.client._layer.write_epoch == epoch + 1
+    pump(pair, CLIENT, 1)
+    pair.idle(2)
+    pair.exchange()
+
+
+@pytest.mark.parametrize("variant", BOTH)
+def test_what_the_exporter_took_the_adopter_does_not_take_again(variant, nonces):
+    pair = connected(variant)
+    state = lease_to(pair, SERVER)
+    first_seen = len(pair.sent[CLIENT])
+    pump(pair, CLIENT, 30)
+    recorded = pair.sent[CLIENT][first_seen:]
+    assert len(pair.data[SERVER]) == 30
+    crash(pair, SERVER, state)
+    for datagram in recorded:
+        pair._deliver(SERVER, datagram, CLIENT)
+    pair.idle(2)
+    assert len(pair.data[SERVER]) == 30
+    if variant == "certificate":
+        # DTLS 1.2 has no new keys: the peer's numbers have to pass the lease.
+        pump(pair, CLIENT, LEASE)
+    pair.exchange()
+    assert not pair.server._in_doubt and pair.server._layer.data_readers
+    assert len(set(pair.data[SERVER])) == len(pair.data[SERVER])
+
+
+@pytest.mark.parametrize("variant", BOTH)
+def test_data_beyond_the_lease_is_not_taken(variant, nonces):
+    pair = connected(variant)
+    lease_to(pair, SERVER)
+    pump(pair, CLIENT, LEASE // 2)
+    assert asked(pair, SERVER) == ["records"]
+    pump(pair, CLIENT, LEASE)
+    assert len(pair.data[SERVER]) == LEASE
+    assert pair.server.statistics.messages_dropped == LEASE // 2
+    lease_to(pair, SERVER)
+    pair.exchange()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("variant", [*BOTH, "cid", "cid13"])
+def test_crashes_at_any_time_repeat_no_nonce_and_no_message(variant, seed, nonces):
+    rng = random.Random(seed)
+    pair = connected(variant, Link(loss=0.1, duplicate=0.1, reorder=0.2, seed=seed))
+    numbers = itertools.count()
+    store: dict[str, bytes | None] = {}
+    crashes = 0
+    for side in (CLIENT, SERVER):
+        store[side] = lease_to(pair, side, LEASE * 2)
+    for _ in range(400):
+        side = rng.choice((CLIENT, SERVER))
+        connection = side_of(pair, side)
+        what = rng.random()
+        if what < 0.6:
+            if connection.room:
+                pair.send(side, b"%d" % next(numbers))
+        elif what < 0.65 and variant.endswith("13") and not connection._post.is_busy:
+            connection.update_keys(pair.now)
+            pair.flush()
+        elif what < 0.9:
+            try:
+                state = connection.export_state(KEY, pair.now, lease=LEASE * 2)
+            except DTLSError:
+                continue
+            finally:
+                pair.idle(rng.uniform(0, 0.3))
+            if rng.random() < 0.8:
+                store[side] = state
+                # The process may be gone before it knows.
+                if rng.random() < 0.8:
+                    connection.export_stored(state, pair.now)
+                    pair.flush()
+        elif store[side] is not None:
+            # Each state is given out once.
+            crash(pair, side, store[side])
+            store[side] = None
+            crashes += 1
+        pair.idle(rng.choice((0.0, 0.02, 0.3)))
+    assert crashes > 5
+    for side in (CLIENT, SERVER):
+        assert len(set(pair.data[side])) == len(pair.data[side]), "a message was answered twice"
+    pair.link.loss = 0.0
+    for _ in range(16):
+        for side in (CLIENT, SERVER):
+            # An adopter has its first lease once its messages are acknowledged.
+            with contextlib.suppress(DTLSError):
+                lease_to(pair, side, LEASE * 2)
+            # The doubts about DTLS 1.2 end with the numbers of the leases.
+            pump(pair, side, min(side_of(pair, side).room, LEASE // 2))
+            pair.idle(70)
+    pair.exchange()
+
+
+def test_a_lease_is_neither_too_short_nor_too_long():
+    pair = connected("psk13")
+    for records in (0, 63, 8193, -1):
+        with pytest.raises(ValueError, match="64 to 8192"):
+            pair.client.export_state(KEY, pair.now, lease=records)
+    pair.exchange()
+
+
+def test_only_exports_of_the_association_can_be_stored():
+    pair = connected("psk13")
+    state = lease_to(pair, CLIENT)
+    with pytest.raises(ValueError, match="no export"):
+        pair.server.export_stored(state, pair.now)
+
+
+def test_the_last_export_of_a_leased_association_ends_it_with_what_waits():
+    pair = connected("certificate13")
+    lease_to(pair, CLIENT)
+    pair.client.update_keys(pair.now)
+    state = pair.client.export_state(KEY)
+    assert pair.client.closed
+    crash(pair, CLIENT, state)
+    pair.idle(2)
+    pair.exchange()
+    assert pair.client._layer.write_epoch == 4
+    assert lineage_of(state)[1] == 2
