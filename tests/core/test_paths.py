@@ -264,3 +264,23 @@ def test_a_move_during_the_handshake_changes_nothing():
     pair.send(CLIENT, b"early")
     pair.idle(0.2)
     assert not pair.server.closed
+
+
+@pytest.mark.parametrize("sender", [CLIENT, SERVER])
+def test_a_client_that_moves_while_keys_are_updated_is_followed(sender):
+    """What acknowledges its KeyUpdate goes to where it was, so it goes on under its old keys."""
+    pair = connected("1.3", **{"client": {"max_retransmits": 3}, "max_retransmits": 3})
+    updating = pair.client if sender == CLIENT else pair.server
+    updating.update_keys(pair.now)
+    pair.flush()
+    # The server has had the client's KeyUpdate, or is about to have the answer to its own.
+    delay = pair.link.delay if sender == CLIENT else 2 * pair.link.delay
+    pair.run(lambda: False, limit=delay * 1.1)
+    pair.client_address = "new"
+    for _ in range(3):
+        pair.send(CLIENT, b"from the new address")
+        pair.idle(1)
+    assert pair.server.peer == "new" and pair.data[CLIENT] == []
+    pair.idle(30)
+    pair.exchange()
+    assert pair.client._layer.write_epoch == pair.server._layer.read_epoch == 4

@@ -130,9 +130,12 @@ class RecordLayer:
 
     @property
     def newest_number(self) -> int:
-        """The highest record number of the newest epoch that has been opened."""
+        """The highest record number that has been opened, of the newest epoch that has one."""
         reader = self.newest_reader
         if isinstance(reader, RecordReader13):
+            if reader.window.highest < 0:
+                # Until its KeyUpdate is acknowledged the peer uses the keys before it.
+                reader = self._readers13.get((reader.epoch - 1) & EPOCH_MASK, reader)
             return (reader.epoch << EPOCH_SHIFT) + reader.window.highest
         return reader.window.highest
 
