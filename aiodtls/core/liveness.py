@@ -26,7 +26,7 @@ MAX_PROBES = 6
 class Watch:
     """What was last seen of the peer's records, when, and the probes since; times in seconds."""
 
-    seen: tuple[int, tuple[int, int]]
+    seen: int
     since: float
     # As of resends: of probes sent, and of the pause after the next.
     backoff: Backoff
@@ -40,7 +40,7 @@ def look(association: Association, now: float) -> None:
     if not periods or association.closed:
         return
     layer, config = association._layer, association.config
-    seen = layer.read_epoch, layer.newest_reader.window.state
+    seen = layer.newest_number
     watch = association.watch
     if watch is None or watch.seen != seen:
         backoff = Backoff(association._retransmission.backoff.initial, config.retransmit_max)

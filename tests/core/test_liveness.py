@@ -185,3 +185,16 @@ def test_intervals_that_cannot_be_are_config_errors():
         DTLSConfig(keepalive_interval=0)
     with pytest.raises(ConfigError, match="return_routability_check"):
         DTLSConfig(keepalive_interval=10, return_routability_check="off")
+
+
+def test_a_peer_whose_new_keys_wait_for_our_acknowledgement_is_heard_under_its_old_ones():
+    pair = connected("certificate13", 40)
+    pair.client.update_keys(pair.now)
+    pair.flush()
+    # The server has had the KeyUpdate, but whatever it says is lost, and so no repeat comes.
+    pair.link.filter = lambda who, number, data: [] if who == SERVER else None
+    for _ in range(4):
+        pair.idle(15)
+        pair.send(CLIENT, b"here")
+    pair.idle(15)
+    assert not pair.server.closed
