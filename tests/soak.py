@@ -74,7 +74,7 @@ class Soak:
     async def run(self, every: float = 10.0) -> None:
         """Samples what the process holds ``every`` so many seconds."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: self.failures.append(repr(context)))
+        loop.set_exception_handler(lambda _, context: self._fail(repr(context)))
         self.ends = loop.time() + self.seconds
         async with (
             aiodtls.serve(self._echo, "127.0.0.1", config=self.server_config) as server,
@@ -101,6 +101,10 @@ class Soak:
             flush=True,
         )
 
+    def _fail(self, what: str) -> None:
+        print(what, flush=True)
+        self.failures.append(what)
+
     # -- the two sides ------------------------------------------------------------------------
 
     async def _echo(self, endpoint: aiodtls.DTLSEndpoint) -> None:
@@ -125,11 +129,10 @@ class Soak:
                         self.counts["fell silent"] += 1
                         endpoint.abort()
             except aiodtls.DTLSError as error:
-                self.failures.append(f"{config.versions} {error!r}")
+                self._fail(f"{config.versions} {error!r}")
             else:
-                # The proxy has passed the close_notify on, or dropped it, and may forget.
-                await asyncio.sleep(0.05)
-                self.proxy.rebind(address)
+                # The proxy has passed the close_notify on by then, or dropped it, and may forget.
+                loop.call_later(5.0, self.proxy.rebind, address)
 
     async def _talk(self, endpoint: aiodtls.DTLSEndpoint) -> None:
         loop, rng = asyncio.get_running_loop(), self.rng
@@ -145,7 +148,7 @@ class Soak:
                     self.counts["echoed"] += 1
                     heard = loop.time()
             if loop.time() - heard > PATIENCE:
-                self.failures.append(f"silence for {PATIENCE:g} s: {endpoint!r}")
+                self._fail(f"silence for {PATIENCE:g} s: {endpoint!r}")
                 return
             if rng.random() < pause / self.stay:
                 self.counts["moved"] += 1

@@ -75,7 +75,7 @@ func main() {
 	}
 	target, err := net.ResolveUDPAddr("udp", *addr)
 	must(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	buffer := make([]byte, 8192)
 	if *role == "client" {
@@ -112,7 +112,7 @@ func main() {
 	conn := accepted.(*dtls.Conn)
 	must(conn.HandshakeContext(ctx))
 	fmt.Println("connected")
-	must(conn.SetReadDeadline(time.Now().Add(20 * time.Second)))
+	must(conn.SetReadDeadline(time.Now().Add(60 * time.Second)))
 	for {
 		n, err := conn.Read(buffer)
 		if err != nil {
