@@ -65,6 +65,8 @@ class Soak:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
+        # After a client's end, when the proxy has passed its close_notify on, or dropped it.
+        self.forget_after = min(5.0, self.seconds / 10)
         own = Credentials.self_signed("localhost")
         both: dict[str, Any] = {"retransmit_initial": 0.3, "max_retransmits": 50}
         self.server_config = DTLSConfig(credentials=own, idle_timeout=PATIENCE, **both)
@@ -87,6 +89,7 @@ class Soak:
             while loop.time() < self.ends:
                 await asyncio.sleep(min(every, max(0.0, self.ends - loop.time())))
                 self._sample()
+            await asyncio.sleep(2 * self.forget_after)
         self.counts["addresses changed"] = server.statistics.addresses_changed
         self.counts["handshakes failed at the server"] = server.statistics.handshakes_failed
 
@@ -131,8 +134,7 @@ class Soak:
             except aiodtls.DTLSError as error:
                 self._fail(f"{config.versions} {error!r}")
             else:
-                # The proxy has passed the close_notify on by then, or dropped it, and may forget.
-                loop.call_later(5.0, self.proxy.rebind, address)
+                loop.call_later(self.forget_after, self.proxy.rebind, address)
 
     async def _talk(self, endpoint: aiodtls.DTLSEndpoint) -> None:
         loop, rng = asyncio.get_running_loop(), self.rng
@@ -150,7 +152,8 @@ class Soak:
             if loop.time() - heard > PATIENCE:
                 self._fail(f"silence for {PATIENCE:g} s: {endpoint!r}")
                 return
-            if rng.random() < pause / self.stay:
+            # Whoever moves before the server has its last flight is a stranger there.
+            if endpoint.confirmed and rng.random() < pause / self.stay:
                 self.counts["moved"] += 1
                 self.proxy.rebind(endpoint.sockname)
             self._perhaps_update(endpoint)

@@ -269,7 +269,7 @@ def test_a_move_during_the_handshake_changes_nothing():
 @pytest.mark.parametrize("sender", [CLIENT, SERVER])
 def test_a_client_that_moves_while_keys_are_updated_is_followed(sender):
     """What acknowledges its KeyUpdate goes to where it was, so it goes on under its old keys."""
-    pair = connected("1.3", **{"client": {"max_retransmits": 3}, "max_retransmits": 3})
+    pair = connected("1.3")
     updating = pair.client if sender == CLIENT else pair.server
     updating.update_keys(pair.now)
     pair.flush()
