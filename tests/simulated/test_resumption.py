@@ -360,16 +360,13 @@ def test_ten_thousand_tickets_across_rotation_and_restart(monkeypatch):
     assert keys.open(tickets[-1]) is None
 
 
-def test_a_ticket_does_not_open_with_a_key_of_zeros():
-    session = Session(version="1.3", suite=0x1301, secret=b"s" * 32)
-    with pytest.raises(ConfigError):
-        TicketKeys(bytes(32))
+def test_what_is_no_ticket_of_ours_opens_nothing():
     with pytest.raises(ConfigError):
         TicketKeys(b"too short")
-    ticket = TicketKeys().seal(session, lambda n: bytes(n))
-    assert TicketKeys().open(ticket) is None
+    keys = TicketKeys()
+    ticket = keys.seal(Session(version="1.3", suite=0x1301, secret=b"s" * 32), lambda n: bytes(n))
     for spoilt in (b"", ticket[:15], ticket[:-1], bytes([ticket[0] ^ 1]) + ticket[1:]):
-        assert TicketKeys().open(spoilt) is None
+        assert keys.open(spoilt) is None
 
 
 def test_secrets_are_in_no_repr():

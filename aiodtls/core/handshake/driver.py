@@ -213,6 +213,9 @@ class HandshakeDriver:
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
         """False for what was dropped: it is not acknowledged."""
+        if not epoch and fragment.msg_type == HandshakeType.hello_request:
+            # Ignored in a handshake (RFC 5246 section 7.4.1.1), so it takes no honest one's place.
+            return False
         if self.complete and epoch and fragment.msg_type in _FIRST_MESSAGES:
             # Refused whatever it says, so its first fragment is enough.
             if fragment.offset == 0:
