@@ -15,16 +15,33 @@ from aiodtls.core.wire.fragments import Fragment
 
 POOL_SLOTS = 256
 POOL_SLOT_BYTES = 4096
-POOL_SECONDS = 2.0
+# Since the last part: more than passes between a client's first resend and its second.
+POOL_SECONDS = 4.0
 
 
 @dataclass(slots=True)
 class Slot:
-    """``record_number`` is the highest that carried a part of the hello."""
+    """``record_number`` is the highest that carried a part of the hello.
+
+    ``last`` is the body of the one that was whole just now: what agrees with it may be a late copy.
+    """
 
     reassembly: Reassembly
-    record_number: int
     expires: float
+    record_number: int = 0
+    last: bytes | None = None
+
+    def begin(self, message_seq: int, last: bytes | None = None) -> None:
+        self.reassembly = Reassembly(message_seq, POOL_SLOT_BYTES)
+        self.record_number = 0
+        self.last = last
+
+    def is_contradicted(self, fragment: Fragment) -> bool:
+        if self.last is None:
+            return False
+        end = fragment.offset + len(fragment.data)
+        same = self.last[fragment.offset : end] == fragment.data
+        return not same or fragment.length != len(self.last)
 
 
 class HelloPool:
@@ -55,15 +72,22 @@ class HelloPool:
             self._slots.pop(key, None)
             self._make_room(now)
             reassembly = Reassembly(fragment.message_seq, POOL_SLOT_BYTES)
-            slot = self._slots[key] = Slot(reassembly, 0, now + POOL_SECONDS)
+            slot = self._slots[key] = Slot(reassembly, now + POOL_SECONDS)
+        if slot.is_contradicted(fragment):
+            # Another hello: late copies of parts of the last one would make a mixture of both.
+            slot.begin(fragment.message_seq)
         slot.record_number = max(slot.record_number, record_number)
+        slot.expires = now + POOL_SECONDS
         if not slot.reassembly.add(fragment, 0):
             return False
         message = slot.reassembly.next_message(0)
         if message is None:
             return True
-        del self._slots[key]
-        return message, slot.record_number
+        found = message, slot.record_number
+        slot.begin(fragment.message_seq, message.body)
+        # It has done its service, and goes first where there is no room.
+        self._slots.move_to_end(key, last=False)
+        return found
 
     def _make_room(self, now: float) -> None:
         """What expired, or must go, is at the front."""

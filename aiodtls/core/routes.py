@@ -81,14 +81,24 @@ class Routes:
         return stale
 
     def promote(self, connection: DTLSConnection) -> DTLSConnection | None:
-        """A shadow becomes the live one; the one before it, which gives way."""
+        """A shadow becomes the live one; the one before it, where that gives way.
+
+        One that bears ids, and is another peer's by all that was proved, has only lost its address:
+        a NAT gave it to somebody else.
+        """
         addr = connection.peer
         if self._shadows.get(addr) is not connection:
             return None
         del self._shadows[addr]
-        replaced = self._live.get(addr)
+        before = self._live[addr]
         self._live[addr] = connection
-        return replaced
+        if (
+            before.own_ids.expected
+            and not before.closed
+            and _identity(before) != _identity(connection)
+        ):
+            return None
+        return before
 
     def move(self, connection: DTLSConnection, before: Address) -> None:
         """Its peer's address was ``before``. Who has the new one keeps it, unless it bears ids."""
@@ -116,3 +126,9 @@ class Routes:
 
 def _own_length(config: DTLSConfig, default: int) -> int:
     return default if config.connection_id is None else config.connection_id
+
+
+def _identity(connection: DTLSConnection) -> object:
+    """Who the peer has proved to be; the same for all that prove nothing."""
+    negotiated = connection.negotiated
+    return negotiated.peer_chain, negotiated.psk_identity

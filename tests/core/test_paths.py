@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from aiodtls import PSK, DTLSConfig
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.events import AddressChanged
 from aiodtls.core.listener import Listener
 from aiodtls.core.registry import ContentType, RRCMessageType
@@ -253,6 +254,32 @@ def test_an_address_that_another_had_is_taken_over(version):
     list(pair.listener.ready())
     pair.listener.handle_timeout(pair.now + 300)
     assert not pair.listener.connections and not pair.listener._routes._live
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("same", [False, True])
+def test_a_handshake_from_the_address_of_another_peer_leaves_that_one_its_ids(version, same):
+    """A sleeping device whose port a NAT gave to the next one, or one that was started anew."""
+    keys = {"one": b"0123456789abcdef", "two": b"fedcba9876543210"}
+    server = dataclasses.replace(BASE, versions=[version], psk=keys)
+    ours = dataclasses.replace(server, psk=PSK("one", keys["one"]))
+    pair = Pair(ours, server)
+    assert pair.run() and pair.connected
+    sleeping, device = pair.server, pair.client
+    name = "one" if same else "two"
+    pair.client = DTLSConnection.client(
+        dataclasses.replace(ours, psk=PSK(name, keys[name])), SERVER, pair.now
+    )
+    pair.flush()
+    assert pair.run(lambda: pair.server is not sleeping and pair.connected)
+    pair.exchange()
+    assert sleeping.closed == same
+    if not same:
+        device.send(b"awake, at another port", pair.now)
+        [(data, _)] = device.datagrams_to_send()
+        pair.listener.receive_datagram(data, "elsewhere", pair.now)
+        assert sleeping.read() == b"awake, at another port"
+        pair.exchange()
 
 
 def test_a_move_during_the_handshake_changes_nothing():
