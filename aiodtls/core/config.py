@@ -110,6 +110,7 @@ class DTLSConfig:
     credentials: Credentials | Sequence[Credentials] | None = None
     trust: Trust | TrustFunction | Sequence[Trust] | None = None
     client_auth: Literal["none", "optional", "required"] = "none"
+    anonymous_fallback: bool = True
     psk: PSKSource | None = field(default=None, repr=False)
     psk_identity_hint: str | bytes | None = None
     cipher_suites: Sequence[str] | None = None

@@ -11,6 +11,11 @@ from aiodtls.core.errors import CertificateError, HandshakeTimeout, PeerAlert
 
 ROWS: tuple[tuple[str, str], ...] = (
     ("an alert has two bytes", "BAD_ALERT"),
+    ("versions", "NO_SUPPORTED_VERSIONS_ENABLED"),
+    ("names no issuer of our credentials", "NO_MATCHING_ISSUER"),
+    ("the server takes no certificate of our", "UNKNOWN_CERTIFICATE_TYPE"),
+    ("the server takes no signature scheme of our keys", "NO_COMMON_SIGNATURE_ALGORITHMS"),
+    ("the function for the OCSP response raised", "OCSP_CB_ERROR"),
     ("an alert of unknown level", "UNKNOWN_ALERT_TYPE"),
     ("a record is too long", "DATA_LENGTH_TOO_LONG"),
     ("a record of unknown type 0", "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),

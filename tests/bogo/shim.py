@@ -136,8 +136,17 @@ def usable_credentials(flags: Flags) -> list[CredentialFlags]:
     return [item for item in shown if kinds[item.is_raw] in types]
 
 
-def make_credentials(flags: CredentialFlags, used: list[int], slow: bool) -> Credentials:
-    """With ``slow`` the key is elsewhere, and the exchange is asked for signatures."""
+def no_response() -> bytes:
+    raise OSError("no response can be had")
+
+
+def make_credentials(
+    flags: CredentialFlags, used: list[int], *, slow: bool, fails: bool
+) -> Credentials:
+    """With ``slow`` the key is elsewhere, and the exchange is asked for signatures.
+
+    With ``fails`` no OCSP response can be had.
+    """
     key, chain = load_credentials(flags.cert_file, flags.key_file or flags.cert_file)
     try:
         if flags.is_raw:
@@ -153,9 +162,12 @@ def make_credentials(flags: CredentialFlags, used: list[int], slow: bool) -> Cre
         credentials = ObservedCredentials.from_signer(
             chain, lambda name, data: Credentials.sign(fast, known_names[name], data)
         )
+    response = flags.staples.get("ocsp-response", b"")
     credentials = credentials.stapled(
-        ocsp_response=flags.staples.get("ocsp-response", b""), certificate_timestamps=timestamps
+        ocsp_response=no_response if fails else response, certificate_timestamps=timestamps
     )
+    if flags.needs_named_issuer:
+        credentials = credentials.for_named_issuers()
     known = {int(scheme) for scheme in SignatureScheme}
     wanted = [SignatureScheme(s) for s in flags.signing_prefs if s in known]
     if flags.signing_prefs and not wanted:
@@ -193,13 +205,19 @@ def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfi
     config = DTLSConfig(
         versions=flags.versions,
         credentials=[
-            make_credentials(item, used, "private-key-delay-ms" in flags.numbers)
+            make_credentials(
+                item,
+                used,
+                slow="private-key-delay-ms" in flags.numbers,
+                fails="fail-ocsp-callback" in flags and flags.is_server,
+            )
             for item in usable_credentials(flags)
         ],
         request_ocsp_response="enable-ocsp-stapling" in flags,
         request_certificate_timestamps="enable-signed-cert-timestamps" in flags,
         trust=make_trust(flags),
         client_auth=client_auth(flags),
+        anonymous_fallback=False,
         retransmit_initial=flags.numbers.get("initial-timeout-duration-ms", 400) / 1000,
         retransmit_max=60,
         max_retransmits=12,
@@ -212,7 +230,7 @@ def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfi
         alpn_protocols=alpn_protocols(flags),
         srtp_profiles=srtp_profiles(flags),
         replay_window=256,
-        session_tickets=0 if "no-ticket" in flags else 2,
+        session_tickets=0 if {"no-ticket", "skip-ticket"} & flags.switches else 2,
         max_burst=policies.NEVER,
         ticket_keys=server.ticket_keys,
         session_store=server.session_store,
@@ -287,7 +305,10 @@ class Exchange:
         self.session: Session | None = None
         # Flights sent for the first time, as the names of their messages.
         self.flights: list[tuple[str, ...]] = []
-        config = make_config(flags, server, self.used)
+        try:
+            config = make_config(flags, server, self.used)
+        except ConfigError as error:
+            raise Failed(name_of(error)) from None
         if flags.is_server:
             self.connection = DTLSConnection.server(config, None, self.now)
         else:

@@ -9,6 +9,7 @@ import pytest
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
+from aiodtls.core.errors import HandshakeRefused
 from aiodtls.core.handshake import staples
 from aiodtls.core.handshake.negotiate import best_verified, signature_algorithms
 from aiodtls.core.registry import SignatureScheme
@@ -44,6 +45,19 @@ def test_what_was_asked_for_is_shown_and_nothing_else(version, ocsp, timestamps)
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_function_gives_each_client_the_newest_response(version):
+    responses = iter([b"first", b"second", b""])
+    newest = CREDENTIALS.stapled(ocsp_response=lambda: next(responses))
+    assert meet(version, newest).connected, "nobody asked"
+    for expected in (b"first", b"second", b""):
+        pair = meet(version, newest, request_ocsp_response=True)
+        assert pair.client.negotiated.ocsp_response == expected
+    refused = meet(version, newest, request_ocsp_response=True)
+    assert isinstance(refused.client.failure, HandshakeRefused)
+    assert refused.client.failure.description == "internal_error"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_server_without_staples_answers_nothing(version):
     pair = meet(
         version, CREDENTIALS, request_ocsp_response=True, request_certificate_timestamps=True
@@ -54,22 +68,22 @@ def test_a_server_without_staples_answers_nothing(version):
 
 def test_an_announced_response_may_be_left_out(monkeypatch):
     """RFC 6066 section 8: a server need not send what it announced."""
-    monkeypatch.setattr(staples, "announced", lambda hello, item: [StatusRequest()])
+    monkeypatch.setattr(staples, "announced", lambda hello, item, response: [StatusRequest()])
     assert meet("1.2", CREDENTIALS, request_ocsp_response=True).connected
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_staples_that_nobody_asked_for_are_refused(version, monkeypatch):
     everything = Extensions.of([StatusRequest()])
-    announced, certificate13 = staples.announced, staples.certificate13
+    certificate13 = staples.certificate13
 
     def with_all(function):
-        def asked(hello, credentials):
-            return function(dataclasses.replace(hello, extensions=everything), credentials)
+        def asked(hello, credentials, *rest):
+            return function(dataclasses.replace(hello, extensions=everything), credentials, *rest)
 
         return asked
 
-    monkeypatch.setattr(staples, "announced", with_all(announced))
+    monkeypatch.setattr(staples, "ocsp_response", with_all(staples.ocsp_response))
     monkeypatch.setattr(staples, "certificate13", with_all(certificate13))
     pair = meet(version)
     assert pair.client.closed and "was not offered" in str(pair.client.failure)
@@ -92,6 +106,68 @@ def test_the_chain_that_the_peer_verifies_comes_first(pki: PKI):
     assert order(*only) == [own, ecdsa, rsa]
     named = CertificateAuthorities((ecdsa.issuers[0],))
     assert order(named)[-1] == own
+
+
+def test_a_chain_for_named_issuers_is_shown_to_nobody_else(pki: PKI):
+    leaf = pki.leaf("ecdsa-p256").credentials
+    bound = leaf.for_named_issuers()
+    own = Credentials.self_signed("localhost")
+    assert best_verified([bound, own], Extensions.of(())) == [own]
+    assert best_verified([bound], Extensions.of(())) == []
+    for names, expected in ((leaf.issuers, [bound, own]), (own.issuers, [own])):
+        assert best_verified([bound, own], Extensions.of((CertificateAuthorities(names),))) == (
+            expected
+        )
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("fits", [True, False])
+@pytest.mark.parametrize("falls_back", [True, False])
+def test_a_client_without_suitable_credentials(version, fits, falls_back, pki: PKI):
+    leaf = pki.leaf("ecdsa-p256").credentials.for_named_issuers()
+    own = Credentials.self_signed("localhost")
+    other = Trust.from_certificates(own.leaf)
+    server = DTLSConfig(
+        versions=[version],
+        credentials=own,
+        trust=pki.trust if fits else other,
+        client_auth="optional",
+    )
+    client = DTLSConfig(
+        versions=[version],
+        credentials=leaf,
+        trust=Trust.insecure(),
+        anonymous_fallback=falls_back,
+    )
+    pair = Pair(client, server, cookie=False)
+    assert pair.run()
+    assert pair.connected == (fits or falls_back)
+    if pair.connected:
+        assert bool(pair.server.peer_certificate_chain) == fits
+        return
+    assert "names no issuer" in str(pair.client.failure)
+    assert isinstance(pair.server.failure, HandshakeRefused)
+    assert pair.server.failure.description == "handshake_failure"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_client_whose_key_the_server_cannot_verify_may_say_so(version, pki: PKI):
+    server = DTLSConfig(
+        versions=[version],
+        credentials=pki.leaf("ed25519").credentials,
+        trust=Trust.insecure(),
+        client_auth="optional",
+        signature_schemes=["ed25519"],
+    )
+    client = DTLSConfig(
+        versions=[version],
+        credentials=Credentials.self_signed("client"),
+        trust=Trust.insecure(),
+        anonymous_fallback=False,
+    )
+    pair = Pair(client, server, cookie=False)
+    assert pair.run() and pair.failed
+    assert "no signature scheme of our keys" in str(pair.client.failure)
 
 
 def test_signature_algorithms_cert_is_offered_where_it_differs():

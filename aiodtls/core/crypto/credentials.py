@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +47,7 @@ from aiodtls.core.registry import CertificateType, ProtocolVersion, SignatureSch
 SELF_SIGNED_DAYS = 365
 
 
+ResponseFunction: TypeAlias = Callable[[], bytes]
 SignFunction: TypeAlias = Callable[[str, bytes], "bytes | Awaitable[bytes]"]
 
 
@@ -62,8 +63,9 @@ class Credentials:
     private_key: signatures.PrivateKey | None = field(repr=False, compare=False)
     leaf: x509.Certificate | None = field(compare=False)
     signer: SignFunction | None = field(default=None, repr=False, compare=False)
-    ocsp_response: bytes = field(default=b"", repr=False)
+    ocsp_response: bytes | ResponseFunction = field(default=b"", repr=False)
     timestamps: tuple[bytes, ...] = field(default=(), repr=False)
+    needs_named_issuer: bool = False
 
     @classmethod
     def from_objects(
@@ -175,15 +177,31 @@ class Credentials:
         return KeyExchange.ECDHE_RSA if is_rsa else KeyExchange.ECDHE_ECDSA
 
     def stapled(
-        self, *, ocsp_response: bytes = b"", certificate_timestamps: Sequence[bytes] = ()
+        self,
+        *,
+        ocsp_response: bytes | ResponseFunction = b"",
+        certificate_timestamps: Sequence[bytes] = (),
     ) -> Credentials:
         """The same with an OCSP response (DER), and certificate timestamps (SerializedSCT each).
 
-        Clients that ask for them are shown them (RFC 6066 section 8, RFC 6962 section 3.3).
+        Clients that ask for them are shown them (RFC 6066 section 8, RFC 6962 section 3.3). A
+        function is called for each such client, without waiting: it returns the newest response,
+        empty for none; where it raises, there is no handshake.
         """
         return dataclasses.replace(
             self, ocsp_response=ocsp_response, timestamps=tuple(certificate_timestamps)
         )
+
+    def for_named_issuers(self) -> Credentials:
+        """The same, for those alone who name an issuer of its chain in certificate_authorities.
+
+        So a chain that few can verify does not get in the way of others (RFC 8446 section 4.2.4).
+        """
+        return dataclasses.replace(self, needs_named_issuer=True)
+
+    def suits(self, authorities: Collection[bytes]) -> bool:
+        """Whether it may be shown to a peer that names these, DER Names; empty for none."""
+        return not self.needs_named_issuer or not set(authorities).isdisjoint(self.issuers)
 
     @property
     def issuers(self) -> tuple[bytes, ...]:

@@ -18,6 +18,7 @@ from aiodtls.core.wire.extensions import (
     Extension,
     ServerCertificateTypes,
 )
+from aiodtls.core.wire.extensions13 import CertificateAuthorities
 from aiodtls.core.wire.messages import Certificate12, ClientHello, RawCertificate12
 
 # DTLS 1.2 gives the message another layout, DTLS 1.3 puts the key where a certificate stands.
@@ -74,8 +75,13 @@ def usable_credentials(config: DTLSConfig, hello: ClientHello) -> list[Credentia
 
 def nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> AlertError:
     """Why a server has no credentials to show: their type, or else ``message``."""
-    if config.credential_list and not usable_credentials(config, hello):
+    usable = usable_credentials(config, hello)
+    if config.credential_list and not usable:
         return _unsupported("the client takes none of our certificate types (RFC 7250)")
+    authorities = hello.extensions.find(CertificateAuthorities)
+    named = authorities.names if authorities else ()
+    if usable and not any(item.suits(named) for item in usable):
+        message = "the client names no issuer of our credentials"
     return AlertError(AlertDescription.handshake_failure, message)
 
 

@@ -6,7 +6,7 @@ Raise :class:`AlertError` where nothing fits or an offer is not legal.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -52,6 +52,7 @@ from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
 UNCOMPRESSED = 0
 # What a server asks for in a CertificateRequest (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
+NO_SCHEME = "the server takes no signature scheme of our keys"
 CERTIFICATE_TYPES = {
     KeyExchange.ECDHE_ECDSA: ClientCertificateType.ecdsa_sign,
     KeyExchange.ECDHE_RSA: ClientCertificateType.rsa_sign,
@@ -234,12 +235,12 @@ def best_verified(credentials: Iterable[Credentials], peer: Extensions) -> list[
 
     Where none is, the others are still worth a try (RFC 8446 section 4.4.2.2).
     """
-    several = list(credentials)
+    authorities = peer.find(CertificateAuthorities)
+    named = set(authorities.names) if authorities else set()
+    several = [item for item in credentials if item.suits(named)]
     if len(several) < 2:
         return several
     schemes = peer.find(SignatureAlgorithmsCert) or peer.find(SignatureAlgorithms)
-    authorities = peer.find(CertificateAuthorities)
-    named = set(authorities.names) if authorities else set()
 
     def doubts(item: Credentials) -> tuple[bool, bool]:
         unverified = schemes is not None and not item.is_signed_within(schemes.schemes)
@@ -427,19 +428,40 @@ def choose_client_credentials(
 ) -> tuple[Credentials, SignatureScheme] | None:
     """What the server can verify, preferring what it names the authority of.
 
-    None where nothing fits: the client then shows no certificate (RFC 5246 section 7.4.6).
+    None where nothing fits: the client then shows no certificate (RFC 5246 section 7.4.6), unless
+    its config has it raise :class:`AlertError`.
     """
     named = set(request.authorities)
+    fitting = credentials_of_type(config, certificate_type, named)
+    fitting = [c for c in fitting if CERTIFICATE_TYPES[c.key_exchange] in request.certificate_types]
+    if not fitting:
+        check_anonymous(config, "the server takes no certificate of our keys' kind")
 
     def unnamed(credentials: Credentials) -> bool:
         return bool(named) and not named.intersection(credentials.issuers)
 
-    for credentials in sorted(config.credential_list, key=unnamed):
-        if credentials.certificate_type is not certificate_type:
-            continue
-        if CERTIFICATE_TYPES[credentials.key_exchange] not in request.certificate_types:
-            continue
+    for credentials in sorted(fitting, key=unnamed):
         scheme = choose_scheme(config, credentials, request.schemes)
         if scheme is not None:
             return credentials, scheme
+    check_anonymous(config, NO_SCHEME)
     return None
+
+
+def credentials_of_type(
+    config: DTLSConfig, certificate_type: CertificateType, named: Collection[bytes]
+) -> list[Credentials]:
+    """A client's that may be shown to a server that ``named`` these authorities."""
+    fitting = [c for c in config.credential_list if c.certificate_type is certificate_type]
+    if not fitting:
+        check_anonymous(config, "the server takes no certificate of our types")
+    suitable = [c for c in fitting if c.suits(named)]
+    if not suitable:
+        check_anonymous(config, "the server names no issuer of our credentials")
+    return suitable
+
+
+def check_anonymous(config: DTLSConfig, reason: str) -> None:
+    """No credentials of a client's fit. Raises :class:`AlertError` where it may not go without."""
+    if config.credential_list and not config.anonymous_fallback:
+        raise AlertError(AlertDescription.handshake_failure, reason)

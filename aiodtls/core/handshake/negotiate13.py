@@ -19,11 +19,14 @@ from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import certificate_types
 from aiodtls.core.handshake.negotiate import (
+    NO_SCHEME,
     best_verified,
+    check_anonymous,
     check_only_offered,
     choose_scheme,
     client_hello,
     credentials_by_name,
+    credentials_of_type,
     offered_session_id,
 )
 from aiodtls.core.handshake.psks import HASH_LENGTHS, MAX_PSKS, OfferedPsk, known_psk, offered_by
@@ -320,9 +323,14 @@ def choose_client_credentials13(
         raise AlertError(
             AlertDescription.missing_extension, "CertificateRequest without signature_algorithms"
         )
-    fitting = [c for c in config.credential_list if c.certificate_type is certificate_type]
+    authorities = request.extensions.find(CertificateAuthorities)
+    named = authorities.names if authorities else ()
+    fitting = credentials_of_type(config, certificate_type, named)
     ordered = best_verified(fitting, request.extensions)
-    return _first_with_scheme(config, ordered, schemes.schemes)
+    chosen = _first_with_scheme(config, ordered, schemes.schemes)
+    if chosen is None:
+        check_anonymous(config, NO_SCHEME)
+    return chosen
 
 
 # -- a server's choices -----------------------------------------------------------------------

@@ -47,7 +47,6 @@ from aiodtls.core.wire.extensions import (
     RenegotiationInfo,
     ServerName,
     SessionTicket,
-    StatusRequest,
     UseSRTP,
 )
 from aiodtls.core.wire.extensions13 import RecordSizeLimit
@@ -91,12 +90,15 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     asked = certificate_types.to_ask_for(hs.config, hello) if exchange.uses_certificate else None
     session_id = new_session_id(hs, hello)
     gives_ticket = issues_ticket(hs, hello)
-    hs.send(_server_hello(hs, hello, choice, session_id, asked, gives_ticket=gives_ticket))
+    response = staples.ocsp_response(hello, choice.credentials)
+    hs.send(
+        _server_hello(hs, hello, choice, session_id, asked, response, gives_ticket=gives_ticket)
+    )
     if choice.credentials is not None:
         layout = certificate_types.MESSAGES12[choice.credentials.certificate_type]
         hs.send(layout(choice.credentials.chain))
-        if choice.credentials.ocsp_response and StatusRequest.type in hello.extensions:
-            hs.send(CertificateStatus12(choice.credentials.ocsp_response))
+        if response:
+            hs.send(CertificateStatus12(response))
     share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
     yield from _send_key_exchange(hs, choice, share)
     if asked is not None:
@@ -137,6 +139,7 @@ def _server_hello(
     choice: Choice12,
     session_id: bytes,
     asked: CertificateType | None = None,
+    response: bytes = b"",
     *,
     gives_ticket: bool = False,
 ) -> ServerHello:
@@ -155,7 +158,7 @@ def _server_hello(
     hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
     extensions = _reply_extensions(hs, hello, choice)
     extensions += certificate_types.reply(hello, choice.credentials, asked)
-    extensions += staples.announced(hello, choice.credentials)
+    extensions += staples.announced(hello, choice.credentials, response)
     extensions += connection_ids.reply(hs, hello)
     if gives_ticket:
         extensions.append(SessionTicket())

@@ -32,12 +32,29 @@ def wanted(config: DTLSConfig) -> list[Extension]:
     return extensions
 
 
-def announced(hello: ClientHello, credentials: Credentials | None) -> list[Extension]:
-    """What a ServerHello of DTLS 1.2 answers."""
+def ocsp_response(hello: ClientHello, credentials: Credentials | None) -> bytes:
+    """What to show a client that asks, empty for nothing. Raises :class:`AlertError`."""
+    if credentials is None or StatusRequest.type not in hello.extensions:
+        return b""
+    response = credentials.ocsp_response
+    if isinstance(response, bytes):
+        return response
+    try:
+        return bytes(response())
+    except Exception as error:
+        raise AlertError(
+            AlertDescription.internal_error, "the function for the OCSP response raised"
+        ) from error
+
+
+def announced(
+    hello: ClientHello, credentials: Credentials | None, response: bytes
+) -> list[Extension]:
+    """What a ServerHello of DTLS 1.2 answers; ``response`` follows in its own message."""
     extensions: list[Extension] = []
     if credentials is None:
         return extensions
-    if credentials.ocsp_response and StatusRequest.type in hello.extensions:
+    if response:
         extensions.append(StatusRequest())
     if credentials.timestamps and SignedCertificateTimestamps.type in hello.extensions:
         extensions.append(SignedCertificateTimestamps(credentials.timestamps))
@@ -47,8 +64,9 @@ def announced(hello: ClientHello, credentials: Credentials | None) -> list[Exten
 def certificate13(hello: ClientHello, credentials: Credentials) -> Certificate13:
     """A server's Certificate of DTLS 1.3, with what belongs beside its first entry."""
     own: list[Extension] = []
-    if credentials.ocsp_response and StatusRequest.type in hello.extensions:
-        own.append(StatusRequest(credentials.ocsp_response))
+    response = ocsp_response(hello, credentials)
+    if response:
+        own.append(StatusRequest(response))
     if credentials.timestamps and SignedCertificateTimestamps.type in hello.extensions:
         own.append(SignedCertificateTimestamps(credentials.timestamps))
     others = (Extensions(),) * (len(credentials.chain) - 1)
