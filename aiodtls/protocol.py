@@ -7,6 +7,8 @@ so that ICE, TURN or a test's fake will do as well as a socket.
 from __future__ import annotations
 
 import asyncio
+import os
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -27,6 +29,10 @@ IPV4_AND_UDP_HEADERS = 28
 IPV6_AND_UDP_HEADERS = 48
 
 Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
+
+
+# All that a forked child must not go on with.
+_alive: weakref.WeakSet[DTLSProtocol] = weakref.WeakSet()
 
 
 class DTLSProtocol(asyncio.DatagramProtocol):
@@ -64,6 +70,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._log = log.RateLimit()
+        _alive.add(self)
 
     # -- asyncio.DatagramProtocol -------------------------------------------------------------
 
@@ -126,6 +133,16 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._listener_timer(None)
         for task in self._tasks:
             task.cancel()
+
+    def forked(self) -> None:
+        """In a forked child: the associations are the parent's, and end here without a word.
+
+        Two owners of one number would be two records under one nonce. The socket and what the
+        event loop knows of it are shared with the parent, so they are left alone.
+        """
+        self.transport = self._send_many = None
+        for connection in self._listener.connections:
+            connection.abort(EndpointClosed("forked", "the association is the parent process's"))
 
     def pause_writing(self) -> None:
         self.is_paused = True
@@ -343,6 +360,15 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def _now(self) -> float:
         assert self._loop is not None, "the protocol has no transport yet"
         return self._loop.time()
+
+
+def _forked() -> None:
+    for protocol in list(_alive):
+        protocol.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _can_serve(config: DTLSConfig | None) -> bool:

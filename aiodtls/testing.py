@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import random
+import hashlib
 from collections.abc import Generator
 from types import TracebackType
 from typing import Any
@@ -25,20 +25,33 @@ SERVER_ADDRESS = ("192.0.2.2", 2)
 RETRANSMIT_INITIAL = 0.02
 
 
+class Loss:
+    """Which datagrams are lost, repeatable from the seed."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        self._share = share
+        self._seed = seed
+        self._datagrams = 0
+
+    def strikes(self) -> bool:
+        self._datagrams += 1
+        digest = hashlib.sha256(f"{self._seed} {self._datagrams}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") < self._share * (1 << 64)
+
+
 class SimulatedTransport(asyncio.DatagramTransport):
     """One end of a link; ``loss`` is the share of datagrams, 0 to 1, that it drops."""
 
-    def __init__(self, address: Any, loss: float, rng: random.Random) -> None:
+    def __init__(self, address: Any, loss: Loss) -> None:
         super().__init__()
         self._address = address
         self._loss = loss
-        self._rng = rng
         self._closing = False
         self.peer: asyncio.DatagramProtocol | None = None
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         peer = self.peer
-        if self._closing or peer is None or self._rng.random() < self._loss:
+        if self._closing or peer is None or self._loss.strikes():
             return
         loop = asyncio.get_running_loop()
         loop.call_soon(peer.datagram_received, bytes(data), self._address)
@@ -84,8 +97,7 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
             )
             for config in (client_config, server_config)
         )
-        self._loss = loss
-        self._rng = random.Random(seed)
+        self._loss = Loss(loss, seed)
         self._endpoints: tuple[DTLSEndpoint, DTLSEndpoint] | None = None
 
     def __await__(self) -> Generator[Any, None, tuple[DTLSEndpoint, DTLSEndpoint]]:
@@ -108,8 +120,8 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
     async def _connect(self) -> tuple[DTLSEndpoint, DTLSEndpoint]:
         client_config, server_config = self._configs
         client, server = DTLSProtocol(), DTLSProtocol(server_config)
-        client_side = SimulatedTransport(CLIENT_ADDRESS, self._loss, self._rng)
-        server_side = SimulatedTransport(SERVER_ADDRESS, self._loss, self._rng)
+        client_side = SimulatedTransport(CLIENT_ADDRESS, self._loss)
+        server_side = SimulatedTransport(SERVER_ADDRESS, self._loss)
         client_side.peer, server_side.peer = server, client
         client.connection_made(client_side)
         server.connection_made(server_side)

@@ -402,11 +402,11 @@ class DTLSConnection(Association):
             self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
             self._end(EndpointClosed("local"))
 
-    def abort(self) -> None:
+    def abort(self, error: DTLSError | None = None) -> None:
         """Ends it and sends nothing, not even what waits to be sent."""
         self._out.clear()
         if not self.closed:
-            self._end(EndpointClosed("local"))
+            self._end(error or EndpointClosed("local"))
         self._retransmission.forget()
 
     def fail(self, error: DTLSError) -> None:

@@ -55,7 +55,8 @@ class HandshakeRefused(HandshakeError, PeerAlert):
 class EndpointClosed(DTLSError, ConnectionError):
     """The association has ended.
 
-    ``reason`` is "close_notify", "local", "peer_alert", "idle", "replaced" or "key_limit".
+    ``reason`` is "close_notify", "local", "peer_alert", "idle", "replaced", "key_limit" or, in a
+    forked child, "forked".
     """
 
     def __init__(self, reason: str, message: str | None = None) -> None:
