@@ -338,10 +338,8 @@ class DTLSConnection(Association):
         if not self._is_dtls13:
             raise DTLSError("the connection ids of DTLS 1.2 never change")
         self._touched.add(self)
-        ids = self._post.ids
-        ids.use_spare()
-        self._post.path_changed(now, peer_keeps_id=not ids.has_given_spares)
-        self._update_max_payload()
+        paths.use_spare_id(self)
+        self._post.path_changed(now, peer_keeps_id=not self._post.ids.has_given_spares)
         self._drain_driver()
 
     def _refuse_call(self) -> NoReturn:

@@ -63,10 +63,12 @@ def look(association: Association, now: float) -> None:
 
 def _probe(association: Association, watch: Watch, now: float) -> None:
     backoff = watch.backoff
-    paths.probe(association)
+    watch.next_probe = now + backoff.timeout
+    if not paths.probe(association):
+        # No lease has a number for it: to a question that was not asked silence is no answer.
+        return
     if backoff.resends:
         association._events.append(PeerUnresponsive(backoff.resends))
-    watch.next_probe = now + backoff.timeout
     backoff.resent()
 
 

@@ -63,7 +63,7 @@ def came_from_elsewhere(
         association.path_check = PathCheck(addr, enhanced, has_new_id, size)
         _challenge(association, now)
     elif association.config.follow_unchecked_address:
-        _use_spare_id(association)
+        use_spare_id(association)
         _follow(association, addr, now, has_new_id=has_new_id)
 
 
@@ -104,10 +104,13 @@ def challenge_due(association: Association, now: float) -> None:
         _drop(association)
 
 
-def probe(association: Association) -> None:
-    """A challenge to the peer where it is, to hear from it; any answer will do."""
+def probe(association: Association) -> bool:
+    """A challenge to the peer where it is, to hear from it; whether one could be sent.
+
+    Any answer will do.
+    """
     cookie = association._random(COOKIE_LENGTH)
-    _send(association, RRCMessageType.path_challenge, cookie, association.peer)
+    return _send(association, RRCMessageType.path_challenge, cookie, association.peer) > 0
 
 
 def _challenge(association: Association, now: float) -> None:
@@ -115,7 +118,7 @@ def _challenge(association: Association, now: float) -> None:
     check = association.path_check
     assert check is not None
     if not check.asks_old_path and not check.cookies:
-        _use_spare_id(association)
+        use_spare_id(association)
     cookie = association._random(COOKIE_LENGTH)
     pauses = OLD_PATH_PAUSES if check.asks_old_path else NEW_PATH_PAUSES
     pause = pauses[len(check.cookies)] * association._retransmission.backoff.initial
@@ -169,10 +172,14 @@ def _follow(association: Association, addr: Address, now: float, *, has_new_id: 
     association._touched.add(association)
 
 
-def _use_spare_id(association: Association) -> None:
-    """Who watches both paths should not see the same ids on them (RFC 9147 section 9)."""
-    association._post.ids.use_spare()
-    association._update_max_payload()
+def use_spare_id(association: Association) -> None:
+    """Who watches both paths should not see the same ids on them (RFC 9147 section 9).
+
+    Not with a lease: the peer forgets the id before, and an adopter would still bear that.
+    """
+    if association._leases is None:
+        association._post.ids.use_spare()
+        association._update_max_payload()
 
 
 def _drop(association: Association) -> None:

@@ -282,3 +282,27 @@ def test_dtls12_peers_that_move_are_sent_nothing_of_this():
     pair.idle(3)
     assert pair.server.peer == "new"
     pair.exchange()
+
+
+def test_spare_ids_that_became_worthless_before_they_came_are_asked_for_anew():
+    pair = connected(client=4, server=8, spare_connection_ids=3)
+    ids = pair.client._post.ids
+    ids.use_spare()
+    pair.client._post.path_changed(pair.now, peer_keeps_id=False)
+    pair.client._drain_driver()
+    # Under way at the same time: what makes all of them worthless.
+    pair.server._post.path_changed(pair.now, peer_keeps_id=True)
+    pair.server._drain_driver()
+    pair.flush()
+    pair.idle(5)
+    assert len(ids.state[0]) == 3
+    pair.exchange()
+
+
+def test_a_peer_that_gives_no_spare_ids_is_not_asked_over_and_over():
+    pair = connected(client=4, server=8, spare_connection_ids=8)
+    # It has one in use, and gives seven more at the most.
+    assert len(pair.client._post.ids.state[0]) == MAX_OWN_IDS - 1
+    sent = len(pair.sent[CLIENT])
+    pair.idle(60)
+    assert len(pair.sent[CLIENT]) == sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import random
 
@@ -307,3 +308,54 @@ def test_the_last_export_of_a_leased_association_ends_it_with_what_waits():
     pair.exchange()
     assert pair.client._layer.write_epoch == 4
     assert lineage_of(state)[1] == 2
+
+
+def test_no_spare_id_is_used_that_an_adopter_would_not_bear():
+    client, server = (
+        dataclasses.replace(config, spare_connection_ids=2) for config in configs("cid13")
+    )
+    pair = Pair(client, server, cookie=False)
+    assert pair.run() and pair.connected
+    pair.idle(10)
+    state = lease_to(pair, SERVER)
+    pair.server.change_connection_ids(pair.now)
+    pair.flush()
+    pair.exchange()
+    pair._server = DTLSConnection.adopt(server, state, KEY, pair.now)
+    pair.flush()
+    pair.idle(3)
+    pair.send(SERVER, b"from the adopter")
+    assert pair.run(lambda: b"from the adopter" in pair.data[CLIENT], limit=5)
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_ids_that_were_asked_for_while_others_were_given_are_not_forgotten(side):
+    client, server = (
+        dataclasses.replace(config, spare_connection_ids=2) for config in configs("cid13")
+    )
+    pair = Pair(client, server, cookie=False)
+    assert pair.run() and pair.connected
+    pair.idle(10)
+    lease_to(pair, side)
+    other = SERVER if side == CLIENT else CLIENT
+    for connection in (side_of(pair, side), side_of(pair, other)):
+        connection._post.path_changed(pair.now, peer_keeps_id=True)
+        connection._post.path_changed(pair.now, peer_keeps_id=True)
+        connection._drain_driver()
+    pair.flush()
+    pair.idle(1)
+    assert side_of(pair, side)._post.ids.is_waiting or side_of(pair, side)._post.waiting
+    state = lease_to(pair, side)
+    adopter = DTLSConnection.adopt(side_of(pair, side).config, state, KEY, pair.now)
+    if side == CLIENT:
+        pair.client = adopter
+    else:
+        pair._server = adopter
+    pair.flush()
+    pair.idle(30)
+    pair.send(side, b"from the adopter")
+    assert pair.run(lambda: b"from the adopter" in pair.data[other], limit=5)
+    assert not pair.client._post.is_busy and not pair.server._post.is_busy
+    for connection in (pair.client, pair.server):
+        assert len(connection._post.ids.state[0]) == 2
+        assert not connection.closed

@@ -198,3 +198,15 @@ def test_a_peer_whose_new_keys_wait_for_our_acknowledgement_is_heard_under_its_o
         pair.send(CLIENT, b"here")
     pair.idle(15)
     assert not pair.server.closed
+
+
+def test_a_probe_that_no_lease_has_a_number_for_does_not_count():
+    pair = connected("certificate13", None, keepalive_interval=20)
+    pair.exchange()
+    pair.idle(1)
+    pair.server.export_state(bytes(32), pair.now, lease=64)
+    writer = pair.server._layer.writer
+    writer.next_number = writer.lease_end
+    since = len(pair.sent[SERVER])
+    pair.idle(1000)
+    assert not pair.server.closed and probes_sent(pair, since) == 0

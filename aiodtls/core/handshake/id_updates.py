@@ -120,6 +120,9 @@ class IdUpdates:
             return
         self._asked = False
         self._spares = (*self._spares, *message.cids)[:MAX_SPARES]
+        if message.cids:
+            # Some may have become worthless meanwhile. Who gives none is not asked again.
+            self.ask()
 
     # -- what we want -----------------------------------------------------------------------
 
