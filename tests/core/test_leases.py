@@ -282,6 +282,16 @@ def test_crashes_at_any_time_repeat_no_nonce_and_no_message(variant, seed, nonce
     pair.exchange()
 
 
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+@pytest.mark.parametrize("variant", ["psk", "psk13"])
+def test_an_export_with_a_lease_sends_nothing(variant, side):
+    pair = connected(variant)
+    lease_to(pair, side)
+    sent = len(pair.sent[side])
+    pair.idle(5)
+    assert len(pair.sent[side]) == sent
+
+
 def test_a_lease_is_neither_too_short_nor_too_long():
     pair = connected("psk13")
     for records in (0, 63, 8193, -1):

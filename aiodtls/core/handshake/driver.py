@@ -123,7 +123,8 @@ class HandshakeDriver:
 
     @property
     def owes_ack(self) -> bool:
-        return self._acks.pending
+        """DTLS 1.3: something came that is to be acknowledged, and was not yet."""
+        return self._is_dtls13 and self._acks.pending
 
     def restored(self, next_seq: int, reassembly: Reassembly, now: float) -> None:
         """The handshake was completed elsewhere; the keys are installed."""
