@@ -33,3 +33,47 @@ async def test_echo_server_and_client():
         output = await run_to_end(example("echo_client.py", f"127.0.0.1:{port}", fingerprint))
         assert output.splitlines()[-1] == b"hello"
         await asyncio.sleep(0)
+
+
+async def test_resumption():
+    output = await run_to_end(example("resumption.py"))
+    assert output.decode().splitlines() == [
+        "DTLS 1.2: with a certificate, x25519",
+        "DTLS 1.2: resumed, no new key agreement",
+        "DTLS 1.3: with a certificate, X25519MLKEM768",
+        "DTLS 1.3: resumed, X25519MLKEM768",
+    ]
+
+
+async def test_endgame():
+    output = (await run_to_end(example("endgame.py"))).decode()
+    handshakes = output.split("DTLS 1.")[1:]
+    assert len(handshakes) == 4
+    for text in handshakes:
+        loser = "server" if text.startswith("2, the server's") else "client"
+        assert f"{loser} sends" in text.split("has completed")[0]
+        assert "finished again, time 1" in text
+        for side in ("client", "server"):
+            assert f"  {side} has completed the handshake\n" in text
+            assert f"  {side} knows that the other side has, too\n" in text
+
+
+async def test_connection_ids():
+    output = await run_to_end(example("connection_ids.py"))
+    assert output.decode().splitlines() == [
+        "the device bears an id of 8 bytes, and the server one of 4",
+        "followed to its new port: True",
+        "followed again: True",
+        "under the same id: False",
+    ]
+
+
+async def test_return_routability():
+    output = await run_to_end(example("return_routability.py"))
+    assert output.decode().splitlines() == [
+        "datagrams that an impostor gets: 0",
+        "the same record again: 0",
+        "the address has changed: False",
+        "the device has a new address, and has answered there",
+        "1 change, 1 check failed",
+    ]
