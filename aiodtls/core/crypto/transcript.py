@@ -32,6 +32,11 @@ class Transcript:
         """A HelloVerifyRequest came: the handshake begins with the next ClientHello."""
         self._begin([])
 
+    def replace_hello(self, body: bytes) -> None:
+        """The first message is another ClientHello, of the same number."""
+        (msg_type, message_seq, _), *rest = self._messages
+        self._begin([(msg_type, message_seq, body), *rest])
+
     def begin_with_hash(self, digest: bytes) -> None:
         """Hash(ClientHello1) stands for it, once HelloRetryRequest has answered it."""
         self._begin([(HandshakeType.message_hash, 0, digest)])

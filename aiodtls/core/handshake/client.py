@@ -46,8 +46,13 @@ def client(hs: Handshake) -> Script:
         reply = yield from hs.expect_within(UNANSWERED_RESENDS, *answers)
         if reply is None:
             # Many a server drops a hello that comes in two datagrams.
-            offer = _offer(hs, (lesser,))
+            longer, offer = offer, _offer(hs, (lesser,))
             reply = yield from hs.expect(*answers)
+            if negotiate13.answers_earlier(reply, longer, offer):
+                # It had come, and what was lost were the answers.
+                offer = longer
+                hs.answered_earlier(longer.hello)
+                hs.negotiated.client_random = longer.hello.random
 
     verified = retried = False
     if isinstance(reply, HelloVerifyRequest):

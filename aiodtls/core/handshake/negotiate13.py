@@ -56,7 +56,7 @@ from aiodtls.core.wire.extensions13 import (
     SelectedPsk,
 )
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH
-from aiodtls.core.wire.messages import ClientHello, ServerHello, encode_body
+from aiodtls.core.wire.messages import ClientHello, Message, ServerHello, encode_body
 from aiodtls.core.wire.messages13 import CertificateRequest13, HelloRetryRequest
 from aiodtls.core.wire.records import HEADER_LENGTH
 
@@ -136,10 +136,30 @@ def make_offer(
 
 
 def lesser_group(config: DTLSConfig, offer: Offer) -> NamedGroup | None:
-    """A group whose share alone makes a shorter hello than this offer's."""
+    """A group whose share alone makes a shorter hello than this offer's.
+
+    One without a share in the offer, if there is any: the answer then tells which hello it answers.
+    """
     if not offer.shares or (len(offer.shares) == 1 and offer.shares[0].group not in HYBRIDS):
         return None
-    return next(iter(config.named_groups12), None)
+    groups = config.named_groups12
+    return next((g for g in groups if offer.share(g) is None), next(iter(groups), None))
+
+
+def answers_earlier(reply: Message, first: Offer, second: Offer) -> bool:
+    """Whether it can only be meant for the first of two offers.
+
+    A server that has the first takes the second for a repetition. It shows by the group: a
+    ServerHello takes one that has a share, a HelloRetryRequest one that has none.
+    """
+    if not isinstance(reply, ServerHello | HelloRetryRequest):
+        return False
+    shares = reply.extensions.find(KeyShares)
+    if shares is None:
+        return False
+    group = shares.shares[0][0]
+    has_share = [offer.share(group) is not None for offer in (first, second)]
+    return has_share == ([True, False] if isinstance(reply, ServerHello) else [False, True])
 
 
 def _extensions13(

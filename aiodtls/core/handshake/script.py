@@ -30,7 +30,7 @@ from aiodtls.core.registry import (
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.sessions import Session
-from aiodtls.core.wire.messages import Message, encode_body, parse_body
+from aiodtls.core.wire.messages import ClientHello, Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 
@@ -195,6 +195,10 @@ class Handshake:
         """Nobody has answered: the handshake begins with the next ClientHello."""
         self.transcript.restart()
         self.next_seq = 0
+
+    def answered_earlier(self, hello: ClientHello) -> None:
+        """The peer's newest message answers this ClientHello of ours, not the last one."""
+        self.transcript.replace_hello(encode_body(hello))
 
     def _expect(self, expect: Expect) -> Step[Message | None]:
         received: HandshakeMessage | None = yield expect
