@@ -24,6 +24,7 @@ from aiodtls.core import sessions
 from aiodtls.core.events import Confirmed, SessionReceived
 from aiodtls.core.registry import CertificateType
 from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.simulated.ticket_rotation import World
 from tests.simulated.variants import configs, pair_options
 
 VARIANTS = ["certificate", "mutual", "psk", "ecdhe_psk", "certificate13", "mutual13", "psk13"]
@@ -358,6 +359,13 @@ def test_ten_thousand_tickets_across_rotation_and_restart(monkeypatch):
     assert len({ticket[:4] for ticket in tickets}) >= 3
     now[0] += sessions.MAX_LIFETIME
     assert keys.open(tickets[-1]) is None
+
+
+def test_nobody_is_refused_while_servers_restart_and_change_their_keys():
+    world = World()
+    world.run(600)
+    assert world.resumed == 600 and not world.refused
+    assert world.restarts > 10 and len(world.key_ids) > 5
 
 
 def test_what_is_no_ticket_of_ours_opens_nothing():
