@@ -1,4 +1,5 @@
 """All benchmarks side by side: python -m benchmarks [--quick] [--only WORD] [--json FILE]
+[--plots DIRECTORY]
 
 Contenders take turns, and what counts are the ratios of their CPU time within a round, medians of
 five rounds: the machine may have other work. What is not installed is left out, with a word.
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from benchmarks import aiodtls_side, idle, memory_side, plain_side
@@ -66,6 +68,9 @@ def on_udp(scale: int) -> Table:
             }
         if openssl is not None:
             table[name]["pyOpenSSL"] = lambda m=message: asyncio.run(openssl.round_trips(many, m))
+            table[name]["pyOpenSSL, as aiortc drives it"] = lambda m=message: asyncio.run(
+                openssl.task_round_trips(many, m)
+            )
         if trio is not None:
             table[name]["trio"] = lambda m=message: trio.round_trips(many // 2, m)
     if trio is not None:
@@ -106,6 +111,14 @@ def in_memory(scale: int) -> Table:
         )
         table["one message in memory, both sides"]["pyOpenSSL"] = lambda: openssl.memory_one_way(
             many
+        )
+    mbedtls = optional("benchmarks.mbedtls_side")
+    if mbedtls is not None:
+        table["handshake in memory, both sides"]["python-mbedtls, with a cookie"] = lambda: (
+            mbedtls.memory_handshakes(few)
+        )
+        table["one message in memory, both sides"]["python-mbedtls"] = lambda: (
+            mbedtls.memory_one_way(many)
         )
     return table
 
@@ -211,6 +224,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer operations, rougher figures")
     parser.add_argument("--only", default="", metavar="WORD", help="benchmarks with it in the name")
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
+    parser.add_argument("--plots", metavar="DIRECTORY", help="and SVG plots here (matplotlib)")
     options = parser.parse_args()
     scale = 1 if options.quick else 5
     print(f"CPython {platform.python_version()}, {datetime.now(UTC).date()}, {platform.machine()}")
@@ -225,6 +239,10 @@ def main() -> None:
     if options.json:
         with open(options.json, "w") as file:
             json.dump(results, file, indent=2)
+    if options.plots:
+        plots = optional("benchmarks.plots")
+        if plots is not None:
+            plots.draw(results, Path(options.plots))
 
 
 if __name__ == "__main__":

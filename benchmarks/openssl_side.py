@@ -138,3 +138,82 @@ async def round_trips(count: int, message: bytes) -> Cost:
     near.close()
     far.close()
     return meter.cost
+
+
+class _Queued(asyncio.DatagramProtocol):
+    """Datagrams in a queue, as aiortc has them from its ICE transport."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.queue.put_nowait((data, addr))
+
+
+class _Task:
+    """The way of aiortc's RTCDtlsTransport: a task reads the queue, every send is awaited."""
+
+    def __init__(self, made: SSL.Connection, transport: Any, protocol: _Queued) -> None:
+        self._ssl = made
+        self._transport = transport
+        self._protocol = protocol
+        self._peer: Any = None
+
+    async def _write(self) -> None:
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                self._transport.sendto(self._ssl.bio_read(1500), self._peer)
+
+    async def _read(self) -> None:
+        data, addr = await self._protocol.queue.get()
+        if self._transport.get_extra_info("peername") is None:
+            self._peer = addr
+        self._ssl.bio_write(data)
+
+    async def shake(self) -> None:
+        while True:
+            try:
+                self._ssl.do_handshake()
+            except SSL.WantReadError:
+                await self._write()
+                await self._read()
+            else:
+                await self._write()
+                return
+
+    async def send(self, data: bytes) -> None:
+        self._ssl.send(data)
+        await self._write()
+
+    async def recv(self) -> bytes:
+        while True:
+            await self._read()
+            with contextlib.suppress(SSL.WantReadError):
+                return self._ssl.recv(1500)
+
+    async def echo(self) -> None:
+        await self.shake()
+        while True:
+            await self.send(await self.recv())
+
+
+async def task_round_trips(count: int, message: bytes) -> Cost:
+    """As aiortc drives pyOpenSSL."""
+    loop = asyncio.get_running_loop()
+    client_context, server_context = contexts()
+    far, far_queue = await loop.create_datagram_endpoint(_Queued, local_addr=("127.0.0.1", 0))
+    near, near_queue = await loop.create_datagram_endpoint(
+        _Queued, remote_addr=far.get_extra_info("sockname")
+    )
+    server = _Task(connection(server_context, is_client=False), far, far_queue)
+    client = _Task(connection(client_context, is_client=True), near, near_queue)
+    echo = asyncio.create_task(server.echo())
+    await client.shake()
+    with Meter(count) as meter:
+        for _ in range(count):
+            await client.send(message)
+            await client.recv()
+    echo.cancel()
+    near.close()
+    far.close()
+    return meter.cost
