@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import aiodtls
-from aiodtls import DTLSConfig
+from aiodtls import DTLSConfig, events
 from tests.chaos import ChaosProxy
 from tests.peers import bound, running
 from tests.pki import PKI
@@ -217,6 +217,33 @@ async def test_their_client_is_followed_once_it_has_answered(pki: PKI, version, 
             # The answer may have gone by the old path, where the check asks that first.
             assert endpoints[0].statistics.addresses_changed == number + 1
         assert endpoints[0].statistics.path_checks_failed == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_their_client_answers_our_probes(pki: PKI, version):
+    told = []
+
+    async def echo(endpoint: aiodtls.DTLSEndpoint) -> None:
+        async for data in endpoint:
+            await endpoint.send(data)
+
+    config = server_config(pki, version, keepalive_interval=0.2, retransmit_initial=0.3)
+    async with (
+        aiodtls.serve(
+            echo, "127.0.0.1", config=config, on_event=lambda _, event: told.append(event)
+        ) as server,
+        pion_client(server.sockname, pki, version, "-cid", "5", "-lines") as program,
+    ):
+        await program.wait_for(b"echoed: from pion")
+        before = server.statistics
+        await asyncio.sleep(1.5)
+        after = server.statistics
+        # Several probes, as many answers, and nobody is missed.
+        probes = after.datagrams_sent - before.datagrams_sent
+        assert probes >= 3 and after.datagrams_received - before.datagrams_received >= probes - 1
+        assert not any(isinstance(e, events.PeerUnresponsive | events.Closed) for e in told)
+        await program.send_line(b"still here")
+        await program.wait_for(b"echoed: still here")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
