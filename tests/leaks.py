@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import gc
-import inspect
 import logging
 import traceback
 import types
@@ -25,6 +25,7 @@ NOT_WALKED = (
 )
 
 
+@functools.cache
 def spellings(secret: bytes) -> set[str]:
     """The ways in which bytes end up in a text; half of a secret is one secret too many."""
     found: set[str] = set()
@@ -90,15 +91,13 @@ def reachable(roots: Iterable[Any]) -> list[Any]:
         if id(item) in seen or isinstance(item, NOT_WALKED):
             continue
         seen[id(item)] = item
-        module = type(item).__module__
-        if module.partition(".")[0] == "aiodtls":
-            found.append(item)
-        elif isinstance(item, types.FrameType) or inspect.isframe(item):
+        if isinstance(item, types.FrameType):
             todo += item.f_locals.values()
             continue
-        if isinstance(item, types.GeneratorType | types.CoroutineType):
-            frame = item.gi_frame if isinstance(item, types.GeneratorType) else item.cr_frame
-            todo.append(frame)
+        if type(item).__module__.partition(".")[0] == "aiodtls":
+            found.append(item)
+        if isinstance(item, types.GeneratorType):
+            todo.append(item.gi_frame)
         todo += gc.get_referents(item)
     return found
 
