@@ -130,7 +130,6 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         for channel in list(self._channels.values()):
             channel.connection.fail(EndpointClosed("local", "the socket was closed"))
         self.drain()
-        self._listener_timer(None)
         for task in self._tasks:
             task.cancel()
 
@@ -262,7 +261,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
                     self._peer_connected(event)
         for data, addr in listener.datagrams_to_send():
             self.send_datagram(data, addr)
-        self._listener_timer(listener.next_timeout())
+        # Without a transport nobody can ask for what the listener would remember.
+        self._listener_timer(listener.next_timeout() if self.transport is not None else None)
 
     def _drain_connection(self, connection: DTLSConnection) -> None:
         for data, addr in connection.datagrams_to_send():

@@ -192,11 +192,12 @@ class DTLSServer:
         if self._handler is not None:
             raise RuntimeError("messages() is for a server without a handler")
         self._reads_messages = True
-        self._waiting.clear()
         for protocol in self._protocols:
             for channel in protocol.channels:
                 if channel.connection.handshake_complete:
                     self._take_messages(channel)
+        # Held elsewhere now; what nobody holds is closed.
+        self._waiting.clear()
         while not self._closed or self._readable:
             while self._readable:
                 channel = self._readable.popleft()
@@ -293,7 +294,7 @@ class DTLSServer:
     # -- the end ------------------------------------------------------------------------------
 
     async def serve_forever(self) -> None:
-        """Runs until cancelled, which closes the server, or until it is closed."""
+        """Runs until cancelled, which ends it as leaving ``async with`` does, or until closed."""
         if self._bind is not None:
             await self
         self._serving = asyncio.get_running_loop().create_future()
@@ -303,7 +304,7 @@ class DTLSServer:
             await self._serving
         except asyncio.CancelledError:
             self.close()
-            await self.wait_closed()
+            await self._end_handlers()
             raise
 
     def close(self, *, close_endpoints: bool = True) -> None:
@@ -327,9 +328,12 @@ class DTLSServer:
             await protocol.wait_lost()
 
     async def _end_handlers(self) -> None:
-        """Gives the handlers ``close_timeout`` seconds, then cancels them."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._close_timeout)
+        """Gives the handlers ``close_timeout`` seconds, then cancels them; cancelled, at once."""
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self._close_timeout)
+        finally:
+            late = list(self._tasks)
             for task in late:
                 task.cancel()
             if late:

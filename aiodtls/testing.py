@@ -14,6 +14,7 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Any
 
+from aiodtls.client import ClientProtocol
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
@@ -40,10 +41,11 @@ class Loss:
 
 
 class SimulatedTransport(asyncio.DatagramTransport):
-    """One end of a link; ``loss`` is the share of datagrams, 0 to 1, that it drops."""
+    """One end of a link, ``protocol``'s; ``loss`` says which datagrams it drops."""
 
-    def __init__(self, address: Any, loss: Loss) -> None:
+    def __init__(self, protocol: DTLSProtocol, address: Any, loss: Loss) -> None:
         super().__init__()
+        self._protocol = protocol
         self._address = address
         self._loss = loss
         self._closing = False
@@ -63,10 +65,12 @@ class SimulatedTransport(asyncio.DatagramTransport):
         return self._closing
 
     def close(self) -> None:
-        self._closing = True
+        if not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
 
     def abort(self) -> None:
-        self._closing = True
+        self.close()
 
 
 class pair:  # noqa: N801 - used as a function, like asyncio.timeout
@@ -119,9 +123,9 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
 
     async def _connect(self) -> tuple[DTLSEndpoint, DTLSEndpoint]:
         client_config, server_config = self._configs
-        client, server = DTLSProtocol(), DTLSProtocol(server_config)
-        client_side = SimulatedTransport(CLIENT_ADDRESS, self._loss)
-        server_side = SimulatedTransport(SERVER_ADDRESS, self._loss)
+        client, server = ClientProtocol(), ClientProtocol(server_config)
+        client_side = SimulatedTransport(client, CLIENT_ADDRESS, self._loss)
+        server_side = SimulatedTransport(server, SERVER_ADDRESS, self._loss)
         client_side.peer, server_side.peer = server, client
         client.connection_made(client_side)
         server.connection_made(server_side)
@@ -134,6 +138,8 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
         except BaseException:
             accepting.cancel()
             await asyncio.gather(accepting, return_exceptions=True)
+            client.abort()
+            server.abort()
             raise
 
 

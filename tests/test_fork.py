@@ -127,7 +127,7 @@ async def test_a_handshake_under_way_is_the_parents_too():
     credentials = aiodtls.Credentials.self_signed("localhost")
     config = aiodtls.DTLSConfig(trust=aiodtls.Trust.fingerprints(credentials.fingerprint()))
     protocol = DTLSProtocol()
-    protocol.connection_made(SimulatedTransport(("192.0.2.1", 1), Loss(0, 0)))
+    protocol.connection_made(SimulatedTransport(protocol, ("192.0.2.1", 1), Loss(0, 0)))
     connecting = asyncio.ensure_future(
         protocol.connect("peer", config=config, server_hostname="localhost")
     )

@@ -114,6 +114,23 @@ async def test_messages_over_all_peers_with_no_task_for_each(server_config, clie
         await asyncio.wait_for(answering, 5)
 
 
+async def test_peers_that_came_before_anybody_asked_for_messages_are_kept(
+    server_config, client_config
+):
+    async with (
+        aiodtls.serve(None, "127.0.0.1", config=server_config) as server,
+        aiodtls.connect(*server.sockname, config=client_config) as client,
+    ):
+        await client.send(b"early")
+        async with asyncio.timeout(5):
+            while not any(endpoint._channel.has_data for endpoint in server.endpoints):
+                await asyncio.sleep(0.001)
+            async for endpoint, data in server.messages():
+                await endpoint.send(b"re: " + data)
+                break
+            assert await client.recv() == b"re: early"
+
+
 async def test_the_backlog_is_bounded(server_config, client_config, monkeypatch):
     monkeypatch.setattr("aiodtls.server.BACKLOG", 1)
     async with aiodtls.serve(None, "127.0.0.1", config=server_config) as server:
