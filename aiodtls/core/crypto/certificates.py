@@ -6,6 +6,7 @@ understands.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 import os
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from aiodtls.core.errors import AlertError, CertificateError, ConfigError
-from aiodtls.core.registry import AlertDescription
+from aiodtls.core.registry import AlertDescription, CertificateType
 
 Role: TypeAlias = Literal["server", "client"]
 FilePath: TypeAlias = "str | os.PathLike[str]"
@@ -47,6 +48,9 @@ PARSE_ERRORS = (
 )
 
 MINIMUM_RSA_BITS = 2048
+# So many keys, out of so many bytes at the most, are kept parsed.
+KEYS_KEPT = 256
+LONGEST_KEPT = 4096
 # The names of RFC 8122 section 5 (SDP) and what they are in hashlib; SHA-1 and MD5 are not spoken.
 FINGERPRINT_HASHES = {"sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 
@@ -194,6 +198,24 @@ def refusal(description: AlertDescription, message: str) -> AlertError:
 def to_spki(public_key: PublicKeyTypes) -> bytes:
     """SubjectPublicKeyInfo, DER: what a raw public key is on the wire (RFC 7250 section 3)."""
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_key_of(shown: bytes, kind: CertificateType) -> PublicKeyTypes:
+    """The key of a certificate, or of a raw public key, in DER. Raises ``PARSE_ERRORS``.
+
+    Those met lately are parsed once: a side shows the same one to all, and many peers come back.
+    """
+    parse = _parse_again if len(shown) <= LONGEST_KEPT else _parse_key
+    return parse(shown, kind)
+
+
+def _parse_key(shown: bytes, kind: CertificateType) -> PublicKeyTypes:
+    if kind is CertificateType.X509:
+        return x509.load_der_x509_certificate(shown).public_key()
+    return load_der_public_key(shown)
+
+
+_parse_again = functools.lru_cache(KEYS_KEPT)(_parse_key)
 
 
 def load_public_key(key: PublicKeyTypes | bytes | FilePath) -> PublicKeyTypes:

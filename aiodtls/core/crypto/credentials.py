@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
-    load_der_public_key,
     load_pem_private_key,
 )
 from cryptography.x509.oid import (
@@ -34,6 +33,7 @@ from aiodtls.core.crypto.certificates import (
     load_pem,
     load_public_key,
     matches,
+    public_key_of,
     show_fingerprint,
     subject_names,
     to_der,
@@ -164,7 +164,7 @@ class Credentials:
 
     @property
     def public_key(self) -> PublicKeyTypes:
-        return load_der_public_key(self.chain[0]) if self.leaf is None else self.leaf.public_key()
+        return public_key_of(self.chain[0], self.certificate_type)
 
     @property
     def certificate_type(self) -> CertificateType:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from aiodtls.core.config import PSK, PSKContext
 from aiodtls.core.crypto import signatures
-from aiodtls.core.crypto.certificates import PARSE_ERRORS
+from aiodtls.core.crypto.certificates import PARSE_ERRORS, public_key_of
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.crypto.trust import why_refused
@@ -26,10 +24,10 @@ from aiodtls.core.sessions import Session
 def public_key(hs: Handshake, chain: tuple[bytes, ...]) -> PublicKeyTypes:
     """The key of the leaf, or the raw one. Raises :class:`AlertError`."""
     try:
-        if hs.negotiated.peer_certificate_type is CertificateType.X509:
-            return x509.load_der_x509_certificate(chain[0]).public_key()
-        (key,) = chain
-        return load_der_public_key(key)
+        kind = hs.negotiated.peer_certificate_type
+        if kind is CertificateType.RawPublicKey and len(chain) != 1:
+            raise ValueError("a raw public key stands alone")
+        return public_key_of(chain[0], kind)
     except UnsupportedAlgorithm as error:
         message = "the peer's certificate has a key of an unknown kind"
         raise AlertError(

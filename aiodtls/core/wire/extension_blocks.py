@@ -49,6 +49,7 @@ E = TypeVar("E", bound=Extension)
 # So many extensions of at most so many bytes are not parsed anew: they cannot be changed, so
 # messages may share them.
 PARSED_KEPT = 512
+ENCODED_KEPT = 512
 LONGEST_KEPT = 64
 
 KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
@@ -81,6 +82,27 @@ KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
     )
     for place in extension.places
 }
+
+
+# What a config decides, and hellos say again and again.
+CONFIGURED = frozenset(
+    {
+        SupportedGroups,
+        ECPointFormats,
+        SignatureAlgorithms,
+        SignatureAlgorithmsCert,
+        SupportedVersions,
+        UseSRTP,
+        ALPN,
+        ServerName,
+        ExtendedMasterSecret,
+        RenegotiationInfo,
+        CertificateAuthorities,
+        PskKeyExchangeModes,
+        RecordSizeLimit,
+        ReturnRoutability,
+    }
+)
 
 
 class Extensions(dict[int, Extension]):
@@ -132,8 +154,19 @@ def encode_extensions(
     """Nothing where there are none and none are required: the oldest servers know no block."""
     if not extensions and not required:
         return
+    encoded = (
+        (_encode_again if type(extension) in CONFIGURED else _encode)(extension, place)
+        for extension in extensions.values()
+    )
+    writer.vector(b"".join(encoded), 2)
+
+
+def _encode(extension: Extension, place: HandshakeType) -> bytes:
+    writer = Writer()
+    writer.u16(extension.type)
     with writer.sub(2):
-        for extension in extensions.values():
-            writer.u16(extension.type)
-            with writer.sub(2):
-                extension.encode(writer, place)
+        extension.encode(writer, place)
+    return writer.finish()
+
+
+_encode_again = lru_cache(ENCODED_KEPT)(_encode)

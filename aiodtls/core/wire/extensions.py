@@ -30,6 +30,8 @@ class Extension(Protocol):
 
     def encode(self, writer: Writer, place: HandshakeType) -> None: ...
 
+    def __hash__(self) -> int: ...
+
 
 class KnownExtension(Extension, Protocol):
     places: ClassVar[frozenset[HandshakeType]]
