@@ -94,6 +94,7 @@ PSKFunction: TypeAlias = Callable[
     [bytes, PSKContext], "bytes | PSK | None | Awaitable[bytes | PSK | None]"
 ]
 TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | None | Awaitable[bool | None]"]
+ALPNFunction: TypeAlias = Callable[[tuple[str, ...]], "str | None"]
 PSKSource: TypeAlias = PSK | Mapping[str, bytes | PSK] | Mapping[bytes, bytes | PSK] | PSKFunction
 KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
 
@@ -117,7 +118,7 @@ class DTLSConfig:
     groups: Sequence[str] | None = None
     key_shares: Sequence[str] | None = None
     signature_schemes: Sequence[str] | None = None
-    alpn_protocols: Sequence[str] = ()
+    alpn_protocols: Sequence[str] | ALPNFunction = ()
     srtp_profiles: Sequence[str] = ()
     pmtu: int = 1500
     retransmit_initial: float = 1.0
@@ -159,6 +160,7 @@ class DTLSConfig:
     schemes: tuple[SignatureScheme, ...] = field(init=False, repr=False, compare=False)
     srtp: tuple[SRTPProtectionProfile, ...] = field(init=False, repr=False, compare=False)
     alpn: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    alpn_function: ALPNFunction | None = field(init=False, repr=False, compare=False)
     credential_list: tuple[Credentials, ...] = field(init=False, repr=False, compare=False)
     trusts: tuple[Trust, ...] = field(init=False, repr=False, compare=False)
     psks: Mapping[bytes, PSK] | None = field(init=False, repr=False, compare=False)
@@ -174,7 +176,10 @@ class DTLSConfig:
         self._derive("named_groups12", tuple(g for g in self.named_groups if g not in HYBRIDS))
         self._derive("schemes", _resolve(self.signature_schemes, scheme_by_name, DEFAULT_SCHEMES))
         self._derive("srtp", _resolve(self.srtp_profiles, _srtp_by_name, ()))
-        self._derive("alpn", _resolve(self.alpn_protocols, _alpn_name, ()))
+        chooses = callable(self.alpn_protocols)
+        self._derive("alpn_function", self.alpn_protocols if chooses else None)
+        names = () if callable(self.alpn_protocols) else self.alpn_protocols
+        self._derive("alpn", _resolve(names, _alpn_name, ()))
         self._derive("identity_hint", _hint(self.psk_identity_hint))
         self._derive("first_groups", self._resolve_key_shares())
         self._derive("suites", self._resolve_suites())
@@ -280,6 +285,8 @@ class DTLSConfig:
         Raises :class:`ConfigError`.
         """
         self.client_psks()
+        if self.alpn_function is not None:
+            raise ConfigError("alpn_protocols: a client lists them; a function is for servers")
         if self.offers_certificates:
             trusts = self.client_trusts()
             if server_hostname is None and any(trust.checks_names for trust in trusts):

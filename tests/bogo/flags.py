@@ -56,6 +56,7 @@ SWITCHES = {
     "renew-ticket",
     "require-any-client-certificate",
     "reverify-on-resume",
+    "select-empty-alpn",
     "send-alert",
     "server",
     "shim-writes-first",
@@ -82,6 +83,7 @@ NUMBERS = {
 LISTS = {"available-client-cert-types", "curves", "verify-prefs"}
 TEXTS = {
     "advertise-alpn",
+    "expect-advertised-alpn",
     "expect-alpn",
     "expect-ocsp-response",
     "expect-server-name",

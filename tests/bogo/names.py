@@ -49,6 +49,8 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("a session id in DTLS 1.3", "DECODE_ERROR"),
     ("no number is left for a handshake message", "overflow"),
     ("ALPN: a name we did not offer", "INVALID_ALPN_PROTOCOL"),
+    ("ALPN: the function chose a name that was not offered", "INVALID_ALPN_PROTOCOL"),
+    ("the function for ALPN takes none", "NO_APPLICATION_PROTOCOL"),
     ("no ALPN protocol in common", "NO_APPLICATION_PROTOCOL"),
     ("use_srtp: not what we offered", "BAD_SRTP_PROTECTION_PROFILE_LIST"),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -267,13 +268,25 @@ def names(kind: type, codes: list[int] | None) -> list[str] | None:
         raise Unimplemented(str(error)) from None
 
 
-def alpn_protocols(flags: Flags) -> list[str]:
-    if "reject-alpn" in flags:
-        # In common with nobody.
-        return ["\0"]
-    if flags.is_server:
-        return [flags.texts["select-alpn"]] if "select-alpn" in flags.texts else []
-    packed, protocols = flags.texts.get("advertise-alpn", ""), []
+def alpn_protocols(flags: Flags) -> list[str] | Callable[[tuple[str, ...]], str | None]:
+    if not flags.is_server:
+        return unpacked(flags.texts.get("advertise-alpn", ""))
+
+    def choose(offered: tuple[str, ...]) -> str | None:
+        expected = flags.texts.get("expect-advertised-alpn")
+        if expected is not None and list(offered) != unpacked(expected):
+            raise Failed(f"the client offers {offered}")
+        if "reject-alpn" in flags:
+            raise LookupError(offered)
+        if "select-empty-alpn" in flags:
+            return ""
+        return flags.texts.get("select-alpn")
+
+    return choose
+
+
+def unpacked(packed: str) -> list[str]:
+    protocols = []
     while packed:
         length = ord(packed[0])
         protocols.append(packed[1 : 1 + length])

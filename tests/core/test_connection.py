@@ -369,6 +369,43 @@ def test_the_key_log_has_one_line_a_handshake(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_server_may_choose_the_protocol_by_a_function(version):
+    asked = []
+
+    def meet(choose) -> Pair:
+        client, server = configs("certificate" if version == "1.2" else "certificate13")
+        pair = Pair(
+            dataclasses.replace(client, alpn_protocols=["coap", "mqtt"]),
+            dataclasses.replace(server, alpn_protocols=lambda names: asked.append(names) or choose),
+            cookie=False,
+        )
+        assert pair.run()
+        return pair
+
+    assert meet("mqtt").client.alpn_protocol == "mqtt"
+    assert set(asked) == {("coap", "mqtt")}
+    assert meet(None).client.alpn_protocol is None
+    assert meet("xmpp").client.failure.description == "internal_error"
+    with pytest.raises(aiodtls.ConfigError, match="for servers"):
+        DTLSConfig(alpn_protocols=len).check_client("localhost")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_function_may_take_none_of_the_protocols(version):
+    def refuse(names):
+        raise LookupError(names)
+
+    client, server = configs("certificate" if version == "1.2" else "certificate13")
+    pair = Pair(
+        dataclasses.replace(client, alpn_protocols=["coap"]),
+        dataclasses.replace(server, alpn_protocols=refuse),
+        cookie=False,
+    )
+    assert pair.run()
+    assert pair.client.failure.description == "no_application_protocol"
+
+
 def test_alpn_without_a_common_name_is_refused():
     client, server = configs("certificate")
     pair = Pair(

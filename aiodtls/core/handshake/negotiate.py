@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from aiodtls.core.config import DTLSConfig
+from aiodtls.core.config import ALPNFunction, DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES
 from aiodtls.core.crypto.suites import SUITES, KeyExchange, Suite
@@ -301,12 +301,28 @@ def choose_scheme(
 def choose_alpn(config: DTLSConfig, hello: ClientHello) -> bytes | None:
     """RFC 7301 section 3.2: the server's preference; nothing in common is an alert."""
     offered = hello.extensions.find(ALPN)
+    if offered is not None and config.alpn_function is not None:
+        return _ask_for_alpn(config.alpn_function, offered.protocols)
     if offered is None or not config.alpn:
         return None
     for protocol in config.alpn:
         if protocol in offered.protocols:
             return protocol
     raise AlertError(AlertDescription.no_application_protocol, "no ALPN protocol in common")
+
+
+def _ask_for_alpn(choose: ALPNFunction, offered: Sequence[bytes]) -> bytes | None:
+    """What the function takes of the offer; LookupError is its way to say that nothing will do."""
+    names = {name.decode("utf-8", "surrogateescape"): name for name in offered}
+    try:
+        chosen = choose(tuple(names))
+    except LookupError as error:
+        message = "the function for ALPN takes none of the client's protocols"
+        raise AlertError(AlertDescription.no_application_protocol, message) from error
+    if chosen is not None and chosen not in names:
+        message = "ALPN: the function chose a name that was not offered"
+        raise AlertError(AlertDescription.internal_error, message)
+    return None if chosen is None else names[chosen]
 
 
 def choose_srtp(config: DTLSConfig, hello: ClientHello) -> SRTPProtectionProfile | None:
