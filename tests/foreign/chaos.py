@@ -1,0 +1,352 @@
+"""Handshakes and data with foreign peers through a hostile network:
+``python -m tests.foreign.chaos [--handshakes 100] [PEER ...]``.
+
+Each handshake has a peer, a proxy and a seed of its own; one datagram in five is dropped, one in
+five comes twice, one in five comes late. A meeting is named after the peer, its role and version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import random
+import socket
+import statistics
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aiodtls
+from aiodtls import DTLSConfig
+from tests import peers
+from tests.chaos import ChaosProxy
+from tests.foreign import test_mbedtls, test_nss, test_pion, test_wolfssl
+from tests.peers import Program
+from tests.pki import PKI
+
+CHAOS = {"drop": 0.2, "duplicate": 0.2, "delay": 0.2}
+WORD = b"through chaos"
+PAUSE = 0.1
+PORTS = itertools.count(random.SystemRandom().randrange(10_000, 28_000))
+
+
+def free_port() -> int:
+    """Outside the range that the system gives out by itself, so that no proxy takes it."""
+    while True:
+        port = next(PORTS)
+        with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.bind(("", port))
+            return port
+
+
+@dataclass
+class Scene:
+    """What meetings share: keys, our timers and what the network does."""
+
+    pki: PKI
+    databases: Any
+    timers: dict[str, Any] = field(default_factory=dict)
+    chaos: dict[str, float] = field(default_factory=lambda: dict(CHAOS))
+    # How long the handshake of one meeting and its data may take, in seconds.
+    limit: float = 120.0
+
+    @contextlib.asynccontextmanager
+    async def calling(
+        self, port: int, seed: int, version: str = "1.2"
+    ) -> AsyncIterator[aiodtls.DTLSEndpoint]:
+        """Our client, with a peer at ``port``."""
+        config = DTLSConfig(trust=self.pki.trust, versions=[version], **self.timers)
+        async with (
+            ChaosProxy(("127.0.0.1", port), seed=seed, **self.chaos) as proxy,
+            aiodtls.connect(*proxy.address, config=config, server_hostname="localhost") as endpoint,
+        ):
+            yield endpoint
+
+    @contextlib.asynccontextmanager
+    async def called(
+        self, seed: int, version: str = "1.2", **changes: Any
+    ) -> AsyncIterator[tuple[Any, Callable[[], Awaitable[aiodtls.DTLSEndpoint]]]]:
+        """Our server: the address to call, and the first who came."""
+        own = self.pki.leaf("ecdsa-p256").credentials
+        config = DTLSConfig(credentials=own, versions=[version], **(self.timers | changes))
+        async with (
+            aiodtls.serve(None, "127.0.0.1", config=config) as server,
+            ChaosProxy(server.sockname, seed=seed, **self.chaos) as proxy,
+        ):
+            yield proxy.address, lambda: anext(aiter(server))
+
+
+Meeting = Callable[[Scene, int], Awaitable[None]]
+Again = Callable[[], Awaitable[Any]]
+
+
+async def hear(endpoint: aiodtls.DTLSEndpoint, wanted: bytes, again: Again) -> None:
+    """Does it again until a message with ``wanted`` has come."""
+
+    async def wait() -> None:
+        while wanted not in await endpoint.recv():
+            pass
+
+    waiting = asyncio.ensure_future(wait())
+    try:
+        while not waiting.done():
+            await again()
+            await asyncio.wait({waiting}, timeout=PAUSE)
+        waiting.result()
+    finally:
+        waiting.cancel()
+
+
+async def show(program: Program, wanted: bytes, again: Again) -> None:
+    """Does it again until the program has printed ``wanted``."""
+    while wanted not in program.output:
+        await again()
+        await asyncio.sleep(PAUSE)
+
+
+async def talk_with_openssl(endpoint: aiodtls.DTLSEndpoint, program: Program) -> None:
+    async def again() -> None:
+        await program.send_line(b"from openssl")
+        # A dropped duplicate leaves the program in a blocking read; this gets it out.
+        await endpoint.send(WORD + b"\n")
+
+    await hear(endpoint, b"from openssl", again)
+    await show(program, WORD, again)
+
+
+# -- those who serve --------------------------------------------------------------------------
+
+
+async def openssl_serves(scene: Scene, seed: int) -> None:
+    port = free_port()
+    async with (
+        peers.openssl_server(port, scene.pki.leaf("ecdsa-p256")) as program,
+        scene.calling(port, seed) as endpoint,
+    ):
+        await talk_with_openssl(endpoint, program)
+
+
+async def gnutls_serves(scene: Scene, seed: int) -> None:
+    port, leaf = free_port(), scene.pki.leaf("ecdsa-p256")
+    keys = ("--x509certfile", leaf.certfile, "--x509keyfile", leaf.keyfile)
+    async with (
+        peers.gnutls_server(port, *keys, "--disable-client-cert"),
+        scene.calling(port, seed) as endpoint,
+    ):
+        await hear(endpoint, WORD, lambda: endpoint.send(WORD + b"\n"))
+
+
+async def mbedtls_serves(scene: Scene, seed: int) -> None:
+    port, leaf = free_port(), scene.pki.leaf("ecdsa-p256")
+    options = (f"crt_file={leaf.certfile}", f"key_file={leaf.keyfile}", "exchanges=1000")
+    async with (
+        test_mbedtls.mbedtls_server(port, *options),
+        scene.calling(port, seed) as endpoint,
+    ):
+        await hear(endpoint, b"200 OK", lambda: endpoint.send(b"GET / HTTP/1.0\r\n\r\n"))
+
+
+def wolfssl_serves(version: str) -> Meeting:
+    async def meet(scene: Scene, seed: int) -> None:
+        port = free_port()
+        async with (
+            test_wolfssl.wolfssl_server(port, scene.pki, "-d", "-e", version=version),
+            scene.calling(port, seed, version) as endpoint,
+        ):
+            await hear(endpoint, WORD, lambda: endpoint.send(WORD))
+
+    return meet
+
+
+async def pion_serves(scene: Scene, seed: int) -> None:
+    port = free_port()
+    async with (
+        test_pion.pion_server(port, scene.pki, "1.2"),
+        scene.calling(port, seed) as endpoint,
+    ):
+        await hear(endpoint, WORD, lambda: endpoint.send(WORD))
+
+
+async def nss_serves(scene: Scene, seed: int) -> None:
+    port = free_port()
+    async with (
+        test_nss.nss_server(port, scene.databases["ecdsa-p256"]) as program,
+        scene.calling(port, seed, "1.3") as endpoint,
+    ):
+        await show(program, WORD, lambda: endpoint.send(WORD + b"\n"))
+        await hear(endpoint, b"from nss", lambda: program.send_line(b"from nss"))
+
+
+# -- those who call ---------------------------------------------------------------------------
+
+
+async def openssl_calls(scene: Scene, seed: int) -> None:
+    async with (
+        scene.called(seed) as (address, first),
+        peers.openssl_client(address, "-CAfile", scene.pki.cafile) as program,
+    ):
+        await talk_with_openssl(await first(), program)
+
+
+async def gnutls_calls(scene: Scene, seed: int) -> None:
+    options = ("--x509cafile", scene.pki.cafile, "--verify-hostname", "localhost")
+    async with (
+        scene.called(seed) as (address, first),
+        peers.gnutls_client(address, *options) as program,
+    ):
+        endpoint = await first()
+        await program.wait_for(b"Simple Client Mode", timeout=scene.limit)
+        await hear(endpoint, b"from gnutls", lambda: program.send_line(b"from gnutls"))
+        await show(program, WORD, lambda: endpoint.send(WORD + b"\n"))
+
+
+async def mbedtls_calls(scene: Scene, seed: int) -> None:
+    patience = ("read_timeout=200", "max_resend=500")
+    async with (
+        scene.called(seed) as (address, first),
+        test_mbedtls.mbedtls_client(address, f"ca_file={scene.pki.cafile}", *patience) as program,
+    ):
+        endpoint = await first()
+        await hear(endpoint, b"GET /", lambda: asyncio.sleep(0))
+        page = b"HTTP/1.0 200 OK " + WORD
+        # It ends with the page.
+        with contextlib.suppress(aiodtls.EndpointClosed):
+            await show(program, WORD, lambda: endpoint.send(page + b"\r\n\r\n"))
+        await program.wait_for(WORD)
+
+
+def wolfssl_calls(version: str) -> Meeting:
+    async def meet(scene: Scene, seed: int) -> None:
+        async with (
+            scene.called(seed, version) as (address, first),
+            test_wolfssl.wolfssl_client(address, scene.pki, version=version) as program,
+        ):
+            endpoint = await first()
+            # Data before its handshake has returned is an error to the example program; when it
+            # has, it says one thing, which may be lost, as it never repeats it.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(endpoint.recv(), 30)
+            reply = test_wolfssl.REPLY
+            with contextlib.suppress(aiodtls.EndpointClosed):
+                await show(program, reply, lambda: endpoint.send(reply))
+            await program.wait_for(reply)
+
+    return meet
+
+
+async def pion_calls(scene: Scene, seed: int) -> None:
+    async with (
+        scene.called(seed) as (address, first),
+        test_pion.pion_client(address, scene.pki, "1.2") as program,
+    ):
+        endpoint = await first()
+        with contextlib.suppress(aiodtls.EndpointClosed):
+            async for data in endpoint:
+                await endpoint.send(data)
+        await program.wait_for(b"echoed: from pion")
+
+
+async def nss_calls(scene: Scene, seed: int) -> None:
+    # Only what comes makes it look at its timers, and it never repeats the hello that answers a
+    # HelloRetryRequest: what is lost may end its handshake, whatever the server does.
+    scene = replace(scene, chaos=scene.chaos | {"drop": 0.0})
+    timers = {"retransmit_initial": 0.1, "retransmit_max": 0.2, "max_retransmits": 500}
+    async with (
+        scene.called(seed, "1.3", **timers) as (address, first),
+        test_nss.nss_client(address[1], scene.databases["none"], "-O") as program,
+    ):
+        await program.send_line(b"from nss")
+        endpoint = await first()
+        await show(program, WORD, lambda: endpoint.send(WORD + b"\n"))
+        await hear(endpoint, b"from nss", lambda: program.send_line(b"from nss"))
+
+
+MEETINGS: dict[str, Meeting] = {
+    "openssl serves": openssl_serves,
+    "openssl calls": openssl_calls,
+    "gnutls serves": gnutls_serves,
+    "gnutls calls": gnutls_calls,
+    "mbedtls serves": mbedtls_serves,
+    "mbedtls calls": mbedtls_calls,
+    "wolfssl serves 1.2": wolfssl_serves("1.2"),
+    "wolfssl calls 1.2": wolfssl_calls("1.2"),
+    "wolfssl serves 1.3": wolfssl_serves("1.3"),
+    "wolfssl calls 1.3": wolfssl_calls("1.3"),
+    "pion serves": pion_serves,
+    "pion calls": pion_calls,
+    "nss serves": nss_serves,
+    "nss calls": nss_calls,
+}
+
+
+async def meet(name: str, scene: Scene, seeds: range, at_once: int) -> dict[int, float | str]:
+    """How many seconds each took, or what went wrong; by seed."""
+    loop, places = asyncio.get_running_loop(), asyncio.Semaphore(at_once)
+    results: dict[int, float | str] = {}
+
+    async def one(seed: int) -> None:
+        async with places:
+            started = loop.time()
+            try:
+                async with asyncio.timeout(scene.limit):
+                    await MEETINGS[name](scene, seed)
+            except Exception as error:
+                results[seed] = f"{error!r} after {loop.time() - started:.1f} s"
+            else:
+                results[seed] = loop.time() - started
+
+    async with asyncio.TaskGroup() as group:
+        for seed in seeds:
+            group.create_task(one(seed))
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("peer", nargs="*", help="beginnings of names of meetings; all by default")
+    parser.add_argument("--handshakes", type=int, default=100)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--at-once", type=int, default=10)
+    parser.add_argument("--drop", type=float, default=20.0, help="percent of the datagrams")
+    parser.add_argument("--retransmit-max", type=float, help="seconds; by default the RFC's timers")
+    options = parser.parse_args()
+    failed = False
+    seeds = range(options.first_seed, options.first_seed + options.handshakes)
+    with tempfile.TemporaryDirectory() as directory:
+        pki = PKI(Path(directory))
+        scene = Scene(pki, test_nss.Databases(pki, Path(directory)))
+        scene.chaos["drop"] = options.drop / 100
+        if options.retransmit_max is not None:
+            limits = {"max_retransmits": 100, "handshake_timeout": scene.limit}
+            scene.timers |= {"retransmit_max": options.retransmit_max, **limits}
+        for name in MEETINGS:
+            if options.peer and not name.startswith(tuple(options.peer)):
+                continue
+            results = {}
+            try:
+                results = asyncio.run(meet(name, scene, seeds, options.at_once))
+            except* pytest.skip.Exception as skipped:
+                print(f"{name}: left out, {skipped.exceptions[0]}")
+            times = [took for took in results.values() if isinstance(took, float)]
+            wrong = {seed: error for seed, error in results.items() if isinstance(error, str)}
+            middle = statistics.median(times) if times else float("nan")
+            print(
+                f"{name}: {len(times)} of {len(results)}, median {middle:.1f} s, "
+                f"longest {max(times, default=0.0):.1f} s",
+                flush=True,
+            )
+            for seed, error in sorted(wrong.items()):
+                print(f"    seed {seed}: {error[:300]}")
+            failed = failed or bool(wrong)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
