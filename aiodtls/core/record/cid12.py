@@ -9,19 +9,13 @@ HOT PATH: everything that is the same for all records is bound once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from struct import Struct
 
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
-from aiodtls.core.record.epochs import VERSION
-from aiodtls.core.record.protection12 import (
-    APPLICATION_DATA,
-    DATA_EPOCH,
-    RecordReader12,
-    RecordWriter12,
-)
+from aiodtls.core.record.epochs import APPLICATION_DATA, VERSION
+from aiodtls.core.record.protection12 import DATA_EPOCH, RecordReader12, RecordWriter12
 from aiodtls.core.record.protection13 import CONTENT_TYPE_BYTES
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER_LENGTH, TLS12_CID
 
@@ -63,7 +57,7 @@ class CidWriter12(RecordWriter12):
         self.overhead += len(cid) + 1
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        encrypt = self._encrypt or self._wake()
+        encrypt = (self._cipher or self._wake()).encrypt
         number = self.next_number
         self.next_number = number + 1
         inner = plaintext + CONTENT_TYPE_BYTES[content_type]
@@ -102,30 +96,33 @@ class CidReader12(RecordReader12):
         return self._open(number, body[start:], length)
 
     def _open(self, number: int, content: bytes, length: int) -> bytes:
-        decrypt = self._decrypt or self._wake()
+        decrypt = (self._cipher or self._wake()).decrypt
         additional = self._additional_data.pack(self._constant, number, self._cid, length)
         explicit = self._explicit
         if explicit:
             return decrypt(self._salt + content[:explicit], content[explicit:], additional)
         return decrypt((self._iv ^ number).to_bytes(12, "big"), content, additional)
 
-    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
+    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         unpack, open_one, cid = self._header.unpack_from, self._open, self._cid
         start = HEADER_LENGTH + len(cid)
         least = start + self._expansion
         window = self.window
         # In order so far, and not yet told to the window.
         highest = window.highest
-        taken = 0
-        for datagram in datagrams:
-            size = len(datagram)
-            if not least < size <= longest:
+        taken = at = 0
+        stop = len(run)
+        while at < stop:
+            end = at + size
+            if end > stop:
+                end = stop
+            if not least < end - at <= longest:
                 break
-            content_type, version, number, found, length = unpack(datagram)
+            content_type, version, number, found, length = unpack(run, at)
             if (
                 content_type != TLS12_CID
                 or found != cid
-                or length + start != size
+                or length + start != end - at
                 or version != VERSION
                 or number >> EPOCH_SHIFT != DATA_EPOCH
             ):
@@ -135,7 +132,7 @@ class CidReader12(RecordReader12):
                 if not window.is_fresh(number):
                     break
             try:
-                inner = open_one(number, datagram[start:], size - least)
+                inner = open_one(number, run[at + start : end], end - at - least)
             except InvalidTag:
                 break
             if inner[-1] != APPLICATION_DATA:
@@ -148,6 +145,7 @@ class CidReader12(RecordReader12):
                 highest = window.highest
             messages.append(inner[:-1])
             taken += 1
+            at = end
         window.accept_up_to(highest)
         return taken
 

@@ -13,11 +13,17 @@ from cryptography.exceptions import InvalidTag
 from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.record.cid12 import true_type
 from aiodtls.core.record.connection_ids import ConnectionIds
-from aiodtls.core.record.epochs import NEVER, VERSION, PlaintextWriter, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import (
+    APPLICATION_DATA,
+    NEVER,
+    VERSION,
+    PlaintextWriter,
+    RecordReader,
+    RecordWriter,
+)
 from aiodtls.core.record.protection12 import RecordReader12
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
-from aiodtls.core.registry import ContentType
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     CID_BIT,
@@ -35,7 +41,6 @@ from aiodtls.core.wire.records import (
 # Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
 MAX_EARLY_RECORDS = 64
 MAX_EARLY_BYTES = 32768
-APPLICATION_DATA = int(ContentType.application_data)
 
 
 class RecordLayer:
