@@ -114,6 +114,8 @@ class DTLSConfig:
     anonymous_fallback: bool = True
     psk: PSKSource | None = field(default=None, repr=False)
     psk_identity_hint: str | bytes | None = None
+    prefer_psk: bool = True
+    require_forward_secrecy: bool = False
     cipher_suites: Sequence[str] | None = None
     groups: Sequence[str] | None = None
     key_shares: Sequence[str] | None = None
@@ -226,6 +228,8 @@ class DTLSConfig:
         exchange = suite.key_exchange
         if exchange is None:
             return True
+        if self.require_forward_secrecy and not exchange.uses_ecdhe:
+            return False
         return self.psk is not None if exchange.uses_psk else self._has_certificates
 
     def _resolve_versions(self) -> tuple[ProtocolVersion, ...]:
