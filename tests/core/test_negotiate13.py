@@ -155,19 +155,24 @@ def test_forward_secrecy_can_be_required_by_either_side():
         )
 
 
-def test_a_second_hello_lacks_only_psks_of_another_hash():
-    """RFC 8446 section 4.1.2."""
-    psks = {name: PSK(name, KEY, hash=h) for name, h in [("a", "SHA256"), ("b", "SHA384")]}
+def test_a_second_hello_still_has_the_psk_that_the_first_was_answered_for():
+    """RFC 8446 section 4.1.2: only those of another hash than the suite's may go."""
+    psks = {
+        name: PSK(name, KEY, hash=hash_name)
+        for name, hash_name in [("a", "SHA256"), ("b", "SHA384"), ("c", "SHA256")]
+    }
+    server = psk_config({"a": psks["a"], "b": psks["b"]})
     suite = SUITES[0x1301]
 
     def check(*kept: str) -> None:
         second = offer_of(psk_config({name: psks[name] for name in kept}))
-        check_second_hello(offer_of(psk_config(psks)).hello, second.hello, suite)
+        check_second_hello(server, offer_of(psk_config(psks)).hello, second.hello, suite)
 
-    check("a", "b")
+    check("a", "b", "c")
+    check("a", "c")
     check("a")
     with pytest.raises(AlertError, match="lacks a PSK") as caught:
-        check("b")
+        check("b", "c")
     assert caught.value.description == AlertDescription.illegal_parameter
 
 

@@ -393,14 +393,23 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello) -> Suite:
     offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
+    found = _first_psk(config, hello, offered)
+    return found[1] if found else offered[0]
+
+
+def _first_psk(
+    config: DTLSConfig, hello: ClientHello, suites: Sequence[Suite]
+) -> tuple[bytes, Suite] | None:
+    """The identity that we would take, as far as that can be told, and a suite of its hash."""
     psks = hello.extensions.find(PreSharedKey)
     for index in preference(config, psks.identities) if psks else ():
         assert psks is not None
-        hash_name = _hash_of(config, psks.identities[index][0], psks.binders[index])
-        fitting = next((s for s in offered if s.hash_name == hash_name), None)
+        identity = psks.identities[index][0]
+        hash_name = _hash_of(config, identity, psks.binders[index])
+        fitting = next((s for s in suites if s.hash_name == hash_name), None)
         if fitting is not None:
-            return fitting
-    return offered[0]
+            return identity, fitting
+    return None
 
 
 def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes) -> str | None:
@@ -414,22 +423,21 @@ def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes) -> str | None:
     return psk.hash_name if psk else None
 
 
-def check_second_hello(first: ClientHello, second: ClientHello, suite: Suite) -> None:
+def check_second_hello(
+    config: DTLSConfig, first: ClientHello, second: ClientHello, suite: Suite
+) -> None:
     """Of what RFC 8446 section 4.1.2 fixes, all that later steps rely on."""
     check_client_hello13(second)
     versions = second.extensions.find(SupportedVersions)
     offered = versions.versions if versions else ()
     if VERSION not in offered or suite.code not in second.cipher_suites:
         raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
-    psks, kept = first.extensions.find(PreSharedKey), second.extensions.find(PreSharedKey)
-    if psks is None or kept is None:
-        return
-    # Only what is of another hash than the suite's may go; binders are as long as their hash.
-    known = {identity for identity, _ in kept.identities}
-    for (identity, _), binder in zip(psks.identities, psks.binders, strict=True):
-        if len(binder) == HASH_LENGTHS[suite.hash_name] and identity not in known:
-            message = "the second hello lacks a PSK of the first"
-            raise AlertError(AlertDescription.illegal_parameter, message)
+    kept = second.extensions.find(PreSharedKey)
+    # Only a PSK of another hash than the suite's may go. A function's are not known here.
+    found = _first_psk(config, first, [suite]) if config.psk_function is None else None
+    if kept and found and found[0] not in [identity for identity, _ in kept.identities]:
+        message = "the second hello lacks a PSK of the first"
+        raise AlertError(AlertDescription.illegal_parameter, message)
 
 
 def choose_group13(config: DTLSConfig, hello: ClientHello) -> NamedGroup | None:

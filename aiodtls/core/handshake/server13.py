@@ -127,7 +127,7 @@ def _ask_for_share(
     hs.send(negotiate13.retry_request(suite, group))
     hs.transcript.hash_first_hello(suite.hash_name)
     second = yield from hs.expect(ClientHello)
-    negotiate13.check_second_hello(hello, second, suite)
+    negotiate13.check_second_hello(hs.config, hello, second, suite)
     return second
 
 
