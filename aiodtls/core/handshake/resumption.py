@@ -33,7 +33,7 @@ def make_session(
     now = wall_clock()
     # A resumption's own session ends no later than that which it resumes.
     authenticated_at = negotiated.authenticated_at or now
-    rest = round(authenticated_at + MAX_LIFETIME - now)
+    rest = max(0, round(authenticated_at + MAX_LIFETIME - now))
     return Session(
         version=negotiated.version,
         suite=negotiated.suite.code,
