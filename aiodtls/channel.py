@@ -239,27 +239,33 @@ class Channel:
 
     # -- receiving ----------------------------------------------------------------------------
 
-    def deliver(self, messages: list[bytes], *, at_once: bool = False) -> None:
+    def deliver(self, messages: list[bytes], at_once: bool = False) -> None:
         """Messages of one wake-up: for those who wait, then for the queue while it has room.
 
         ``at_once``, in a callback of the loop that has nothing else to do for this association,
-        those who wait run before this returns.
+        the one who waits alone goes on before this returns. HOT PATH.
         """
         receivers = self._receivers
-        served: list[Waiter] = []
-        while receivers and len(served) < len(messages):
+        if at_once and len(receivers) == 1:
             receiver = receivers.popleft()
             if not receiver.done():
-                self._given[receiver] = messages[len(served)]
-                served.append(receiver)
-        if served:
-            del messages[: len(served)]
-        if messages:
-            self._keep(messages)
-        for receiver in served:
-            # Gone with an export, or with its task, if those before it saw to that.
-            if receiver in self._given and not receiver.done():
-                (receiver.resolve if at_once else receiver.set_result)(self._given[receiver])
+                if len(messages) > 1:
+                    self._keep(messages[1:])
+                receiver.resolve(messages[0])
+                return
+        given = 0
+        while receivers and given < len(messages):
+            receiver = receivers.popleft()
+            if not receiver.done():
+                self._give(receiver, messages[given])
+                given += 1
+        if given < len(messages):
+            self._keep(messages[given:])
+
+    def _give(self, receiver: Waiter, message: bytes) -> None:
+        """It runs in another turn of the loop."""
+        self._given[receiver] = message
+        receiver.set_result(message)
 
     def _keep(self, messages: list[bytes]) -> None:
         inbox = self.inbox
@@ -279,7 +285,8 @@ class Channel:
     async def recv(self) -> bytes:
         if self.inbox:
             return self.inbox.popleft()
-        self.check_open()
+        if self.connection.closed or not self.connection.handshake_complete:
+            self.check_open()
         receiver = Waiter(loop=self.loop)
         self._receivers.append(receiver)
         try:
@@ -288,9 +295,11 @@ class Channel:
             if (given := self._given.pop(receiver, None)) is not None:
                 self._return(given)
             raise
-        if self._given.pop(receiver, None) is None:
+        if receiver.is_void:
             # It went along with an export before we could run.
             self.check_open()
+        if self._given:
+            self._given.pop(receiver, None)
         return data
 
     def _return(self, data: bytes) -> None:
@@ -298,8 +307,7 @@ class Channel:
         while self._receivers:
             receiver = self._receivers.popleft()
             if not receiver.done():
-                self._given[receiver] = data
-                receiver.set_result(data)
+                self._give(receiver, data)
                 return
         self.inbox.appendleft(data)
 
@@ -389,13 +397,16 @@ class Channel:
             # With the first of them so many records were admitted.
             if len(data) > connection.max_payload:
                 return False
-        elif not connection.admits(len(data), MAX_SEGMENTS):
-            return False
         else:
             batching = protocol.batching
-            if batching is None or not batching.has_company:
-                self._send_run((data,))
+            if batching is None or not batching.has_company():
+                datagram = connection.protect(data)
+                if datagram is None:
+                    return False
+                protocol.send_run(datagram, len(datagram), connection.peer)
                 return True
+            if not connection.admits(len(data), MAX_SEGMENTS):
+                return False
             batching.at_end_of_turn(self.flush)
         pending.append(data)
         if len(pending) >= MAX_SEGMENTS:
@@ -467,6 +478,8 @@ class Channel:
         )
         if lease is None:
             self.inbox.clear()
+            for receiver in self._given:
+                receiver.is_void = True
             self._given.clear()
         self.protocol.drain()
         return state

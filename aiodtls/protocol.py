@@ -89,16 +89,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.headers = IPV6_AND_UDP_HEADERS if is_ipv6 else IPV4_AND_UDP_HEADERS
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._received(data, len(data), addr, at_once=False)
+        self.run_received(data, len(data), addr, at_once=False)
 
-    def run_received(self, run: bytes, size: int, addr: Any) -> None:
+    def run_received(self, run: bytes, size: int, addr: Any, at_once: bool = True) -> None:
         """Datagrams of ``size`` bytes one behind another, the last one maybe shorter.
 
-        For transports that batch; a callback of the loop calls it, and no task.
+        For transports that batch; HOT PATH. ``at_once`` says that a callback of the loop calls it
+        and no task, so that tasks may go on in it.
         """
-        self._received(run, size, addr, at_once=True)
-
-    def _received(self, run: bytes, size: int, addr: Any, *, at_once: bool) -> None:
         if self._connected_to is not None:
             addr = self._connected_to
         taken = 0
@@ -108,8 +106,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             taken = connection.receive_run(run, size, messages, self._time())
             if messages:
                 channel = self._channels.get(connection) or self._channel(connection)
-                channel.deliver(messages, at_once=at_once)
-            if taken * size >= len(run) and taken:
+                channel.deliver(messages, at_once)
+            if taken and taken * size >= len(run):
                 return
         now = self._time()
         receive = self._listener.receive_datagram

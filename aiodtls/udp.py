@@ -28,6 +28,7 @@ from aiodtls.ancillary import (
     UDP_GRO,
     UDP_SEGMENT,
     Ancillary,
+    PeerAddress,
     ask_for_destinations,
     segments_of,
     try_option,
@@ -106,8 +107,9 @@ class BatchingTransport(asyncio.DatagramTransport):
         try_option(sock, UDP_GRO, 1)
         if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
             ask_for_destinations(sock)
-        self._reads = self._patience = 1
-        self._full_turns = 0
+        # System calls in a turn of reading, and the wake-ups after which there may be more of them.
+        self._reads = self._patience = self._wakeups = 1
+        self._recvmsg = sock.recvmsg
         self._reading = self._sending = False
         # To be called when all is read that is read in this turn.
         self._at_end: list[Callable[[], None]] = []
@@ -130,17 +132,28 @@ class BatchingTransport(asyncio.DatagramTransport):
     # -- receiving ----------------------------------------------------------------------------
 
     def _read_ready(self) -> None:
-        """Reads as much as a turn may take, then sends what that has brought forth."""
+        """Reads as much as a turn may take, then sends what that has brought forth.
+
+        A read that finds nothing costs as much as one that does. So their number in a turn grows
+        while there is more, and after a miss the next attempt waits for twice as many wake-ups.
+        """
         self._reading = True
+        self._sent_at = NEVER
         try:
-            self._read_turn()
+            if self._reads == 1:
+                self._read()
+            else:
+                self._read_many()
         finally:
             self._reading = False
             if self._at_end:
                 self._end_turn()
             if self._queue:
                 self._flush()
-            self._sent_at = NEVER
+        self._wakeups -= 1
+        if not self._wakeups:
+            self._reads = min(2 * self._reads, MAX_READS)
+            self._wakeups = self._patience
 
     def _end_turn(self) -> None:
         at_end, self._at_end = self._at_end, []
@@ -150,36 +163,36 @@ class BatchingTransport(asyncio.DatagramTransport):
             except Exception as error:
                 self._report(error)
 
-    def _read_turn(self) -> None:
-        """Up to ``_reads`` system calls.
-
-        One that finds nothing costs as much as one that does, so the number grows while there is
-        more, and after a miss the next attempt waits for twice as many wake-ups.
-        """
-        recvmsg = self._sock.recvmsg
+    def _read_many(self) -> None:
         received = 0
         for done in range(self._reads):
-            if self._closing:
-                return
-            try:
-                data, ancillary, _, addr = recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
-            except (BlockingIOError, InterruptedError):
+            count = self._read()
+            received += count
+            if not count:
                 self._reads = max(1, done)
                 self._patience = min(2 * self._patience, MAX_PATIENCE)
-                self._full_turns = 0
+                self._wakeups = self._patience + 1
                 return
-            except OSError as error:
-                self._tell(error)
-                continue
-            received += self._deliver(data, ancillary, addr)
-            if received >= MANY:
+            if received >= MANY or self._closing:
                 return
-        if self._reads > 1:
-            self._patience = 1
-        self._full_turns += 1
-        if self._full_turns >= self._patience:
-            self._reads = min(2 * self._reads, MAX_READS)
-            self._full_turns = 0
+        self._patience = self._wakeups = 1
+
+    def _read(self) -> int:
+        """One system call; how many datagrams it brought, or an error instead of one."""
+        try:
+            run, ancillary, _, addr = self._recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._tell(error)
+            return 1
+        if ancillary or self._takes_runs is None:
+            return self._deliver(run, ancillary, addr)
+        try:
+            self._takes_runs(run, len(run), addr)
+        except Exception as error:
+            self._report(error)
+        return 1
 
     def _deliver(self, run: bytes, ancillary: list[Ancillary], addr: Any) -> int:
         """One system call's datagrams, of one sender and of one size but for the last; how many."""
@@ -249,13 +262,10 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._queued += sum(map(len, datagrams))
         self._flush()
 
-    @property
     def has_company(self) -> bool:
-        """Whether what is sent now is to wait for more, until ``at_end_of_turn``.
-
-        It is so while much is read, and while much is sent.
-        """
-        return self._reading or monotonic() - self._sent_at <= QUIET
+        """Whether what is sent now follows so closely that it is to wait for more, until
+        ``at_end_of_turn``."""
+        return monotonic() - self._sent_at <= QUIET
 
     def at_end_of_turn(self, callback: Callable[[], None]) -> None:
         """Calls it when all is read that this turn reads, or else when the loop's turn ends."""
@@ -276,10 +286,14 @@ class BatchingTransport(asyncio.DatagramTransport):
         """
         if self._closing:
             return
-        addr = self._checked(addr)
         if not self._queue and not self._blocked:
             try:
-                self._send_segments(run, size, addr)
+                if size < len(run) or type(addr) is PeerAddress:
+                    self._send_segments(run, size, addr)
+                elif addr is None:
+                    self._sock.send(run)
+                else:
+                    self._sock.sendto(run, addr)
                 self._sent_at = monotonic()
                 return
             except OSError as error:
@@ -289,17 +303,11 @@ class BatchingTransport(asyncio.DatagramTransport):
         self.sendto_many(split_run(run, size), addr)
 
     def _send_segments(self, run: bytes, size: int, addr: Any) -> None:
-        source = getattr(addr, "source", None) if addr is not None else None
-        ancillary = [] if source is None else [source]
+        ancillary = [addr.source] if type(addr) is PeerAddress else []
         if size < len(run):
             ancillary.append(segments_of(size))
-        if ancillary:
-            # An address of None is that of the peer that the socket is connected to.
-            self._sock.sendmsg((run,), ancillary, 0, addr)
-        elif addr is None:
-            self._sock.send(run)
-        else:
-            self._sock.sendto(run, addr)
+        # An address of None is that of the peer that the socket is connected to.
+        self._sock.sendmsg((run,), ancillary, 0, addr)
 
     def _checked(self, addr: Any) -> Any:
         if self._peer is None:

@@ -13,12 +13,16 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
+_set_result = asyncio.Future.set_result
+
 
 class Waiter(asyncio.Future[Any]):
     """A future that one task awaits, and nobody else."""
 
     # What the task wants called, and in which context.
     _then: tuple[Callable[[Any], object], Context | None] | None = None
+    # Whether its result was taken back before the task could run.
+    is_void = False
 
     def add_done_callback(
         self, callback: Callable[[Any], object], /, *, context: Context | None = None
@@ -34,7 +38,7 @@ class Waiter(asyncio.Future[Any]):
         For callbacks of the loop alone: tasks do not nest.
         """
         then, self._then = self._then, None
-        super().set_result(value)
+        _set_result(self, value)
         if then is not None:
             callback, context = then
             if context is None:

@@ -89,7 +89,7 @@ def test_the_short_way_comes_to_what_the_long_way_does(suite, seed):
         pair = connected(suite)
         server = pair.server
         if not short:
-            server._layer.data_readers.clear()
+            server._layer.data_reader = None
         before = server.statistics
         datagrams = traffic(pair.client, seed)
         taken = take(server, datagrams, pair.now)

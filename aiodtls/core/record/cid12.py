@@ -103,6 +103,27 @@ class CidReader12(RecordReader12):
             return decrypt(self._salt + content[:explicit], content[explicit:], additional)
         return decrypt((self._iv ^ number).to_bytes(12, "big"), content, additional)
 
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        start = self._header.size
+        length = len(datagram) - start
+        if not self._expansion < length <= longest - start:
+            return None
+        content_type, version, number, cid, said = self._header.unpack_from(datagram)
+        if (
+            number != self.window.highest + 1
+            or cid != self._cid
+            or said != length
+            or content_type != TLS12_CID
+            or version != VERSION
+            or number >> EPOCH_SHIFT != DATA_EPOCH
+        ):
+            return None
+        inner = self._open(number, datagram[start:], length - self._expansion)
+        if inner[-1] != APPLICATION_DATA:
+            return None
+        self.window.accept_next()
+        return inner[:-1]
+
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         unpack, open_one, cid = self._header.unpack_from, self._open, self._cid
         start = HEADER_LENGTH + len(cid)

@@ -114,6 +114,14 @@ class RecordReader(ABC):
     def rest(self) -> None:
         """Gives back what the next record can make anew."""
 
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        """The data of a datagram that is one record of application data, the next in order.
+
+        None where it is anything else, maybe only late: ``open_run`` takes it then. Raises
+        InvalidTag. Each kind of record that comes alone, as in an echo, has its own way.
+        """
+        return None
+
     @abstractmethod
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         """How many of the first datagrams were one fresh record of application data each.

@@ -161,6 +161,27 @@ class ExplicitNonceReader(RecordReader12):
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
 
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        length = len(datagram) - HEADER_LENGTH
+        if not self._expansion <= length <= longest - HEADER_LENGTH:
+            return None
+        prefix, number, said, explicit = DATA_HEADER_AND_NONCE.unpack_from(datagram)
+        window = self.window
+        if (
+            number != window.highest + 1
+            or prefix != DATA_PREFIX
+            or said != length
+            or number >> EPOCH_SHIFT != DATA_EPOCH
+        ):
+            return None
+        plaintext = (self._cipher or self._wake()).decrypt(
+            self._salt + explicit,
+            datagram[NONCE_END:],
+            ADDITIONAL_DATA.pack(number, APPLICATION_DATA, VERSION, length - self._expansion),
+        )
+        window.accept_next()
+        return plaintext
+
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         decrypt = (self._cipher or self._wake()).decrypt
         salt, expansion, unpack = self._salt, self._expansion, DATA_HEADER_AND_NONCE.unpack_from

@@ -232,6 +232,28 @@ class RecordReader13(RecordReader):
         # All padding and no type is the peer's fault (RFC 8446 section 5.4), like type 0.
         return (inner[-1], number, inner[:-1]) if inner else (0, number, b"")
 
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        layout, prefix, window = self._layout, self._prefix, self.window
+        length = len(datagram) - layout.size
+        if not SAMPLE_LENGTH < length <= longest - layout.size:
+            return None
+        found, low, said = layout.unpack_from(datagram)
+        if found != prefix or said != length:
+            return None
+        cipher = self._cipher or self._wake()
+        body = datagram[layout.size :]
+        mask = self._masks(body[:SAMPLE_LENGTH])
+        low ^= mask[0] << 8 | mask[1]
+        number = window.highest + 1
+        if low != number & 0xFFFF:
+            return None
+        additional = layout.pack(prefix, low, length)
+        inner = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, additional)
+        if inner[-1] != APPLICATION_DATA:
+            return None
+        window.accept_next()
+        return inner[:-1]
+
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         decrypt = (self._cipher or self._wake()).decrypt
         iv, prefix = self._iv, self._prefix
