@@ -191,7 +191,8 @@ class ExplicitNonceReader(RecordReader12):
         highest = window.highest
         at = 0
         stop = len(run)
-        length = -1
+        # Of the record before, which is most often that of the next one too.
+        length = -HEADER_LENGTH
         while at < stop:
             end = at + size
             if end > stop:
@@ -253,7 +254,8 @@ class ImplicitNonceReader(RecordReader12):
         highest = window.highest
         at = 0
         stop = len(run)
-        length = -1
+        # Of the record before, which is most often that of the next one too.
+        length = -HEADER_LENGTH
         while at < stop:
             end = at + size
             if end > stop:
