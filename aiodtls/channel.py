@@ -424,10 +424,10 @@ class Channel:
         """Messages that the connection admits, in as few runs as they fit."""
         batching = self.protocol.batching
         limit = batching.segment_limit if batching is not None else 0
-        size_of = self.connection.record_size
+        overhead = self.connection.record_size(0)
         while len(messages) > 1:
-            sizes = [size_of(len(message)) for message in messages[:MAX_SEGMENTS]]
-            length = length_of_run(sizes, limit)
+            sizes = list(map(len, messages[:MAX_SEGMENTS]))
+            length = length_of_run(sizes, limit, overhead)
             self._send_run(messages[:length])
             messages = messages[length:]
         if messages:

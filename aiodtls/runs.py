@@ -19,18 +19,17 @@ def split_run(run: bytes, size: int) -> list[bytes]:
     return [run[at : at + size] for at in range(0, len(run), size)]
 
 
-def length_of_run(sizes: Sequence[int], limit: int = MAX_RUN) -> int:
-    """How many of the first datagrams, of so many bytes each, may go out as one run.
+def length_of_run(sizes: Sequence[int], limit: int = MAX_RUN, overhead: int = 0) -> int:
+    """How many of the first datagrams, of so many bytes and ``overhead`` each, may be one run.
 
-    ``limit`` is the largest that may be part of a run; 0 where there are no runs.
+    ``limit`` is the largest datagram that may be part of a run; 0 where there are no runs.
     """
     size = sizes[0]
-    if not 0 < size <= limit:
+    if not 0 < size + overhead <= limit:
         return 1
-    most = min(len(sizes), MAX_SEGMENTS, MAX_RUN // size)
-    length = 1
-    while length < most and sizes[length] == size:
-        length += 1
-    if length < most and 0 < sizes[length] < size:
-        length += 1
-    return length
+    most = min(len(sizes), MAX_SEGMENTS, MAX_RUN // (size + overhead))
+    head = sizes[:most]
+    if head.count(size) == most:
+        return most
+    length = next(at for at, other in enumerate(head) if other != size)
+    return length + 1 if 0 < head[length] + overhead < size + overhead else length
