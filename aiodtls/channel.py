@@ -10,13 +10,13 @@ import asyncio
 import inspect
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiodtls import log
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.errors import BufferFull, HandshakeError, LeaseExhausted, MessageTooLarge
+from aiodtls.core.errors import HandshakeError
 from aiodtls.core.events import (
     AddressChanged,
     CertificateReceived,
@@ -28,7 +28,7 @@ from aiodtls.core.events import (
     SessionReceived,
     SignatureRequested,
 )
-from aiodtls.runs import MAX_SEGMENTS, length_of_run
+from aiodtls.sending import Sending
 from aiodtls.waiter import Waiter, reject, resolve
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 EventHandler = Callable[["DTLSEndpoint", Event], object]
 
 
-class Channel:
+class Channel(Sending):
     """``protocol`` carries its datagrams. ``on_data`` is called when data begins to wait."""
 
     __slots__ = (
@@ -47,28 +47,21 @@ class Channel:
         "_endpoint",
         "_given",
         "_kept",
-        "_pending",
         "_questions",
         "_receivers",
-        "_senders",
         "_timer",
         "closed",
         "confirmed",
-        "connection",
         "handed_over",
         "handshake",
         "inbox",
-        "loop",
         "on_data",
         "on_event",
         "on_session",
-        "protocol",
     )
 
     def __init__(self, protocol: DTLSProtocol, connection: DTLSConnection) -> None:
-        self.protocol = protocol
-        self.connection = connection
-        self.loop = asyncio.get_running_loop()
+        super().__init__(protocol, connection)
         self.on_event: EventHandler | None = None
         # Who keeps the sessions of a client.
         self.on_session: Callable[[Session], None] | None = None
@@ -85,9 +78,6 @@ class Channel:
         self._receivers: deque[Waiter] = deque()
         # What receivers have been given that did not run since.
         self._given: dict[Waiter, bytes] = {}
-        self._senders: deque[asyncio.Future[None]] = deque()
-        # Messages that wait for company until the turn ends: they leave as one run.
-        self._pending: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         if connection.handshake_complete:
             # Adopted: all this happened elsewhere.
@@ -120,7 +110,7 @@ class Channel:
         """Takes out what the connection has to say; its datagrams are the protocol's affair."""
         connection = self.connection
         if connection.closed:
-            self._pending.clear()
+            self.forget_pending()
         self._schedule(connection.next_timeout())
         messages = []
         while (data := connection.read()) is not None:
@@ -191,8 +181,7 @@ class Channel:
         reject(self.confirmed, error)
         while self._receivers:
             reject(self._receivers.popleft(), error)
-        while self._senders:
-            reject(self._senders.popleft(), error)
+        self.send_no_more(error)
         if self.on_data is not None:
             self.on_data(self)
 
@@ -323,144 +312,6 @@ class Channel:
         self.check_open()
         return None
 
-    # -- sending ------------------------------------------------------------------------------
-
-    def check_open(self) -> None:
-        """Raises what ended the association, or HandshakeError before it began."""
-        connection = self.connection
-        if connection.closed:
-            assert connection.failure is not None
-            raise connection.failure.with_traceback(None)
-        if not connection.handshake_complete:
-            raise HandshakeError("the handshake is not complete")
-
-    def pieces(self, data: bytes, *, split: bool) -> Sequence[bytes]:
-        """``data`` cut for one record each. Raises :class:`MessageTooLarge` without ``split``."""
-        limit = self.connection.max_payload
-        if len(data) <= limit:
-            return (data,)
-        if not split or not limit:
-            raise MessageTooLarge(len(data), limit)
-        return [data[at : at + limit] for at in range(0, len(data), limit)]
-
-    async def wait_for_room(self, records: int = 1) -> bool:
-        """Returns when it is this sender's turn, in order of arrival; whether it had to wait.
-
-        Raises :class:`LeaseExhausted` for more records than any lease has.
-        """
-        if self.has_room(records) and not self._senders:
-            return False
-        await self._wait_for_turn(behind=True)
-        while not self.has_room(records):
-            await self._wait_for_turn(behind=False)
-        return True
-
-    def has_room(self, records: int) -> bool:
-        """Whether so many records may leave now. Raises :class:`LeaseExhausted` for too many."""
-        if not self.connection.closed and records > self.connection.most_room:
-            raise LeaseExhausted(f"{records} records are more than a lease has")
-        return not self.protocol.is_paused and self.connection.room >= records
-
-    async def _wait_for_turn(self, *, behind: bool) -> None:
-        sender: asyncio.Future[None] = self.loop.create_future()
-        (self._senders.append if behind else self._senders.appendleft)(sender)
-        try:
-            await sender
-        except asyncio.CancelledError:
-            if sender.done() and not sender.cancelled() and sender.exception() is None:
-                self.room_again()
-            raise
-        finally:
-            if sender in self._senders:
-                self._senders.remove(sender)
-
-    def room_again(self) -> None:
-        """Lets the sender that waits longest go on."""
-        while self._senders and not self.protocol.is_paused:
-            sender = self._senders.popleft()
-            if not sender.done():
-                sender.set_result(None)
-                return
-
-    def try_send(self, data: bytes) -> bool:
-        """Sends ``data`` if it is one record and nothing stands in the way; HOT PATH.
-
-        What is sent alone leaves at once. With company it waits for the end of the turn, or for as
-        much as a system call takes, and is protected there and then.
-        """
-        protocol = self.protocol
-        if protocol.is_paused or self._senders:
-            return False
-        connection = self.connection
-        pending = self._pending
-        if pending:
-            # With the first of them so many records were admitted.
-            if len(data) > connection.max_payload:
-                return False
-        else:
-            batching = protocol.batching
-            if batching is None or not batching.has_company():
-                datagram = connection.protect(data)
-                if datagram is None:
-                    return False
-                protocol.send_run(datagram, len(datagram), connection.peer)
-                return True
-            if not connection.admits(len(data), MAX_SEGMENTS):
-                return False
-            batching.at_end_of_turn(self.flush)
-        pending.append(data)
-        if len(pending) >= MAX_SEGMENTS:
-            self.flush()
-        return True
-
-    def flush(self) -> None:
-        """Sends what waits for company."""
-        if self._pending:
-            pending, self._pending = self._pending, []
-            if not self.connection.closed:
-                self._send_admitted(pending)
-
-    def _send_admitted(self, messages: Sequence[bytes]) -> None:
-        """Messages that the connection admits, in as few runs as they fit."""
-        batching = self.protocol.batching
-        limit = batching.segment_limit if batching is not None else 0
-        overhead = self.connection.record_size(0)
-        while len(messages) > 1:
-            sizes = list(map(len, messages[:MAX_SEGMENTS]))
-            length = length_of_run(sizes, limit, overhead)
-            self._send_run(messages[:length])
-            messages = messages[length:]
-        if messages:
-            self._send_run(messages)
-
-    def _send_run(self, messages: Sequence[bytes]) -> None:
-        connection = self.connection
-        size = connection.record_size(len(messages[0]))
-        self.protocol.send_run(connection.protect_run(messages), size, connection.peer)
-
-    def send_now(self, pieces: Sequence[bytes]) -> int:
-        """Sends all pieces together. Raises what ended the association."""
-        self.flush()
-        self.check_open()
-        connection = self.connection
-        if connection.admits(max(map(len, pieces), default=0), len(pieces)):
-            self._send_admitted(pieces)
-        else:
-            now = self.loop.time()
-            for piece in pieces:
-                connection.send(piece, now)
-            self.protocol.drain()
-        if self._senders:
-            self.room_again()
-        return len(pieces)
-
-    def check_room(self, records: int) -> None:
-        """Raises :class:`BufferFull` where ``send`` would wait."""
-        if self.protocol.is_paused or self._senders:
-            raise BufferFull("the write buffer is full")
-        if self.connection.room < records:
-            raise LeaseExhausted("the lease is used up: export again")
-
     # -- the end ------------------------------------------------------------------------------
 
     def released(self) -> None:
@@ -495,7 +346,7 @@ class Channel:
         self.protocol.drain()
 
     def abort(self) -> None:
-        self._pending.clear()
+        self.forget_pending()
         self.connection.abort()
         self.protocol.drain()
 

@@ -98,6 +98,9 @@ async def _open(
         targets = [target for target in targets if target[0] in locals_]
         if not targets:
             raise OSError(f"local_addr {local_addr!r} is of no family that {host!r} has")
+    if len(targets) == 1:
+        [(af, address)] = targets
+        return await attempt(sockets.connected_socket(af, address, locals_.get(af)))
     race = _Race(delay)
     for number, (af, address) in enumerate(targets):
         opened = functools.partial(sockets.connected_socket, af, address, locals_.get(af))

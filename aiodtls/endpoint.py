@@ -300,6 +300,7 @@ class DTLSEndpoint:
     @pmtu.setter
     def pmtu(self, pmtu: int) -> None:
         channel = self._channel
+        channel.flush()
         channel.connection.max_datagram_size = check_pmtu(pmtu) - channel.protocol.headers
         channel.protocol.drain()
 

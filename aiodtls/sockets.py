@@ -24,14 +24,16 @@ async def resolve(
 
     Raises OSError as the resolver does.
     """
-    loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(
-        host,
-        port,
-        family=family,
-        type=socket.SOCK_DGRAM,
-        flags=socket.AI_PASSIVE if passive else 0,
-    )
+    flags = socket.AI_PASSIVE if passive else 0
+    try:
+        # What is an address already needs no resolver, so no thread that waits for one.
+        infos = socket.getaddrinfo(
+            host, port, family, socket.SOCK_DGRAM, flags=flags | socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        infos = await asyncio.get_running_loop().getaddrinfo(
+            host, port, family=family, type=socket.SOCK_DGRAM, flags=flags
+        )
     found = dict.fromkeys((int(info[0]), info[4]) for info in infos)
     families: dict[int, list[tuple[int, Any]]] = {}
     for item in found:

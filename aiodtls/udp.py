@@ -103,7 +103,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._fd = sock.fileno()
         self._peer = peername
         # The largest datagram that may be part of a run; 0 where there are no runs.
-        self._segment_limit = MAX_RUN if try_option(sock, UDP_SEGMENT, 0) else 0
+        self.segment_limit = MAX_RUN if try_option(sock, UDP_SEGMENT, 0) else 0
         try_option(sock, UDP_GRO, 1)
         if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
             ask_for_destinations(sock)
@@ -274,11 +274,6 @@ class BatchingTransport(asyncio.DatagramTransport):
         else:
             self._loop.call_soon(callback)
 
-    @property
-    def segment_limit(self) -> int:
-        """The largest datagram that may be part of a run, in bytes."""
-        return self._segment_limit
-
     def send_run(self, run: bytes, size: int, addr: Any = None) -> None:
         """Datagrams of ``size`` bytes one behind another, the last maybe shorter, to one address.
 
@@ -373,7 +368,8 @@ class BatchingTransport(asyncio.DatagramTransport):
         refused_at = -1
         try:
             while at < len(datagrams):
-                end = self._end_of_run(datagrams, at)
+                sizes = list(map(len, datagrams[at : at + MAX_SEGMENTS]))
+                end = at + length_of_run(sizes, self.segment_limit)
                 try:
                     run = datagrams[at] if end - at == 1 else b"".join(datagrams[at:end])
                     self._send_segments(run, len(datagrams[at]), addr)
@@ -391,12 +387,6 @@ class BatchingTransport(asyncio.DatagramTransport):
         finally:
             del datagrams[:at]
 
-    def _end_of_run(self, datagrams: list[bytes], at: int) -> int:
-        """Up to where equal sizes go on; one that is shorter may end the run."""
-        return at + length_of_run(
-            list(map(len, datagrams[at : at + MAX_SEGMENTS])), self._segment_limit
-        )
-
     def _is_not_segmented(self, error: OSError, size: int) -> bool:
         """Whether runs are at fault: the device cannot, or the path takes no such size.
 
@@ -404,7 +394,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         """
         if error.errno not in _NOT_SEGMENTED:
             return False
-        self._segment_limit = 0 if error.errno == errno.EIO else size - 1
+        self.segment_limit = 0 if error.errno == errno.EIO else size - 1
         return True
 
     # -- the write buffer ---------------------------------------------------------------------

@@ -33,7 +33,7 @@ core.lease core.handshake.driver
 core.handshake.id_updates core.handshake.post core.facts core.association core.renewal
 core.key_limits core.paths core.liveness core.timeouts
 core.handover core.short_way core.connection core.routes core.hello_pool core.listener events log
-waiter runs ancillary udp channel endpoint sockets protocol client server transport testing
+waiter runs ancillary udp sending channel endpoint sockets protocol client server transport testing
 cli.options cli.output cli.loss cli.serve cli.connect cli.demo cli.main __main__
 """.split()  # noqa: SIM905 - a list of words is read better so
 MODULES = {

@@ -177,7 +177,7 @@ def _check_ways(aead, key: bytes, iv: bytes) -> None:
     alert = writer.protect(21, b"\x01\x00")
     spoilt = writer.protect(23, b"data")
     spoilt = spoilt[:-1] + bytes((spoilt[-1] ^ 1,))
-    for other in (alert, spoilt, datagrams[0], b"", datagrams[0][:20]):
+    for other in (alert, spoilt, datagrams[0], b"\x19", datagrams[0][:20]):
         messages = []
         assert not quick.open_run(other, len(other), 1 << 14, messages) and not messages
 

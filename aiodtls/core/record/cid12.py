@@ -33,6 +33,12 @@ def _header(cid_length: int) -> Struct:
 
 
 @functools.cache
+def _start(cid_length: int) -> Struct:
+    """The same, with the length behind the connection id."""
+    return Struct(f"!3sQ{cid_length + 2}s")
+
+
+@functools.cache
 def _additional_data(cid_length: int) -> Struct:
     """What ``_constant`` says, epoch and sequence number, connection id, length of the inside."""
     return Struct(f"!13sQ{cid_length}sH")
@@ -100,7 +106,16 @@ class CidWriter12(RecordWriter12):
 class CidReader12(RecordReader12):
     """Opens the records of one epoch that bear our ``cid``."""
 
-    __slots__ = ("_additional_data", "_cid", "_constant", "_explicit", "_header", "_iv", "_salt")
+    __slots__ = (
+        "_additional_data",
+        "_cid",
+        "_constant",
+        "_explicit",
+        "_header",
+        "_iv",
+        "_salt",
+        "_start",
+    )
 
     def __init__(self, aead: AEAD, key: bytes, iv: bytes, replay_window: int, cid: bytes) -> None:
         super().__init__(aead, key, replay_window)
@@ -110,6 +125,7 @@ class CidReader12(RecordReader12):
         self._cid = cid
         self._constant = _constant(cid)
         self._header = _header(len(cid))
+        self._start = _start(len(cid))
         self._additional_data = _additional_data(len(cid))
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
@@ -149,33 +165,25 @@ class CidReader12(RecordReader12):
         return inner[:-1]
 
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        decrypt, unpack = (self._cipher or self._wake()).decrypt, self._header.unpack_from
+        decrypt, expansion = (self._cipher or self._wake()).decrypt, self._expansion
         salt, iv, constant, cid = self._salt, self._iv, self._constant, self._cid
-        explicit, expansion, start = self._explicit, self._expansion, self._header.size
-        before = len(messages)
+        explicit, start, unpack = self._explicit, self._header.size, self._start.unpack_from
         window = self.window
         # In order so far, and not yet told to the window.
         highest = window.highest
-        at = 0
-        stop = len(run)
-        # Of the record before, which is most often that of the next one too.
-        length = -start
-        while at < stop:
+        before, stop = len(messages), len(run)
+        for at in range(0, stop, size):
             end = at + size
-            if end > stop:
-                end = stop
-            if length != end - at - start:
+            if end > stop or not at:
+                # The first, or one that is shorter; of all others only number and data differ.
+                end = min(end, stop)
                 length = end - at - start
-                if not expansion < length <= longest - start:
+                if not expansion + 1 <= length <= longest - start:
                     break
+                cid_and_length = cid + length.to_bytes(2, "big")
                 additional = cid + (length - expansion).to_bytes(2, "big")
-            prefix, number, found, said = unpack(run, at)
-            if (
-                prefix != PREFIX
-                or found != cid
-                or said != length
-                or number >> EPOCH_SHIFT != DATA_EPOCH
-            ):
+            prefix, number, said = unpack(run, at)
+            if prefix != PREFIX or said != cid_and_length or number >> EPOCH_SHIFT != DATA_EPOCH:
                 break
             in_order = number == highest + 1
             if not in_order:
@@ -197,7 +205,6 @@ class CidReader12(RecordReader12):
                 window.accept(number)
                 highest = window.highest
             messages.append(inner[:-1])
-            at = end
         window.accept_up_to(highest)
         return len(messages) - before
 

@@ -126,8 +126,8 @@ class RecordReader(ABC):
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         """How many of the first datagrams were one fresh record of application data each.
 
-        ``run`` is datagrams of ``size`` bytes one behind another, the last one maybe shorter.
-        Their data is added to ``messages``. The next one is something else, forged perhaps, or
-        longer than ``longest``: nothing is counted for it and the window has not moved, so that
-        it can be looked at again, closely.
+        ``run``, which is not empty, is datagrams of ``size`` bytes one behind another, the last one
+        maybe shorter. Their data is added to ``messages``. The next one is something else, forged
+        perhaps, or longer than ``longest``: nothing is counted for it and the window has not moved,
+        so that it can be looked at again, closely.
         """

@@ -27,8 +27,8 @@ NONCE_END = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH
 DATA_EPOCH = 1
 # What a record of data begins with; number and length follow, and the explicit nonce.
 DATA_PREFIX = bytes((APPLICATION_DATA,)) + VERSION.to_bytes(2, "big")
-DATA_HEADER = Struct("!3sQH")
-DATA_HEADER_AND_NONCE = Struct("!3sQH8s")
+DATA_HEADER = Struct("!3sQ2s")
+DATA_HEADER_AND_NONCE = Struct("!3sQ2s8s")
 
 
 class RecordWriter12(RecordWriter):
@@ -170,7 +170,7 @@ class ExplicitNonceReader(RecordReader12):
         if (
             number != window.highest + 1
             or prefix != DATA_PREFIX
-            or said != length
+            or said != length.to_bytes(2, "big")
             or number >> EPOCH_SHIFT != DATA_EPOCH
         ):
             return None
@@ -183,27 +183,24 @@ class ExplicitNonceReader(RecordReader12):
         return plaintext
 
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        decrypt = (self._cipher or self._wake()).decrypt
-        salt, expansion, unpack = self._salt, self._expansion, DATA_HEADER_AND_NONCE.unpack_from
-        before = len(messages)
+        decrypt, expansion = (self._cipher or self._wake()).decrypt, self._expansion
+        salt, unpack = self._salt, DATA_HEADER_AND_NONCE.unpack_from
         window = self.window
         # In order so far, and not yet told to the window.
         highest = window.highest
-        at = 0
-        stop = len(run)
-        # Of the record before, which is most often that of the next one too.
-        length = -HEADER_LENGTH
-        while at < stop:
+        before, stop = len(messages), len(run)
+        for at in range(0, stop, size):
             end = at + size
-            if end > stop:
-                end = stop
-            if length != end - at - HEADER_LENGTH:
+            if end > stop or not at:
+                # The first, or one that is shorter; of all others only number and data differ.
+                end = min(end, stop)
                 length = end - at - HEADER_LENGTH
                 if not expansion <= length <= longest - HEADER_LENGTH:
                     break
+                length_bytes = length.to_bytes(2, "big")
                 additional = DATA_PREFIX + (length - expansion).to_bytes(2, "big")
             prefix, number, said, explicit = unpack(run, at)
-            if prefix != DATA_PREFIX or said != length or number >> EPOCH_SHIFT != DATA_EPOCH:
+            if prefix != DATA_PREFIX or said != length_bytes or number >> EPOCH_SHIFT != DATA_EPOCH:
                 break
             in_order = number == highest + 1
             if not in_order:
@@ -222,7 +219,6 @@ class ExplicitNonceReader(RecordReader12):
                 window.accept(number)
                 highest = window.highest
             messages.append(plaintext)
-            at = end
         window.accept_up_to(highest)
         return len(messages) - before
 
@@ -246,27 +242,24 @@ class ImplicitNonceReader(RecordReader12):
         )
 
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        decrypt = (self._cipher or self._wake()).decrypt
-        iv, expansion, unpack = self._iv, self._expansion, DATA_HEADER.unpack_from
-        before = len(messages)
+        decrypt, expansion = (self._cipher or self._wake()).decrypt, self._expansion
+        iv, unpack = self._iv, DATA_HEADER.unpack_from
         window = self.window
         # In order so far, and not yet told to the window.
         highest = window.highest
-        at = 0
-        stop = len(run)
-        # Of the record before, which is most often that of the next one too.
-        length = -HEADER_LENGTH
-        while at < stop:
+        before, stop = len(messages), len(run)
+        for at in range(0, stop, size):
             end = at + size
-            if end > stop:
-                end = stop
-            if length != end - at - HEADER_LENGTH:
+            if end > stop or not at:
+                # The first, or one that is shorter; of all others only number and data differ.
+                end = min(end, stop)
                 length = end - at - HEADER_LENGTH
                 if not expansion <= length <= longest - HEADER_LENGTH:
                     break
+                length_bytes = length.to_bytes(2, "big")
                 additional = DATA_PREFIX + (length - expansion).to_bytes(2, "big")
             prefix, number, said = unpack(run, at)
-            if prefix != DATA_PREFIX or said != length or number >> EPOCH_SHIFT != DATA_EPOCH:
+            if prefix != DATA_PREFIX or said != length_bytes or number >> EPOCH_SHIFT != DATA_EPOCH:
                 break
             in_order = number == highest + 1
             if not in_order:
@@ -287,7 +280,6 @@ class ImplicitNonceReader(RecordReader12):
                 window.accept(number)
                 highest = window.highest
             messages.append(plaintext)
-            at = end
         window.accept_up_to(highest)
         return len(messages) - before
 
