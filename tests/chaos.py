@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiodtls import sockets
+from tests import traces
 
 
 @dataclass
 class ChaosProxy:
     """Between clients, who send to ``address``, and ``target``. Probabilities per datagram.
 
+    What becomes of each datagram is noted in the trace, where there is one (``tests/traces.py``).
     ``delay`` is the probability of being held back for up to ``delay_by`` seconds, which reorders.
     """
 
@@ -78,29 +80,35 @@ class ChaosProxy:
 
     def _relay(self, transport: asyncio.DatagramTransport, data: bytes, addr: Any) -> None:
         rng, counts = self._rng, self.counts
+        way = "->" if addr is None else "<-"
         if rng.random() < self.drop:
             counts["dropped"] += 1
+            traces.note_datagram(f"{way} dropped", data)
             return
         copies = 1
         if rng.random() < self.duplicate:
             counts["duplicated"] += 1
             copies = 2
-        for _ in range(copies):
+        for number in range(copies):
             copy = data
+            name = f"{way} copy" if number else way
             if rng.random() < self.corrupt:
                 counts["corrupted"] += 1
                 at = rng.randrange(len(data))
                 copy = data[:at] + bytes((data[at] ^ 1 << rng.randrange(8),)) + data[at + 1 :]
+                name += " corrupted"
             if rng.random() < self.delay:
                 counts["delayed"] += 1
                 late = rng.uniform(0, self.delay_by)
-                self._loop.call_later(late, self._send, transport, copy, addr)
+                traces.note_datagram(f"{name} delayed {late * 1000:.0f} ms", data)
+                self._loop.call_later(late, self._send, transport, copy, addr, f"{name} late")
             else:
                 counts["passed"] += 1
-                self._send(transport, copy, addr)
+                self._send(transport, copy, addr, name)
 
     @staticmethod
-    def _send(transport: asyncio.DatagramTransport, data: bytes, addr: Any) -> None:
+    def _send(transport: asyncio.DatagramTransport, data: bytes, addr: Any, name: str) -> None:
+        traces.note_datagram(name, data)
         if not transport.is_closing():
             transport.sendto(data, addr) if addr is not None else transport.sendto(data)
 

@@ -25,7 +25,7 @@ import pytest
 
 import aiodtls
 from aiodtls import DTLSConfig
-from tests import peers
+from tests import peers, traces
 from tests.chaos import ChaosProxy
 from tests.foreign import test_mbedtls, test_nss, test_pion, test_wolfssl
 from tests.peers import Program
@@ -65,7 +65,12 @@ class Scene:
         config = DTLSConfig(trust=self.pki.trust, versions=[version], **self.timers)
         async with (
             ChaosProxy(("127.0.0.1", port), seed=seed, **self.chaos) as proxy,
-            aiodtls.connect(*proxy.address, config=config, server_hostname="localhost") as endpoint,
+            aiodtls.connect(
+                *proxy.address,
+                config=config,
+                server_hostname="localhost",
+                on_event=traces.note_event,
+            ) as endpoint,
         ):
             yield endpoint
 
@@ -77,7 +82,7 @@ class Scene:
         own = self.pki.leaf("ecdsa-p256").credentials
         config = DTLSConfig(credentials=own, versions=[version], **(self.timers | changes))
         async with (
-            aiodtls.serve(None, "127.0.0.1", config=config) as server,
+            aiodtls.serve(None, "127.0.0.1", config=config, on_event=traces.note_event) as server,
             ChaosProxy(server.sockname, seed=seed, **self.chaos) as proxy,
         ):
             yield proxy.address, lambda: anext(aiter(server))
@@ -286,14 +291,16 @@ MEETINGS: dict[str, Meeting] = {
 }
 
 
-async def meet(name: str, scene: Scene, seeds: range, at_once: int) -> dict[int, float | str]:
-    """How many seconds each took, or what went wrong; by seed."""
+async def meet(
+    name: str, scene: Scene, seeds: range, at_once: int, logs: Path, *, keep_all: bool
+) -> dict[int, float | str]:
+    """How many seconds each took, or what went wrong; by seed. Those leave their logs."""
     loop, places = asyncio.get_running_loop(), asyncio.Semaphore(at_once)
     results: dict[int, float | str] = {}
 
     async def one(seed: int) -> None:
         async with places:
-            started = loop.time()
+            trace, started = traces.begin(), loop.time()
             try:
                 async with asyncio.timeout(scene.limit):
                     await MEETINGS[name](scene, seed)
@@ -301,6 +308,10 @@ async def meet(name: str, scene: Scene, seeds: range, at_once: int) -> dict[int,
                 results[seed] = f"{error!r} after {loop.time() - started:.1f} s"
             else:
                 results[seed] = loop.time() - started
+            if keep_all or isinstance(results[seed], str):
+                trace.note(f"result: {results[seed]}")
+                path = logs / f"{name.replace(' ', '-')}-{seed}.log"
+                path.write_text("\n".join(trace.lines) + "\n")
 
     async with asyncio.TaskGroup() as group:
         for seed in seeds:
@@ -316,7 +327,10 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=10)
     parser.add_argument("--drop", type=float, default=20.0, help="percent of the datagrams")
     parser.add_argument("--retransmit-max", type=float, help="seconds; by default the RFC's timers")
+    parser.add_argument("--logs", type=Path, default=Path("chaos-logs"), help="of what failed")
+    parser.add_argument("--keep-all", action="store_true", help="logs of what went well too")
     options = parser.parse_args()
+    options.logs.mkdir(parents=True, exist_ok=True)
     failed = False
     seeds = range(options.first_seed, options.first_seed + options.handshakes)
     with tempfile.TemporaryDirectory() as directory:
@@ -331,7 +345,16 @@ def main() -> None:
                 continue
             results = {}
             try:
-                results = asyncio.run(meet(name, scene, seeds, options.at_once))
+                results = asyncio.run(
+                    meet(
+                        name,
+                        scene,
+                        seeds,
+                        options.at_once,
+                        options.logs,
+                        keep_all=options.keep_all,
+                    )
+                )
             except* pytest.skip.Exception as skipped:
                 print(f"{name}: left out, {skipped.exceptions[0]}")
             times = [took for took in results.values() if isinstance(took, float)]
