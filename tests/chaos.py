@@ -10,6 +10,8 @@ from typing import Any, Self
 from aiodtls import sockets
 from tests import traces
 
+TICK = 0.05
+
 
 @dataclass
 class ChaosProxy:
@@ -26,6 +28,8 @@ class ChaosProxy:
     delay: float = 0.0
     delay_by: float = 0.1
     corrupt: float = 0.0
+    # Sent both ways every ``TICK`` seconds, where it is not empty.
+    wake: bytes = b""
     # Whether it forgets its clients after each answer; may be set at any time.
     forgetful: bool = False
     address: tuple[str, int] = ("127.0.0.1", 0)
@@ -43,6 +47,8 @@ class ChaosProxy:
             lambda: _Side(self._from_client), local_addr=("127.0.0.1", 0)
         )
         self.address = self._front.get_extra_info("sockname")
+        if self.wake:
+            self._loop.call_later(TICK, self._tick)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -55,6 +61,14 @@ class ChaosProxy:
         for addr in [client] if client is not None else list(self._clients):
             if addr in self._clients:
                 self._clients.pop(addr).close()
+
+    def _tick(self) -> None:
+        if self._front.is_closing():
+            return
+        for addr, transport in self._clients.items():
+            self._front.sendto(self.wake, addr)
+            transport.sendto(self.wake)
+        self._loop.call_later(TICK, self._tick)
 
     def _from_client(self, data: bytes, addr: Any) -> None:
         if addr in self._clients:

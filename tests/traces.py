@@ -11,6 +11,7 @@ from contextvars import ContextVar
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, ContentType, HandshakeType
+from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import (
     EPOCH_MASK,
@@ -81,6 +82,13 @@ def _describe(record: Record) -> str:
             return f"{where} " + ", ".join(map(_describe_fragment, parse_fragments(body)))
         except DecodeError:
             return f"{where} broken handshake, {len(body)} B"
+    if content_type == ContentType.ack:
+        try:
+            numbers = parse_ack(body)
+        except DecodeError:
+            return f"{where} broken ack, {len(body)} B"
+        named = [f"{n >> EPOCH_SHIFT}/{n & SEQUENCE_NUMBER_MASK}" for n in numbers]
+        return f"{where} ack of {' '.join(named) or 'nothing'}"
     if content_type == ContentType.alert and len(body) == 2:
         return f"{where} alert {body[0]} {_name(AlertDescription, body[1])}"
     return f"{where} {name}, {len(body)} B"

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,12 @@ class Scene:
 
     @contextlib.asynccontextmanager
     async def calling(
-        self, port: int, seed: int, version: str = "1.2"
+        self, port: int, seed: int, version: str = "1.2", wake: bytes = b""
     ) -> AsyncIterator[aiodtls.DTLSEndpoint]:
         """Our client, with a peer at ``port``."""
         config = DTLSConfig(trust=self.pki.trust, versions=[version], **self.timers)
         async with (
-            ChaosProxy(("127.0.0.1", port), seed=seed, **self.chaos) as proxy,
+            ChaosProxy(("127.0.0.1", port), seed=seed, wake=wake, **self.chaos) as proxy,
             aiodtls.connect(
                 *proxy.address,
                 config=config,
@@ -76,14 +76,14 @@ class Scene:
 
     @contextlib.asynccontextmanager
     async def called(
-        self, seed: int, version: str = "1.2", **changes: Any
+        self, seed: int, version: str = "1.2", wake: bytes = b""
     ) -> AsyncIterator[tuple[Any, Callable[[], Awaitable[aiodtls.DTLSEndpoint]]]]:
         """Our server: the address to call, and the first who came."""
         own = self.pki.leaf("ecdsa-p256").credentials
-        config = DTLSConfig(credentials=own, versions=[version], **(self.timers | changes))
+        config = DTLSConfig(credentials=own, versions=[version], **self.timers)
         async with (
             aiodtls.serve(None, "127.0.0.1", config=config, on_event=traces.note_event) as server,
-            ChaosProxy(server.sockname, seed=seed, **self.chaos) as proxy,
+            ChaosProxy(server.sockname, seed=seed, wake=wake, **self.chaos) as proxy,
         ):
             yield proxy.address, lambda: anext(aiter(server))
 
@@ -183,7 +183,7 @@ async def nss_serves(scene: Scene, seed: int) -> None:
     port = free_port()
     async with (
         test_nss.nss_server(port, scene.databases["ecdsa-p256"]) as program,
-        scene.calling(port, seed, "1.3") as endpoint,
+        scene.calling(port, seed, "1.3", wake=test_nss.WAKE) as endpoint,
     ):
         await show(program, WORD, lambda: endpoint.send(WORD + b"\n"))
         await hear(endpoint, b"from nss", lambda: program.send_line(b"from nss"))
@@ -234,10 +234,9 @@ def wolfssl_calls(version: str) -> Meeting:
             test_wolfssl.wolfssl_client(address, scene.pki, version=version) as program,
         ):
             endpoint = await first()
-            # Data before its handshake has returned is an error to the example program; when it
-            # has, it says one thing, which may be lost, as it never repeats it.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(endpoint.recv(), 30)
+            # Data before its handshake has returned is an error to the example program, and each
+            # datagram starts the wait anew after which it would repeat its last flight.
+            await program.wait_for(test_wolfssl.CONNECTED, timeout=scene.limit)
             reply = test_wolfssl.REPLY
             with contextlib.suppress(aiodtls.EndpointClosed):
                 await show(program, reply, lambda: endpoint.send(reply))
@@ -259,15 +258,10 @@ async def pion_calls(scene: Scene, seed: int) -> None:
 
 
 async def nss_calls(scene: Scene, seed: int) -> None:
-    # Only what comes makes it look at its timers, and it never repeats the hello that answers a
-    # HelloRetryRequest: what is lost may end its handshake, whatever the server does.
-    scene = replace(scene, chaos=scene.chaos | {"drop": 0.0})
-    timers = {"retransmit_initial": 0.1, "retransmit_max": 0.2, "max_retransmits": 500}
     async with (
-        scene.called(seed, "1.3", **timers) as (address, first),
+        scene.called(seed, "1.3", wake=test_nss.WAKE) as (address, first),
         test_nss.nss_client(address[1], scene.databases["none"], "-O") as program,
     ):
-        await program.send_line(b"from nss")
         endpoint = await first()
         await show(program, WORD, lambda: endpoint.send(WORD + b"\n"))
         await hear(endpoint, b"from nss", lambda: program.send_line(b"from nss"))
