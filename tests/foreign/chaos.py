@@ -251,10 +251,18 @@ async def pion_calls(scene: Scene, seed: int) -> None:
         test_pion.pion_client(address, scene.pki, "1.2") as program,
     ):
         endpoint = await first()
-        with contextlib.suppress(aiodtls.EndpointClosed):
-            async for data in endpoint:
-                await endpoint.send(data)
-        await program.wait_for(b"echoed: from pion")
+
+        async def echo() -> None:
+            with contextlib.suppress(aiodtls.EndpointClosed):
+                async for data in endpoint:
+                    await endpoint.send(data)
+
+        # It ends when it is answered; its close_notify may be lost.
+        echoing = asyncio.ensure_future(echo())
+        try:
+            await program.wait_for(b"echoed: from pion", timeout=scene.limit)
+        finally:
+            echoing.cancel()
 
 
 async def nss_calls(scene: Scene, seed: int) -> None:
@@ -285,6 +293,13 @@ MEETINGS: dict[str, Meeting] = {
 }
 
 
+# What ends a handshake by the peer's own doing, as its own words prove.
+THEIR_LIMITS = {
+    # Through this proxy there is no other client, so it is a late copy of our only ClientHello.
+    "mbedtls serves": "Client initiated reconnection from same port",
+}
+
+
 async def meet(
     name: str, scene: Scene, seeds: range, at_once: int, logs: Path, *, keep_all: bool
 ) -> dict[int, float | str]:
@@ -302,6 +317,9 @@ async def meet(
                 results[seed] = f"{error!r} after {loop.time() - started:.1f} s"
             else:
                 results[seed] = loop.time() - started
+            limit = THEIR_LIMITS.get(name)
+            if limit and isinstance(results[seed], str) and any(limit in x for x in trace.lines):
+                results[seed] = f"the peer's own limit, {limit!r}: {results[seed]}"
             if keep_all or isinstance(results[seed], str):
                 trace.note(f"result: {results[seed]}")
                 path = logs / f"{name.replace(' ', '-')}-{seed}.log"
@@ -353,15 +371,16 @@ def main() -> None:
                 print(f"{name}: left out, {skipped.exceptions[0]}")
             times = [took for took in results.values() if isinstance(took, float)]
             wrong = {seed: error for seed, error in results.items() if isinstance(error, str)}
+            theirs = sum(error.startswith("the peer's own limit") for error in wrong.values())
             middle = statistics.median(times) if times else float("nan")
             print(
-                f"{name}: {len(times)} of {len(results)}, median {middle:.1f} s, "
-                f"longest {max(times, default=0.0):.1f} s",
+                f"{name}: {len(times)} of {len(results)}, {theirs} by the peer's own limit, "
+                f"median {middle:.1f} s, longest {max(times, default=0.0):.1f} s",
                 flush=True,
             )
             for seed, error in sorted(wrong.items()):
                 print(f"    seed {seed}: {error[:300]}")
-            failed = failed or bool(wrong)
+            failed = failed or len(wrong) > theirs
     sys.exit(failed)
 
 
