@@ -12,6 +12,7 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError, EndpointClosed
+from aiodtls.core.events import FlightSent
 from aiodtls.core.handshake import negotiate
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
@@ -184,3 +185,17 @@ def test_what_follows_a_repeated_message_reaches_a_peer_that_drops_it_in_the_sam
     link = Link(filter=lambda who, number, _: [] if (who, number) == (SERVER, 2) else None)
     pair = Pair(*configs("certificate13"), link)
     assert pair.run(limit=2) and pair.connected
+
+
+def test_a_flight_is_cut_alike_the_first_time_and_the_second() -> None:
+    """pion puts no message together once fragments of it have come that overlap."""
+    pair = Pair(
+        *configs("certificate13"),
+        Link(filter=lambda who, number, _: [] if who == SERVER and number else None),
+    )
+    assert pair.listener is not None
+    pair.listener.datagram_size = lambda pmtu: pmtu - 28
+    pair.idle(3)
+    flights = [event for event in pair.events[SERVER] if isinstance(event, FlightSent)]
+    first, second = (flight.datagram_sizes for flight in flights[:2])
+    assert first == second == (1472, first[1])
