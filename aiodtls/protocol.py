@@ -55,6 +55,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         on_event: EventHandler | None = None,
     ) -> None:
         self._listener = Listener(config if _can_serve(config) else None)
+        self._listener.datagram_size = self.datagram_size
         self._config = config
         self._handler = handler
         self._max_datagram_size = max_datagram_size
@@ -312,8 +313,6 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         if channel is None:
             channel = self._channels[connection] = Channel(self, connection)
             channel.on_event = self.on_event
-            if not connection.handshake_complete:
-                connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
         return channel
 
     def datagram_size(self, pmtu: int) -> int:

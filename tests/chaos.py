@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiodtls import sockets
+from tests import traces
+
+TICK = 0.05
 
 
 @dataclass
 class ChaosProxy:
     """Between clients, who send to ``address``, and ``target``. Probabilities per datagram.
 
+    What becomes of each datagram is noted in the trace, where there is one (``tests/traces.py``).
     ``delay`` is the probability of being held back for up to ``delay_by`` seconds, which reorders.
     """
 
@@ -24,6 +28,8 @@ class ChaosProxy:
     delay: float = 0.0
     delay_by: float = 0.1
     corrupt: float = 0.0
+    # Sent both ways every ``TICK`` seconds, where it is not empty.
+    wake: bytes = b""
     # Whether it forgets its clients after each answer; may be set at any time.
     forgetful: bool = False
     address: tuple[str, int] = ("127.0.0.1", 0)
@@ -41,6 +47,8 @@ class ChaosProxy:
             lambda: _Side(self._from_client), local_addr=("127.0.0.1", 0)
         )
         self.address = self._front.get_extra_info("sockname")
+        if self.wake:
+            self._loop.call_later(TICK, self._tick)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -53,6 +61,14 @@ class ChaosProxy:
         for addr in [client] if client is not None else list(self._clients):
             if addr in self._clients:
                 self._clients.pop(addr).close()
+
+    def _tick(self) -> None:
+        if self._front.is_closing():
+            return
+        for addr, transport in self._clients.items():
+            self._front.sendto(self.wake, addr)
+            transport.sendto(self.wake)
+        self._loop.call_later(TICK, self._tick)
 
     def _from_client(self, data: bytes, addr: Any) -> None:
         if addr in self._clients:
@@ -78,29 +94,35 @@ class ChaosProxy:
 
     def _relay(self, transport: asyncio.DatagramTransport, data: bytes, addr: Any) -> None:
         rng, counts = self._rng, self.counts
+        way = "->" if addr is None else "<-"
         if rng.random() < self.drop:
             counts["dropped"] += 1
+            traces.note_datagram(f"{way} dropped", data)
             return
         copies = 1
         if rng.random() < self.duplicate:
             counts["duplicated"] += 1
             copies = 2
-        for _ in range(copies):
+        for number in range(copies):
             copy = data
+            name = f"{way} copy" if number else way
             if rng.random() < self.corrupt:
                 counts["corrupted"] += 1
                 at = rng.randrange(len(data))
                 copy = data[:at] + bytes((data[at] ^ 1 << rng.randrange(8),)) + data[at + 1 :]
+                name += " corrupted"
             if rng.random() < self.delay:
                 counts["delayed"] += 1
                 late = rng.uniform(0, self.delay_by)
-                self._loop.call_later(late, self._send, transport, copy, addr)
+                traces.note_datagram(f"{name} delayed {late * 1000:.0f} ms", data)
+                self._loop.call_later(late, self._send, transport, copy, addr, f"{name} late")
             else:
                 counts["passed"] += 1
-                self._send(transport, copy, addr)
+                self._send(transport, copy, addr, name)
 
     @staticmethod
-    def _send(transport: asyncio.DatagramTransport, data: bytes, addr: Any) -> None:
+    def _send(transport: asyncio.DatagramTransport, data: bytes, addr: Any, name: str) -> None:
+        traces.note_datagram(name, data)
         if not transport.is_closing():
             transport.sendto(data, addr) if addr is not None else transport.sendto(data)
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests import traces
 from tests.pki import Leaf
 
 PACKAGES = {
@@ -72,11 +73,14 @@ class Program:
         assert self.process.stdout is not None
         while data := await self.process.stdout.read(4096):
             self.output += data
+            traces.note(f"peer printed {data!r}")
             self._changed.set()
+        traces.note("peer has ended its output")
         self._changed.set()
 
     async def send_line(self, line: bytes) -> None:
         assert self.process.stdin is not None
+        traces.note(f"peer is told {line!r}")
         self.process.stdin.write(line + b"\n")
         await self.process.stdin.drain()
 
@@ -116,7 +120,8 @@ async def running(
     program = Program(process, command[0])
     try:
         yield program
-    except BaseException:
+    except BaseException as error:
+        traces.note(f"failed: {error!r}; {' '.join(command)}")
         print(f"--- {' '.join(command)}\n{program.output.decode(errors='replace')}")
         raise
     finally:

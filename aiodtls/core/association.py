@@ -122,6 +122,7 @@ class Association(NegotiatedFacts):
         hello: ValidatedHello | None = None,
         own_ids: ConnectionIds | None = None,
         touched: set[Any] | None = None,
+        max_datagram_size: int | None = None,
     ) -> None:
         self.role = role
         self.config = config
@@ -164,7 +165,7 @@ class Association(NegotiatedFacts):
             self._layer,
             self.counters,
             self._timers,
-            max_datagram_size=config.pmtu - HEADER_ALLOWANCE,
+            max_datagram_size=max_datagram_size or config.pmtu - HEADER_ALLOWANCE,
             individually=config.records_individually,
             max_burst=config.max_burst,
         )

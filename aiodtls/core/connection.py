@@ -81,10 +81,12 @@ class DTLSConnection(ShortWay):
         random: Callable[[int], bytes] = os.urandom,
         own_ids: ConnectionIds | None = None,
         touched: set[DTLSConnection] | None = None,
+        max_datagram_size: int | None = None,
     ) -> DTLSConnection:
         """A server; without ``hello`` the address is taken as proved. Raises ConfigError.
 
-        ``own_ids`` is where a listener keeps the connection ids of all associations.
+        ``own_ids`` is where a listener keeps the connection ids of all associations. Without
+        ``max_datagram_size`` the address family is taken for the one with the longer header.
         """
         config.check_server()
         connection = cls(
@@ -96,6 +98,7 @@ class DTLSConnection(ShortWay):
             hello=hello,
             own_ids=own_ids,
             touched=touched,
+            max_datagram_size=max_datagram_size,
         )
         connection.begin(now, hello=hello)
         return connection

@@ -53,8 +53,8 @@ _CLIENT_HELLO = int(HandshakeType.client_hello)
 class Listener:
     """``config`` is for new handshakes and may be replaced; None accepts none.
 
-    ``accepting`` may be cleared to refuse new peers. ``max_datagram_size`` is what new
-    connections begin with; None leaves it to their config's ``pmtu``.
+    ``accepting`` may be cleared to refuse new peers. ``datagram_size`` tells what a ``pmtu`` comes
+    to in UDP payload here; None leaves that to the connections.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Listener:
             config.check_server()
         self.config = config
         self.accepting = True
-        self.max_datagram_size: int | None = None
+        self.datagram_size: Callable[[int], int] | None = None
         self._random = random
         self._cookies = Cookies(random)
         self._routes = Routes(config, random)
@@ -287,6 +287,7 @@ class Listener:
             random=self._random,
             own_ids=self._routes.new_ids(config, addr, DEFAULT_CID_LENGTH),
             touched=self._touched,
+            max_datagram_size=self.datagram_size and self.datagram_size(config.pmtu),
         )
         self._adopt(connection, now)
         self._half_open.add(connection)
@@ -295,8 +296,8 @@ class Listener:
         """A new connection at this address: live, or the shadow of the live one."""
         if self._rest_at is None and len(self._routes) >= REST_FROM:
             self._rest_at = now + REST_EVERY
-        if self.max_datagram_size is not None:
-            connection.max_datagram_size = self.max_datagram_size
+        if self.datagram_size is not None:
+            connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
         live = self._routes.live(connection.peer)
         if live is not None and live.closed:
             self._unmap(live)
@@ -354,6 +355,7 @@ class Listener:
             random=self._random,
             own_ids=self._routes.new_ids(self.config, peer, DEFAULT_CID_LENGTH),
             touched=self._touched,
+            max_datagram_size=self.datagram_size and self.datagram_size(self.config.pmtu),
         )
         self._adopt(connection, now)
         self._half_open.add(connection)

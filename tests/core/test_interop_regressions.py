@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -10,15 +12,19 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError, EndpointClosed
+from aiodtls.core.events import FlightSent
 from aiodtls.core.handshake import negotiate
+from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, HandshakeType
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import SignatureAlgorithms, SupportedGroups
-from aiodtls.core.wire.fragments import Fragment
+from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.messages import RANDOM_LENGTH, ClientHello
 from aiodtls.core.wire.records import EPOCH_MASK, encode_alert
-from tests.harness import CLIENT, SERVER, Pair
+from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.pki import PKI
+from tests.simulated.variants import configs
 
 NO_RENEGOTIATION = encode_alert(AlertLevel.warning, AlertDescription.no_renegotiation)
 
@@ -157,3 +163,39 @@ def test_what_follows_the_servers_finished_is_of_epoch_3(pki: PKI) -> None:
     assert isinstance(pair.client.failure, EndpointClosed)
     alert = pair.sent[SERVER][-1]
     assert alert[0] & EPOCH_MASK == 3
+
+
+def test_what_follows_a_repeated_message_reaches_a_peer_that_drops_it_in_the_same_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NSS leaves a record at the first message that it had before; its ACKs are in the clear."""
+    receive = HandshakeDriver.receive
+
+    def receive_like_nss(driver: Any, payload: bytes, number: int, now: float) -> None:
+        first = parse_fragments(payload)[0]
+        is_old = first.message_seq < driver.next_receive_seq
+        receive(driver, first.encode() if is_old else payload, number, now)
+
+    def acknowledge_like_nss(driver: Any, _now: float) -> None:
+        body = driver._acks.encode(APPLICATION_EPOCH, 1000)
+        driver._transmitter.send_record(0, ContentType.ack, body)
+
+    monkeypatch.setattr(HandshakeDriver, "receive", receive_like_nss)
+    monkeypatch.setattr(HandshakeDriver, "acknowledge", acknowledge_like_nss)
+    link = Link(filter=lambda who, number, _: [] if (who, number) == (SERVER, 2) else None)
+    pair = Pair(*configs("certificate13"), link)
+    assert pair.run(limit=2) and pair.connected
+
+
+def test_a_flight_is_cut_alike_the_first_time_and_the_second() -> None:
+    """pion puts no message together once fragments of it have come that overlap."""
+    pair = Pair(
+        *configs("certificate13"),
+        Link(filter=lambda who, number, _: [] if who == SERVER and number else None),
+    )
+    assert pair.listener is not None
+    pair.listener.datagram_size = lambda pmtu: pmtu - 28
+    pair.idle(3)
+    flights = [event for event in pair.events[SERVER] if isinstance(event, FlightSent)]
+    first, second = (flight.datagram_sizes for flight in flights[:2])
+    assert first == second == (1472, first[1])

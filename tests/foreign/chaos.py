@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
 import random
 import socket
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import pytest
 
 import aiodtls
 from aiodtls import DTLSConfig
-from tests import peers
+from tests import peers, traces
 from tests.chaos import ChaosProxy
 from tests.foreign import test_mbedtls, test_nss, test_pion, test_wolfssl
 from tests.peers import Program
@@ -34,7 +33,26 @@ from tests.pki import PKI
 CHAOS = {"drop": 0.2, "duplicate": 0.2, "delay": 0.2}
 WORD = b"through chaos"
 PAUSE = 0.1
-PORTS = itertools.count(random.SystemRandom().randrange(10_000, 28_000))
+
+
+def _ports() -> Iterator[int]:
+    """Over and over a thousand that are this process's alone, as long as it holds the first one."""
+    bases = list(range(10_000, 30_000, 1000))
+    random.SystemRandom().shuffle(bases)
+    for base in bases:
+        claim = socket.socket()
+        try:
+            claim.bind(("127.0.0.1", base))
+        except OSError:
+            claim.close()
+            continue
+        with claim:
+            while True:
+                yield from range(base + 1, base + 1000)
+    raise RuntimeError("no ports are left")
+
+
+PORTS = _ports()
 
 
 def free_port() -> int:
@@ -59,26 +77,31 @@ class Scene:
 
     @contextlib.asynccontextmanager
     async def calling(
-        self, port: int, seed: int, version: str = "1.2"
+        self, port: int, seed: int, version: str = "1.2", wake: bytes = b""
     ) -> AsyncIterator[aiodtls.DTLSEndpoint]:
         """Our client, with a peer at ``port``."""
         config = DTLSConfig(trust=self.pki.trust, versions=[version], **self.timers)
         async with (
-            ChaosProxy(("127.0.0.1", port), seed=seed, **self.chaos) as proxy,
-            aiodtls.connect(*proxy.address, config=config, server_hostname="localhost") as endpoint,
+            ChaosProxy(("127.0.0.1", port), seed=seed, wake=wake, **self.chaos) as proxy,
+            aiodtls.connect(
+                *proxy.address,
+                config=config,
+                server_hostname="localhost",
+                on_event=traces.note_event,
+            ) as endpoint,
         ):
             yield endpoint
 
     @contextlib.asynccontextmanager
     async def called(
-        self, seed: int, version: str = "1.2", **changes: Any
+        self, seed: int, version: str = "1.2", wake: bytes = b""
     ) -> AsyncIterator[tuple[Any, Callable[[], Awaitable[aiodtls.DTLSEndpoint]]]]:
         """Our server: the address to call, and the first who came."""
         own = self.pki.leaf("ecdsa-p256").credentials
-        config = DTLSConfig(credentials=own, versions=[version], **(self.timers | changes))
+        config = DTLSConfig(credentials=own, versions=[version], **self.timers)
         async with (
-            aiodtls.serve(None, "127.0.0.1", config=config) as server,
-            ChaosProxy(server.sockname, seed=seed, **self.chaos) as proxy,
+            aiodtls.serve(None, "127.0.0.1", config=config, on_event=traces.note_event) as server,
+            ChaosProxy(server.sockname, seed=seed, wake=wake, **self.chaos) as proxy,
         ):
             yield proxy.address, lambda: anext(aiter(server))
 
@@ -178,7 +201,7 @@ async def nss_serves(scene: Scene, seed: int) -> None:
     port = free_port()
     async with (
         test_nss.nss_server(port, scene.databases["ecdsa-p256"]) as program,
-        scene.calling(port, seed, "1.3") as endpoint,
+        scene.calling(port, seed, "1.3", wake=test_nss.WAKE) as endpoint,
     ):
         await show(program, WORD, lambda: endpoint.send(WORD + b"\n"))
         await hear(endpoint, b"from nss", lambda: program.send_line(b"from nss"))
@@ -229,10 +252,9 @@ def wolfssl_calls(version: str) -> Meeting:
             test_wolfssl.wolfssl_client(address, scene.pki, version=version) as program,
         ):
             endpoint = await first()
-            # Data before its handshake has returned is an error to the example program; when it
-            # has, it says one thing, which may be lost, as it never repeats it.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(endpoint.recv(), 30)
+            # Data before its handshake has returned is an error to the example program, and each
+            # datagram starts the wait anew after which it would repeat its last flight.
+            await program.wait_for(test_wolfssl.CONNECTED, timeout=scene.limit)
             reply = test_wolfssl.REPLY
             with contextlib.suppress(aiodtls.EndpointClosed):
                 await show(program, reply, lambda: endpoint.send(reply))
@@ -241,28 +263,34 @@ def wolfssl_calls(version: str) -> Meeting:
     return meet
 
 
-async def pion_calls(scene: Scene, seed: int) -> None:
-    async with (
-        scene.called(seed) as (address, first),
-        test_pion.pion_client(address, scene.pki, "1.2") as program,
-    ):
-        endpoint = await first()
-        with contextlib.suppress(aiodtls.EndpointClosed):
-            async for data in endpoint:
-                await endpoint.send(data)
-        await program.wait_for(b"echoed: from pion")
+def pion_calls(version: str) -> Meeting:
+    async def meet(scene: Scene, seed: int) -> None:
+        async with (
+            scene.called(seed, version) as (address, first),
+            test_pion.pion_client(address, scene.pki, version) as program,
+        ):
+            endpoint = await first()
+
+            async def echo() -> None:
+                with contextlib.suppress(aiodtls.EndpointClosed):
+                    async for data in endpoint:
+                        await endpoint.send(data)
+
+            # It ends when it is answered; its close_notify may be lost.
+            echoing = asyncio.ensure_future(echo())
+            try:
+                await program.wait_for(b"echoed: from pion", timeout=scene.limit)
+            finally:
+                echoing.cancel()
+
+    return meet
 
 
 async def nss_calls(scene: Scene, seed: int) -> None:
-    # Only what comes makes it look at its timers, and it never repeats the hello that answers a
-    # HelloRetryRequest: what is lost may end its handshake, whatever the server does.
-    scene = replace(scene, chaos=scene.chaos | {"drop": 0.0})
-    timers = {"retransmit_initial": 0.1, "retransmit_max": 0.2, "max_retransmits": 500}
     async with (
-        scene.called(seed, "1.3", **timers) as (address, first),
+        scene.called(seed, "1.3", wake=test_nss.WAKE) as (address, first),
         test_nss.nss_client(address[1], scene.databases["none"], "-O") as program,
     ):
-        await program.send_line(b"from nss")
         endpoint = await first()
         await show(program, WORD, lambda: endpoint.send(WORD + b"\n"))
         await hear(endpoint, b"from nss", lambda: program.send_line(b"from nss"))
@@ -279,21 +307,32 @@ MEETINGS: dict[str, Meeting] = {
     "wolfssl calls 1.2": wolfssl_calls("1.2"),
     "wolfssl serves 1.3": wolfssl_serves("1.3"),
     "wolfssl calls 1.3": wolfssl_calls("1.3"),
-    "pion serves": pion_serves,
-    "pion calls": pion_calls,
+    "pion serves 1.2": pion_serves,
+    "pion calls 1.2": pion_calls("1.2"),
+    # Its server never repeats a HelloRetryRequest that was lost, so DTLS 1.3 is left out there.
+    "pion calls 1.3": pion_calls("1.3"),
     "nss serves": nss_serves,
     "nss calls": nss_calls,
 }
 
 
-async def meet(name: str, scene: Scene, seeds: range, at_once: int) -> dict[int, float | str]:
-    """How many seconds each took, or what went wrong; by seed."""
+# What ends a handshake by the peer's own doing, as its own words prove.
+THEIR_LIMITS = {
+    # Through this proxy there is no other client, so it is a late copy of our only ClientHello.
+    "mbedtls serves": "Client initiated reconnection from same port",
+}
+
+
+async def meet(
+    name: str, scene: Scene, seeds: range, at_once: int, logs: Path, *, keep_all: bool
+) -> dict[int, float | str]:
+    """How many seconds each took, or what went wrong; by seed. Those leave their logs."""
     loop, places = asyncio.get_running_loop(), asyncio.Semaphore(at_once)
     results: dict[int, float | str] = {}
 
     async def one(seed: int) -> None:
         async with places:
-            started = loop.time()
+            trace, started = traces.begin(), loop.time()
             try:
                 async with asyncio.timeout(scene.limit):
                     await MEETINGS[name](scene, seed)
@@ -301,6 +340,13 @@ async def meet(name: str, scene: Scene, seeds: range, at_once: int) -> dict[int,
                 results[seed] = f"{error!r} after {loop.time() - started:.1f} s"
             else:
                 results[seed] = loop.time() - started
+            limit = THEIR_LIMITS.get(name)
+            if limit and isinstance(results[seed], str) and any(limit in x for x in trace.lines):
+                results[seed] = f"the peer's own limit, {limit!r}: {results[seed]}"
+            if keep_all or isinstance(results[seed], str):
+                trace.note(f"result: {results[seed]}")
+                path = logs / f"{name.replace(' ', '-')}-{seed}.log"
+                path.write_text("\n".join(trace.lines) + "\n")
 
     async with asyncio.TaskGroup() as group:
         for seed in seeds:
@@ -316,7 +362,10 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=10)
     parser.add_argument("--drop", type=float, default=20.0, help="percent of the datagrams")
     parser.add_argument("--retransmit-max", type=float, help="seconds; by default the RFC's timers")
+    parser.add_argument("--logs", type=Path, default=Path("chaos-logs"), help="of what failed")
+    parser.add_argument("--keep-all", action="store_true", help="logs of what went well too")
     options = parser.parse_args()
+    options.logs.mkdir(parents=True, exist_ok=True)
     failed = False
     seeds = range(options.first_seed, options.first_seed + options.handshakes)
     with tempfile.TemporaryDirectory() as directory:
@@ -331,20 +380,30 @@ def main() -> None:
                 continue
             results = {}
             try:
-                results = asyncio.run(meet(name, scene, seeds, options.at_once))
+                results = asyncio.run(
+                    meet(
+                        name,
+                        scene,
+                        seeds,
+                        options.at_once,
+                        options.logs,
+                        keep_all=options.keep_all,
+                    )
+                )
             except* pytest.skip.Exception as skipped:
                 print(f"{name}: left out, {skipped.exceptions[0]}")
             times = [took for took in results.values() if isinstance(took, float)]
             wrong = {seed: error for seed, error in results.items() if isinstance(error, str)}
+            theirs = sum(error.startswith("the peer's own limit") for error in wrong.values())
             middle = statistics.median(times) if times else float("nan")
             print(
-                f"{name}: {len(times)} of {len(results)}, median {middle:.1f} s, "
-                f"longest {max(times, default=0.0):.1f} s",
+                f"{name}: {len(times)} of {len(results)}, {theirs} by the peer's own limit, "
+                f"median {middle:.1f} s, longest {max(times, default=0.0):.1f} s",
                 flush=True,
             )
             for seed, error in sorted(wrong.items()):
                 print(f"    seed {seed}: {error[:300]}")
-            failed = failed or bool(wrong)
+            failed = failed or len(wrong) > theirs
     sys.exit(failed)
 
 

@@ -33,6 +33,14 @@ def test_a_path_narrower_than_pmtu_is_found_by_smaller_resends(variant, mtu):
     assert pair.client.max_datagram_size == before
 
 
+@pytest.mark.parametrize("variant", ["certificate13", "mutual13", "retry13", "pq_hello13"])
+def test_acks_of_what_is_small_enough_do_not_put_off_smaller_datagrams(variant):
+    """The end of the server's flight gets through, its beginning is too big, and each ACK of the
+    end has that sent again as big as it was, and the timer that would cut it run anew."""
+    pair = Pair(*configs(variant), Link(mtu=576 - 48), **pair_options(variant))
+    assert pair.run(limit=35) and pair.connected
+
+
 @pytest.mark.parametrize("variant", ["certificate", "psk"])
 def test_corruption_decides_for_both(variant):
     for seed in range(40):

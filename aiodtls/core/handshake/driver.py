@@ -317,9 +317,16 @@ class HandshakeDriver:
     # -- acknowledgements (RFC 9147 section 7) ------------------------------------------------
 
     def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
-        """An ACK that came in ``epoch``; one in the clear speaks of plaintext records alone."""
+        """An ACK that came in ``epoch``; one in the clear speaks of plaintext records alone.
+
+        Where it speaks of others too, as NSS's do, it is not believed, but resent messages
+        no longer share a record: NSS leaves a record at the first message that it had before.
+        """
         if not epoch:
-            record_numbers = [n for n in record_numbers if not n >> EPOCH_SHIFT]
+            plaintext = [n for n in record_numbers if not n >> EPOCH_SHIFT]
+            if len(plaintext) < len(record_numbers):
+                self._transmitter.parts_alone = True
+            record_numbers = plaintext
         retransmission = self.retransmission
         verdict = retransmission.acknowledge(record_numbers, epoch, now)
         if verdict is Acknowledged.all:

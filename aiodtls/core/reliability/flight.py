@@ -80,8 +80,8 @@ class Packer:
 
     Datagrams have at most ``size`` bytes and are as few as fit; with ``individually`` every record
     is one. A protected record has at most ``record_limit`` bytes of plaintext. In epoch 0 a record
-    carries one fragment: several in one are legal and break real peers. ``delivery`` is told which
-    record has what.
+    carries one fragment: several in one are legal and break real peers. With ``parts_alone`` it is
+    so in every epoch. ``delivery`` is told which record has what.
     """
 
     def __init__(
@@ -91,11 +91,13 @@ class Packer:
         individually: bool,
         delivery: Delivery,
         record_limit: int = MAX_PLAINTEXT_LENGTH,
+        parts_alone: bool = False,
     ) -> None:
         self._layer = layer
         self._record_limit = record_limit
         self._size = size
         self._individually = individually
+        self._parts_alone = individually or parts_alone
         self._delivery = delivery
         self._datagrams: list[Datagram] = []
         self._datagram = bytearray()
@@ -132,7 +134,7 @@ class Packer:
             self._parts.append((message.message_seq, start, start + len(data)))
             self._epoch = message.epoch
             start += len(data)
-            if message.epoch == 0 or self._individually:
+            if message.epoch == 0 or self._parts_alone:
                 self._end_record()
             if start == end:
                 return

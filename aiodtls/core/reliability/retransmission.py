@@ -185,13 +185,17 @@ class Retransmission:
         """
         if not self.flight:
             return Acknowledged.nothing
-        if self.delivery.acknowledge(record_numbers, epoch):
+        news = self.delivery.acknowledge(record_numbers, epoch)
+        if news:
             self._timers_without_progress = 0
         if self.delivery.is_complete:
             return Acknowledged.all
         if not self.is_running:
             return Acknowledged.nothing
         if now - self._sent_at >= self.backoff.timeout / 4 - SLACK:
+            if not news:
+                # Nothing of it has arrived, as when a timer is due; it was too big, perhaps.
+                self._count_for_size()
             return Acknowledged.resend_missing
         return Acknowledged.resend_lost
 

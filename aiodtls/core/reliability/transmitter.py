@@ -33,6 +33,7 @@ class Transmitter:
         "events",
         "has_acks",
         "max_datagram_size",
+        "parts_alone",
         "record_limit",
     )
 
@@ -55,6 +56,8 @@ class Transmitter:
         # The rest of a flight that is longer than one burst.
         self._held_back: list[Datagram] = []
         self.has_acks = False
+        # Whether every fragment of a message is to have a record of its own.
+        self.parts_alone = False
         self.max_datagram_size = max_datagram_size
         # The most plaintext of a protected record that the peer takes.
         self.record_limit = MAX_PLAINTEXT_LENGTH
@@ -82,7 +85,12 @@ class Transmitter:
         flight = [m for m in retransmission.flight if m.msg_type is None or wanted(m.message_seq)]
         size = retransmission.size(self.max_datagram_size)
         packer = Packer(
-            self._layer, size, self._individually, retransmission.delivery, self.record_limit
+            self._layer,
+            size,
+            self._individually,
+            retransmission.delivery,
+            self.record_limit,
+            self.parts_alone,
         )
         datagrams: list[Datagram] = []
         with contextlib.suppress(LeaseExhausted):
