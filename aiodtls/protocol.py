@@ -90,13 +90,13 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.headers = IPV6_AND_UDP_HEADERS if is_ipv6 else IPV4_AND_UDP_HEADERS
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.run_received(data, len(data), addr, at_once=False)
+        self.run_received(data, len(data), addr)
 
-    def run_received(self, run: bytes, size: int, addr: Any, at_once: bool = True) -> None:
+    def run_received(self, run: bytes, size: int, addr: Any, in_callback: bool = False) -> None:
         """Datagrams of ``size`` bytes one behind another, the last one maybe shorter.
 
-        For transports that batch; HOT PATH. ``at_once`` says that a callback of the loop calls it
-        and no task, so that tasks may go on in it.
+        For transports that batch; HOT PATH. ``in_callback`` says that a callback of the loop calls
+        it and no task, so that tasks may go on within it.
         """
         if self._connected_to is not None:
             addr = self._connected_to
@@ -107,7 +107,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             taken = connection.receive_run(run, size, messages, self._time())
             if messages:
                 channel = self._channels.get(connection) or self._channel(connection)
-                channel.deliver(messages, at_once)
+                channel.deliver(messages, in_callback)
             if taken and taken * size >= len(run):
                 return
         now = self._time()

@@ -2,9 +2,9 @@
 
 The batching transport sends runs of equal-sized datagrams in one call (UDP_SEGMENT), is given many
 in one call (UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). Its protocol
-may have ``run_received(run, size, addr)``: it is given at once what came at once, datagrams of
-``size`` bytes one behind another, the last one maybe shorter. Any other one gets
-``datagram_received`` for each.
+may have ``run_received(run, size, addr, in_callback)``: it is given at once what came at once,
+datagrams of ``size`` bytes one behind another, the last one maybe shorter, and True, for the loop
+has called. Any other one gets ``datagram_received`` for each.
 
 HOT PATH: what a datagram costs here is what a system call for many costs, and no object of its own.
 """
@@ -189,7 +189,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         if ancillary or self._takes_runs is None:
             return self._deliver(run, ancillary, addr)
         try:
-            self._takes_runs(run, len(run), addr)
+            self._takes_runs(run, len(run), addr, True)
         except Exception as error:
             self._report(error)
         return 1
@@ -204,7 +204,7 @@ class BatchingTransport(asyncio.DatagramTransport):
                 addr = with_source(addr, level, kind, value)
         try:
             if self._takes_runs is not None:
-                self._takes_runs(run, size, addr)
+                self._takes_runs(run, size, addr, True)
                 return len(run) // size if size else 1
         except Exception as error:
             self._report(error)

@@ -48,6 +48,9 @@ def on_udp(scale: int) -> Table:
         "one way in one process, 1,200 bytes": {
             "aiodtls": lambda: asyncio.run(aiodtls_side.one_way(10 * many)),
             "aiodtls 1.3": lambda: asyncio.run(aiodtls_side.one_way(10 * many, "1.3")),
+            "aiodtls, send_many and recv_many": lambda: asyncio.run(
+                aiodtls_side.one_way_in_batches(10 * many)
+            ),
             "plain UDP": lambda: asyncio.run(plain_side.one_way(10 * many)),
         },
         "handshake over UDP, certificate": {

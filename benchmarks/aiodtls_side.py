@@ -25,6 +25,22 @@ async def one_way(count: int, version: str = "1.2") -> Cost:
             return meter.cost
 
 
+async def one_way_in_batches(count: int, version: str = "1.2") -> Cost:
+    """With the calls for those who batch."""
+    client_config, server_config = configs(version)
+    window = [MESSAGE] * WINDOW
+    async with aiodtls.serve(None, "127.0.0.1", config=server_config) as server:
+        async with aiodtls.connect(*server.sockname, config=client_config) as client:
+            receiver = await anext(aiter(server))
+            with Meter(count) as meter:
+                for _ in range(count // WINDOW):
+                    await client.send_many(window)
+                    received = 0
+                    while received < WINDOW:
+                        received += len(await receiver.recv_many())
+            return meter.cost
+
+
 async def round_trips(count: int, message: bytes, version: str = "1.2") -> Cost:
     client_config, server_config = configs(version)
     async with aiodtls.serve(echo, "127.0.0.1", config=server_config) as server:

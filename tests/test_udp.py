@@ -72,7 +72,8 @@ class BatchRecorder(Recorder):
         super().__init__()
         self.batches: list[int] = []
 
-    def run_received(self, run: bytes, size: int, addr: Any) -> None:
+    def run_received(self, run: bytes, size: int, addr: Any, in_callback: bool) -> None:
+        assert in_callback
         datagrams = split_run(run, size)
         self.batches.append(len(datagrams))
         for data in datagrams:
