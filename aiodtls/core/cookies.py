@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
 from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.messages import ClientHello
 
@@ -22,7 +22,7 @@ MAC_LENGTH = 32
 TIME_MASK = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SealedHello:
     """What a cookie of DTLS 1.3 remembers: Hash(ClientHello1), suite, and group asked for, or 0."""
 
@@ -31,7 +31,7 @@ class SealedHello:
     group: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Retry:
     """The HelloRetryRequest that a second ClientHello answers; ``body`` is the message's."""
 
@@ -40,7 +40,7 @@ class Retry:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ValidatedHello:
     """A ClientHello whose cookie was right: what leads from no state to a connection.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, NamedGroup
+from aiodtls.core.values import value
 
 # Hybrids first: what is recorded today must not open when quantum computers come.
 DEFAULT_GROUPS: tuple[NamedGroup, ...] = (
@@ -47,7 +48,7 @@ KEM_KEY_LENGTH = 1184
 KEM_CIPHERTEXT_LENGTH = 1088
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyShare:
     """An ephemeral key of ours.
 

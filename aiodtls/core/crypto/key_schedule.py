@@ -30,9 +30,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiodtls.core.crypto.suites import AEAD, Suite
+from aiodtls.core.values import value
 
 LABEL_PREFIX = b"dtls13"
 # RFC 8446 section 5.3: at least 8 bytes, and as many as the AEAD's nonce has.
@@ -123,7 +124,7 @@ def exporter(
     return hkdf_expand_label(hash_name, secret, b"exporter", digest, length)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TrafficKeys:
     """What protects one epoch in one direction (RFC 8446 section 7.3, RFC 9147 section 4.2.3)."""
 

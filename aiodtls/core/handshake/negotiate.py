@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -28,6 +27,7 @@ from aiodtls.core.registry import (
     SRTPProtectionProfile,
 )
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -62,7 +62,7 @@ DOWNGRADE_TO_12 = b"DOWNGRD\x01"
 DOWNGRADE_BELOW_12 = b"DOWNGRD\x00"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Choice12:
     """What a DTLS 1.2 server takes of a ClientHello."""
 

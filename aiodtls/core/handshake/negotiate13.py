@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
@@ -40,6 +40,7 @@ from aiodtls.core.registry import (
     SignatureScheme,
 )
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     Extension,
@@ -74,7 +75,7 @@ TICKET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
 PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Offer:
     """A ClientHello of ours, and the keys behind it. ``psks`` are in the order of the hello."""
 

@@ -8,7 +8,7 @@ all that went into it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiodtls.core.config import PSK, DTLSConfig
 from aiodtls.core.crypto.key_schedule import (
@@ -24,6 +24,7 @@ from aiodtls.core.handshake.authenticate import find_psk
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.registry import ProtocolVersion
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 
 SUITE_HASHES = {"SHA256": "sha256", "SHA384": "sha384"}
@@ -40,7 +41,7 @@ DERIVED_LABEL = b"derived psk"
 MAX_PSKS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ImportedIdentity:
     """RFC 9258 section 5.1: it stands on the wire as the identity."""
 
@@ -66,7 +67,7 @@ class ImportedIdentity:
         return writer.u16(self.target_protocol).u16(self.target_kdf).finish()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OfferedPsk:
     """A key that a ClientHello offers: that of a ``psk`` of ours, or of a session's ticket."""
 

@@ -30,11 +30,12 @@ from aiodtls.core.registry import (
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.messages import ClientHello, Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Expect:
     """The script waits for one of these messages.
 

@@ -8,11 +8,11 @@ message_seq, epoch and keys; only the record numbers are new.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.delivery import Delivery
+from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, Fragment
 from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
@@ -24,7 +24,7 @@ SIZE_LADDER = (1232, 548, 208)
 RESENDS_AT_FULL_SIZE = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutgoingMessage:
     """A handshake message to send, or a ChangeCipherSpec where ``msg_type`` is None."""
 
@@ -54,7 +54,7 @@ def datagram_size(max_datagram_size: int, resends: int) -> int:
     return min(max_datagram_size, rungs[(step - 1) % len(rungs)])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Datagram:
     """A packed datagram, and how many records it has."""
 

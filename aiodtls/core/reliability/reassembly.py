@@ -9,8 +9,8 @@ length (F3).
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 
+from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import Fragment
 
 MAX_MESSAGE_LENGTH = 1 << 17
@@ -23,7 +23,7 @@ MAX_READINGS = 2
 PIECE_OVERHEAD = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HandshakeMessage:
     """A whole message as it travelled: type, message_seq, epoch it came under, body."""
 

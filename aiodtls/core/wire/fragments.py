@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 
 from aiodtls.core.errors import DecodeError
+from aiodtls.core.values import value
 
 # RFC 6347 section 4.2.2: msg_type, length, message_seq, fragment_offset, fragment_length.
 FRAGMENT_HEADER_LENGTH = 12
 _FRAGMENT_HEADER = Struct("!IHHB3s")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fragment:
     """A part of a handshake message, ``data`` standing at ``offset`` of ``length`` bytes."""
 

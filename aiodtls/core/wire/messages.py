@@ -8,11 +8,12 @@ script expects picks the parser.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
 from aiodtls.core.wire.extensions import OCSP
@@ -47,7 +48,7 @@ def parse_body(kind: type[Message], body: bytes) -> Message:
     return message
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HelloRequest:
     """RFC 5246 section 7.4.1.1."""
 
@@ -61,7 +62,7 @@ class HelloRequest:
         """Nothing to write."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientHello:
     """RFC 6347 section 4.2.1, RFC 9147 section 5.3."""
 
@@ -92,7 +93,7 @@ class ClientHello:
         encode_extensions(writer, self.extensions, self.msg_type)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HelloVerifyRequest:
     """RFC 6347 section 4.2.1; ``server_version`` tells nothing of the version to come."""
 
@@ -109,7 +110,7 @@ class HelloVerifyRequest:
         writer.u16(self.server_version).vector(self.cookie, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerHello:
     """RFC 5246 section 7.4.1.3, RFC 8446 section 4.1.3."""
 
@@ -137,7 +138,7 @@ class ServerHello:
         encode_extensions(writer, self.extensions, self.msg_type)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Certificate12:
     """RFC 5246 section 7.4.2: DER certificates, the sender's own first; empty for none."""
 
@@ -158,7 +159,7 @@ class Certificate12:
                 writer.vector(certificate, 3)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RawCertificate12:
     """RFC 7250 section 3: one SubjectPublicKeyInfo in the place of the chain; empty for none."""
 
@@ -184,7 +185,7 @@ def _encode_curve_point(writer: Writer, group: int, public: bytes) -> None:
     writer.u8(NAMED_CURVE).u16(group).vector(public, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerKeyExchangeEcdhe12:
     """RFC 8422 section 5.4: the ephemeral key, signed with the certificate's."""
 
@@ -215,7 +216,7 @@ def ecdh_params(group: int, public: bytes) -> bytes:
     return writer.finish()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerKeyExchangePsk12:
     """RFC 4279 section 2."""
 
@@ -230,7 +231,7 @@ class ServerKeyExchangePsk12:
         writer.vector(self.identity_hint, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerKeyExchangeEcdhePsk12:
     """RFC 5489 section 2."""
 
@@ -248,7 +249,7 @@ class ServerKeyExchangeEcdhePsk12:
         _encode_curve_point(writer, self.group, self.public)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateRequest12:
     """RFC 5246 section 7.4.4; ``authorities`` are DER names."""
 
@@ -274,7 +275,7 @@ class CertificateRequest12:
                 writer.vector(name, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerHelloDone:
     """RFC 5246 section 7.4.5."""
 
@@ -288,7 +289,7 @@ class ServerHelloDone:
         """Nothing to write."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientKeyExchangeEcdhe12:
     """RFC 8422 section 5.7."""
 
@@ -303,7 +304,7 @@ class ClientKeyExchangeEcdhe12:
         writer.vector(self.public, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientKeyExchangePsk12:
     """RFC 4279 section 2."""
 
@@ -318,7 +319,7 @@ class ClientKeyExchangePsk12:
         writer.vector(self.identity, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientKeyExchangeEcdhePsk12:
     """RFC 5489 section 2."""
 
@@ -334,7 +335,7 @@ class ClientKeyExchangeEcdhePsk12:
         writer.vector(self.identity, 2).vector(self.public, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateVerify:
     """RFC 5246 section 7.4.8, RFC 8446 section 4.4.3: they differ in what is signed alone."""
 
@@ -350,7 +351,7 @@ class CertificateVerify:
         writer.u16(self.scheme).vector(self.signature, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateStatus12:
     """RFC 6066 section 8: the OCSP response that the ServerHello announced."""
 
@@ -367,7 +368,7 @@ class CertificateStatus12:
         writer.u8(OCSP).vector(self.response, 3)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewSessionTicket12:
     """RFC 5077 section 3.3; ``lifetime_hint`` in seconds, 0 where the server says nothing."""
 
@@ -383,7 +384,7 @@ class NewSessionTicket12:
         writer.uint(self.lifetime_hint, 4).vector(self.ticket, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """RFC 5246 section 7.4.9, RFC 8446 section 4.4.4; its length is the receiver's to check."""
 
