@@ -28,6 +28,7 @@ from aiodtls.core.events import (
     Event,
     HandshakeCompleted,
     SessionReceived,
+    Unwatched,
 )
 from aiodtls.core.facts import NegotiatedFacts
 from aiodtls.core.handshake import post
@@ -129,7 +130,7 @@ class Association(NegotiatedFacts):
         self.counters = Counters()
         self.handshake_complete = self.confirmed = self.closed = False
         self.failure: Exception | None = None
-        self._touched: set[Any] = touched if touched is not None else set()
+        self._touched: set[Any] = touched if touched is not None else Unwatched()
         self._touched.add(self)
         self._out: list[tuple[bytes, Address]] = []
         # Lists, although their first elements are taken: an idle deque holds 760 bytes.
@@ -150,7 +151,8 @@ class Association(NegotiatedFacts):
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
         self.own_ids = ConnectionIds(config.connection_id or 0) if own_ids is None else own_ids
-        self.own_ids.owner = self
+        if own_ids is not None:
+            own_ids.owner = self
         self.path_check: Any = None
         self._layer = RecordLayer(self.counters, hello.record_number if hello else 0, self.own_ids)
         self._timers = Timers()

@@ -166,3 +166,15 @@ class PeerConnected(Event):
 
     connection: DTLSConnection = field(repr=False)
     replaced: DTLSConnection | None = field(default=None, repr=False)
+
+
+class Unwatched(set[Any]):
+    """The set of associations that changed, where no owner asks for it.
+
+    One in a set of its own would be part of a reference cycle, and the garbage collector's to free.
+    """
+
+    __slots__ = ()
+
+    def add(self, item: object) -> None:
+        """Forgets it."""
