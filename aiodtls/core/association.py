@@ -137,8 +137,7 @@ class Association(NegotiatedFacts):
         self._events: list[Event] = []
         self._inbox: list[bytes] = []
         self._early_data: list[bytes] = []
-        self._early_close = False
-        self._held = False
+        self._early_close = self._held = False
         self._random = random
         # Data of lower numbers is nobody's: in the clear, or of a DTLS 1.3 handshake's epoch.
         self._first_data_number = self._least_data_number = 1 << EPOCH_SHIFT
@@ -166,6 +165,7 @@ class Association(NegotiatedFacts):
             self._layer,
             self.counters,
             self._timers,
+            self._events,
             max_datagram_size=config.pmtu - HEADER_ALLOWANCE,
             individually=config.records_individually,
             max_burst=config.max_burst,
@@ -176,6 +176,7 @@ class Association(NegotiatedFacts):
             self._timers,
             self._transmitter,
             self._retransmission,
+            self._events,
             hello.message_seq + 1 if hello else 0,
         )
         self.negotiated = Negotiated()
@@ -188,6 +189,7 @@ class Association(NegotiatedFacts):
             self._transmitter,
             self._driver,
             self.own_ids,
+            self._events,
         )
         # Which association this is where it was carried from process to process, and how often.
         self.lineage = b"", 0
@@ -248,11 +250,9 @@ class Association(NegotiatedFacts):
             self._guarded(now, self._receive_record, driver.reopened.pop(0), now)
 
     def _drain_driver(self) -> None:
-        for waiting in (self._transmitter.events, self._driver.questions, self._post.events):
-            self._events += waiting
-            waiting.clear()
-        self._out += [(datagram, self.peer) for datagram in self._transmitter.datagrams]
-        self._transmitter.datagrams.clear()
+        if self._transmitter.datagrams:
+            self._out += [(datagram, self.peer) for datagram in self._transmitter.datagrams]
+            self._transmitter.datagrams.clear()
         if self._post.is_exhausted and not self.closed:
             self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
             self._end(EndpointClosed("key_limit", "no number is left for a handshake message"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 
 from aiodtls.core.registry import HandshakeType
-from aiodtls.core.wire.fragments import Fragment
+from aiodtls.core.wire.fragments import encode_fragment
 
 
 class Transcript:
@@ -89,6 +89,5 @@ class Transcript:
                 header = bytes((msg_type,)) + len(body).to_bytes(3, "big")
                 self._encoded.append(header + body)
             else:
-                fragment = Fragment(msg_type, len(body), message_seq, 0, body)
-                self._encoded.append(fragment.encode())
+                self._encoded.append(encode_fragment(msg_type, len(body), message_seq, 0, body))
         return self._encoded

@@ -39,7 +39,7 @@ HANDSHAKE_EPOCH = 2
 
 
 class HandshakeDriver:
-    """``questions`` and ``reopened`` are the owner's to drain after each call.
+    """``events`` is the owner's queue of them, and ``reopened`` its to drain after each call.
 
     ``reopened`` holds records that came too early and opened when the script installed their key.
     ``next_seq`` numbers what we send after the handshake, complete since ``completed_at``.
@@ -51,6 +51,7 @@ class HandshakeDriver:
         "_acks",
         "_answers",
         "_counters",
+        "_events",
         "_flights_sent",
         "_handshake",
         "_is_dtls13",
@@ -64,7 +65,6 @@ class HandshakeDriver:
         "completed_at",
         "last_flight_arrived",
         "next_seq",
-        "questions",
         "reopened",
         "retransmission",
         "sent_last",
@@ -78,10 +78,12 @@ class HandshakeDriver:
         timers: Timers,
         transmitter: Transmitter,
         retransmission: Retransmission,
+        events: list[Event],
         next_receive_seq: int,
     ) -> None:
         self._layer = layer
         self._counters = counters
+        self._events = events
         self._transmitter = transmitter
         self._acks = Acknowledgement(timers)
         self.retransmission = retransmission
@@ -101,7 +103,6 @@ class HandshakeDriver:
         # With a lease: the peer's next message, by the state in the store. Whoever adopted that
         # would not know the later ones, so until a newer one is stored they get no ACK.
         self.stored_seq: int | None = None
-        self.questions: list[Question] = []
         self.reopened: list[Record] = []
 
     @property
@@ -185,11 +186,14 @@ class HandshakeDriver:
                 raise
             self._counters.records_discarded += 1
             return
-        taken = [self._take(fragment, epoch, now) for fragment in fragments]
-        self._counters.records_discarded += taken.count(False)
-        if all(taken):
+        all_taken, in_order = True, False
+        for fragment in fragments:
+            in_order = in_order or fragment.message_seq <= self._reassembly.next_seq
+            if not self._take(fragment, epoch, now):
+                all_taken = False
+                self._counters.records_discarded += 1
+        if all_taken:
             self._acks.received(record_number)
-        in_order = any(f.message_seq <= self._reassembly.next_seq for f in fragments)
         self._advance(now)
         self._consider_ack(now, gap=not in_order)
 
@@ -394,7 +398,7 @@ class HandshakeDriver:
         if isinstance(runner.waiting, Question):
             # What the script has sent so far waits for the rest of its flight.
             self._question = runner.waiting
-            self.questions.append(runner.waiting)
+            self._events.append(runner.waiting)
             self.retransmission.pause()
             return
         flight = tuple(handshake.flight)

@@ -176,13 +176,11 @@ class Handshake:
         The transcript then ends with it. Raises :class:`AlertError` (unexpected_message) or
         :class:`DecodeError`.
         """
-        message = yield from self._expect(Expect(kinds))
-        assert message is not None
-        return cast(M, message)
+        return cast("Step[M]", self._expect(Expect(kinds)))
 
     def expect_within(self, patience: int, *kinds: type[M]) -> Step[M | None]:
         """As ``expect``; None where as many resends had no answer."""
-        return cast("M | None", (yield from self._expect(Expect(kinds, patience))))
+        return cast("Step[M | None]", self._expect(Expect(kinds, patience)))
 
     def discard_early(self) -> None:
         """What has come of later messages is none of this handshake's.

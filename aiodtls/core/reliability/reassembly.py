@@ -146,19 +146,20 @@ class Reassembly:
 
     def add(self, fragment: Fragment, epoch: int) -> bool:
         """Takes a fragment in; False where it was dropped for its place, size or a full buffer."""
-        if not self.next_seq <= fragment.message_seq < self.next_seq + MAX_MESSAGES_AHEAD:
+        message_seq, length, size = fragment.message_seq, fragment.length, len(fragment.data)
+        if not self.next_seq <= message_seq < self.next_seq + MAX_MESSAGES_AHEAD:
             return False
-        if fragment.length > MAX_MESSAGE_LENGTH:
+        if length > MAX_MESSAGE_LENGTH:
             return False
-        if not fragment.data and fragment.length:
+        if not size and length:
             # It says nothing, so there is nothing to keep.
             return True
-        key = (fragment.message_seq, epoch)
+        key = (message_seq, epoch)
         if key in self._ready:
             return True
-        if len(fragment.data) == fragment.length:
+        if size == length:
             return self._finish(key, fragment.msg_type, fragment.data)
-        if not self._make_room(key, len(fragment.data) + PIECE_OVERHEAD):
+        if not self._make_room(key, size + PIECE_OVERHEAD):
             return False
         reading = self._reading(key, fragment)
         self._buffered -= reading.cost
@@ -213,9 +214,10 @@ class Reassembly:
             return None
         self._buffered -= len(message.body)
         self.next_seq += 1
-        # Another reading of the same message, under another epoch, was a forgery.
-        for stale in [k for k in (*self._readings, *self._ready) if k[0] < self.next_seq]:
-            self._drop(stale)
+        if self._readings or self._ready:
+            # Another reading of the same message, under another epoch, was a forgery.
+            for stale in [k for k in (*self._readings, *self._ready) if k[0] < self.next_seq]:
+                self._drop(stale)
         return message
 
     def discard_below(self, epoch: int) -> bool:
