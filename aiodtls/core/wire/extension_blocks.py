@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from struct import Struct
 from typing import TypeVar
 
 from aiodtls.core.errors import DecodeError
@@ -45,6 +46,8 @@ from aiodtls.core.wire.extensions13 import (
 )
 
 E = TypeVar("E", bound=Extension)
+# Code point, and the length of what follows.
+_HEADER = Struct("!HH")
 
 # So many extensions of at most so many bytes are not parsed anew: they cannot be changed, so
 # messages may share them.
@@ -123,14 +126,20 @@ def parse_extensions(reader: Reader, place: HandshakeType, *, required: bool = F
     extensions = Extensions()
     if not reader.remaining and not required:
         return extensions
-    block = reader.sub(2)
-    while block.remaining:
-        code = block.u16()
+    block = reader.vector(2)
+    position, end = 0, len(block)
+    while position < end:
+        start = position + _HEADER.size
+        if start > end:
+            raise DecodeError("the header of an extension is cut short")
+        code, length = _HEADER.unpack_from(block, position)
+        position = start + length
+        if position > end:
+            raise DecodeError("an extension reaches past the end of its block")
         if code in extensions:
             raise DecodeError(f"extension {code} stands twice")
-        body = block.vector(2)
-        parse = _parse_again if len(body) <= LONGEST_KEPT else _parse
-        extensions[code] = parse(code, body, place)
+        parse = _parse_again if length <= LONGEST_KEPT else _parse
+        extensions[code] = parse(code, block[start:position], place)
     return extensions
 
 
@@ -154,10 +163,10 @@ def encode_extensions(
     """Nothing where there are none and none are required: the oldest servers know no block."""
     if not extensions and not required:
         return
-    encoded = (
+    encoded = [
         (_encode_again if type(extension) in CONFIGURED else _encode)(extension, place)
         for extension in extensions.values()
-    )
+    ]
     writer.vector(b"".join(encoded), 2)
 
 
