@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from aiodtls.core.config import ALPNFunction, DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES
@@ -268,11 +266,8 @@ def _choose_credentials12(
 
 def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
     """In DTLS 1.2 supported_groups binds the curve of an ECDSA key too (RFC 8422 section 5.1)."""
-    key = credentials.public_key
     groups = hello.extensions.find(SupportedGroups)
-    if groups is None or not isinstance(key, ec.EllipticCurvePublicKey):
-        return True
-    return NamedGroup[key.curve.name] in groups.groups
+    return groups is None or credentials.curve is None or credentials.curve in groups.groups
 
 
 def has_server_name(hello: ClientHello) -> bool:
