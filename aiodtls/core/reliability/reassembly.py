@@ -183,7 +183,8 @@ class Reassembly:
         return reading
 
     def _finish(self, key: tuple[int, int], msg_type: int, body: bytes) -> bool:
-        self._forget(key)
+        if self._readings:
+            self._forget(key)
         if not self._make_room(key, len(body)):
             return False
         self._buffered += len(body)
@@ -208,8 +209,7 @@ class Reassembly:
 
     def next_message(self, epoch: int) -> HandshakeMessage | None:
         """The next message if it is whole and came under ``epoch``, the one now expected."""
-        key = (self.next_seq, epoch)
-        message = self._ready.pop(key, None)
+        message = self._ready.pop((self.next_seq, epoch), None) if self._ready else None
         if message is None:
             return None
         self._buffered -= len(message.body)

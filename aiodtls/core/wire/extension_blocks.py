@@ -113,7 +113,7 @@ class Extensions(dict[int, Extension]):
 
     @classmethod
     def of(cls, extensions: Iterable[Extension]) -> Extensions:
-        return cls((extension.type, extension) for extension in extensions)
+        return cls([(extension.type, extension) for extension in extensions])
 
     def find(self, kind: type[E]) -> E | None:
         """The extension of this class, where the message carried it."""
@@ -171,11 +171,9 @@ def encode_extensions(
 
 
 def _encode(extension: Extension, place: HandshakeType) -> bytes:
-    writer = Writer()
-    writer.u16(extension.type)
-    with writer.sub(2):
-        extension.encode(writer, place)
-    return writer.finish()
+    body = Writer()
+    extension.encode(body, place)
+    return Writer().u16(extension.type).vector(body.finish(), 2).finish()
 
 
 _encode_again = lru_cache(ENCODED_KEPT)(_encode)

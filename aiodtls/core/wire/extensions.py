@@ -178,9 +178,7 @@ class ALPN:
         return cls(tuple(protocols))
 
     def encode(self, writer: Writer, place: HandshakeType) -> None:
-        with writer.sub(2):
-            for protocol in self.protocols:
-                writer.vector(protocol, 1)
+        writer.vectors(self.protocols, 1, 2)
 
 
 @value

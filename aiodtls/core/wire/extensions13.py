@@ -53,9 +53,7 @@ class CertificateAuthorities:
         return cls(tuple(names))
 
     def encode(self, writer: Writer, place: HandshakeType) -> None:
-        with writer.sub(2):
-            for name in self.names:
-                writer.vector(name, 2)
+        writer.vectors(self.names, 2, 2)
 
 
 @value

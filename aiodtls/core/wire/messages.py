@@ -154,9 +154,7 @@ class Certificate12:
         return cls(tuple(chain))
 
     def encode(self, writer: Writer) -> None:
-        with writer.sub(3):
-            for certificate in self.chain:
-                writer.vector(certificate, 3)
+        writer.vectors(self.chain, 3, 3)
 
 
 @value
@@ -270,9 +268,7 @@ class CertificateRequest12:
 
     def encode(self, writer: Writer) -> None:
         writer.vector(self.certificate_types, 1).u16_list(self.schemes)
-        with writer.sub(2):
-            for name in self.authorities:
-                writer.vector(name, 2)
+        writer.vectors(self.authorities, 2, 2)
 
 
 @value
