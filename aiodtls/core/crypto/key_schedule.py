@@ -50,10 +50,10 @@ def hkdf_expand_label(
 ) -> bytes:
     """``length`` bytes (RFC 8446 section 7.1)."""
     label = LABEL_PREFIX + label
-    lengths = length.to_bytes(2, "big"), bytes((len(label),)), bytes((len(context),))
-    info = lengths[0] + lengths[1] + label + lengths[2] + context
-    block = output = b""
-    counter = 1
+    info = length.to_bytes(2, "big") + bytes((len(label),)) + label
+    info += bytes((len(context),)) + context
+    output = block = hmac.digest(secret, info + b"\x01", hash_name)
+    counter = 2
     while len(output) < length:
         block = hmac.digest(secret, block + info + bytes((counter,)), hash_name)
         output += block
