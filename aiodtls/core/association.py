@@ -49,6 +49,7 @@ from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
+    HANDSHAKE,
     SEQUENCE_NUMBER_MASK,
     Record,
     encode_alert,
@@ -243,11 +244,10 @@ class Association(NegotiatedFacts):
             failure.__cause__ = error
             self._refuse(AlertDescription.internal_error, failure)
         self._drain_driver()
-        driver = self._driver
-        if driver.complete and not self.handshake_complete and not self.closed:
+        if self._driver.complete and not self.handshake_complete and not self.closed:
             self._complete(now)
-        while driver.reopened and not self.closed:
-            self._guarded(now, self._receive_record, driver.reopened.pop(0), now)
+        while self._driver.reopened and not self.closed:
+            self._guarded(now, self._receive_record, self._driver.reopened.pop(0), now)
 
     def _drain_driver(self) -> None:
         if self._transmitter.datagrams:
@@ -265,7 +265,7 @@ class Association(NegotiatedFacts):
             self._peer_proved = True
             if len(payload) > self._layer.max_plaintext:
                 raise AlertError(AlertDescription.record_overflow, "a record is too long")
-        if content_type == ContentType.handshake:
+        if content_type == HANDSHAKE:
             self._receive_handshake(payload, number, now)
         elif content_type == ContentType.ack:
             self._receive_ack(payload, epoch, now)
@@ -308,8 +308,9 @@ class Association(NegotiatedFacts):
         if self.handshake_complete and number <= SEQUENCE_NUMBER_MASK:
             self.counters.records_discarded += 1
             return
-        self._driver.receive(payload, number, now)
-        while (message := self._driver.post_handshake_message()) is not None:
+        driver = self._driver
+        driver.receive(payload, number, now)
+        while driver.complete and (message := driver.post_handshake_message()) is not None:
             if self._is_dtls13:
                 self._post.receive(message, now)
                 self._update_max_payload()
@@ -379,7 +380,7 @@ class Association(NegotiatedFacts):
         if now >= self.lingers_until:
             return
         for content_type, number, payload in self._layer.receive(data):
-            if content_type == ContentType.handshake and number > SEQUENCE_NUMBER_MASK:
+            if content_type == HANDSHAKE and number > SEQUENCE_NUMBER_MASK:
                 try:
                     self._driver.receive(payload, number, now)
                 except (AlertError, DecodeError):
@@ -451,8 +452,7 @@ class Association(NegotiatedFacts):
 
     def _end(self, error: Exception) -> None:
         """The one way an association ends."""
-        self.closed = True
-        self.failure = error
+        self.closed, self.failure = True, error
         if isinstance(error, DTLSError):
             error.peername = self.peer
         if not self.handshake_complete:

@@ -171,6 +171,8 @@ class DTLSConfig:
     # Whether a handshake of ours may have certificates in it.
     offers_certificates: bool = field(init=False, repr=False, compare=False)
     checks_routability: bool = field(init=False, repr=False, compare=False)
+    # What handshakes make of all this, once.
+    kept: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._derive("credential_list", _as_tuple(self.credentials, Credentials, "credentials"))
@@ -194,6 +196,7 @@ class DTLSConfig:
         certificates = self._has_certificates and self._has_certificate_suites()
         self._derive("offers_certificates", certificates)
         self._derive("checks_routability", self.return_routability_check != "off")
+        self._derive("kept", {})
         # Kept in the fields themselves, so that ``dataclasses.replace`` carries them over.
         self._derive("ticket_keys", self.ticket_keys or TicketKeys())
         self._derive("session_store", self.session_store or MemorySessionStore())

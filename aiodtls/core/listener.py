@@ -31,6 +31,7 @@ from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
     FIXED_BITS,
     FIXED_MASK,
+    HANDSHAKE,
     HEADER,
     HEADER_LENGTH,
     DTLSv1_2,
@@ -46,7 +47,6 @@ from aiodtls.core.wire.records import (
 REST_EVERY = 60.0
 REST_FROM = 64
 # A record that can begin a ClientHello: handshake, epoch 0, and the message type behind them.
-_HANDSHAKE = int(ContentType.handshake)
 _CLIENT_HELLO = int(HandshakeType.client_hello)
 
 
@@ -119,7 +119,7 @@ class Listener:
         content_type, number, body = record
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
         if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
-            if content_type == _HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
+            if content_type == HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
                 self._receive_hello_record(record, addr, now)
                 return
             target = shadow or live
@@ -487,7 +487,7 @@ def _begins_hello(data: bytes) -> bool:
     """Whether the datagram's first record carries a ClientHello in the clear."""
     return (
         len(data) > HEADER_LENGTH
-        and data[0] == _HANDSHAKE
+        and data[0] == HANDSHAKE
         and data[HEADER_LENGTH] == _CLIENT_HELLO
         and data[3:5] == b"\0\0"
     )

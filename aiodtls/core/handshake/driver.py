@@ -31,7 +31,8 @@ from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
 # What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
-_FIRST_MESSAGES = (HandshakeType.hello_request, HandshakeType.client_hello)
+_HELLO_REQUEST = int(HandshakeType.hello_request)
+_FIRST_MESSAGES = (_HELLO_REQUEST, int(HandshakeType.client_hello))
 
 
 # What DTLS 1.3 protects its handshake in (RFC 9147 section 6.1).
@@ -218,7 +219,7 @@ class HandshakeDriver:
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
         """False for what was dropped: it is not acknowledged."""
-        if not epoch and fragment.msg_type == HandshakeType.hello_request:
+        if not epoch and fragment.msg_type == _HELLO_REQUEST:
             # Ignored in a handshake (RFC 5246 section 7.4.1.1), so it takes no honest one's place.
             return False
         if self.complete and epoch and fragment.msg_type in _FIRST_MESSAGES:
@@ -309,9 +310,7 @@ class HandshakeDriver:
     def post_handshake_message(self) -> HandshakeMessage | None:
         """The next message after the handshake; one that would begin another has no body."""
         message, self._new_handshake = self._new_handshake, None
-        if message is not None:
-            return message
-        return self._reassembly.next_message(self._layer.read_epoch) if self.complete else None
+        return message or self._reassembly.next_message(self._layer.read_epoch)
 
     def abandon(self) -> None:
         """The association ends; the script and its secrets go."""

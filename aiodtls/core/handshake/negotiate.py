@@ -61,6 +61,38 @@ DOWNGRADE_BELOW_12 = b"DOWNGRD\x00"
 
 
 @value
+class Configured:
+    """What a config puts into each of its ClientHellos: the suites, and extensions in order."""
+
+    suites: tuple[int, ...]
+    # What DTLS 1.2 has beside a ticket, what names no session and no peer, and what ends a hello.
+    of12: tuple[Extension, ...]
+    groups: tuple[Extension, ...]
+    last: tuple[Extension, ...]
+
+    @classmethod
+    def of(cls, config: DTLSConfig) -> Configured:
+        kept: Configured | None = config.kept.get("hello")
+        if kept is None:
+            last: list[Extension] = []
+            if config.offers_certificates:
+                last += signature_algorithms(config)
+                last += certificate_types.offers(config)
+                last += staples.wanted(config)
+            if config.alpn:
+                last.append(ALPN(config.alpn))
+            if config.srtp:
+                last.append(UseSRTP(tuple(config.srtp)))
+            kept = config.kept["hello"] = cls(
+                tuple(suite.code for suite in config.suites),
+                (ExtendedMasterSecret(), RenegotiationInfo()) if config.speaks12 else (),
+                (*_group_extensions(config), record_size_limit(config, config.version_list[0])),
+                tuple(last),
+            )
+        return kept
+
+
+@value
 class Choice12:
     """What a DTLS 1.2 server takes of a ClientHello."""
 
@@ -85,33 +117,19 @@ def client_hello(
     An extension that many servers know comes last, where none is empty: some old ones trip over
     an empty last one.
     """
+    configured = Configured.of(config)
     extensions: list[Extension] = []
     name = sni(server_hostname)
     if name is not None:
         extensions.append(ServerName(name))
-    if config.speaks12:
-        extensions.append(ExtendedMasterSecret())
-        extensions.append(RenegotiationInfo())
-        if config.session_tickets:
-            extensions.append(SessionTicket(ticket))
-    extensions += _group_extensions(config)
-    extensions.append(record_size_limit(config, config.version_list[0]))
+    extensions += configured.of12
+    if config.speaks12 and config.session_tickets:
+        extensions.append(SessionTicket(ticket))
+    extensions += configured.groups
     extensions += connection_ids
     extensions += extensions13
-    if config.offers_certificates:
-        extensions += signature_algorithms(config)
-        extensions += certificate_types.offers(config)
-        extensions += staples.wanted(config)
-    if config.alpn:
-        extensions.append(ALPN(config.alpn))
-    if config.srtp:
-        extensions.append(UseSRTP(tuple(config.srtp)))
-    return ClientHello(
-        random,
-        tuple(suite.code for suite in config.suites),
-        Extensions.of(extensions),
-        session_id,
-    )
+    extensions += configured.last
+    return ClientHello(random, configured.suites, Extensions.of(extensions), session_id)
 
 
 def offered_session_id(session: Session) -> bytes:

@@ -34,6 +34,9 @@ from aiodtls.core.values import value
 from aiodtls.core.wire.messages import ClientHello, Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
+_HELLO_REQUEST = int(HandshakeType.hello_request)
+_SERVER_HELLO = int(HandshakeType.server_hello)
+
 
 @value
 class Expect:
@@ -204,7 +207,7 @@ class Handshake:
         kinds = expect.kinds
         # A server may ask for a new handshake at any time; within one it is ignored and not
         # hashed (RFC 5246 section 7.4.1.1).
-        while received and received.msg_type == HandshakeType.hello_request:
+        while received and received.msg_type == _HELLO_REQUEST:
             received = yield expect
         if received is None:
             return None
@@ -249,7 +252,7 @@ def _is_of_kind(received: HandshakeMessage, kind: type[Message]) -> bool:
     """By its type; HelloRetryRequest and ServerHello share one (RFC 8446 section 4.1.3)."""
     if received.msg_type != kind.msg_type:
         return False
-    if kind.msg_type != HandshakeType.server_hello:
+    if kind.msg_type != _SERVER_HELLO:
         return True
     return HelloRetryRequest.matches(received.body) == (kind is HelloRetryRequest)
 

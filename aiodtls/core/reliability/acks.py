@@ -18,6 +18,7 @@ RECORD_NUMBER_LENGTH = 16
 LIST_LENGTH = 2
 # No epoch is above it; from the first of application data on the directions part ways.
 MAX_EPOCH = 1 << 48
+_ACKNOWLEDGE = Timer.acknowledge
 
 
 class Acknowledgement:
@@ -48,16 +49,16 @@ class Acknowledgement:
 
     def schedule(self, now: float, delay: float) -> None:
         """An ACK is due after ``delay`` at the latest."""
-        if self._timers.get(Timer.acknowledge) is None:
+        if self._timers.get(_ACKNOWLEDGE) is None:
             self._armed_at = now
-            self._timers.set(Timer.acknowledge, now + delay)
+            self._timers.set(_ACKNOWLEDGE, now + delay)
 
     def rescale(self, factor: float) -> None:
         """The delay of an ACK that is due shrinks or grows with the timeout."""
-        due = self._timers.get(Timer.acknowledge)
+        due = self._timers.get(_ACKNOWLEDGE)
         if due is not None:
             delay = (due - self._armed_at) * factor
-            self._timers.set(Timer.acknowledge, self._armed_at + delay)
+            self._timers.set(_ACKNOWLEDGE, self._armed_at + delay)
 
     def shows_gap(self) -> bool:
         """Whether a gap is to be shown at once: the first one since our last flight."""
@@ -83,7 +84,7 @@ class Acknowledgement:
 
     def _settle(self) -> None:
         self.pending = False
-        self._timers.cancel(Timer.acknowledge)
+        self._timers.cancel(_ACKNOWLEDGE)
 
 
 def parse_ack(body: bytes) -> list[int]:

@@ -14,7 +14,7 @@ from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.delivery import Delivery, Part
 from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, encode_fragment
-from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
+from aiodtls.core.wire.records import HANDSHAKE, MAX_PLAINTEXT_LENGTH
 
 # A smaller rest of a datagram is not worth a record of its own.
 MIN_FRAGMENT_LENGTH = 16
@@ -177,9 +177,9 @@ class Packer:
             payload, self._payload = self._payload, b""
             parts, self._parts = self._parts, []
             self._delivery.carried(self._layer.next_number(self._epoch), parts)
-            self._put(self._epoch, ContentType.handshake, payload)
+            self._put(self._epoch, HANDSHAKE, payload)
 
-    def _put(self, epoch: int, content_type: ContentType, payload: bytes) -> None:
+    def _put(self, epoch: int, content_type: int, payload: bytes) -> None:
         self._datagram += self._layer.protect(epoch, content_type, payload)
         self._records += 1
         if self._individually:

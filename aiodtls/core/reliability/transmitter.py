@@ -13,6 +13,8 @@ from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
+_BURST = Timer.burst
+
 
 class Transmitter:
     """``datagrams`` are the owner's to drain; ``events`` are its queue of them.
@@ -104,7 +106,7 @@ class Transmitter:
 
     def continue_burst(self, now: float) -> bool:
         """The next part of a long flight; False where there is none."""
-        self._timers.cancel(Timer.burst)
+        self._timers.cancel(_BURST)
         if not self._held_back:
             return False
         budget = self._max_burst
@@ -113,10 +115,10 @@ class Transmitter:
             self.datagrams.append(datagram.data)
             budget -= datagram.records
         if self._held_back:
-            self._timers.set(Timer.burst, now + self._pause)
+            self._timers.set(_BURST, now + self._pause)
         return True
 
     def drop_rest(self) -> None:
         """Nobody waits for the rest of the flight any more."""
         self._held_back.clear()
-        self._timers.cancel(Timer.burst)
+        self._timers.cancel(_BURST)
