@@ -13,6 +13,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -30,6 +31,8 @@ NONCE_LENGTH = 12
 INDEX_LENGTH = 4
 KEY_LABEL = b"aiodtls ticket key"
 FORMAT = 1
+# When it was authenticated and issued, in milliseconds; lifetime, and what is added to the age.
+_TIMES = Struct("!QQII")
 
 
 def wall_clock() -> float:
@@ -74,17 +77,14 @@ class Session:
         """To be kept as safely as a private key: whoever has it can pose as this side."""
         writer = Writer().u8(FORMAT).vector(self.version.encode(), 1).u16(self.suite)
         writer.vector(self.secret, 1)
-        for time in (self.authenticated_at, self.issued_at):
-            writer.uint(round(time * 1000), 8)
-        writer.uint(self.lifetime, 4).uint(self.age_add, 4)
+        times = round(self.authenticated_at * 1000), round(self.issued_at * 1000)
+        writer.raw(_TIMES.pack(*times, self.lifetime, self.age_add))
         name = self.server_hostname
         for optional in (name.encode() if name is not None else None, self.alpn_protocol):
             _write_optional(writer, optional)
         _write_optional(writer, self.psk_identity)
         writer.vector(self.psk_check, 1).u8(self.certificate_type)
-        with writer.sub(3):
-            for certificate in self.peer_chain:
-                writer.vector(certificate, 3)
+        writer.vectors(self.peer_chain, 3, 3)
         return writer.vector(self.ticket, 2).vector(self.session_id, 1).finish()
 
     @classmethod

@@ -400,8 +400,7 @@ class HandshakeDriver:
             self._events.append(runner.waiting)
             self.retransmission.pause()
             return
-        flight = tuple(handshake.flight)
-        handshake.flight.clear()
+        flight, handshake.flight = handshake.flight, []
         if flight:
             self._start_flight(flight, now)
         waiting = runner.waiting

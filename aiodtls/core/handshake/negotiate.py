@@ -298,7 +298,7 @@ def has_server_name(hello: ClientHello) -> bool:
 def choose_scheme(
     config: DTLSConfig,
     credentials: Credentials,
-    peer_schemes: Iterable[int] | None,
+    peer_schemes: Collection[int] | None,
     version: ProtocolVersion = ProtocolVersion.DTLSv1_2,
 ) -> SignatureScheme | None:
     """A scheme that our key can make and the peer can verify; ours by preference.
@@ -307,8 +307,10 @@ def choose_scheme(
     """
     if peer_schemes is None:
         return None
-    wanted = set(peer_schemes) & set(config.schemes)
-    return next((s for s in credentials.schemes(version) if s in wanted), None)
+    for scheme in credentials.schemes(version):
+        if scheme in peer_schemes and scheme in config.schemes:
+            return scheme
+    return None
 
 
 def choose_alpn(config: DTLSConfig, hello: ClientHello) -> bytes | None:

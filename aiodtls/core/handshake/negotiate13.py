@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from aiodtls.core.config import DTLSConfig
@@ -452,7 +452,7 @@ def choose_credentials13(
 
 
 def _first_with_scheme(
-    config: DTLSConfig, ordered: Iterable[Credentials], peer_schemes: Iterable[int]
+    config: DTLSConfig, ordered: Iterable[Credentials], peer_schemes: Collection[int]
 ) -> tuple[Credentials, SignatureScheme] | None:
     for credentials in ordered:
         scheme = choose_scheme(config, credentials, peer_schemes, VERSION)

@@ -114,9 +114,12 @@ class OfferedPsk:
 
 def offered_by(config: DTLSConfig) -> tuple[OfferedPsk, ...]:
     """What a client offers of its own keys, in order of preference."""
+    psks = config.client_psks()
+    if not psks:
+        return ()
     hashes = dict.fromkeys(s.hash_name for s in config.suites if s.key_exchange is None)
     offered: list[OfferedPsk] = []
-    for psk in config.client_psks():
+    for psk in psks:
         if psk.context is None:
             offered.append(OfferedPsk.external(psk))
         else:

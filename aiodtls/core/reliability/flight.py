@@ -149,12 +149,14 @@ class Packer:
                     self._end_datagram()
                 continue
             stop = min(end, start + room)
-            data = body[start:stop]
-            self._payload += encode_fragment(msg_type, len(body), message_seq, start, data)
-            self._parts.append((message_seq, start, stop))
-            self._epoch = epoch
+            fragment = encode_fragment(msg_type, len(body), message_seq, start, body[start:stop])
+            part = message_seq, start, stop
             if epoch == 0 or self._individually:
-                self._end_record()
+                self._put_fragments(epoch, fragment, [part])
+            else:
+                self._payload += fragment
+                self._parts.append(part)
+                self._epoch = epoch
             if stop == end:
                 return
             start = stop
@@ -176,8 +178,11 @@ class Packer:
         if self._payload:
             payload, self._payload = self._payload, b""
             parts, self._parts = self._parts, []
-            self._delivery.carried(self._layer.next_number(self._epoch), parts)
-            self._put(self._epoch, HANDSHAKE, payload)
+            self._put_fragments(self._epoch, payload, parts)
+
+    def _put_fragments(self, epoch: int, payload: bytes, parts: list[Part]) -> None:
+        self._delivery.carried(self._layer.next_number(epoch), parts)
+        self._put(epoch, HANDSHAKE, payload)
 
     def _put(self, epoch: int, content_type: int, payload: bytes) -> None:
         self._datagram += self._layer.protect(epoch, content_type, payload)
