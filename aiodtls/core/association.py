@@ -243,16 +243,16 @@ class Association(NegotiatedFacts):
             failure = HandshakeError("an internal error")
             failure.__cause__ = error
             self._refuse(AlertDescription.internal_error, failure)
-        self._drain_driver()
+        if self._transmitter.datagrams or self._post.is_exhausted:
+            self._drain_driver()
         if self._driver.complete and not self.handshake_complete and not self.closed:
             self._complete(now)
         while self._driver.reopened and not self.closed:
             self._guarded(now, self._receive_record, self._driver.reopened.pop(0), now)
 
     def _drain_driver(self) -> None:
-        if self._transmitter.datagrams:
-            self._out += [(datagram, self.peer) for datagram in self._transmitter.datagrams]
-            self._transmitter.datagrams.clear()
+        self._out += [(datagram, self.peer) for datagram in self._transmitter.datagrams]
+        self._transmitter.datagrams.clear()
         if self._post.is_exhausted and not self.closed:
             self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
             self._end(EndpointClosed("key_limit", "no number is left for a handshake message"))

@@ -25,7 +25,10 @@ RESENDS_AT_FULL_SIZE = 1
 
 
 # Types by their names, which are slower to ask an enum for.
-_NAMES = {msg_type: msg_type.name for msg_type in HandshakeType}
+_NAMES: dict[HandshakeType | None, str] = {
+    None: ContentType.change_cipher_spec.name,
+    **{msg_type: msg_type.name for msg_type in HandshakeType},
+}
 
 
 @value
@@ -36,10 +39,6 @@ class OutgoingMessage:
     msg_type: HandshakeType | None
     message_seq: int
     body: bytes
-
-    @property
-    def name(self) -> str:
-        return _NAMES[self.msg_type] if self.msg_type is not None else "change_cipher_spec"
 
 
 Flight = Sequence[OutgoingMessage]
@@ -73,13 +72,13 @@ def pack_flight(
     for message in flight:
         if message.msg_type is None:
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
-            packer.names.append(message.name)
+            packer.names.append(_NAMES[None])
             continue
         parts = wanted(message.message_seq)
         for start, end in parts:
             packer.add_part(message, message.msg_type, start, end)
         if parts:
-            packer.names.append(message.name)
+            packer.names.append(_NAMES[message.msg_type])
     return packer.finish()
 
 

@@ -185,7 +185,7 @@ class Reassembly:
     def _finish(self, key: tuple[int, int], msg_type: int, body: bytes) -> bool:
         if self._readings:
             self._forget(key)
-        if not self._make_room(key, len(body)):
+        if self._buffered + len(body) > self._limit and not self._make_room(key, len(body)):
             return False
         self._buffered += len(body)
         self._ready[key] = HandshakeMessage(msg_type, key[0], key[1], body)

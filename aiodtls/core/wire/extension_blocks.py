@@ -54,6 +54,7 @@ _HEADER = Struct("!HH")
 PARSED_KEPT = 512
 ENCODED_KEPT = 512
 LONGEST_KEPT = 64
+LONGEST = 0xFFFF
 
 KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
     (extension.type, place): extension
@@ -171,9 +172,12 @@ def encode_extensions(
 
 
 def _encode(extension: Extension, place: HandshakeType) -> bytes:
-    body = Writer()
-    extension.encode(body, place)
-    return Writer().u16(extension.type).vector(body.finish(), 2).finish()
+    writer = Writer()
+    extension.encode(writer, place)
+    body = writer.finish()
+    if len(body) > LONGEST:
+        raise ValueError(f"extension {extension.type} is too long")
+    return _HEADER.pack(extension.type, len(body)) + body
 
 
 _encode_again = lru_cache(ENCODED_KEPT)(_encode)

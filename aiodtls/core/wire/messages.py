@@ -9,6 +9,7 @@ script expects picks the parser.
 from __future__ import annotations
 
 from dataclasses import field
+from struct import Struct
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
@@ -21,6 +22,8 @@ from aiodtls.core.wire.extensions import OCSP
 RANDOM_LENGTH = 32
 # ECCurveType (RFC 8422 section 5.4).
 NAMED_CURVE = 3
+# Curve type, group, and the length of the public value.
+_CURVE_POINT = Struct("!BHB")
 
 
 class Message(Protocol):
@@ -179,10 +182,6 @@ def _parse_curve_point(reader: Reader) -> tuple[int, bytes]:
     return reader.u16(), reader.vector(1, 1)
 
 
-def _encode_curve_point(writer: Writer, group: int, public: bytes) -> None:
-    writer.u8(NAMED_CURVE).u16(group).vector(public, 1)
-
-
 @value
 class ServerKeyExchangeEcdhe12:
     """RFC 8422 section 5.4: the ephemeral key, signed with the certificate's."""
@@ -209,9 +208,7 @@ class ServerKeyExchangeEcdhe12:
 
 def ecdh_params(group: int, public: bytes) -> bytes:
     """ServerECDHParams (RFC 8422 section 5.4)."""
-    writer = Writer()
-    _encode_curve_point(writer, group, public)
-    return writer.finish()
+    return _CURVE_POINT.pack(NAMED_CURVE, group, len(public)) + public
 
 
 @value
@@ -243,8 +240,7 @@ class ServerKeyExchangeEcdhePsk12:
         return cls(reader.vector(2), *_parse_curve_point(reader))
 
     def encode(self, writer: Writer) -> None:
-        writer.vector(self.identity_hint, 2)
-        _encode_curve_point(writer, self.group, self.public)
+        writer.vector(self.identity_hint, 2).raw(ecdh_params(self.group, self.public))
 
 
 @value
