@@ -28,6 +28,7 @@ Labels begin with "dtls13", without a space, where TLS has "tls13 " (F22).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from dataclasses import field
@@ -38,6 +39,8 @@ from aiodtls.core.values import value
 LABEL_PREFIX = b"dtls13"
 # RFC 8446 section 5.3: at least 8 bytes, and as many as the AEAD's nonce has.
 IV_LENGTH = 12
+# More than there are, but for those that applications export with.
+LABELS_KEPT = 64
 
 
 def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
@@ -49,9 +52,7 @@ def hkdf_expand_label(
     hash_name: str, secret: bytes, label: bytes, context: bytes, length: int
 ) -> bytes:
     """``length`` bytes (RFC 8446 section 7.1)."""
-    label = LABEL_PREFIX + label
-    info = length.to_bytes(2, "big") + bytes((len(label),)) + label
-    info += bytes((len(context),)) + context
+    info = _label(LABEL_PREFIX + label, length) + bytes((len(context),)) + context
     output = block = hmac.digest(secret, info + b"\x01", hash_name)
     counter = 2
     while len(output) < length:
@@ -59,6 +60,12 @@ def hkdf_expand_label(
         output += block
         counter += 1
     return output[:length]
+
+
+@functools.lru_cache(LABELS_KEPT)
+def _label(label: bytes, length: int) -> bytes:
+    """What HkdfLabel begins with; ValueError for a label that is too long."""
+    return length.to_bytes(2, "big") + bytes((len(label),)) + label
 
 
 def derive_secret(hash_name: str, secret: bytes, label: bytes, transcript_hash: bytes) -> bytes:
