@@ -30,9 +30,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import hmac
 from dataclasses import field
 
+from aiodtls.core.crypto import hmacs
 from aiodtls.core.crypto.suites import AEAD, Suite
 from aiodtls.core.values import value
 
@@ -45,7 +45,7 @@ LABELS_KEPT = 64
 
 def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
     """RFC 5869 section 2.2."""
-    return hmac.digest(salt, key_material, hash_name)
+    return hmacs.digest(hash_name, salt, key_material)
 
 
 def hkdf_expand_label(
@@ -53,10 +53,10 @@ def hkdf_expand_label(
 ) -> bytes:
     """``length`` bytes (RFC 8446 section 7.1)."""
     info = _label(LABEL_PREFIX + label, length) + bytes((len(context),)) + context
-    output = block = hmac.digest(secret, info + b"\x01", hash_name)
+    output = block = hmacs.digest(hash_name, secret, info + b"\x01")
     counter = 2
     while len(output) < length:
-        block = hmac.digest(secret, block + info + bytes((counter,)), hash_name)
+        block = hmacs.digest(hash_name, secret, block + info + bytes((counter,)))
         output += block
         counter += 1
     return output[:length]
@@ -99,7 +99,7 @@ def verify_data(hash_name: str, base_key: bytes, transcript_hash: bytes) -> byte
     """Of a Finished under its sender's traffic secret, or of a binder under its binder_key
     (RFC 8446 sections 4.4.4 and 4.2.11.2)."""
     finished_key = hkdf_expand_label(hash_name, base_key, b"finished", b"", len(transcript_hash))
-    return hmac.digest(finished_key, transcript_hash, hash_name)
+    return hmacs.digest(hash_name, finished_key, transcript_hash)
 
 
 def next_traffic_secret(hash_name: str, secret: bytes) -> bytes:
