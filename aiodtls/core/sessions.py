@@ -12,7 +12,7 @@ import hmac
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from struct import Struct
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from aiodtls.core.crypto.certificates import today
 from aiodtls.core.errors import ConfigError, DecodeError
 from aiodtls.core.registry import CertificateType
+from aiodtls.core.values import value_of_names
 from aiodtls.core.wire.codec import Reader, Writer
 
 # RFC 8446 section 4.6.1: nothing is resumed longer after the handshake that proved who it is.
@@ -40,7 +41,7 @@ def wall_clock() -> float:
     return int(today().timestamp() * 1000) / 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_of_names
 class Session:
     """What a later handshake with the same peer may resume; opaque to the application.
 
@@ -80,9 +81,8 @@ class Session:
         times = round(self.authenticated_at * 1000), round(self.issued_at * 1000)
         writer.raw(_TIMES.pack(*times, self.lifetime, self.age_add))
         name = self.server_hostname
-        for optional in (name.encode() if name is not None else None, self.alpn_protocol):
-            _write_optional(writer, optional)
-        _write_optional(writer, self.psk_identity)
+        writer.raw(_optional(name.encode() if name is not None else None))
+        writer.raw(_optional(self.alpn_protocol) + _optional(self.psk_identity))
         writer.vector(self.psk_check, 1).u8(self.certificate_type)
         writer.vectors(self.peer_chain, 3, 3)
         return writer.vector(self.ticket, 2).vector(self.session_id, 1).finish()
@@ -136,8 +136,9 @@ class Session:
         return (age + self.age_add) % (1 << 32)
 
 
-def _write_optional(writer: Writer, value: bytes | None) -> None:
-    writer.u8(value is not None).vector(value or b"", 2)
+def _optional(value: bytes | None) -> bytes:
+    """Whether it is there, and a vector."""
+    return b"\0\0\0" if value is None else b"\1" + len(value).to_bytes(2, "big") + value
 
 
 def _read_optional(reader: Reader) -> bytes | None:

@@ -16,3 +16,9 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """As ``dataclass(frozen=True, slots=True)``: compared and hashed by its fields."""
     return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def value_of_names(cls: type[T]) -> type[T]:
+    """The same, made by naming its fields."""
+    return dataclass(slots=True, unsafe_hash=True, kw_only=True)(cls)

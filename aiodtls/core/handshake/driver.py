@@ -196,7 +196,8 @@ class HandshakeDriver:
         if all_taken:
             self._acks.received(record_number)
         self._advance(now)
-        self._consider_ack(now, gap=not in_order)
+        if self._is_dtls13 and self._acks.pending:
+            self._consider_ack(now, gap=not in_order)
 
     def _is_long_complete(self, now: float) -> bool:
         """Nobody can still want an ACK of the handshake: its keys are no longer of use."""
@@ -360,8 +361,6 @@ class HandshakeDriver:
             self._acks.schedule(now, self.retransmission.backoff.timeout / 4)
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:
-        if not self._is_dtls13 or not self._acks.pending:
-            return
         if gap and self._acks.shows_gap():
             self.acknowledge(now)
         else:
