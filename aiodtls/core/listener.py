@@ -25,7 +25,7 @@ from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.wire.extensions13 import Cookie
-from aiodtls.core.wire.fragments import Fragment, encode_fragment, parse_fragments
+from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragments
 from aiodtls.core.wire.messages import ClientHello, HelloVerifyRequest, encode_body, parse_body
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
@@ -260,7 +260,7 @@ class Listener:
         addr: Address,
     ) -> None:
         """A stateless answer, with the record sequence number of the hello (RFC 6347 4.2.1)."""
-        fragment = encode_fragment(msg_type, len(body), message_seq, 0, body)
+        fragment = encode_whole(msg_type, message_seq, body)
         oldest = msg_type is HandshakeType.hello_verify_request
         version = ProtocolVersion.DTLSv1_0 if oldest else DTLSv1_2
         self._answer(ContentType.handshake, version, fragment, record_number, addr)

@@ -13,7 +13,7 @@ import hashlib
 from typing import Any
 
 from aiodtls.core.registry import HandshakeType
-from aiodtls.core.wire.fragments import encode_fragment
+from aiodtls.core.wire.fragments import encode_whole
 
 
 class Transcript:
@@ -119,5 +119,5 @@ class Transcript:
                 header = bytes((msg_type,)) + len(body).to_bytes(3, "big")
                 self._encoded.append(header + body)
             else:
-                self._encoded.append(encode_fragment(msg_type, len(body), message_seq, 0, body))
+                self._encoded.append(encode_whole(msg_type, message_seq, body))
         return self._encoded

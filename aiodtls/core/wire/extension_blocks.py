@@ -49,11 +49,14 @@ E = TypeVar("E", bound=Extension)
 # Code point, and the length of what follows.
 _HEADER = Struct("!HH")
 
-# So many extensions of at most so many bytes are not parsed anew: they cannot be changed, so
-# messages may share them.
+# So many extensions and blocks of them, of at most so many bytes, are not parsed anew, nor so many
+# extensions encoded anew: they cannot be changed, so messages may share them.
 PARSED_KEPT = 512
-ENCODED_KEPT = 512
 LONGEST_KEPT = 64
+BLOCKS_KEPT = 128
+LONGEST_BLOCK_KEPT = 512
+ENCODED_KEPT = 512
+# What the length of one has room for.
 LONGEST = 0xFFFF
 
 KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
@@ -124,10 +127,16 @@ class Extensions(dict[int, Extension]):
 
 def parse_extensions(reader: Reader, place: HandshakeType, *, required: bool = False) -> Extensions:
     """A block of extensions; a hello may have none at all (RFC 5246 section 7.4.1.2)."""
-    extensions = Extensions()
     if not reader.remaining and not required:
-        return extensions
+        return Extensions()
     block = reader.vector(2)
+    parse = _parse_block_again if len(block) <= LONGEST_BLOCK_KEPT else _parse_block
+    # What is kept may be shared; this is the message's own.
+    return Extensions(parse(block, place))
+
+
+def _parse_block(block: bytes, place: HandshakeType) -> Extensions:
+    extensions = Extensions()
     position, end = 0, len(block)
     while position < end:
         start = position + _HEADER.size
@@ -154,8 +163,10 @@ def _parse(code: int, body: bytes, place: HandshakeType) -> Extension:
     return extension
 
 
-# Clients are much alike: most of what a hello says was said by another before.
+# Clients are much alike: most of what a hello says was said by another before, and those of
+# DTLS 1.2 say all of it again.
 _parse_again = lru_cache(PARSED_KEPT)(_parse)
+_parse_block_again = lru_cache(BLOCKS_KEPT)(_parse_block)
 
 
 def encode_extensions(

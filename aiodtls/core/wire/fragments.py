@@ -38,6 +38,12 @@ def encode_fragment(
     return header + data
 
 
+def encode_whole(msg_type: int, message_seq: int, body: bytes) -> bytes:
+    """A message in one fragment."""
+    length = len(body)
+    return _FRAGMENT_HEADER.pack(msg_type << 24 | length, message_seq, 0, length) + body
+
+
 def parse_fragments(payload: bytes) -> list[Fragment]:
     """All fragments of one handshake record. Raises :class:`DecodeError`."""
     fragments = []
