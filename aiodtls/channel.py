@@ -28,6 +28,8 @@ from aiodtls.core.events import (
     SessionReceived,
     SignatureRequested,
 )
+from aiodtls.runs import MAX_SEGMENTS, length_of_run
+from aiodtls.waiter import Waiter, reject, resolve
 
 if TYPE_CHECKING:
     from aiodtls.core.sessions import Session
@@ -45,6 +47,7 @@ class Channel:
         "_endpoint",
         "_given",
         "_kept",
+        "_pending",
         "_questions",
         "_receivers",
         "_senders",
@@ -79,16 +82,18 @@ class Channel:
         # The endpoint of a peer that nobody has been given yet.
         self._kept: DTLSEndpoint | None = None
         self.inbox: deque[bytes] = deque()
-        self._receivers: deque[asyncio.Future[bytes]] = deque()
+        self._receivers: deque[Waiter] = deque()
         # What receivers have been given that did not run since.
-        self._given: dict[asyncio.Future[bytes], bytes] = {}
+        self._given: dict[Waiter, bytes] = {}
         self._senders: deque[asyncio.Future[None]] = deque()
+        # Messages that wait for company until the turn ends: they leave as one run.
+        self._pending: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         if connection.handshake_complete:
             # Adopted: all this happened elsewhere.
-            _resolve(self.handshake)
+            resolve(self.handshake)
         if connection.confirmed:
-            _resolve(self.confirmed)
+            resolve(self.confirmed)
         self._questions: set[asyncio.Task[None]] = set()
 
     @property
@@ -114,6 +119,8 @@ class Channel:
     def drain(self) -> None:
         """Takes out what the connection has to say; its datagrams are the protocol's affair."""
         connection = self.connection
+        if connection.closed:
+            self._pending.clear()
         self._schedule(connection.next_timeout())
         messages = []
         while (data := connection.read()) is not None:
@@ -149,9 +156,9 @@ class Channel:
             self._ask(event)
             return
         if isinstance(event, HandshakeCompleted):
-            _resolve(self.handshake)
+            resolve(self.handshake)
         elif isinstance(event, Confirmed):
-            _resolve(self.confirmed)
+            resolve(self.confirmed)
         elif isinstance(event, AddressChanged):
             self.protocol.address_changed(self, event.old)
         elif isinstance(event, SessionReceived) and self.on_session is not None:
@@ -180,12 +187,12 @@ class Channel:
             task.cancel()
         error = self.connection.failure
         assert error is not None
-        _reject(self.handshake, error)
-        _reject(self.confirmed, error)
+        reject(self.handshake, error)
+        reject(self.confirmed, error)
         while self._receivers:
-            _reject(self._receivers.popleft(), error)
+            reject(self._receivers.popleft(), error)
         while self._senders:
-            _reject(self._senders.popleft(), error)
+            reject(self._senders.popleft(), error)
         if self.on_data is not None:
             self.on_data(self)
 
@@ -232,20 +239,35 @@ class Channel:
 
     # -- receiving ----------------------------------------------------------------------------
 
-    def deliver(self, messages: list[bytes]) -> None:
-        """Messages of one wake-up: for those who wait, then for the queue while it has room."""
+    def deliver(self, messages: list[bytes], at_once: bool = False) -> None:
+        """Messages of one wake-up: for those who wait, then for the queue while it has room.
+
+        ``at_once``, in a callback of the loop that has nothing else to do for this association,
+        the one who waits alone goes on before this returns. HOT PATH.
+        """
         receivers = self._receivers
+        if at_once and len(receivers) == 1:
+            receiver = receivers.popleft()
+            if not receiver.done():
+                if len(messages) > 1:
+                    self._keep(messages[1:])
+                receiver.resolve(messages[0])
+                return
         given = 0
         while receivers and given < len(messages):
             receiver = receivers.popleft()
             if not receiver.done():
-                receiver.set_result(messages[given])
-                self._given[receiver] = messages[given]
+                self._give(receiver, messages[given])
                 given += 1
-        if given:
-            del messages[:given]
-        if not messages:
-            return
+        if given < len(messages):
+            self._keep(messages[given:])
+
+    def _give(self, receiver: Waiter, message: bytes) -> None:
+        """It runs in another turn of the loop."""
+        self._given[receiver] = message
+        receiver.set_result(message)
+
+    def _keep(self, messages: list[bytes]) -> None:
         inbox = self.inbox
         room = max(0, self.config.recv_queue - len(inbox))
         if len(messages) > room:
@@ -263,18 +285,21 @@ class Channel:
     async def recv(self) -> bytes:
         if self.inbox:
             return self.inbox.popleft()
-        self.check_open()
-        receiver: asyncio.Future[bytes] = self.loop.create_future()
+        if self.connection.closed or not self.connection.handshake_complete:
+            self.check_open()
+        receiver = Waiter(loop=self.loop)
         self._receivers.append(receiver)
         try:
-            data = await receiver
+            data: bytes = await receiver
         except asyncio.CancelledError:
             if (given := self._given.pop(receiver, None)) is not None:
                 self._return(given)
             raise
-        if self._given.pop(receiver, None) is None:
+        if receiver.is_void:
             # It went along with an export before we could run.
             self.check_open()
+        if self._given:
+            self._given.pop(receiver, None)
         return data
 
     def _return(self, data: bytes) -> None:
@@ -282,8 +307,7 @@ class Channel:
         while self._receivers:
             receiver = self._receivers.popleft()
             if not receiver.done():
-                receiver.set_result(data)
-                self._given[receiver] = data
+                self._give(receiver, data)
                 return
         self.inbox.appendleft(data)
 
@@ -359,31 +383,71 @@ class Channel:
                 return
 
     def try_send(self, data: bytes) -> bool:
-        """Sends ``data`` if it is one record and nothing stands in the way; HOT PATH."""
+        """Sends ``data`` if it is one record and nothing stands in the way; HOT PATH.
+
+        What is sent alone leaves at once. With company it waits for the end of the turn, or for as
+        much as a system call takes, and is protected there and then.
+        """
         protocol = self.protocol
         if protocol.is_paused or self._senders:
             return False
         connection = self.connection
-        datagram = connection.protect(data)
-        if datagram is None:
-            return False
-        protocol.send_datagram(datagram, connection.peer)
+        pending = self._pending
+        if pending:
+            # With the first of them so many records were admitted.
+            if len(data) > connection.max_payload:
+                return False
+        else:
+            batching = protocol.batching
+            if batching is None or not batching.has_company():
+                datagram = connection.protect(data)
+                if datagram is None:
+                    return False
+                protocol.send_run(datagram, len(datagram), connection.peer)
+                return True
+            if not connection.admits(len(data), MAX_SEGMENTS):
+                return False
+            batching.at_end_of_turn(self.flush)
+        pending.append(data)
+        if len(pending) >= MAX_SEGMENTS:
+            self.flush()
         return True
 
+    def flush(self) -> None:
+        """Sends what waits for company."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            if not self.connection.closed:
+                self._send_admitted(pending)
+
+    def _send_admitted(self, messages: Sequence[bytes]) -> None:
+        """Messages that the connection admits, in as few runs as they fit."""
+        batching = self.protocol.batching
+        limit = batching.segment_limit if batching is not None else 0
+        overhead = self.connection.record_size(0)
+        while len(messages) > 1:
+            sizes = list(map(len, messages[:MAX_SEGMENTS]))
+            length = length_of_run(sizes, limit, overhead)
+            self._send_run(messages[:length])
+            messages = messages[length:]
+        if messages:
+            self._send_run(messages)
+
+    def _send_run(self, messages: Sequence[bytes]) -> None:
+        connection = self.connection
+        size = connection.record_size(len(messages[0]))
+        self.protocol.send_run(connection.protect_run(messages), size, connection.peer)
+
     def send_now(self, pieces: Sequence[bytes]) -> int:
-        """Queues all pieces together. Raises what ended the association."""
+        """Sends all pieces together. Raises what ended the association."""
+        self.flush()
         self.check_open()
         connection = self.connection
-        datagrams = []
-        for piece in pieces:
-            datagram = connection.protect(piece)
-            if datagram is None:
-                break
-            datagrams.append(datagram)
-        self.protocol.send_datagrams(datagrams, connection.peer)
-        if len(datagrams) < len(pieces):
+        if connection.admits(max(map(len, pieces), default=0), len(pieces)):
+            self._send_admitted(pieces)
+        else:
             now = self.loop.time()
-            for piece in pieces[len(datagrams) :]:
+            for piece in pieces:
                 connection.send(piece, now)
             self.protocol.drain()
         if self._senders:
@@ -401,10 +465,11 @@ class Channel:
 
     def released(self) -> None:
         """The association has ended, and so has what of the transport was its own."""
-        _resolve(self.closed)
+        resolve(self.closed)
 
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
         """The association; without a lease it ends here, and its unread data goes along."""
+        self.flush()
         transport = self.protocol.transport
         local = transport.get_extra_info("sockname") if transport is not None else None
         unread = (*self._given.values(), *self.inbox)
@@ -413,6 +478,8 @@ class Channel:
         )
         if lease is None:
             self.inbox.clear()
+            for receiver in self._given:
+                receiver.is_void = True
             self._given.clear()
         self.protocol.drain()
         return state
@@ -423,25 +490,15 @@ class Channel:
         self.room_again()
 
     def close(self) -> None:
+        self.flush()
         self.connection.close(self.loop.time())
         self.protocol.drain()
 
     def abort(self) -> None:
+        self._pending.clear()
         self.connection.abort()
         self.protocol.drain()
 
 
 def _name(question: Question) -> str:
     return type(question).__name__
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _reject(future: asyncio.Future[Any], error: Exception) -> None:
-    """Marked as seen at once: nobody need wait for what an association came to."""
-    if not future.done():
-        future.set_exception(error)
-        future.exception()

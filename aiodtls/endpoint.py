@@ -283,6 +283,7 @@ class DTLSEndpoint:
 
     @property
     def statistics(self) -> Statistics:
+        self._channel.flush()
         return self._channel.connection.statistics
 
     @property

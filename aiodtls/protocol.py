@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
 from aiodtls import log
@@ -22,6 +22,8 @@ from aiodtls.core.listener import Listener
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint
+from aiodtls.runs import split_run
+from aiodtls.udp import BatchingTransport
 
 # The first byte of a datagram tells DTLS from STUN, TURN, SRTP and QUIC (RFC 7983, RFC 9443).
 FIRST_DTLS_BYTE, LAST_DTLS_BYTE = 20, 63
@@ -64,7 +66,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._loop: asyncio.AbstractEventLoop | None = None
         # The one peer of a connected socket, which takes no address to send to.
         self._connected_to: Any = None
-        self._send_many: Callable[[Sequence[bytes], Any], None] | None = None
+        # The transport, where it takes runs of datagrams.
+        self.batching: BatchingTransport | None = None
         self._channels: dict[DTLSConnection, Channel] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
@@ -77,7 +80,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)
         self._loop = asyncio.get_running_loop()
-        self._send_many = getattr(transport, "sendto_many", None)
+        self._time = self._loop.time
+        self.batching = transport if isinstance(transport, BatchingTransport) else None
         get = getattr(transport, "get_extra_info", lambda name: None)
         self._connected_to = get("peername")
         sockname = get("sockname")
@@ -85,24 +89,29 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.headers = IPV6_AND_UDP_HEADERS if is_ipv6 else IPV4_AND_UDP_HEADERS
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.datagrams_received((data,), addr)
+        self.run_received(data, len(data), addr, at_once=False)
 
-    def datagrams_received(self, datagrams: Sequence[bytes], addr: Any) -> None:
-        """What came at once from one address; transports that batch call it."""
+    def run_received(self, run: bytes, size: int, addr: Any, at_once: bool = True) -> None:
+        """Datagrams of ``size`` bytes one behind another, the last one maybe shorter.
+
+        For transports that batch; HOT PATH. ``at_once`` says that a callback of the loop calls it
+        and no task, so that tasks may go on in it.
+        """
         if self._connected_to is not None:
             addr = self._connected_to
+        taken = 0
         connection = self._listener.live_connection(addr)
         if connection is not None:
             messages: list[bytes] = []
-            taken = connection.receive_data(datagrams, messages, self._now())
+            taken = connection.receive_run(run, size, messages, self._time())
             if messages:
-                (self._channels.get(connection) or self._channel(connection)).deliver(messages)
-            if taken == len(datagrams):
+                channel = self._channels.get(connection) or self._channel(connection)
+                channel.deliver(messages, at_once)
+            if taken and taken * size >= len(run):
                 return
-            datagrams = datagrams[taken:]
-        now = self._now()
+        now = self._time()
         receive = self._listener.receive_datagram
-        for data in datagrams:
+        for data in split_run(run, size)[taken:]:
             if not data:
                 continue
             if FIRST_DTLS_BYTE <= data[0] <= LAST_DTLS_BYTE:
@@ -126,7 +135,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed: every association on it ends."""
-        self.transport = self._send_many = None
+        self.transport = self.batching = None
         for channel in list(self._channels.values()):
             channel.connection.fail(EndpointClosed("local", "the socket was closed"))
         self.drain()
@@ -139,7 +148,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         Two owners of one number would be two records under one nonce. The socket and what the
         event loop knows of it are shared with the parent, so they are left alone.
         """
-        self.transport = self._send_many = None
+        self.transport = self.batching = None
         for connection in self._listener.connections:
             connection.abort(EndpointClosed("forked", "the association is the parent process's"))
 
@@ -219,6 +228,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     @property
     def statistics(self) -> Statistics:
+        for channel in self._channels.values():
+            channel.flush()
         return self._listener.statistics
 
     def endpoint_of(self, channel: Channel) -> DTLSEndpoint:
@@ -288,13 +299,13 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         else:
             transport.sendto(data, addr)
 
-    def send_datagrams(self, datagrams: Sequence[bytes], addr: Any) -> None:
-        """Hands datagrams for one address to the transport, together where it can."""
-        if self._send_many is None or len(datagrams) < 2:
-            for data in datagrams:
+    def send_run(self, run: bytes, size: int, addr: Any) -> None:
+        """Hands datagrams of ``size`` bytes one behind another to the transport, at once."""
+        if self.batching is None:
+            for data in split_run(run, size):
                 self.send_datagram(data, addr)
         else:
-            self._send_many(datagrams, addr if self._connected_to is None else None)
+            self.batching.send_run(run, size, addr if self._connected_to is None else None)
 
     def _channel(self, connection: DTLSConnection) -> Channel:
         channel = self._channels.get(connection)
@@ -359,7 +370,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def _now(self) -> float:
         assert self._loop is not None, "the protocol has no transport yet"
-        return self._loop.time()
+        return self._time()
 
 
 def _forked() -> None:

@@ -1,11 +1,12 @@
 """UDP transports: one that takes many datagrams a system call where Linux can, or the loop's own.
 
 The batching transport sends runs of equal-sized datagrams in one call (UDP_SEGMENT), is given many
-in one call (UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). A protocol
-that has ``datagrams_received(datagrams, addr)`` gets at once what came at once; any other one gets
+in one call (UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). Its protocol
+may have ``run_received(run, size, addr)``: it is given at once what came at once, datagrams of
+``size`` bytes one behind another, the last one maybe shorter. Any other one gets
 ``datagram_received`` for each.
 
-HOT PATH: what is done for each datagram is done by ``bytes``, ``list`` and one comparison.
+HOT PATH: what a datagram costs here is what a system call for many costs, and no object of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import socket
 import sys
 from asyncio.trsock import TransportSocket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -27,15 +28,14 @@ from aiodtls.ancillary import (
     UDP_GRO,
     UDP_SEGMENT,
     Ancillary,
+    PeerAddress,
     ask_for_destinations,
     segments_of,
     try_option,
     with_source,
 )
+from aiodtls.runs import MAX_RUN, MAX_SEGMENTS, length_of_run, split_run
 
-# UDP_MAX_SEGMENTS of the kernels that first had it, and what an IPv4 packet holds beyond headers.
-MAX_SEGMENTS = 64
-MAX_RUN = 65507
 MAX_DATAGRAM = 65536
 # So many calls at most before others on the loop have their turn; no more once so many datagrams
 # have come, that whoever is to take them has his turn before queues are full.
@@ -107,9 +107,12 @@ class BatchingTransport(asyncio.DatagramTransport):
         try_option(sock, UDP_GRO, 1)
         if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
             ask_for_destinations(sock)
-        self._reads = self._patience = 1
-        self._full_turns = 0
+        # System calls in a turn of reading, and the wake-ups after which there may be more of them.
+        self._reads = self._patience = self._wakeups = 1
+        self._recvmsg = sock.recvmsg
         self._reading = self._sending = False
+        # To be called when all is read that is read in this turn.
+        self._at_end: list[Callable[[], None]] = []
         # Addresses and what is to go there, in order; the newest entry may still grow.
         self._queue: deque[tuple[Any, list[bytes]]] = deque()
         self._queued = 0
@@ -129,66 +132,84 @@ class BatchingTransport(asyncio.DatagramTransport):
     # -- receiving ----------------------------------------------------------------------------
 
     def _read_ready(self) -> None:
-        """Reads as much as a turn may take, then sends what that has brought forth."""
+        """Reads as much as a turn may take, then sends what that has brought forth.
+
+        A read that finds nothing costs as much as one that does. So their number in a turn grows
+        while there is more, and after a miss the next attempt waits for twice as many wake-ups.
+        """
         self._reading = True
         self._sent_at = NEVER
         try:
-            self._read_turn()
+            if self._reads == 1:
+                self._read()
+            else:
+                self._read_many()
         finally:
             self._reading = False
+            if self._at_end:
+                self._end_turn()
             if self._queue:
                 self._flush()
+        self._wakeups -= 1
+        if not self._wakeups:
+            self._reads = min(2 * self._reads, MAX_READS)
+            self._wakeups = self._patience
 
-    def _read_turn(self) -> None:
-        """Up to ``_reads`` system calls.
+    def _end_turn(self) -> None:
+        at_end, self._at_end = self._at_end, []
+        for callback in at_end:
+            try:
+                callback()
+            except Exception as error:
+                self._report(error)
 
-        One that finds nothing costs as much as one that does, so the number grows while there is
-        more, and after a miss the next attempt waits for twice as many wake-ups.
-        """
-        recvmsg = self._sock.recvmsg
+    def _read_many(self) -> None:
         received = 0
         for done in range(self._reads):
-            if self._closing:
-                return
-            try:
-                data, ancillary, _, addr = recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
-            except (BlockingIOError, InterruptedError):
+            count = self._read()
+            received += count
+            if not count:
                 self._reads = max(1, done)
                 self._patience = min(2 * self._patience, MAX_PATIENCE)
-                self._full_turns = 0
+                self._wakeups = self._patience + 1
                 return
-            except OSError as error:
-                self._tell(error)
-                continue
-            received += self._deliver(data, ancillary, addr)
-            if received >= MANY:
+            if received >= MANY or self._closing:
                 return
-        if self._reads > 1:
-            self._patience = 1
-        self._full_turns += 1
-        if self._full_turns >= self._patience:
-            self._reads = min(2 * self._reads, MAX_READS)
-            self._full_turns = 0
+        self._patience = self._wakeups = 1
 
-    def _deliver(self, data: bytes, ancillary: list[Ancillary], addr: Any) -> int:
+    def _read(self) -> int:
+        """One system call; how many datagrams it brought, or an error instead of one."""
+        try:
+            run, ancillary, _, addr = self._recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._tell(error)
+            return 1
+        if ancillary or self._takes_runs is None:
+            return self._deliver(run, ancillary, addr)
+        try:
+            self._takes_runs(run, len(run), addr)
+        except Exception as error:
+            self._report(error)
+        return 1
+
+    def _deliver(self, run: bytes, ancillary: list[Ancillary], addr: Any) -> int:
         """One system call's datagrams, of one sender and of one size but for the last; how many."""
-        size = len(data)
+        size = len(run)
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO:
                 size = int.from_bytes(value[:4], sys.byteorder)
             else:
                 addr = with_source(addr, level, kind, value)
-        if size < len(data):
-            datagrams = [data[at : at + size] for at in range(0, len(data), size)]
-        else:
-            datagrams = [data]
         try:
-            if self._takes_many is not None:
-                self._takes_many(datagrams, addr)
-                return len(datagrams)
+            if self._takes_runs is not None:
+                self._takes_runs(run, size, addr)
+                return len(run) // size if size else 1
         except Exception as error:
             self._report(error)
-            return len(datagrams)
+            return 1
+        datagrams = split_run(run, size)
         for datagram in datagrams:
             try:
                 self._protocol.datagram_received(datagram, addr)
@@ -214,9 +235,8 @@ class BatchingTransport(asyncio.DatagramTransport):
         if queue:
             if self._queued + len(data) > MAX_RUN:
                 self._flush()
-        elif not self._reading and (now := monotonic()) - self._sent_at > QUIET:
-            self._sent_at = now
-            self._send_alone(data, addr)
+        elif not self._reading and monotonic() - self._sent_at > QUIET:
+            self.send_run(data, len(data), addr)
             return
         elif not self._flush_is_due and not self._reading:
             self._flush_is_due = True
@@ -242,15 +262,52 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._queued += sum(map(len, datagrams))
         self._flush()
 
-    def _send_alone(self, data: bytes, addr: Any) -> None:
-        try:
-            self._send_run((data,), addr)
-        except (BlockingIOError, InterruptedError):
-            self._queue.append((addr, [data]))
-            self._queued = len(data)
-            self._flush()
-        except OSError as error:
-            self._tell(error)
+    def has_company(self) -> bool:
+        """Whether what is sent now follows so closely that it is to wait for more, until
+        ``at_end_of_turn``."""
+        return monotonic() - self._sent_at <= QUIET
+
+    def at_end_of_turn(self, callback: Callable[[], None]) -> None:
+        """Calls it when all is read that this turn reads, or else when the loop's turn ends."""
+        if self._reading:
+            self._at_end.append(callback)
+        else:
+            self._loop.call_soon(callback)
+
+    @property
+    def segment_limit(self) -> int:
+        """The largest datagram that may be part of a run, in bytes."""
+        return self._segment_limit
+
+    def send_run(self, run: bytes, size: int, addr: Any = None) -> None:
+        """Datagrams of ``size`` bytes one behind another, the last maybe shorter, to one address.
+
+        One system call, unless something is in the way.
+        """
+        if self._closing:
+            return
+        if not self._queue and not self._blocked:
+            try:
+                if size < len(run) or type(addr) is PeerAddress:
+                    self._send_segments(run, size, addr)
+                elif addr is None:
+                    self._sock.send(run)
+                else:
+                    self._sock.sendto(run, addr)
+                self._sent_at = monotonic()
+                return
+            except OSError as error:
+                # What there is to it is seen below; but this one speaks of what was sent before.
+                if error.errno == errno.ECONNREFUSED:
+                    self._tell(error)
+        self.sendto_many(split_run(run, size), addr)
+
+    def _send_segments(self, run: bytes, size: int, addr: Any) -> None:
+        ancillary = [addr.source] if type(addr) is PeerAddress else []
+        if size < len(run):
+            ancillary.append(segments_of(size))
+        # An address of None is that of the peer that the socket is connected to.
+        self._sock.sendmsg((run,), ancillary, 0, addr)
 
     def _checked(self, addr: Any) -> Any:
         if self._peer is None:
@@ -318,7 +375,8 @@ class BatchingTransport(asyncio.DatagramTransport):
             while at < len(datagrams):
                 end = self._end_of_run(datagrams, at)
                 try:
-                    self._send_run(datagrams[at:end], addr)
+                    run = datagrams[at] if end - at == 1 else b"".join(datagrams[at:end])
+                    self._send_segments(run, len(datagrams[at]), addr)
                 except (BlockingIOError, InterruptedError):
                     raise
                 except OSError as error:
@@ -335,34 +393,9 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def _end_of_run(self, datagrams: list[bytes], at: int) -> int:
         """Up to where equal sizes go on; one that is shorter may end the run."""
-        size = len(datagrams[at])
-        if not 0 < size <= self._segment_limit:
-            return at + 1
-        most = min(len(datagrams), at + min(MAX_SEGMENTS, MAX_RUN // size))
-        end = at + 1
-        while end < most and len(datagrams[end]) == size:
-            end += 1
-        if end < most and 0 < len(datagrams[end]) < size:
-            end += 1
-        return end
-
-    def _send_run(self, datagrams: Sequence[bytes], addr: Any) -> None:
-        sock = self._sock
-        source = getattr(addr, "source", None) if addr is not None else None
-        if len(datagrams) == 1 and source is None:
-            if addr is None:
-                sock.send(datagrams[0])
-            else:
-                sock.sendto(datagrams[0], addr)
-            return
-        ancillary = [] if source is None else [source]
-        if len(datagrams) > 1:
-            ancillary.append(segments_of(len(datagrams[0])))
-        data = (b"".join(datagrams),)
-        if addr is None:
-            sock.sendmsg(data, ancillary)
-        else:
-            sock.sendmsg(data, ancillary, 0, addr)
+        return at + length_of_run(
+            list(map(len, datagrams[at : at + MAX_SEGMENTS])), self._segment_limit
+        )
 
     def _is_not_segmented(self, error: OSError, size: int) -> bool:
         """Whether runs are at fault: the device cannot, or the path takes no such size.
@@ -396,7 +429,7 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
-        self._takes_many = getattr(protocol, "datagrams_received", None)
+        self._takes_runs = getattr(protocol, "run_received", None)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         protocol: asyncio.BaseProtocol = self._protocol

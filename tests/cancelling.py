@@ -38,18 +38,18 @@ class Steps:
         """Raises CancelledError where the operation has as many steps."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(self._counted_task)
-        honest = DTLSProtocol.datagrams_received
+        honest = DTLSProtocol.run_received
 
-        def received(protocol: DTLSProtocol, *arguments: Any) -> None:
+        def received(protocol: DTLSProtocol, *arguments: Any, **options: Any) -> None:
             mine = protocol._loop is loop
             if mine:
                 self.step()
-            honest(protocol, *arguments)
+            honest(protocol, *arguments, **options)
             if mine:
                 self.step()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(DTLSProtocol, "datagrams_received", received)
+            patch.setattr(DTLSProtocol, "run_received", received)
             try:
                 self.task = loop.create_task(operation)
                 return await self.task

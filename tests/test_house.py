@@ -32,9 +32,9 @@ core.handshake.server
 core.lease core.handshake.driver
 core.handshake.id_updates core.handshake.post core.facts core.association core.renewal
 core.key_limits core.paths core.liveness core.timeouts
-core.handover core.connection core.routes core.hello_pool core.listener events log
-channel endpoint sockets ancillary udp protocol client server transport testing cli.options
-cli.output cli.loss cli.serve cli.connect cli.demo cli.main __main__
+core.handover core.short_way core.connection core.routes core.hello_pool core.listener events log
+waiter runs ancillary udp channel endpoint sockets protocol client server transport testing
+cli.options cli.output cli.loss cli.serve cli.connect cli.demo cli.main __main__
 """.split()  # noqa: SIM905 - a list of words is read better so
 MODULES = {
     str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): path

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from aiodtls import ancillary, sockets, udp
+from aiodtls.runs import split_run
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "CMSG_SPACE"), reason="no recvmsg here")
 LINUX = sys.platform == "linux"
@@ -71,7 +72,8 @@ class BatchRecorder(Recorder):
         super().__init__()
         self.batches: list[int] = []
 
-    def datagrams_received(self, datagrams: list[bytes], addr: Any) -> None:
+    def run_received(self, run: bytes, size: int, addr: Any) -> None:
+        datagrams = split_run(run, size)
         self.batches.append(len(datagrams))
         for data in datagrams:
             self.datagram_received(data, addr)

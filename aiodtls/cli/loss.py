@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from aiodtls.protocol import DTLSProtocol
+from aiodtls.runs import split_run
 
 
 def drop_outgoing(percent: float) -> None:
@@ -17,9 +17,9 @@ def drop_outgoing(percent: float) -> None:
         if secrets.randbelow(10_000) >= percent * 100:
             send(self, data, addr)
 
-    def lossy_many(self: DTLSProtocol, datagrams: Sequence[bytes], addr: Any) -> None:
-        for data in datagrams:
+    def lossy_run(self: DTLSProtocol, run: bytes, size: int, addr: Any) -> None:
+        for data in split_run(run, size):
             lossy(self, data, addr)
 
     DTLSProtocol.send_datagram = lossy  # type: ignore[method-assign]
-    DTLSProtocol.send_datagrams = lossy_many  # type: ignore[method-assign]
+    DTLSProtocol.send_run = lossy_run  # type: ignore[method-assign]

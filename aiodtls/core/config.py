@@ -30,6 +30,8 @@ MINIMUM_PMTU = 256
 # A UDP datagram cannot be longer than an IP packet says it is.
 MAXIMUM_PMTU = 65535
 MAX_PSK_LENGTH = 65535
+# What a handshake message may have at all (``reassembly.py``).
+MAX_CERTIFICATE_LENGTH = 1 << 17
 # With two lengths, protocol and KDF they make an identity of at most 65535 bytes.
 MAX_IMPORTED_LENGTH = 65527
 
@@ -112,8 +114,11 @@ class DTLSConfig:
     trust: Trust | TrustFunction | Sequence[Trust] | None = None
     client_auth: Literal["none", "optional", "required"] = "none"
     anonymous_fallback: bool = True
+    max_certificate_length: int = MAX_CERTIFICATE_LENGTH
     psk: PSKSource | None = field(default=None, repr=False)
     psk_identity_hint: str | bytes | None = None
+    prefer_psk: bool = True
+    require_forward_secrecy: bool = False
     cipher_suites: Sequence[str] | None = None
     groups: Sequence[str] | None = None
     key_shares: Sequence[str] | None = None
@@ -239,6 +244,8 @@ class DTLSConfig:
         exchange = suite.key_exchange
         if exchange is None:
             return True
+        if self.require_forward_secrecy and not exchange.uses_ecdhe:
+            return False
         return self.psk is not None if exchange.uses_psk else self._has_certificates
 
     def _resolve_versions(self) -> tuple[ProtocolVersion, ...]:
@@ -279,6 +286,8 @@ class DTLSConfig:
                 raise ConfigError("keepalive_interval needs return_routability_check: its probes")
         if not 0 <= self.session_tickets <= 16:
             raise ConfigError("session_tickets must be 0 to 16; with 0 nothing is resumed")
+        if not 0 < self.max_certificate_length <= MAX_CERTIFICATE_LENGTH:
+            raise ConfigError("max_certificate_length must be 1 to 131072 bytes")
         if self.max_retransmits < 0:
             raise ConfigError("max_retransmits must not be negative")
         if self.handshake_timeout is not None and not self.handshake_timeout > 0:
@@ -358,6 +367,11 @@ class DTLSConfig:
         """None for what is not ours, too old, or no longer wanted."""
         assert self.ticket_keys is not None
         return self.ticket_keys.open(ticket) if self.session_tickets else None
+
+    def is_outdated(self, ticket: bytes) -> bool:
+        """Whether a ticket that ``open_ticket`` takes should be replaced by a newer one."""
+        assert self.ticket_keys is not None
+        return self.ticket_keys.is_outdated(ticket)
 
     def store_session(self, session_id: bytes, session: Session) -> None:
         assert self.session_store is not None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from aiodtls.core import handover, key_limits, paths, renewal, timeouts
-from aiodtls.core.association import APPLICATION_DATA, NO_END, Address, Association
+from aiodtls.core.association import APPLICATION_DATA, NO_END, Address
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
 from aiodtls.core.errors import (
@@ -30,13 +30,14 @@ from aiodtls.core.lease import CONTROL_RESERVE
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.sessions import Session
+from aiodtls.core.short_way import ShortWay
 from aiodtls.core.statistics import Statistics
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
 ROUTABILITY = int(ContentType.return_routability_check)
 
 
-class DTLSConnection(Association):
+class DTLSConnection(ShortWay):
     """One association with one peer; see docs/architecture.md for the duties of its owner.
 
     ``failure`` is why it ended, once ``closed``. ``max_payload`` is the most that one ``send``
@@ -142,11 +143,11 @@ class DTLSConnection(Association):
         ``addr`` is where it came from; without connection ids it decides nothing here.
         """
         self._touched.add(self)
-        messages: list[bytes] = []
         if addr != self.peer and self.own_ids.expected and self.handshake_complete:
             self._receive_from_elsewhere(data, addr, now)
             return
-        if self.receive_data((data,), messages, now):
+        messages: list[bytes] = []
+        if self.receive_run(data, len(data), messages, now):
             self._inbox += messages
             return
         self.counters.datagrams_received += 1
@@ -213,29 +214,6 @@ class DTLSConnection(Association):
             self._layer.kept_early = False
             self._driver.records_wait_for_keys(now)
 
-    def receive_data(self, datagrams: Sequence[bytes], messages: list[bytes], now: float) -> int:
-        """How many of the first ``datagrams`` were data of the association and nothing else.
-
-        HOT PATH. Their data is put into ``messages``, an empty list, and is nowhere else;
-        nothing is to be drained for them. The others are for ``receive_datagram``, which does
-        the same where the owner has no batches.
-        """
-        if not self.confirmed or self.closed or self._held or self._leases is not None:
-            return 0
-        self._post.expire(now)
-        data = datagrams[0]
-        reader = self._layer.data_readers.get(data[0]) if data else None
-        if reader is None:
-            return 0
-        taken = reader.open_data(datagrams, self._layer.max_plaintext, messages)
-        if not all(messages):
-            messages[:] = filter(None, messages)
-        counters = self.counters
-        counters.datagrams_received += taken
-        counters.records_received += len(messages)
-        counters.bytes_received += sum(map(len, messages))
-        return taken
-
     def handle_timeout(self, now: float) -> None:
         """Time has passed ``next_timeout()``; calling too early does no harm."""
         self._touched.add(self)
@@ -288,27 +266,6 @@ class DTLSConnection(Association):
         self._touched.add(self)
         if writer.next_number >= writer.alarm:
             key_limits.sealing_alarm(self, now)
-
-    def protect(self, data: bytes) -> bytes | None:
-        """The datagram of one record of application data, to be sent to ``peer`` at once.
-
-        HOT PATH, for owners that send without draining. None where there is more to it: then
-        nothing is done, and ``send`` does or tells what.
-        """
-        writer = self._layer.writer
-        size = len(data)
-        if (
-            size > self.max_payload
-            or writer.next_number + 1 >= writer.alarm
-            or self.closed
-            or not self.handshake_complete
-        ):
-            return None
-        counters = self.counters
-        counters.datagrams_sent += 1
-        counters.records_sent += 1
-        counters.bytes_sent += size
-        return writer.protect(APPLICATION_DATA, data)
 
     def update_keys(self, now: float) -> None:
         """New keys for both directions by KeyUpdate (RFC 8446 section 4.6.3).

@@ -111,7 +111,7 @@ def doubt(association: Association, lease_records: int) -> None:
     """Adopted from a lease: data of so many numbers may have been taken already."""
     if lease_records:
         association._least_data_number = association._layer.newest_number + 1 + lease_records
-        association._layer.data_readers.clear()
+        association._layer.data_reader = None
         association._in_doubt = association._may_ask = True
 
 

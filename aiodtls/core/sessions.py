@@ -184,13 +184,20 @@ class TicketKeys:
 
     def open(self, ticket: bytes) -> Session | None:
         """What was sealed; None for what is not ours, or too old."""
+        return self._unseal(ticket, self._secrets)
+
+    def is_outdated(self, ticket: bytes) -> bool:
+        """Whether a ticket that ``open`` takes is of an older secret, and would end with it."""
+        return len(self._secrets) > 1 and self._unseal(ticket, self._secrets[:1]) is None
+
+    def _unseal(self, ticket: bytes, secrets: tuple[bytes, ...]) -> Session | None:
         index, rest = ticket[:INDEX_LENGTH], ticket[INDEX_LENGTH:]
         nonce, sealed = rest[:NONCE_LENGTH], rest[NONCE_LENGTH:]
         made = int.from_bytes(index, "big") * self._period
         now = wall_clock()
         if not sealed or not now - MAX_LIFETIME - self._period <= made <= now + self._period:
             return None
-        for secret in self._secrets:
+        for secret in secrets:
             try:
                 session = Session.from_bytes(self._key(secret, index).decrypt(nonce, sealed, index))
             except (InvalidTag, ValueError):

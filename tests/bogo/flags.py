@@ -16,10 +16,6 @@ IGNORED = {
     # There is no early data in DTLS here, and the runner sees that none is offered.
     "enable-early-data",
     "expect-accept-early-data",
-    "expect-no-session",
-    "expect-no-session-id",
-    "expect-session-id",
-    "expect-ticket-renewal",
     "expect-ticket-supports-early-data",
     "implicit-handshake",
     "no-tls11",
@@ -35,6 +31,7 @@ IGNORED = {
 # The same with a value; there is no early data here, and tests that need some say so elsewhere.
 IGNORED_TEXTS = {"expect-early-data-reason"}
 SWITCHES = {
+    "allow-unknown-alpn-protos",
     "decline-alpn",
     "decline-ocsp-callback",
     "enable-ocsp-stapling",
@@ -43,11 +40,16 @@ SWITCHES = {
     "expect-hrr",
     "expect-no-hrr",
     "expect-no-peer-cert",
+    "expect-no-session",
+    "expect-no-session-id",
+    "expect-session-id",
     "expect-session-miss",
+    "expect-ticket-renewal",
     "expect-verify-result",
     "fail-ocsp-callback",
     "ipv6",
     "key-update-before-read",
+    "no-server-name-ack",
     "no-ticket",
     "no-tls1",
     "no-tls12",
@@ -72,6 +74,7 @@ NUMBERS = {
     "expect-version",
     "export-keying-material",
     "initial-timeout-duration-ms",
+    "max-cert-list",
     "max-version",
     "min-version",
     "mtu",
@@ -83,8 +86,10 @@ NUMBERS = {
 LISTS = {"available-client-cert-types", "curves", "verify-prefs"}
 TEXTS = {
     "advertise-alpn",
+    "cipher",
     "expect-advertised-alpn",
     "expect-alpn",
+    "expect-msg-callback",
     "expect-ocsp-response",
     "expect-server-name",
     "expect-signed-cert-timestamps",

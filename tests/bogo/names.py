@@ -10,6 +10,10 @@ from __future__ import annotations
 from aiodtls.core.errors import CertificateError, HandshakeTimeout, PeerAlert
 
 ROWS: tuple[tuple[str, str], ...] = (
+    ("more bytes than max_certificate_length", "EXCESSIVE_MESSAGE_SIZE"),
+    ("keys were updated too often", "TOO_MANY_KEY_UPDATES"),
+    ("lacks a PSK of the first", "PSK_IDENTITY_NOT_FOUND"),
+    ("takes none of our certificate types", "UNKNOWN_CERTIFICATE_TYPE"),
     ("an alert has two bytes", "BAD_ALERT"),
     ("versions", "NO_SUPPORTED_VERSIONS_ENABLED"),
     ("names no issuer of our credentials", "NO_MATCHING_ISSUER"),

@@ -1,23 +1,55 @@
 """Where the runner insists on BoringSSL's own policy, and aiodtls has another that is as legal.
 
 The one place that switches them, for the shim's processes alone: everything else that the runner
-sees is aiodtls as it is. RFC 9147 sections 4.3 and 7.1 leave each of these to the implementation.
+sees is aiodtls as it is. Deviations.md says of each why aiodtls has another.
 """
 
 from __future__ import annotations
 
-from aiodtls.core import association
-from aiodtls.core.handshake import client, post
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from aiodtls.core import association, timeouts
+from aiodtls.core.association import Association
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.suites import DEFAULT_SUITES
+from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import certificate_types, client, negotiate, negotiate13, post, server13
 from aiodtls.core.handshake.driver import HandshakeDriver
-from aiodtls.core.registry import KeyUpdateRequest
+from aiodtls.core.registry import (
+    AlertDescription,
+    CertificateType,
+    KeyUpdateRequest,
+    ProtocolVersion,
+)
 from aiodtls.core.reliability import flight
 from aiodtls.core.reliability.retransmission import Acknowledged, Retransmission
 from aiodtls.core.reliability.timers import Timer
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import ALPN, SupportedVersions
 from aiodtls.core.wire.fragments import Fragment
+from aiodtls.core.wire.messages import ClientHello
+from aiodtls.core.wire.messages13 import KeyUpdate
 
 NEVER = 1 << 30
 # The epoch that makes an ACK count in full.
 BELIEVED = 2
+# BoringSSL counts epochs in 16 bits.
+LAST_EPOCH = 0xFFFF
+
+
+@dataclass(slots=True)
+class Choices:
+    """What single tests ask of BoringSSL's application."""
+
+    client_types: Sequence[int] | None = None
+    takes_unknown_alpn: bool = False
+    acknowledges_server_name: bool = True
+    offers_dtls12: bool = False
+
+
+# Of the newest connection: there is one at a time.
+current = Choices()
 
 
 class PatientDriver(HandshakeDriver):
@@ -74,7 +106,19 @@ class PatientDriver(HandshakeDriver):
 
 
 class ForgetfulPost(post.PostHandshake13):
-    """Takes a KeyUpdate that is on its way for the answer to every wish."""
+    """Takes a KeyUpdate that is on its way for the answer to every wish, and epochs are few."""
+
+    def _receive_key_update(self, update: KeyUpdate, now: float) -> None:
+        if self._layer.read_epoch == LAST_EPOCH:
+            raise AlertError(
+                AlertDescription.unexpected_message, "the peer's keys were updated too often"
+            )
+        super()._receive_key_update(update, now)
+
+    def use_new_keys(self) -> None:
+        if self.new_keys_wait and self._layer.write_epoch == LAST_EPOCH:
+            raise AlertError(AlertDescription.internal_error, "our keys were updated too often")
+        super().use_new_keys()
 
     def _want(self, request: KeyUpdateRequest, now: float) -> None:
         if Timer.key_update not in self._flights:
@@ -92,6 +136,58 @@ class PatientRetransmission(Retransmission):
         return verdict if verdict is Acknowledged.all else Acknowledged.nothing
 
 
+# -- functions that stand in for those of the core ---------------------------------------------
+
+_due = timeouts.due
+_client_hello = negotiate.client_hello
+_check_alpn_reply = negotiate.check_alpn_reply
+_has_server_name = negotiate.has_server_name
+_shown_by_client = certificate_types.shown_by_client
+
+
+def due(association: Association, timer: Timer, now: float) -> None:
+    """Tickets that are never acknowledged end the association, as a last flight would."""
+    flights = association._post._flights
+    were_under_way = timer is Timer.new_session_ticket and timer in flights
+    _due(association, timer, now)
+    if were_under_way and timer not in flights:
+        timeouts._give_up(association)
+
+
+def client_hello(
+    config: DTLSConfig, random: bytes, server_hostname: str | None, *others: object, **more: object
+) -> ClientHello:
+    """Of a client that would refuse DTLS 1.2, and may offer it all the same."""
+    hello = _client_hello(config, random, server_hostname, *others, **more)  # type: ignore[arg-type]
+    if not current.offers_dtls12:
+        return hello
+    codes = [suite.code for suite in DEFAULT_SUITES if suite.version == "1.2"]
+    extensions = Extensions(hello.extensions)
+    both = (ProtocolVersion.DTLSv1_3, ProtocolVersion.DTLSv1_2)
+    extensions[SupportedVersions.type] = SupportedVersions(both)
+    return replace(hello, cipher_suites=(*hello.cipher_suites, *codes), extensions=extensions)
+
+
+def check_alpn_reply(config: DTLSConfig, reply: Extensions) -> bytes | None:
+    """Any one name is taken, where the test wants it."""
+    alpn = reply.find(ALPN)
+    if current.takes_unknown_alpn and alpn is not None and len(alpn.protocols) == 1:
+        return alpn.protocols[0]
+    return _check_alpn_reply(config, reply)
+
+
+def has_server_name(hello: ClientHello) -> bool:
+    """What is acknowledged; that it is known is no matter of this."""
+    return current.acknowledges_server_name and _has_server_name(hello)
+
+
+def shown_by_client(config: DTLSConfig) -> tuple[CertificateType, ...]:
+    """What the test says, whether there is anything to show of it or not."""
+    if current.client_types is None:
+        return _shown_by_client(config)
+    return tuple(CertificateType(kind) for kind in current.client_types)
+
+
 def install() -> None:
     """From here on connections of this process follow BoringSSL."""
     # The runner says how large a datagram may be; a path is not to be guessed at.
@@ -101,3 +197,14 @@ def install() -> None:
     association.HandshakeDriver = PatientDriver  # type: ignore[misc]
     post.PostHandshake13 = ForgetfulPost  # type: ignore[misc]
     association.Retransmission = post.Retransmission = PatientRetransmission  # type: ignore[misc]
+    # What overtakes a Finished is lost, and too many epochs or lost tickets end it all.
+    association.MAX_EARLY_DATA = 0
+    timeouts.due = due
+    # Refusals that keep no secret and speak of no types.
+    server13.UNKNOWN_PSK = AlertDescription.handshake_failure
+    certificate_types.NO_TYPE_IN_COMMON = AlertDescription.handshake_failure
+    # What single tests ask for.
+    negotiate13.client_hello = client_hello
+    negotiate.check_alpn_reply = check_alpn_reply
+    negotiate.has_server_name = has_server_name
+    certificate_types.shown_by_client = shown_by_client

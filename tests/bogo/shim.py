@@ -6,73 +6,40 @@ timers; the connection lives on the runner's clock. See deviations.md for where 
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from struct import Struct
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from aiodtls.core.config import PSK, DTLSConfig
-from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.crypto.certificates import Role, load_pem, refusal
-from aiodtls.core.crypto.credentials import Credentials
-from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError, EndpointClosed
 from aiodtls.core.events import CertificateReceived, FlightSent, SessionReceived, SignatureRequested
-from aiodtls.core.registry import (
-    AlertDescription,
-    AlertLevel,
-    CertificateType,
-    KeyUpdateRequest,
-    NamedGroup,
-    ProtocolVersion,
-    SignatureScheme,
-)
-from aiodtls.core.sessions import MemorySessionStore, Session, TicketKeys
-from tests.bogo import policies
-from tests.bogo.expectations import Failed, check_handshake, parse_timestamps
-from tests.bogo.flags import CredentialFlags, Flags, Unimplemented, parse
+from aiodtls.core.registry import AlertLevel, KeyUpdateRequest
+from aiodtls.core.sessions import Session
+from tests.bogo import policies, trace
+from tests.bogo.configs import ServerState, make_config
+from tests.bogo.expectations import Failed, check_handshake
+from tests.bogo.flags import Flags, parse
 from tests.bogo.names import name_of
 
 policies.install()
+trace.install()
 
 U32 = Struct("!I")
 U64 = Struct("!Q")
 NO_TIMER = (1 << 64) - 1
 NANOSECONDS = 10**9
-# What DTLSConfig takes off the PMTU for an IPv6 and a UDP header.
-HEADERS = 48
 INITIAL_WRITE = b"hello"
 DECOMPRESSION_FAILURE = 30
-SRTP_NAMES = {
-    "SRTP_AES128_CM_SHA1_80": "SRTP_AES128_CM_HMAC_SHA1_80",
-    "SRTP_AES128_CM_SHA1_32": "SRTP_AES128_CM_HMAC_SHA1_32",
-    "SRTP_AEAD_AES_128_GCM": "SRTP_AEAD_AES_128_GCM",
-    "SRTP_AEAD_AES_256_GCM": "SRTP_AEAD_AES_256_GCM",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ServerState:
-    """What the connections of one server share."""
-
-    ticket_keys: TicketKeys
-    session_store: MemorySessionStore
 
 
 def run_test(arguments: list[str]) -> None:
     """One invocation of the shim. Raises :class:`Failed` or :class:`Unimplemented`."""
     first = parse(arguments, "on-initial-")
-    server = ServerState(TicketKeys(), MemorySessionStore())
+    server = ServerState()
     session = None
     for connection in range(1 + first.numbers.get("resume-count", 0)):
         flags = parse(arguments, "on-resume-") if connection else first
         flags.is_resumption = connection > 0
+        if "renew-ticket" in flags:
+            server.change_secret()
         with connect(flags) as stream:
             exchange = Exchange(stream, flags, server, session)
             exchange.run()
@@ -87,221 +54,6 @@ def connect(flags: Flags) -> socket.socket:
     return stream
 
 
-# -- configuration ------------------------------------------------------------------------------
-
-
-class ObservedCredentials(Credentials):
-    """Credentials with a preference among their schemes, and that know when they were used."""
-
-    __slots__ = ("index", "preferences", "used")
-
-    def schemes(self, version: ProtocolVersion) -> tuple[SignatureScheme, ...]:
-        own = Credentials.schemes(self, version)
-        if not self.preferences:
-            return own
-        return tuple(scheme for scheme in self.preferences if scheme in own)
-
-    def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
-        self.used.append(self.index)
-        return Credentials.sign(self, scheme, data)
-
-
-class ApplicationTrust(Trust):
-    """Refuses with the alert that the runner expects of BoringSSL's callbacks, or accepts."""
-
-    __slots__ = ("_refusal",)
-
-    def __init__(self, refusal: AlertDescription | None) -> None:
-        self._refusal = refusal
-
-    def check(self, chain: object, *, peer_role: Role, server_hostname: str | None) -> None:
-        if self._refusal is not None:
-            message = f"the application refuses: {self._refusal.name}"
-            raise refusal(self._refusal, message)
-
-
-@functools.cache
-def load_credentials(cert_file: str, key_file: str) -> tuple[object, list[x509.Certificate]]:
-    # Checking the runner's RSA key costs as much as a hundred tests.
-    key = load_pem_private_key(
-        Path(key_file).read_bytes(), None, unsafe_skip_rsa_key_validation=True
-    )
-    return key, load_pem(cert_file) if cert_file else []
-
-
-def usable_credentials(flags: Flags) -> list[CredentialFlags]:
-    """Those of the types that a client is told to offer, or all."""
-    shown = [item for item in flags.credentials if not item.psk]
-    types = flags.lists.get("available-client-cert-types", list(CertificateType))
-    kinds = {True: CertificateType.RawPublicKey, False: CertificateType.X509}
-    return [item for item in shown if kinds[item.is_raw] in types]
-
-
-def no_response() -> bytes:
-    raise OSError("no response can be had")
-
-
-def make_credentials(
-    flags: CredentialFlags, used: list[int], *, slow: bool, fails: bool
-) -> Credentials:
-    """With ``slow`` the key is elsewhere, and the exchange is asked for signatures.
-
-    With ``fails`` no OCSP response can be had.
-    """
-    key, chain = load_credentials(flags.cert_file, flags.key_file or flags.cert_file)
-    try:
-        if flags.is_raw:
-            credentials = ObservedCredentials.raw_public_key(key)  # type: ignore[arg-type]
-        else:
-            credentials = ObservedCredentials.from_objects(key, chain)  # type: ignore[arg-type]
-    except ConfigError as error:
-        raise Unimplemented(str(error)) from None
-    timestamps = parse_timestamps(flags.staples.get("signed-cert-timestamps", b""))
-    if slow:
-        fast = credentials
-        known_names = {scheme.name: scheme for scheme in SignatureScheme}
-        credentials = ObservedCredentials.from_signer(
-            chain, lambda name, data: Credentials.sign(fast, known_names[name], data)
-        )
-    response = flags.staples.get("ocsp-response", b"")
-    credentials = credentials.stapled(
-        ocsp_response=no_response if fails else response, certificate_timestamps=timestamps
-    )
-    if flags.needs_named_issuer:
-        credentials = credentials.for_named_issuers()
-    known = {int(scheme) for scheme in SignatureScheme}
-    wanted = [SignatureScheme(s) for s in flags.signing_prefs if s in known]
-    if flags.signing_prefs and not wanted:
-        raise Unimplemented("-signing-prefs")
-    for name, value in (("index", flags.index), ("preferences", wanted), ("used", used)):
-        object.__setattr__(credentials, name, value)
-    return credentials
-
-
-def imported_psks(flags: Flags) -> dict[bytes, PSK]:
-    """By identity, in the order of the flags."""
-    psks = {}
-    for item in flags.credentials:
-        if item.psk:
-            identity, key, context = (item.psk[name] for name in ("identity", "key", "context"))
-            psks[identity] = PSK.imported(identity, key, context=context, hash=item.psk_hash)
-    return psks
-
-
-def make_trust(flags: Flags) -> Trust:
-    """A failed verification counts only where the shim was told to verify."""
-    enforced = bool({"verify-peer", "require-any-client-certificate"} & flags.switches)
-    if flags.is_resumption and "reverify-on-resume" not in flags:
-        enforced = False
-    fails = "verify-fail" in flags and enforced
-    if "use-custom-verify-callback" in flags:
-        return Trust.from_function(lambda chain: not fails)
-    if "fail-ocsp-callback" in flags:
-        return ApplicationTrust(AlertDescription.bad_certificate_status_response)
-    return ApplicationTrust(AlertDescription.handshake_failure if fails else None)
-
-
-def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfig:
-    """``used`` collects the index of the credential that signs."""
-    config = DTLSConfig(
-        versions=flags.versions,
-        credentials=[
-            make_credentials(
-                item,
-                used,
-                slow="private-key-delay-ms" in flags.numbers,
-                fails="fail-ocsp-callback" in flags and flags.is_server,
-            )
-            for item in usable_credentials(flags)
-        ],
-        request_ocsp_response="enable-ocsp-stapling" in flags,
-        request_certificate_timestamps="enable-signed-cert-timestamps" in flags,
-        trust=make_trust(flags),
-        client_auth=client_auth(flags),
-        anonymous_fallback=False,
-        retransmit_initial=flags.numbers.get("initial-timeout-duration-ms", 400) / 1000,
-        retransmit_max=60,
-        max_retransmits=12,
-        handshake_timeout=None,
-        resend_after_partial_flight=True,
-        require_extended_master_secret=False,
-        pmtu=flags.numbers.get("mtu", 1472) + HEADERS,
-        groups=names(NamedGroup, flags.lists.get("curves")),
-        signature_schemes=names(SignatureScheme, flags.lists.get("verify-prefs")),
-        alpn_protocols=alpn_protocols(flags),
-        srtp_profiles=srtp_profiles(flags),
-        replay_window=256,
-        session_tickets=0 if {"no-ticket", "skip-ticket"} & flags.switches else 2,
-        max_burst=policies.NEVER,
-        ticket_keys=server.ticket_keys,
-        session_store=server.session_store,
-    )
-    psks = imported_psks(flags)
-    if psks:
-        # A client that need not look at certificates speaks DTLS 1.2 to nobody.
-        is_alone = not (flags.is_server or "verify-peer" in flags)
-        versions = ["1.3"] if is_alone or len(psks) > 1 else flags.versions
-        trust = None if is_alone else config.trust
-        return dataclasses.replace(config, psk=psks, trust=trust, versions=versions)
-    if "psk" not in flags.texts:
-        return config
-    identity = flags.texts.get("psk-identity", "")
-    return dataclasses.replace(
-        config,
-        psk=PSK(identity, flags.texts["psk"].encode()),
-        psk_identity_hint=identity,
-    )
-
-
-def client_auth(flags: Flags) -> str:
-    if "require-any-client-certificate" in flags:
-        return "required"
-    return "optional" if "verify-peer" in flags else "none"
-
-
-def names(kind: type, codes: list[int] | None) -> list[str] | None:
-    if codes is None:
-        return None
-    try:
-        return [kind(code).name for code in codes]
-    except ValueError as error:
-        raise Unimplemented(str(error)) from None
-
-
-def alpn_protocols(flags: Flags) -> list[str] | Callable[[tuple[str, ...]], str | None]:
-    if not flags.is_server:
-        return unpacked(flags.texts.get("advertise-alpn", ""))
-
-    def choose(offered: tuple[str, ...]) -> str | None:
-        expected = flags.texts.get("expect-advertised-alpn")
-        if expected is not None and list(offered) != unpacked(expected):
-            raise Failed(f"the client offers {offered}")
-        if "reject-alpn" in flags:
-            raise LookupError(offered)
-        if "select-empty-alpn" in flags:
-            return ""
-        return flags.texts.get("select-alpn")
-
-    return choose
-
-
-def unpacked(packed: str) -> list[str]:
-    protocols = []
-    while packed:
-        length = ord(packed[0])
-        protocols.append(packed[1 : 1 + length])
-        packed = packed[1 + length :]
-    return protocols
-
-
-def srtp_profiles(flags: Flags) -> list[str]:
-    listed = flags.texts.get("srtp-profiles", "")
-    return [SRTP_NAMES[name] for name in listed.split(":")] if listed else []
-
-
-# -- one connection -----------------------------------------------------------------------------
-
-
 class Exchange:
     """One connection with the runner, on the runner's clock."""
 
@@ -311,7 +63,11 @@ class Exchange:
         self.stream = stream
         self.input = stream.makefile("rb")
         self.flags = flags
+        self.server = server
+        self.offered = session
+        self.stored_before = server.session_store.stored
         self.clock = 0
+        trace.lines.clear()
         self.used: list[int] = []
         self.greeted = False
         # The newest that the server gave us.
@@ -323,11 +79,11 @@ class Exchange:
         except ConfigError as error:
             raise Failed(name_of(error)) from None
         if flags.is_server:
-            self.connection = DTLSConnection.server(config, None, self.now)
+            self.connection = trace.TracedConnection.server(config, None, self.now)
         else:
             # Trust in this shim looks at no name; the flag decides what is asked for.
             hostname = flags.texts.get("host-name")
-            self.connection = DTLSConnection.client(
+            self.connection = trace.TracedConnection.client(
                 config, None, self.now, server_hostname=hostname, session=session
             )
 
@@ -392,6 +148,21 @@ class Exchange:
             if flag in self.flags and retried != wanted:
                 raise Failed(f"{hello} went out alone: {self.flights}")
 
+    def check_session(self) -> None:
+        """What DTLS 1.2 leaves on each side at the end of the handshake."""
+        flags, session = self.flags, self.session
+        stored = self.server.session_store.stored > self.stored_before
+        if not flags.is_resumption and "expect-session-id" in flags and not stored:
+            raise Failed("no session was stored under an id")
+        if not flags.is_resumption and "expect-no-session-id" in flags and stored:
+            raise Failed("a session was stored under an id")
+        resumed = self.connection.negotiated.resumed
+        if resumed and self.connection.version == "1.2" and not flags.is_server:
+            assert session is not None and self.offered is not None
+            renewed = session.ticket != self.offered.ticket
+            if renewed != ("expect-ticket-renewal" in flags):
+                raise Failed(f"the ticket was {'' if renewed else 'not '}renewed")
+
     def drain(self) -> None:
         """Answers, sends and reads until there is nothing left to do."""
         connection = self.connection
@@ -414,6 +185,7 @@ class Exchange:
         if connection.handshake_complete and not self.greeted:
             self.greeted = True
             check_handshake(connection, self.flags, self.used)
+            self.check_session()
             self.check_retry()
             self.greet()
         while (data := connection.read()) is not None:
@@ -465,10 +237,20 @@ class Exchange:
         if failure is None:
             if self.connection.handshake_complete:
                 # The test may have made its own close_notify unreadable.
+                self.check_whole()
                 return
             raise Failed("the runner hung up")
         if not (isinstance(failure, EndpointClosed) and failure.reason == "close_notify"):
             raise Failed(name_of(failure))
+        self.check_whole()
+
+    def check_whole(self) -> None:
+        """What can be said only at the end of an association."""
+        if "expect-no-session" in self.flags and self.session is not None:
+            raise Failed("the server gave a session")
+        expected = self.flags.texts.get("expect-msg-callback")
+        if expected is not None:
+            trace.check(expected)
 
     def finish(self) -> None:
         """Sends what is left, and lets the runner end first."""

@@ -22,6 +22,8 @@ from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, Trust
         ({"retransmit_initial": 0}, "retransmit_initial"),
         ({"retransmit_initial": 5, "retransmit_max": 4}, "retransmit_max"),
         ({"max_retransmits": -1}, "max_retransmits"),
+        ({"max_certificate_length": 0}, "max_certificate_length"),
+        ({"max_certificate_length": 131073}, "max_certificate_length"),
         ({"handshake_timeout": 0}, "handshake_timeout"),
         ({"replay_window": 63}, "replay_window"),
         ({"key_limit": "panic"}, "key_limit"),

@@ -8,7 +8,7 @@ import errno
 import pytest
 
 import aiodtls
-from aiodtls import DTLSConfig, events
+from aiodtls import CertificateError, Credentials, DTLSConfig, Trust, events
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.wire.fragments import Fragment
@@ -432,3 +432,27 @@ def test_secrets_are_in_no_repr():
     shown = repr(pair.client.negotiated) + repr(pair.client.config) + repr(pair.events)
     assert secret.hex() not in shown and repr(secret)[2:20] not in shown
     assert "0123456789abcdef" not in repr(configs("psk")[0])
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("refuses", [CLIENT, SERVER])
+def test_a_certificate_longer_than_the_config_allows_ends_the_handshake(version, refuses):
+    credentials = Credentials.self_signed("localhost")
+    trust = Trust.fingerprints(credentials.fingerprint())
+    # The list's length, the entry's, and in DTLS 1.3 a context and extensions.
+    length = len(credentials.chain[0]) + (6 if version == "1.2" else 9)
+    both = {"versions": [version], "credentials": credentials, "trust": trust}
+    for most in (length, length - 1):
+        configs = {
+            side: DTLSConfig(
+                **both,
+                client_auth="required" if side == SERVER else "none",
+                max_certificate_length=most if side == refuses else 1 << 17,
+            )
+            for side in (CLIENT, SERVER)
+        }
+        pair = Pair(configs[CLIENT], configs[SERVER], cookie=False)
+        assert pair.run()
+        assert pair.connected is (most == length)
+    failure = (pair.client if refuses == CLIENT else pair.server).failure
+    assert isinstance(failure, CertificateError) and "max_certificate_length" in str(failure)

@@ -153,11 +153,23 @@ def _check_ways(aead, key: bytes, iv: bytes) -> None:
     cid = b"\x19\x00\xff"
     writer = CidWriter12(1, aead, key, iv, cid)
     quick, slow = (CidReader12(aead, key, iv, 64, cid) for _ in range(2))
+    again = CidReader12(aead, key, iv, 64, cid)
     payloads = [os.urandom(size) for size in (1, 15, 16, 17, 1000)]
     datagrams = [writer.protect(23, payload) for payload in payloads]
     assert all(len(d) - len(p) == writer.overhead for d, p in zip(datagrams, payloads, strict=True))
     messages: list[bytes] = []
-    assert quick.open_data(datagrams, 1 << 14, messages) == 5 and messages == payloads
+    for datagram in datagrams:
+        assert quick.open_run(datagram, len(datagram), 1 << 14, messages) == 1
+    assert messages == payloads
+    # A run is what its records are one by one, and is read as they are.
+    writer.next_number = 1 << 48
+    run = [payload.ljust(40, b"x") for payload in payloads[:4]] + [b"the last"]
+    single = [writer.protect(23, payload) for payload in run]
+    writer.next_number = 1 << 48
+    assert writer.protect_run(run) == b"".join(single)
+    messages = []
+    assert again.open_run(b"".join(single), len(single[0]), 1 << 14, messages) == 5
+    assert messages == run
     for datagram, payload in zip(datagrams, payloads, strict=True):
         [record] = split_datagram(datagram, len(cid))[0]
         assert slow.deprotect(*record) == payload + b"\x17"
@@ -167,7 +179,7 @@ def _check_ways(aead, key: bytes, iv: bytes) -> None:
     spoilt = spoilt[:-1] + bytes((spoilt[-1] ^ 1,))
     for other in (alert, spoilt, datagrams[0], b"", datagrams[0][:20]):
         messages = []
-        assert quick.open_data([other], 1 << 14, messages) == 0 and not messages
+        assert not quick.open_run(other, len(other), 1 << 14, messages) and not messages
 
 
 def test_what_is_inside_is_all_padding_is_the_peers_fault():

@@ -211,7 +211,7 @@ def test_what_the_exporter_took_the_adopter_does_not_take_again(variant, nonces)
         # DTLS 1.2 has no new keys: the peer's numbers have to pass the lease.
         pump(pair, CLIENT, LEASE)
     pair.exchange()
-    assert not pair.server._in_doubt and pair.server._layer.data_readers
+    assert not pair.server._in_doubt and pair.server._layer.data_reader
     assert len(set(pair.data[SERVER])) == len(pair.data[SERVER])
 
 

@@ -8,8 +8,20 @@ import pytest
 
 from aiodtls.core.config import PSK, DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.crypto.suites import SUITES
+from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.crypto.trust import Trust
-from aiodtls.core.errors import HandshakeRefused
+from aiodtls.core.errors import AlertError, ConfigError, HandshakeRefused
+from aiodtls.core.handshake.negotiate13 import (
+    Offer,
+    check_second_hello,
+    make_offer,
+    selected_share,
+)
+from aiodtls.core.registry import AlertDescription
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions13 import SelectedPsk
+from aiodtls.core.wire.messages import ServerHello
 from tests.harness import CLIENT, Link, Pair
 
 CREDENTIALS = Credentials.self_signed("localhost")
@@ -84,11 +96,84 @@ def test_psk_with_and_without_a_group(cookie):
     apart.exchange()
 
 
-def test_the_server_takes_the_first_of_several_that_it_knows():
-    several = {"a": PSK("a", b"first key of several"), "b": PSK("b", KEY), "c": PSK("c", KEY)}
-    server = psk_config({"c": PSK("c", KEY), "b": PSK("b", KEY)})
-    pair = meet(psk_config(several), server)
+SEVERAL = {"a": PSK("a", b"first key of several"), "b": PSK("b", KEY), "c": PSK("c", KEY)}
+
+
+@pytest.mark.parametrize("cookie", [True, False])
+@pytest.mark.parametrize("hash_name", ["SHA256", "SHA384"])
+def test_of_several_psks_that_both_know_the_servers_first_is_taken(hash_name, cookie):
+    server = psk_config({"c": PSK("c", KEY, hash=hash_name), "b": PSK("b", KEY), "d": KEY})
+    several = SEVERAL | {"c": PSK("c", KEY, hash=hash_name)}
+    pair = meet(psk_config(several), server, cookie=cookie)
+    assert pair.connected and pair.client.psk_identity == pair.server.psk_identity == b"c"
+    assert pair.client.cipher_suite.endswith(hash_name)
+
+
+def test_a_function_takes_the_first_of_several_psks_that_it_knows():
+    pair = meet(
+        psk_config(SEVERAL),
+        psk_config(lambda identity, context: None),
+        answers=lambda side, question: KEY if question.identity in (b"b", b"c") else None,
+    )
     assert pair.connected and pair.client.psk_identity == pair.server.psk_identity == b"b"
+
+
+def offer_of(config: DTLSConfig) -> Offer:
+    return make_offer(config, bytes(32), None, Transcript(), 1400, None)
+
+
+def test_a_server_may_do_without_a_key_share_only_where_we_offered_that():
+    """RFC 8446 section 4.2.11."""
+    reply = ServerHello(bytes(32), 0x1301, Extensions.of([SelectedPsk(0)]))
+    offer = offer_of(psk_config(PSK("one", KEY)))
+    assert selected_share(offer, reply, offer.psks[0]) is None
+    strict = offer_of(psk_config(PSK("one", KEY), require_forward_secrecy=True))
+    with pytest.raises(AlertError) as caught:
+        selected_share(strict, reply, strict.psks[0])
+    assert caught.value.description == AlertDescription.illegal_parameter
+    with pytest.raises(AlertError) as caught:
+        selected_share(offer, reply, None)
+    assert caught.value.description == AlertDescription.missing_extension
+
+
+def test_forward_secrecy_can_be_required_by_either_side():
+    psk, apart = PSK("one", KEY), {"groups": ["x25519"]}
+    strict = psk_config(psk, require_forward_secrecy=True, **apart)
+    assert meet(strict, psk_config(psk)).client.group == "x25519"
+    other = psk_config(psk, groups=["secp256r1"])
+    assert meet(other, psk_config(psk, **apart)).connected
+    assert not meet(other, strict).connected
+    assert not meet(strict, other).connected
+    both_versions = DTLSConfig(psk=psk, require_forward_secrecy=True)
+    assert all(s.key_exchange is None or s.key_exchange.uses_ecdhe for s in both_versions.suites)
+    with pytest.raises(ConfigError):
+        DTLSConfig(
+            psk=psk,
+            versions=["1.2"],
+            cipher_suites=["TLS_PSK_WITH_AES_128_GCM_SHA256"],
+            require_forward_secrecy=True,
+        )
+
+
+def test_a_second_hello_still_has_the_psk_that_the_first_was_answered_for():
+    """RFC 8446 section 4.1.2: only those of another hash than the suite's may go."""
+    psks = {
+        name: PSK(name, KEY, hash=hash_name)
+        for name, hash_name in [("a", "SHA256"), ("b", "SHA384"), ("c", "SHA256")]
+    }
+    server = psk_config({"a": psks["a"], "b": psks["b"]})
+    suite = SUITES[0x1301]
+
+    def check(*kept: str) -> None:
+        second = offer_of(psk_config({name: psks[name] for name in kept}))
+        check_second_hello(server, offer_of(psk_config(psks)).hello, second.hello, suite)
+
+    check("a", "b", "c")
+    check("a", "c")
+    check("a")
+    with pytest.raises(AlertError, match="lacks a PSK") as caught:
+        check("b", "c")
+    assert caught.value.description == AlertDescription.illegal_parameter
 
 
 @pytest.mark.parametrize("cookie", [True, False])

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, PSKContext, Trust
-from aiodtls.core.events import PSKRequested
+from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, PSKContext, TicketKeys, Trust
+from aiodtls.core.events import PSKRequested, SessionReceived
 from aiodtls.core.handshake.psks import ImportedIdentity, OfferedPsk
-from tests.harness import SERVER, Pair
+from tests.harness import CLIENT, SERVER, Pair
 
 KEY = bytes(range(32))
 CREDENTIALS = Credentials.self_signed("localhost")
@@ -150,6 +150,20 @@ def test_keys_and_certificates_stand_beside_each_other(make, cookie):
         assert pair.connected
         assert pair.client.psk_identity == (b"device" if uses_psk else None)
         assert bool(pair.client.peer_certificate_chain) is not uses_psk
+
+
+def test_a_server_may_prefer_its_certificate():
+    psk = PSK("device", KEY)
+    server = {"psk": psk, "prefer_psk": False, "ticket_keys": TicketKeys(), **CERTIFICATE_SERVER}
+    client = {"psk": psk, **CERTIFICATE_CLIENT}
+    pair = run(client, server)
+    assert pair.connected and pair.client.psk_identity is None
+    (session,) = (e.session for e in pair.events[CLIENT][-1:] if isinstance(e, SessionReceived))
+    pair = run(client, server, session=session)
+    assert pair.connected and pair.client.resumed
+    for other in ({"psk": psk}, {**client, "signature_schemes": ["ed25519"]}):
+        pair = run(other, server)
+        assert pair.connected and pair.server.psk_identity == b"device"
 
 
 def test_a_client_with_a_key_alone_takes_no_certificate():

@@ -141,7 +141,6 @@ def test_no_type_in_common_is_said(version):
     only_raw, only_certificate = {"trust": TRUST_RAW}, {"trust": TRUST_CERTIFICATE}
     for client, server in [
         (only_raw, {"credentials": CERTIFICATE}),
-        (only_certificate, {"credentials": RAW}),
         (
             {"credentials": CERTIFICATE, **only_certificate},
             {"credentials": CERTIFICATE, "client_auth": "required", **only_raw},
@@ -152,6 +151,13 @@ def test_no_type_in_common_is_said(version):
         ),
     ]:
         assert is_refused(run(version, client, server), "unsupported_certificate")
+
+
+@versions
+def test_a_client_that_knows_of_no_types_is_told_of_no_type(version):
+    """RFC 7250 section 4.2 has unsupported_certificate for those who offer some."""
+    pair = run(version, {"trust": TRUST_CERTIFICATE}, {"credentials": RAW})
+    assert is_refused(pair, "handshake_failure")
 
 
 @versions

@@ -19,10 +19,7 @@ def ciphers(connection: DTLSConnection) -> int:
     layer = connection._layer
     owners = (layer._writers, layer._readers12, layer._readers13)
     return sum(
-        getattr(epoch, name, None) is not None
-        for owner in owners
-        for epoch in owner.values()
-        for name in ("_encrypt", "_decrypt")
+        getattr(epoch, "_cipher", None) is not None for owner in owners for epoch in owner.values()
     )
 
 

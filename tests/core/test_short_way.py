@@ -10,6 +10,7 @@ from aiodtls import PSK, DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import EndpointClosed
 from aiodtls.core.registry import ContentType
+from aiodtls.runs import length_of_run
 from tests.harness import CLIENT, SERVER, Pair
 
 # Of the harness's clock, not long after the handshake.
@@ -67,13 +68,16 @@ def take(connection: DTLSConnection, datagrams: list[bytes], now: float) -> list
     taken: list[bytes] = []
     while datagrams:
         messages: list[bytes] = []
-        done = connection.receive_data(datagrams, messages, now)
+        count = length_of_run([len(datagram) for datagram in datagrams])
+        run = b"".join(datagrams[:count])
+        done = connection.receive_run(run, len(datagrams[0]), messages, now)
         taken += messages
-        if done < len(datagrams):
+        if done < count:
             connection.receive_datagram(datagrams[done], CLIENT, now)
             while (data := connection.read()) is not None:
                 taken.append(data)
-        datagrams = datagrams[done + 1 :]
+            done += 1
+        datagrams = datagrams[done:]
     return taken
 
 
@@ -85,7 +89,7 @@ def test_the_short_way_comes_to_what_the_long_way_does(suite, seed):
         pair = connected(suite)
         server = pair.server
         if not short:
-            server._layer.data_readers.clear()
+            server._layer.data_reader = None
         before = server.statistics
         datagrams = traffic(pair.client, seed)
         taken = take(server, datagrams, pair.now)
@@ -105,13 +109,28 @@ def test_the_short_way_comes_to_what_the_long_way_does(suite, seed):
 def test_a_batch_in_order_is_taken_whole(suite):
     pair = connected(suite)
     sent = [bytes((number,)) * 100 for number in range(150)]
-    datagrams = [pair.client.protect(data) for data in sent]
+    run = pair.client.protect_run(sent)
+    size = pair.client.record_size(100)
     messages: list[bytes] = []
-    assert pair.server.receive_data(datagrams, messages, NOW) == 150
+    assert pair.server.receive_run(run, size, messages, NOW) == 150
     assert messages == sent
     again: list[bytes] = []
-    assert pair.server.receive_data(datagrams, again, NOW) == 0
+    assert pair.server.receive_run(run, size, again, NOW) == 0
     assert again == []
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_run_is_what_its_records_are_one_by_one(suite):
+    pair = connected(suite)
+    writer = pair.client._layer.writer
+    messages = [bytes((number,)) * size for number, size in enumerate((40, 40, 40, 7, 3, 0, 40))]
+    first = writer.next_number
+    run = writer.protect_run(messages)
+    assert writer.next_number == first + len(messages)
+    writer.next_number = first
+    single = [writer.protect(ContentType.application_data, message) for message in messages]
+    assert run == b"".join(single)
+    assert [len(record) for record in single] == [writer.record_size(len(m)) for m in messages]
 
 
 def test_what_protect_gives_is_counted_and_refused_as_by_send():
@@ -136,13 +155,13 @@ def test_what_protect_gives_is_counted_and_refused_as_by_send():
 def test_nothing_is_taken_before_the_handshake_or_after_the_end():
     config = DTLSConfig(psk=PSK("a", bytes(16)), cipher_suites=SUITES[:1])
     fresh = DTLSConnection.client(config, SERVER, 0.0)
-    assert fresh.receive_data([b"\x17" + bytes(60)], [], NOW) == 0
+    assert fresh.receive_run(b"\x17" + bytes(60), 61, [], NOW) == 0
     assert fresh.protect(b"x") is None
     pair = connected(SUITES[0])
     datagram = pair.client.protect(b"late")
     pair.server.close(pair.now)
-    assert pair.server.receive_data([datagram], [], NOW) == 0
-    assert pair.client.receive_data([b""], [], NOW) == 0
+    assert pair.server.receive_run(datagram, len(datagram), [], NOW) == 0
+    assert pair.client.receive_run(b"", 0, [], NOW) == 0
 
 
 def test_keys_before_an_update_are_forgotten_by_data_alone():
@@ -154,5 +173,6 @@ def test_keys_before_an_update_are_forgotten_by_data_alone():
     assert {reader.epoch for reader in layer._readers13.values()} >= {3, 4}
     for now in (pair.now, pair.now + 1, pair.now + 300):
         messages: list[bytes] = []
-        assert pair.server.receive_data([pair.client.protect(b"x")], messages, now) == 1
+        datagram = pair.client.protect(b"x")
+        assert pair.server.receive_run(datagram, len(datagram), messages, now) == 1
     assert {reader.epoch for reader in layer._readers13.values()} == {4}

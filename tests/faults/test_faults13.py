@@ -11,7 +11,7 @@ from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import SUITES, suite_by_name
 from aiodtls.core.hello_pool import POOL_SLOTS
 from aiodtls.core.listener import Listener
-from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13, number_mask
+from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13, number_masks
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.wire.fragments import Fragment
@@ -153,7 +153,7 @@ def short_record(keys: TrafficKeys, epoch: int, number: int, text: bytes) -> byt
     header = bytes((0x20 | epoch & 3, number & 0xFF))
     nonce = (int.from_bytes(keys.iv, "big") ^ number).to_bytes(12, "big")
     sealed = keys.aead.create(keys.key).encrypt(nonce, text + b"\x17", header)
-    return bytes((header[0], header[1] ^ number_mask(keys)(sealed[:16])[0])) + sealed
+    return bytes((header[0], header[1] ^ number_masks(keys)(sealed[:16])[0])) + sealed
 
 
 @pytest.mark.parametrize("suite", SUITES13)

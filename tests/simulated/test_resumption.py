@@ -137,6 +137,29 @@ def test_raw_public_keys_are_resumed_as_such(version):
 # -- refusals: a full handshake follows in the same exchange --------------------------------------
 
 
+@pytest.mark.parametrize("variant", ["certificate", "mutual", "psk"])
+def test_a_ticket_of_an_older_secret_is_renewed(variant):
+    """RFC 5077 section 3.3. In DTLS 1.3 every handshake gives tickets anyway."""
+    old, new = b"o" * 32, b"n" * 32
+    again = Again(variant, server={"ticket_keys": TicketKeys(old)})
+    first = again.first.client.session
+    same = again.resume()
+    assert same.client.resumed and same.client.session.ticket == first.ticket
+    both = dataclasses.replace(again.server, ticket_keys=TicketKeys(new, old))
+    pair = again.resume(server=both)
+    assert pair.client.resumed and pair.server.resumed
+    pair.exchange()
+    renewed = pair.client.session
+    assert renewed.ticket != first.ticket
+    # It has no longer to live for that.
+    assert renewed.authenticated_at == first.authenticated_at
+    assert abs(renewed.issued_at + renewed.lifetime - first.issued_at - first.lifetime) <= 1
+    alone = dataclasses.replace(again.server, ticket_keys=TicketKeys(new))
+    last = again.meet(renewed, server=alone)
+    assert last.run() and last.connected and last.client.resumed
+    assert last.server.peer_certificate_chain == again.first.server.peer_certificate_chain
+
+
 @pytest.mark.parametrize("variant", ["certificate", "certificate13"])
 def test_tickets_of_other_keys_lead_to_a_full_handshake(variant):
     again = Again(variant)

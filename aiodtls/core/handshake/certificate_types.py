@@ -26,12 +26,14 @@ MESSAGES12: Mapping[CertificateType, type[Certificate12] | type[RawCertificate12
     CertificateType.X509: Certificate12,
     CertificateType.RawPublicKey: RawCertificate12,
 }
+# RFC 7250 section 4.2.
+NO_TYPE_IN_COMMON = AlertDescription.unsupported_certificate
 _X509_ALONE = (CertificateType.X509,)
 
 
 def offers(config: DTLSConfig) -> list[Extension]:
     """A client's extensions; neither is sent where X.509 is all there is (section 4.1)."""
-    shown = tuple(dict.fromkeys(item.certificate_type for item in config.credential_list))
+    shown = shown_by_client(config)
     taken = _judged(config.client_trusts())
     extensions: list[Extension] = []
     if shown and shown != _X509_ALONE:
@@ -39,6 +41,11 @@ def offers(config: DTLSConfig) -> list[Extension]:
     if taken != _X509_ALONE:
         extensions.append(ServerCertificateTypes(taken))
     return extensions
+
+
+def shown_by_client(config: DTLSConfig) -> tuple[CertificateType, ...]:
+    """What a client has something to show of."""
+    return tuple(dict.fromkeys(item.certificate_type for item in config.credential_list))
 
 
 def _judged(trusts: Iterable[Trust]) -> tuple[CertificateType, ...]:
@@ -77,7 +84,11 @@ def nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> AlertE
     """Why a server has no credentials to show: their type, or else ``message``."""
     usable = usable_credentials(config, hello)
     if config.credential_list and not usable:
-        return _unsupported("the client takes none of our certificate types (RFC 7250)")
+        message = "the client takes none of our certificate types (RFC 7250)"
+        negotiates = ServerCertificateTypes.type in hello.extensions
+        # A client that knows of no types would take the former for a word about a certificate.
+        description = NO_TYPE_IN_COMMON if negotiates else AlertDescription.handshake_failure
+        return AlertError(description, message, CertificateError(message))
     authorities = hello.extensions.find(CertificateAuthorities)
     named = authorities.names if authorities else ()
     if usable and not any(item.suits(named) for item in usable):

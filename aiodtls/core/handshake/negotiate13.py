@@ -6,7 +6,6 @@ Raise :class:`AlertError` where nothing fits or an offer is not legal.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -17,7 +16,6 @@ from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types
 from aiodtls.core.handshake.negotiate import (
     NO_SCHEME,
     best_verified,
@@ -29,7 +27,13 @@ from aiodtls.core.handshake.negotiate import (
     credentials_of_type,
     offered_session_id,
 )
-from aiodtls.core.handshake.psks import HASH_LENGTHS, MAX_PSKS, OfferedPsk, known_psk, offered_by
+from aiodtls.core.handshake.psks import (
+    HASH_LENGTHS,
+    OfferedPsk,
+    known_psk,
+    offered_by,
+    preference,
+)
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
@@ -70,8 +74,8 @@ SERVER_HELLO_EXTENSIONS = {
     ExtensionType.connection_id,
     ExtensionType.rrc,
 }
+FORWARD_SECRET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
 # Without (EC)DHE only where the peer can do no better.
-TICKET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
 PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
 
 
@@ -171,10 +175,11 @@ def _extensions13(
     ]
     if config.named_groups:
         extensions.append(KeyShares(tuple((share.group, share.public) for share in shares)))
-    if any(psk.session is None for psk in psks):
+    own = any(psk.session is None for psk in psks)
+    if own and not config.require_forward_secrecy:
         extensions.append(PskKeyExchangeModes(PSK_MODES))
-    elif config.session_tickets:
-        extensions.append(PskKeyExchangeModes(TICKET_MODES))
+    elif own or config.session_tickets:
+        extensions.append(PskKeyExchangeModes(FORWARD_SECRET_MODES))
     authorities = authorities_of(config.trusts)
     if authorities and config.offers_certificates:
         extensions.append(CertificateAuthorities(authorities))
@@ -299,8 +304,12 @@ def selected_share(
     """Our share and the server's public value; None for psk_ke."""
     shares = reply.extensions.find(KeyShares)
     if shares is None:
+        message = "ServerHello without key_share"
         if psk is None:
-            raise AlertError(AlertDescription.missing_extension, "ServerHello without key_share")
+            raise AlertError(AlertDescription.missing_extension, message)
+        if PskKeyExchangeMode.psk_ke not in psk_modes(offer.hello):
+            # RFC 8446 section 4.2.11: it contradicts the modes that we offered.
+            raise AlertError(AlertDescription.illegal_parameter, message)
         return None
     group, public = shares.shares[0]
     ours = offer.share(group)
@@ -385,15 +394,23 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello) -> Suite:
     offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
+    found = _first_psk(config, hello, offered)
+    return found[1] if found else offered[0]
+
+
+def _first_psk(
+    config: DTLSConfig, hello: ClientHello, suites: Sequence[Suite]
+) -> tuple[bytes, Suite] | None:
+    """The identity that we would take, as far as that can be told, and a suite of its hash."""
     psks = hello.extensions.find(PreSharedKey)
-    pairs = zip(psks.identities, psks.binders, strict=True) if psks else ()
-    # Strangers may have this done, so no more of it than will be looked at later.
-    for (identity, _), binder in itertools.islice(pairs, MAX_PSKS):
-        hash_name = _hash_of(config, identity, binder)
-        fitting = next((s for s in offered if s.hash_name == hash_name), None)
+    for index in preference(config, psks.identities) if psks else ():
+        assert psks is not None
+        identity = psks.identities[index][0]
+        hash_name = _hash_of(config, identity, psks.binders[index])
+        fitting = next((s for s in suites if s.hash_name == hash_name), None)
         if fitting is not None:
-            return fitting
-    return offered[0]
+            return identity, fitting
+    return None
 
 
 def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes) -> str | None:
@@ -405,6 +422,23 @@ def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes) -> str | None:
         return next((h for h, length in HASH_LENGTHS.items() if length == len(binder)), None)
     psk = known_psk(config, identity)
     return psk.hash_name if psk else None
+
+
+def check_second_hello(
+    config: DTLSConfig, first: ClientHello, second: ClientHello, suite: Suite
+) -> None:
+    """Of what RFC 8446 section 4.1.2 fixes, all that later steps rely on."""
+    check_client_hello13(second)
+    versions = second.extensions.find(SupportedVersions)
+    offered = versions.versions if versions else ()
+    if VERSION not in offered or suite.code not in second.cipher_suites:
+        raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
+    kept = second.extensions.find(PreSharedKey)
+    # Only a PSK of another hash than the suite's may go. A function's are not known here.
+    found = _first_psk(config, first, [suite]) if config.psk_function is None else None
+    if kept and found and found[0] not in [identity for identity, _ in kept.identities]:
+        message = "the second hello lacks a PSK of the first"
+        raise AlertError(AlertDescription.illegal_parameter, message)
 
 
 def choose_group13(config: DTLSConfig, hello: ClientHello) -> NamedGroup | None:
@@ -439,16 +473,11 @@ def retry_request(suite: Suite, group: NamedGroup | None, cookie: bytes = b"") -
 
 def choose_credentials13(
     config: DTLSConfig, hello: ClientHello
-) -> tuple[Credentials, SignatureScheme]:
-    """The first that the client can verify; by name first."""
+) -> tuple[Credentials, SignatureScheme] | None:
+    """The first that the client can verify; by name first. None where nothing fits."""
     schemes = hello.extensions.find(SignatureAlgorithms)
     ordered = credentials_by_name(config, hello)
-    chosen = _first_with_scheme(config, ordered, schemes.schemes if schemes else ())
-    if chosen is None:
-        raise certificate_types.nothing_fits(
-            config, hello, "no signature scheme of the client fits our keys"
-        )
-    return chosen
+    return _first_with_scheme(config, ordered, schemes.schemes if schemes else ())
 
 
 def _first_with_scheme(

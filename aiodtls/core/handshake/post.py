@@ -76,7 +76,6 @@ class PostHandshake13:
         "_driver",
         "_events",
         "_flights",
-        "_keeps_old_keys",
         "_layer",
         "_negotiated",
         "_old_keys_until",
@@ -86,6 +85,7 @@ class PostHandshake13:
         "_wanted",
         "ids",
         "is_exhausted",
+        "keeps_old_keys",
         "lease",
         "new_keys_wait",
         "waiting",
@@ -120,7 +120,7 @@ class PostHandshake13:
         self.new_keys_wait = False
         # The KeyUpdate to send as soon as nothing is unacknowledged.
         self._wanted: KeyUpdateRequest | None = None
-        self._keeps_old_keys = False
+        self.keeps_old_keys = False
         self._old_keys_until = NEVER
         # There is no message_seq left for what is wanted: the owner ends the association.
         self.is_exhausted = False
@@ -165,7 +165,7 @@ class PostHandshake13:
         reader = traffic.next_reader()
         self._driver.install_read(traffic.read_epoch, reader)
         self._layer.forget_readers(traffic.read_epoch - 1)
-        self._keeps_old_keys = True
+        self.keeps_old_keys = True
         self._old_keys_until = NEVER
         self._events.append(KeysUpdated("received"))
         if update.request_update == KeyUpdateRequest.update_requested:
@@ -195,11 +195,6 @@ class PostHandshake13:
         return bool(self._flights) or self._wanted is not None or self.ids.is_waiting
 
     @property
-    def keeps_old_keys(self) -> bool:
-        """Whether the peer may still use the keys before its own last KeyUpdate."""
-        return self._keeps_old_keys
-
-    @property
     def wanted(self) -> KeyUpdateRequest | None:
         """The KeyUpdate that is to be sent behind what waits."""
         return self._wanted
@@ -218,7 +213,7 @@ class PostHandshake13:
         keeps_old_keys: bool,
     ) -> None:
         """Goes on from where another process was; what is not acknowledged goes out again."""
-        self._keeps_old_keys = keeps_old_keys
+        self.keeps_old_keys = keeps_old_keys
         for timer, flight in flights:
             self._transmit(timer, flight, now)
         self.waiting = list(waiting)
@@ -240,11 +235,11 @@ class PostHandshake13:
 
         Until then it may have to repeat the KeyUpdate (RFC 9147 section 8).
         """
-        if not self._keeps_old_keys:
+        if not self.keeps_old_keys:
             return
         if now >= self._old_keys_until:
             self._layer.forget_readers(self._layer.read_epoch)
-            self._keeps_old_keys = False
+            self.keeps_old_keys = False
         elif self._old_keys_until == NEVER and self._layer.newest_has_opened:
             self._old_keys_until = now + LAST_FLIGHT_LIFETIME
 

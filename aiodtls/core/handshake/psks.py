@@ -8,6 +8,7 @@ all that went into it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from aiodtls.core.config import PSK, DTLSConfig
@@ -125,6 +126,29 @@ def offered_by(config: DTLSConfig) -> tuple[OfferedPsk, ...]:
         else:
             offered += [OfferedPsk.imported(psk, hash_name) for hash_name in hashes]
     return tuple(offered)
+
+
+def preference(config: DTLSConfig, identities: Sequence[tuple[bytes, int]]) -> list[int]:
+    """A client's offers in the order of a server's own ``psk``; a function has the client's.
+
+    Strangers may have this done, so no more are looked at than will be later, and a large ``psk``
+    is searched only for somebody who knows two of its identities. Tickets, which are in none, come
+    first.
+    """
+    indexes = range(min(len(identities), MAX_PSKS))
+    psks = config.psks or {}
+    names = [_external_identity(psks, identities[index][0]) for index in indexes]
+    known = set(names) & psks.keys()
+    if len(known) < 2:
+        return list(indexes)
+    ranks = {identity: rank for rank, identity in enumerate(psks) if identity in known}
+    return sorted(indexes, key=lambda index: ranks.get(names[index], -1))
+
+
+def _external_identity(psks: Mapping[bytes, PSK], identity: bytes) -> bytes:
+    target = _target_of(identity)
+    imported = target[0].external_identity if target is not None else identity
+    return imported if imported in psks else identity
 
 
 def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:

@@ -1,7 +1,7 @@
 """The abbreviated DTLS 1.2 handshake (RFC 5246 section 7.3, RFC 5077 section 3.1), both roles.
 
 ClientHello                                      <---  or  --->
----> ServerHello, ChangeCipherSpec, Finished     <---  of the server
+---> ServerHello, [NewSessionTicket], ChangeCipherSpec, Finished  <---  of the server
 ChangeCipherSpec, Finished                       --->  of the client, which sends last
 """
 
@@ -107,11 +107,19 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
     return session if (yield from is_welcome(hs, hello, session)) else None
 
 
-def server_resumes12(hs: Handshake, session: Session) -> Script:
+def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:
+    """Whether a resumption gives a new ticket: for one that would end with an older secret."""
+    brought = hello.extensions.find(SessionTicket)
+    return brought is not None and bool(brought.ticket) and hs.config.is_outdated(brought.ticket)
+
+
+def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> Script:
     """After ServerHello."""
     suite = SUITES[session.suite]
     use_session(hs.negotiated, session)
     hs.negotiated.master_secret = session.secret
+    if gives_ticket:
+        keep_session(hs, session_id=b"", with_ticket=True)
     writer, reader = derive_record_keys(
         hs.negotiated, suite, hs.config.replay_window, is_client=False
     )

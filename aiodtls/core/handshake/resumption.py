@@ -31,13 +31,16 @@ def make_session(
     """One side's half of what this handshake came to."""
     assert negotiated.suite is not None and negotiated.version is not None
     now = wall_clock()
+    # A resumption's own session ends no later than that which it resumes.
+    authenticated_at = negotiated.authenticated_at or now
+    rest = max(0, round(authenticated_at + MAX_LIFETIME - now))
     return Session(
         version=negotiated.version,
         suite=negotiated.suite.code,
         secret=secret,
-        authenticated_at=negotiated.authenticated_at or now,
+        authenticated_at=authenticated_at,
         issued_at=now,
-        lifetime=min(lifetime, MAX_LIFETIME),
+        lifetime=min(lifetime, rest),
         server_hostname=negotiated.server_hostname,
         alpn_protocol=negotiated.alpn_protocol,
         psk_identity=negotiated.psk_identity,

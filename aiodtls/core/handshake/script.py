@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.transcript import Transcript
-from aiodtls.core.errors import AlertError
+from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.events import Question
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
@@ -213,6 +213,7 @@ class Handshake:
             return None
         for kind in kinds:
             if _is_of_kind(received, kind):
+                self._check_length(received)
                 message = parse_body(kind, received.body)
                 self.transcript.add(received.msg_type, received.message_seq, received.body)
                 return message
@@ -221,6 +222,13 @@ class Handshake:
             AlertDescription.unexpected_message,
             f"{wanted} was expected, the peer sent {_name(received.msg_type)}",
         )
+
+    def _check_length(self, received: HandshakeMessage) -> None:
+        """A chain costs time for each of its certificates, and its owner need not be known."""
+        most = self.config.max_certificate_length
+        if received.msg_type == HandshakeType.certificate and len(received.body) > most:
+            message = f"the peer's Certificate has more bytes than max_certificate_length={most}"
+            raise AlertError(AlertDescription.bad_certificate, message, CertificateError(message))
 
     def ask(self, question: Question) -> Step[Any]:
         """Suspends until the owner of the connection has answered."""

@@ -33,6 +33,7 @@ from aiodtls.core.handshake.resume12 import (
     issues_ticket,
     keep_session,
     new_session_id,
+    renews_ticket,
     server_resumes12,
 )
 from aiodtls.core.handshake.script import Handshake, Script, Step
@@ -80,8 +81,9 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     session = yield from find_session(hs, hello)
     if session is not None:
         chosen = Choice12(SUITES[session.suite], None, None, None)
-        hs.send(_server_hello(hs, hello, chosen, hello.session_id))
-        yield from server_resumes12(hs, session)
+        gives_ticket = renews_ticket(hs, hello)
+        hs.send(_server_hello(hs, hello, chosen, hello.session_id, gives_ticket=gives_ticket))
+        yield from server_resumes12(hs, session, gives_ticket=gives_ticket)
         return
     choice = negotiate.choose12(hs.config, hello)
     suite = choice.suite

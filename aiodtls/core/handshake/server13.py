@@ -30,7 +30,7 @@ from aiodtls.core.handshake import (
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.negotiate13 import VERSION
-from aiodtls.core.handshake.psks import MAX_PSKS, OfferedPsk, look_up_psk
+from aiodtls.core.handshake.psks import OfferedPsk, look_up_psk, preference
 from aiodtls.core.handshake.resumption import is_welcome, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
@@ -68,6 +68,8 @@ from aiodtls.core.wire.messages import (
 )
 from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, EncryptedExtensions
 
+# As for a wrong key: who asks must not learn which identities exist (RFC 8446 section 6.2, F20).
+UNKNOWN_PSK = AlertDescription.decrypt_error
 # Clients staple nothing here.
 NOTHING_ASKED = Extensions()
 
@@ -91,7 +93,7 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
     suite = retry.suite if retry else negotiate13.choose_suite13(hs.config, hello)
     group = negotiate13.choose_group13(hs.config, hello)
     if retry is None and group is not None and negotiate13.client_share(hello, group) is None:
-        hello = yield from _ask_for_share(hs, suite, group)
+        hello = yield from _ask_for_share(hs, hello, suite, group)
     choice = yield from _choose(hs, hello, suite, group)
 
     asked = certificate_types.to_ask_for(hs.config, hello) if choice.psk is None else None
@@ -118,75 +120,89 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
     secrets.protect_application(traffic)
 
 
-def _ask_for_share(hs: Handshake, suite: Suite, group: NamedGroup) -> Step[ClientHello]:
+def _ask_for_share(
+    hs: Handshake, hello: ClientHello, suite: Suite, group: NamedGroup
+) -> Step[ClientHello]:
     """HelloRetryRequest, and the hello that follows it with one share of that group."""
     hs.send(negotiate13.retry_request(suite, group))
     hs.transcript.hash_first_hello(suite.hash_name)
-    hello = yield from hs.expect(ClientHello)
-    negotiate13.check_client_hello13(hello)
-    if VERSION not in _offered_versions(hello) or suite.code not in hello.cipher_suites:
-        raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
-    return hello
-
-
-def _offered_versions(hello: ClientHello) -> tuple[int, ...]:
-    versions = hello.extensions.find(SupportedVersions)
-    return versions.versions if versions else ()
+    second = yield from hs.expect(ClientHello)
+    negotiate13.check_second_hello(hs.config, hello, second, suite)
+    return second
 
 
 def _choose(
     hs: Handshake, hello: ClientHello, suite: Suite, group: NamedGroup | None
 ) -> Step[_Choice]:
-    """A PSK where one fits, else credentials (RFC 8446 section 4.2.11)."""
+    """A PSK where one fits, else credentials, or the other way round (RFC 8446 section 4.2.11)."""
+    config = hs.config
     name = hello.extensions.find(ServerName)
     hs.negotiated.server_hostname = name.host_name if name else None
     modes = negotiate13.psk_modes(hello)
     hs.negotiated.wants_tickets = PskKeyExchangeMode.psk_dhe_ke in modes
     has_share = negotiate13.client_share(hello, group) is not None
     dhe = has_share and PskKeyExchangeMode.psk_dhe_ke in modes
-    if dhe or PskKeyExchangeMode.psk_ke in modes:
+    may_do_without = PskKeyExchangeMode.psk_ke in modes and not config.require_forward_secrecy
+    found = None
+    if dhe or may_do_without:
         found = yield from _choose_psk(hs, hello, suite, dhe=dhe)
-        if found is not None:
-            index, psk = found
-            return _Choice(suite, group if dhe else None, psk, index)
-    if not hs.config.credential_list:
-        if ExtensionType.pre_shared_key not in hello.extensions:
-            raise AlertError(AlertDescription.missing_extension, "the client offers no PSK")
-        if not dhe and PskKeyExchangeMode.psk_ke not in modes:
-            message = "no PSK key exchange mode in common"
-            raise AlertError(AlertDescription.handshake_failure, message)
-        # As for a wrong key: who asks must not learn which identities exist (F20).
-        raise AlertError(AlertDescription.decrypt_error, "no PSK of the client is known")
-    if not has_share:
-        raise AlertError(
-            AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure,
-            "no key share in a group of ours",
-        )
-    credentials, scheme = negotiate13.choose_credentials13(hs.config, hello)
-    return _Choice(suite, group, credentials=credentials, scheme=scheme)
+    # A session comes before both: it is what either led to before.
+    if has_share and (found is None or (found[1].session is None and not config.prefer_psk)):
+        chosen = negotiate13.choose_credentials13(config, hello)
+        if chosen is not None:
+            return _Choice(suite, group, credentials=chosen[0], scheme=chosen[1])
+    if found is not None:
+        _accept_psk(hs, hello, *found)
+        return _Choice(suite, group if dhe else None, found[1], found[0])
+    raise _nothing_fits(hs, hello, group, may_use_psk=dhe or may_do_without)
+
+
+def _nothing_fits(
+    hs: Handshake, hello: ClientHello, group: NamedGroup | None, *, may_use_psk: bool
+) -> AlertError:
+    """Why there is neither a PSK nor credentials for this client."""
+    if hs.config.credential_list:
+        if negotiate13.client_share(hello, group) is None:
+            return AlertError(
+                AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure,
+                "no key share in a group of ours",
+            )
+        message = "no signature scheme of the client fits our keys"
+        return certificate_types.nothing_fits(hs.config, hello, message)
+    if ExtensionType.pre_shared_key not in hello.extensions:
+        return AlertError(AlertDescription.missing_extension, "the client offers no PSK")
+    if not may_use_psk:
+        message = "no PSK key exchange mode in common"
+        return AlertError(AlertDescription.handshake_failure, message)
+    return AlertError(UNKNOWN_PSK, "no PSK of the client is known")
 
 
 def _choose_psk(
     hs: Handshake, hello: ClientHello, suite: Suite, *, dhe: bool
 ) -> Step[tuple[int, OfferedPsk] | None]:
-    """The first that is known and fits the suite; its binder must be right."""
+    """The first, as we prefer them, that is known and fits the suite."""
     offered = hello.extensions.find(PreSharedKey)
     if offered is None:
         return None
-    for index, (identity, _) in enumerate(offered.identities[:MAX_PSKS]):
-        psk = yield from _find_psk(hs, hello, identity, dhe=dhe)
-        if psk is None or psk.hash_name != suite.hash_name:
-            continue
-        expected = psk.binder(hs.transcript, offered.binders_length)
-        if not hmac.compare_digest(expected, offered.binders[index]):
-            raise AlertError(AlertDescription.decrypt_error, "the client's binder does not verify")
-        if psk.session is not None:
-            use_session(hs.negotiated, psk.session)
-        elif psk.psk is not None:
-            hs.negotiated.psk_identity = psk.psk.identity
-            hs.negotiated.psk_check = psk_check(psk.psk.key)
-        return index, psk
+    for index in preference(hs.config, offered.identities):
+        psk = yield from _find_psk(hs, hello, offered.identities[index][0], dhe=dhe)
+        if psk is not None and psk.hash_name == suite.hash_name:
+            return index, psk
     return None
+
+
+def _accept_psk(hs: Handshake, hello: ClientHello, index: int, psk: OfferedPsk) -> None:
+    """The binder must be right: it is the proof that the client has the key."""
+    offered = hello.extensions.find(PreSharedKey)
+    assert offered is not None
+    expected = psk.binder(hs.transcript, offered.binders_length)
+    if not hmac.compare_digest(expected, offered.binders[index]):
+        raise AlertError(AlertDescription.decrypt_error, "the client's binder does not verify")
+    if psk.session is not None:
+        use_session(hs.negotiated, psk.session)
+    elif psk.psk is not None:
+        hs.negotiated.psk_identity = psk.psk.identity
+        hs.negotiated.psk_check = psk_check(psk.psk.key)
 
 
 def _find_psk(

@@ -15,24 +15,21 @@ from struct import Struct
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
-from aiodtls.core.record.epochs import VERSION
-from aiodtls.core.record.protection12 import (
-    APPLICATION_DATA,
-    DATA_EPOCH,
-    RecordReader12,
-    RecordWriter12,
-)
-from aiodtls.core.record.protection13 import CONTENT_TYPE_BYTES
-from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER_LENGTH, TLS12_CID
+from aiodtls.core.record.epochs import APPLICATION_DATA, VERSION
+from aiodtls.core.record.protection12 import DATA_EPOCH, RecordReader12, RecordWriter12
+from aiodtls.core.record.protection13 import CONTENT_TYPE_BYTES, DATA
+from aiodtls.core.wire.records import EPOCH_SHIFT, TLS12_CID
 
 PLACEHOLDER = b"\xff" * 8
 VERSION_BYTES = VERSION.to_bytes(2, "big")
+# What a record begins with.
+PREFIX = bytes((TLS12_CID,)) + VERSION_BYTES
 
 
 @functools.cache
 def _header(cid_length: int) -> Struct:
-    """Type, version, epoch and sequence number, connection id, length."""
-    return Struct(f"!BHQ{cid_length}sH")
+    """Type and version, epoch and sequence number, connection id, length."""
+    return Struct(f"!3sQ{cid_length}sH")
 
 
 @functools.cache
@@ -63,19 +60,41 @@ class CidWriter12(RecordWriter12):
         self.overhead += len(cid) + 1
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        encrypt = self._encrypt or self._wake()
+        encrypt = (self._cipher or self._wake()).encrypt
         number = self.next_number
         self.next_number = number + 1
         inner = plaintext + CONTENT_TYPE_BYTES[content_type]
         length = len(inner)
         cid = self._cid
         additional = self._additional_data.pack(self._constant, number, cid, length)
-        header = self._header.pack(TLS12_CID, VERSION, number, cid, length + self._expansion)
+        header = self._header.pack(PREFIX, number, cid, length + self._expansion)
         if self._explicit:
             explicit = number.to_bytes(8, "big")
             return header + explicit + encrypt(self._salt + explicit, inner, additional)
         nonce = (self._iv ^ number).to_bytes(12, "big")
         return header + encrypt(nonce, inner, additional)
+
+    def protect_run(self, messages: Sequence[bytes]) -> bytes:
+        if not self._explicit:
+            return super().protect_run(messages)
+        encrypt = (self._cipher or self._wake()).encrypt
+        salt, constant, number = self._salt, self._constant, self.next_number
+        length = -1
+        parts: list[bytes] = []
+        for message in messages:
+            if len(message) != length:
+                # Of messages of one length only the number differs.
+                length = len(message)
+                cid_and_inner = self._cid + (length + 1).to_bytes(2, "big")
+                cid_and_length = self._cid + (length + 1 + self._expansion).to_bytes(2, "big")
+            explicit = number.to_bytes(8, "big")
+            # Told at once: whatever happens, no number is used twice.
+            self.next_number = number = number + 1
+            parts += (
+                PREFIX + explicit + cid_and_length + explicit,
+                encrypt(salt + explicit, message + DATA, constant + explicit + cid_and_inner),
+            )
+        return b"".join(parts)
 
 
 class CidReader12(RecordReader12):
@@ -102,54 +121,85 @@ class CidReader12(RecordReader12):
         return self._open(number, body[start:], length)
 
     def _open(self, number: int, content: bytes, length: int) -> bytes:
-        decrypt = self._decrypt or self._wake()
+        decrypt = (self._cipher or self._wake()).decrypt
         additional = self._additional_data.pack(self._constant, number, self._cid, length)
         explicit = self._explicit
         if explicit:
             return decrypt(self._salt + content[:explicit], content[explicit:], additional)
         return decrypt((self._iv ^ number).to_bytes(12, "big"), content, additional)
 
-    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
-        unpack, open_one, cid = self._header.unpack_from, self._open, self._cid
-        start = HEADER_LENGTH + len(cid)
-        least = start + self._expansion
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        start = self._header.size
+        length = len(datagram) - start
+        if not self._expansion < length <= longest - start:
+            return None
+        prefix, number, cid, said = self._header.unpack_from(datagram)
+        if (
+            number != self.window.highest + 1
+            or prefix != PREFIX
+            or cid != self._cid
+            or said != length
+            or number >> EPOCH_SHIFT != DATA_EPOCH
+        ):
+            return None
+        inner = self._open(number, datagram[start:], length - self._expansion)
+        if inner[-1] != APPLICATION_DATA:
+            return None
+        self.window.accept_next()
+        return inner[:-1]
+
+    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
+        decrypt, unpack = (self._cipher or self._wake()).decrypt, self._header.unpack_from
+        salt, iv, constant, cid = self._salt, self._iv, self._constant, self._cid
+        explicit, expansion, start = self._explicit, self._expansion, self._header.size
+        before = len(messages)
         window = self.window
         # In order so far, and not yet told to the window.
         highest = window.highest
-        taken = 0
-        for datagram in datagrams:
-            size = len(datagram)
-            if not least < size <= longest:
-                break
-            content_type, version, number, found, length = unpack(datagram)
+        at = 0
+        stop = len(run)
+        # Of the record before, which is most often that of the next one too.
+        length = -start
+        while at < stop:
+            end = at + size
+            if end > stop:
+                end = stop
+            if length != end - at - start:
+                length = end - at - start
+                if not expansion < length <= longest - start:
+                    break
+                additional = cid + (length - expansion).to_bytes(2, "big")
+            prefix, number, found, said = unpack(run, at)
             if (
-                content_type != TLS12_CID
+                prefix != PREFIX
                 or found != cid
-                or length + start != size
-                or version != VERSION
+                or said != length
                 or number >> EPOCH_SHIFT != DATA_EPOCH
             ):
                 break
-            if number != highest + 1:
+            in_order = number == highest + 1
+            if not in_order:
                 window.accept_up_to(highest)
                 if not window.is_fresh(number):
                     break
+            body = at + start + explicit
+            nonce = salt + run[body - 8 : body] if explicit else (iv ^ number).to_bytes(12, "big")
             try:
-                inner = open_one(number, datagram[start:], size - least)
+                inner = decrypt(nonce, run[body:end], constant + run[at + 3 : at + 11] + additional)
             except InvalidTag:
                 break
             if inner[-1] != APPLICATION_DATA:
                 # Padded, or of another type.
                 break
-            if number == highest + 1:
+            if in_order:
                 highest = number
             else:
                 window.accept(number)
                 highest = window.highest
             messages.append(inner[:-1])
-            taken += 1
+            at = end
         window.accept_up_to(highest)
-        return taken
+        return len(messages) - before
 
 
 def true_type(inner: bytes) -> tuple[int, bytes]:

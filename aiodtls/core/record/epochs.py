@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
@@ -14,9 +13,7 @@ NEVER = 1 << 64
 VERSION = int(ProtocolVersion.DTLSv1_2)
 OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
 CLIENT_HELLO = bytes((HandshakeType.client_hello,))
-
-# Of an AEAD: nonce, data, additional data.
-Transform: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
+APPLICATION_DATA = int(ContentType.application_data)
 
 
 class RecordWriter(ABC):
@@ -64,6 +61,14 @@ class RecordWriter(ABC):
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         """One whole record."""
 
+    def record_size(self, length: int) -> int:
+        """Bytes of a record whose plaintext has ``length``."""
+        return length + self.overhead
+
+    def protect_run(self, messages: Sequence[bytes]) -> bytes:
+        """A record of application data for each message, one behind another."""
+        return b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
+
 
 class PlaintextWriter(RecordWriter):
     """Epoch 0.
@@ -109,10 +114,19 @@ class RecordReader(ABC):
     def rest(self) -> None:
         """Gives back what the next record can make anew."""
 
-    @abstractmethod
-    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
-        """How many of the first ``datagrams`` were one fresh record of application data each.
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        """The data of a datagram that is one record of application data, the next in order.
 
+        None where it is anything else, maybe only late: ``open_run`` takes it then. Raises
+        InvalidTag. Each kind of record that comes alone, as in an echo, has its own way.
+        """
+        return None
+
+    @abstractmethod
+    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
+        """How many of the first datagrams were one fresh record of application data each.
+
+        ``run`` is datagrams of ``size`` bytes one behind another, the last one maybe shorter.
         Their data is added to ``messages``. The next one is something else, forged perhaps, or
         longer than ``longest``: nothing is counted for it and the window has not moved, so that
         it can be looked at again, closely.

@@ -13,11 +13,16 @@ from cryptography.exceptions import InvalidTag
 from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.record.cid12 import true_type
 from aiodtls.core.record.connection_ids import ConnectionIds
-from aiodtls.core.record.epochs import NEVER, VERSION, PlaintextWriter, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import (
+    NEVER,
+    VERSION,
+    PlaintextWriter,
+    RecordReader,
+    RecordWriter,
+)
 from aiodtls.core.record.protection12 import RecordReader12
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
-from aiodtls.core.registry import ContentType
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     CID_BIT,
@@ -35,7 +40,6 @@ from aiodtls.core.wire.records import (
 # Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
 MAX_EARLY_RECORDS = 64
 MAX_EARLY_BYTES = 32768
-APPLICATION_DATA = int(ContentType.application_data)
 
 
 class RecordLayer:
@@ -52,7 +56,7 @@ class RecordLayer:
         "_readers13",
         "_writers",
         "alarmed",
-        "data_readers",
+        "data_reader",
         "kept_early",
         "max_plaintext",
         "read_epoch",
@@ -70,9 +74,8 @@ class RecordLayer:
         self._readers12: dict[int, RecordReader12] = {}
         # By the two bits of the epoch that a unified header has: four epochs at the most.
         self._readers13: dict[int, RecordReader13] = {}
-        # By the first byte of a record: what may open a datagram of data without a closer look,
-        # under the newest keys.
-        self.data_readers: dict[int, RecordReader] = {}
+        # What may open a datagram of data without a closer look, under the newest keys.
+        self.data_reader: RecordReader | None = None
         # The writer of the newest epoch; older ones stay for resends.
         self._plaintext = PlaintextWriter(first_number)
         self.writer: RecordWriter = self._plaintext
@@ -110,12 +113,10 @@ class RecordLayer:
         return early
 
     def open_short_way(self) -> None:
-        """From here on ``data_readers`` has the newest keys for data."""
+        """From here on ``data_reader`` has the newest keys for data."""
         reader = self.newest_reader
-        if not isinstance(reader, RecordReader13):
-            self.data_readers = {TLS12_CID if self._cids.expected else APPLICATION_DATA: reader}
-        elif reader.epoch >= APPLICATION_EPOCH:
-            self.data_readers = {reader.first_byte: reader}
+        if not isinstance(reader, RecordReader13) or reader.epoch >= APPLICATION_EPOCH:
+            self.data_reader = reader
 
     @property
     def newest_has_opened(self) -> bool:

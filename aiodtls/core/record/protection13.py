@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from itertools import count
 from struct import Struct
 from typing import TypeAlias
 
@@ -22,8 +23,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from aiodtls.core.crypto.key_schedule import TrafficKeys
-from aiodtls.core.record.epochs import RecordReader, RecordWriter, Transform
-from aiodtls.core.registry import ContentType
+from aiodtls.core.crypto.suites import AEADObject
+from aiodtls.core.record.epochs import APPLICATION_DATA, RecordReader, RecordWriter
 from aiodtls.core.wire.records import (
     CID_BIT,
     EPOCH_MASK,
@@ -37,10 +38,14 @@ from aiodtls.core.wire.records import (
 # The mask is made from so much ciphertext, so a record has at least that (section 4.2.3).
 SAMPLE_LENGTH = 16
 # DTLSInnerPlaintext: the content type behind the data; content types are small numbers.
-APPLICATION_DATA = int(ContentType.application_data)
 CONTENT_TYPE_BYTES = tuple(bytes((value,)) for value in range(256))
+DATA = CONTENT_TYPE_BYTES[APPLICATION_DATA]
+# What masks the 16-bit number, in front of each block that was made for it.
+MASKS = Struct("!H14x")
 
-Mask: TypeAlias = Callable[[bytes], bytes]
+# From ciphertexts' first 16 bytes, one behind another, to a block of 16 bytes for each, which the
+# mask of its number begins.
+Masks: TypeAlias = Callable[[bytes], bytes]
 
 
 @functools.cache
@@ -54,23 +59,26 @@ def _header(epoch: int, cid: bytes) -> tuple[bytes, Struct]:
     return bytes((bits | epoch & EPOCH_MASK,)) + cid, _layout(len(cid))
 
 
-def number_mask(keys: TrafficKeys) -> Mask:
-    """The function from a ciphertext's first 16 bytes to the mask of its sequence number."""
+def number_masks(keys: TrafficKeys) -> Masks:
+    """What makes the masks of sequence numbers under these keys (RFC 9147 section 4.2.3)."""
     if keys.aead.name.startswith("AES"):
-        # ECB of one block needs no padding and keeps no state: one encryptor serves all records.
+        # ECB of whole blocks needs no padding and keeps no state: one encryptor serves all records.
         return Cipher(AES(keys.sn_key), ECB()).encryptor().update  # noqa: S305
     context = Cipher(ChaCha20(keys.sn_key, bytes(SAMPLE_LENGTH)), None).encryptor()
 
-    def chacha20(sample: bytes) -> bytes:
-        # The sample is the block counter and the nonce, as ``cryptography`` takes them.
-        context.reset_nonce(sample)
-        return context.update(b"\0\0")
+    def chacha20(samples: bytes) -> bytes:
+        blocks = []
+        for at in range(0, len(samples), SAMPLE_LENGTH):
+            # The sample is the block counter and the nonce, as ``cryptography`` takes them.
+            context.reset_nonce(samples[at : at + SAMPLE_LENGTH])
+            blocks.append(context.update(bytes(SAMPLE_LENGTH)))
+        return b"".join(blocks)
 
     return chacha20
 
 
-def no_mask(sample: bytes) -> bytes:
-    """In the place of a mask while its epoch rests."""
+def no_masks(samples: bytes) -> bytes:
+    """In the place of masks while their epoch rests."""
     raise InvalidTag
 
 
@@ -78,13 +86,13 @@ class RecordWriter13(RecordWriter):
     """Protects the records of one epoch. ``overhead`` counts header, content type and tag."""
 
     __slots__ = (
-        "_encrypt",
+        "_cipher",
         "_epoch",
         "_iv",
         "_keys",
         "_layout",
         "_least_inner",
-        "_mask",
+        "_masks",
         "_prefix",
         "_tag_length",
     )
@@ -92,8 +100,8 @@ class RecordWriter13(RecordWriter):
     def __init__(self, epoch: int, keys: TrafficKeys, cid: bytes = b"") -> None:
         aead = keys.aead
         self._keys = keys
-        self._encrypt: Transform | None = None
-        self._mask: Mask = no_mask
+        self._cipher: AEADObject | None = None
+        self._masks: Masks = no_masks
         self._iv = int.from_bytes(keys.iv, "big")
         self._tag_length = aead.tag_length
         self._least_inner = SAMPLE_LENGTH - aead.tag_length
@@ -106,17 +114,20 @@ class RecordWriter13(RecordWriter):
         self._prefix, self._layout = _header(self._epoch, cid)
         self.overhead = self._layout.size + 1 + self._tag_length
 
-    def _wake(self) -> Transform:
-        self._encrypt = encrypt = self._keys.aead.create(self._keys.key).encrypt
-        self._mask = number_mask(self._keys)
-        return encrypt
+    def _wake(self) -> AEADObject:
+        self._cipher = cipher = self._keys.aead.create(self._keys.key)
+        self._masks = number_masks(self._keys)
+        return cipher
 
     def rest(self) -> None:
-        self._encrypt = None
-        self._mask = no_mask
+        self._cipher = None
+        self._masks = no_masks
+
+    def record_size(self, length: int) -> int:
+        return max(length + 1, self._least_inner) - 1 + self.overhead
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        encrypt = self._encrypt or self._wake()
+        cipher = self._cipher or self._wake()
         number = self.next_number & SEQUENCE_NUMBER_MASK
         self.next_number += 1
         inner = plaintext + CONTENT_TYPE_BYTES[content_type]
@@ -125,40 +136,62 @@ class RecordWriter13(RecordWriter):
         length = len(inner) + self._tag_length
         low = number & 0xFFFF
         pack = self._layout.pack
-        sealed = encrypt(
+        sealed = cipher.encrypt(
             (self._iv ^ number).to_bytes(12, "big"),
             inner,
             pack(self._prefix, low, length),
         )
-        mask = self._mask(sealed[:SAMPLE_LENGTH])
+        mask = self._masks(sealed[:SAMPLE_LENGTH])
         return pack(self._prefix, low ^ (mask[0] << 8 | mask[1]), length) + sealed
+
+    def protect_run(self, messages: Sequence[bytes]) -> bytes:
+        encrypt = (self._cipher or self._wake()).encrypt
+        prefix, pack, iv, least = self._prefix, self._layout.pack, self._iv, self._least_inner
+        first = number = self.next_number & SEQUENCE_NUMBER_MASK
+        tag_length = self._tag_length
+        sealed: list[bytes] = []
+        for message in messages:
+            inner = message + DATA
+            if len(inner) < least:
+                inner = inner.ljust(least, b"\0")
+            additional = pack(prefix, number & 0xFFFF, len(inner) + tag_length)
+            nonce = (iv ^ number).to_bytes(12, "big")
+            # Told at once: whatever happens, no number is used twice.
+            self.next_number += 1
+            number += 1
+            sealed.append(encrypt(nonce, inner, additional))
+        masks = self._masks(b"".join([body[:SAMPLE_LENGTH] for body in sealed]))
+        parts: list[bytes] = []
+        for number, body, (mask,) in zip(count(first), sealed, MASKS.iter_unpack(masks)):
+            parts += (pack(prefix, (number & 0xFFFF) ^ mask, len(body)), body)
+        return b"".join(parts)
 
 
 class RecordReader13(RecordReader):
     """Opens the records of one epoch, whose number is ``epoch``."""
 
-    __slots__ = ("_decrypt", "_iv", "_keys", "_layout", "_mask", "_prefix", "cid", "epoch")
+    __slots__ = ("_cipher", "_iv", "_keys", "_layout", "_masks", "_prefix", "cid", "epoch")
 
     def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int, cid: bytes = b"") -> None:
         super().__init__(keys.aead.forgery_limit, replay_window)
         self.epoch = epoch
         self.use_cid(cid)
         self._keys = keys
-        self._decrypt: Transform | None = None
-        self._mask: Mask = no_mask
+        self._cipher: AEADObject | None = None
+        self._masks: Masks = no_masks
         self._iv = int.from_bytes(keys.iv, "big")
 
-    def _wake(self) -> Transform:
-        self._decrypt = decrypt = self._keys.aead.create(self._keys.key).decrypt
-        self._mask = number_mask(self._keys)
-        return decrypt
+    def _wake(self) -> AEADObject:
+        self._cipher = cipher = self._keys.aead.create(self._keys.key)
+        self._masks = number_masks(self._keys)
+        return cipher
 
     def rest(self) -> None:
-        self._decrypt = None
-        self._mask = no_mask
+        self._cipher = None
+        self._masks = no_masks
 
     def use_cid(self, cid: bytes) -> None:
-        """Our connection id that ``open_data`` looks for; ``open`` takes any."""
+        """Our connection id that ``open_run`` looks for; ``open`` takes any."""
         self.cid = cid
         self._prefix, self._layout = _header(self.epoch, cid)
 
@@ -176,14 +209,14 @@ class RecordReader13(RecordReader):
 
         The hidden number stands at ``number_at``. Moves nothing. Raises InvalidTag.
         """
-        decrypt = self._decrypt or self._wake()
+        cipher = self._cipher or self._wake()
         first = record[0]
         size = 2 if first & LONG_NUMBER_BIT else 1
         body_at = number_at + size + (2 if first & LENGTH_BIT else 0)
         body = record[body_at:]
         if len(body) < SAMPLE_LENGTH:
             raise InvalidTag
-        mask = self._mask(body[:SAMPLE_LENGTH])
+        mask = self._masks(body[:SAMPLE_LENGTH])
         if size == 2:
             low = (record[number_at] ^ mask[0]) << 8 | record[number_at + 1] ^ mask[1]
         else:
@@ -194,54 +227,86 @@ class RecordReader13(RecordReader):
         header = b"".join(
             (record[:number_at], low.to_bytes(size, "big"), record[number_at + size : body_at])
         )
-        inner = decrypt((self._iv ^ number).to_bytes(12, "big"), body, header).rstrip(b"\0")
+        inner = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, header).rstrip(b"\0")
         number |= self.epoch << EPOCH_SHIFT
         # All padding and no type is the peer's fault (RFC 8446 section 5.4), like type 0.
         return (inner[-1], number, inner[:-1]) if inner else (0, number, b"")
 
-    def open_data(self, datagrams: Sequence[bytes], longest: int, messages: list[bytes]) -> int:
-        decrypt = self._decrypt or self._wake()
-        mask_of, iv, prefix = self._mask, self._iv, self._prefix
-        pack = self._layout.pack
-        number_at = len(prefix)
-        number_end, length_at, body_at = number_at + 1, number_at + 2, number_at + 4
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        layout, prefix, window = self._layout, self._prefix, self.window
+        length = len(datagram) - layout.size
+        if not SAMPLE_LENGTH < length <= longest - layout.size:
+            return None
+        found, low, said = layout.unpack_from(datagram)
+        if found != prefix or said != length:
+            return None
+        cipher = self._cipher or self._wake()
+        body = datagram[layout.size :]
+        mask = self._masks(body[:SAMPLE_LENGTH])
+        low ^= mask[0] << 8 | mask[1]
+        number = window.highest + 1
+        if low != number & 0xFFFF:
+            return None
+        additional = layout.pack(prefix, low, length)
+        inner = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, additional)
+        if inner[-1] != APPLICATION_DATA:
+            return None
+        window.accept_next()
+        return inner[:-1]
+
+    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
+        decrypt = (self._cipher or self._wake()).decrypt
+        iv, prefix = self._iv, self._prefix
+        unpack, pack, body_at = self._layout.unpack_from, self._layout.pack, self._layout.size
+        least = body_at + SAMPLE_LENGTH
+        before = len(messages)
+        stop = len(run)
+        # Of every datagram that has one; the last one may be too short.
+        samples = [
+            run[at : at + SAMPLE_LENGTH] for at in range(body_at, stop - SAMPLE_LENGTH, size)
+        ]
+        masks = MASKS.iter_unpack(self._masks(b"".join(samples)))
         window = self.window
         # In order so far, and not yet told to the window.
         highest = window.highest
-        taken = 0
-        for datagram in datagrams:
-            length = len(datagram) - body_at
-            if (
-                not SAMPLE_LENGTH < length <= longest
-                or not datagram.startswith(prefix)
-                or datagram[length_at] << 8 | datagram[length_at + 1] != length
-            ):
+        at = 0
+        for (mask,) in masks:
+            end = at + size
+            if end > stop:
+                end = stop
+            if not least < end - at <= longest:
                 break
-            body = datagram[body_at:]
-            mask = mask_of(body[:SAMPLE_LENGTH])
-            low = (datagram[number_at] ^ mask[0]) << 8 | datagram[number_end] ^ mask[1]
+            found, low, length = unpack(run, at)
+            if found != prefix or length != end - at - body_at:
+                break
+            low ^= mask
             number = highest + 1
-            if low != number & 0xFFFF:
+            in_order = low == number & 0xFFFF
+            if not in_order:
                 window.accept_up_to(highest)
                 number = reconstruct(low, 16, number)
                 if not window.is_fresh(number):
                     break
             try:
-                inner = decrypt((iv ^ number).to_bytes(12, "big"), body, pack(prefix, low, length))
+                inner = decrypt(
+                    (iv ^ number).to_bytes(12, "big"),
+                    run[at + body_at : end],
+                    pack(prefix, low, length),
+                )
             except InvalidTag:
                 break
             if inner[-1] != APPLICATION_DATA:
                 # Padded, or of another type.
                 break
-            if number == highest + 1:
+            if in_order:
                 highest = number
             else:
                 window.accept(number)
                 highest = window.highest
             messages.append(inner[:-1])
-            taken += 1
+            at = end
         window.accept_up_to(highest)
-        return taken
+        return len(messages) - before
 
 
 def reconstruct(low: int, bits: int, expected: int) -> int:

@@ -31,6 +31,11 @@ class ReplayWindow:
         distance = self.highest - number
         return distance < 0 or (distance < self._size and not self._bitmap >> distance & 1)
 
+    def accept_next(self) -> None:
+        """Accepts the number behind ``highest``."""
+        self._bitmap = (self._bitmap << 1 | 1) & self._mask
+        self.highest += 1
+
     def accept_up_to(self, number: int) -> None:
         """Accepts all numbers from the one behind ``highest`` on."""
         count = min(number - self.highest, self._size)
