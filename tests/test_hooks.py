@@ -22,7 +22,7 @@ from aiodtls import (
     Trust,
 )
 from aiodtls.core.events import CertificateReceived, PSKRequested, Question, SignatureRequested
-from aiodtls.core.registry import SignatureScheme
+from aiodtls.core.registry import ProtocolVersion, SignatureScheme
 from aiodtls.testing import pair
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.pki import KEY_KINDS
@@ -255,7 +255,8 @@ def test_every_kind_of_key_may_be_elsewhere(version, kind, pki):
         (Credentials.from_signer(leaf.certfile, answer), pki.trust),
         (raw, Trust.public_keys(known.public_key)),
     ]:
-        assert credentials.schemes(12) == known.schemes(12)
+        dtls12 = ProtocolVersion.DTLSv1_2
+        assert credentials.schemes(dtls12) == known.schemes(dtls12)
         client = DTLSConfig(versions=[version], trust=trust)
         server = DTLSConfig(versions=[version], credentials=credentials)
         pair = Pair(client, server, answers=answer)

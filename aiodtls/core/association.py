@@ -28,6 +28,7 @@ from aiodtls.core.events import (
     Event,
     HandshakeCompleted,
     SessionReceived,
+    Unwatched,
 )
 from aiodtls.core.facts import NegotiatedFacts
 from aiodtls.core.handshake import post
@@ -48,6 +49,7 @@ from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
+    HANDSHAKE,
     SEQUENCE_NUMBER_MASK,
     Record,
     encode_alert,
@@ -130,15 +132,14 @@ class Association(NegotiatedFacts):
         self.counters = Counters()
         self.handshake_complete = self.confirmed = self.closed = False
         self.failure: Exception | None = None
-        self._touched: set[Any] = touched if touched is not None else set()
+        self._touched: set[Any] = touched if touched is not None else Unwatched()
         self._touched.add(self)
         self._out: list[tuple[bytes, Address]] = []
         # Lists, although their first elements are taken: an idle deque holds 760 bytes.
         self._events: list[Event] = []
         self._inbox: list[bytes] = []
         self._early_data: list[bytes] = []
-        self._early_close = False
-        self._held = False
+        self._early_close = self._held = False
         self._random = random
         # Data of lower numbers is nobody's: in the clear, or of a DTLS 1.3 handshake's epoch.
         self._first_data_number = self._least_data_number = 1 << EPOCH_SHIFT
@@ -151,7 +152,8 @@ class Association(NegotiatedFacts):
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
         self.own_ids = ConnectionIds(config.connection_id or 0) if own_ids is None else own_ids
-        self.own_ids.owner = self
+        if own_ids is not None:
+            own_ids.owner = self
         self.path_check: Any = None
         self._layer = RecordLayer(self.counters, hello.record_number if hello else 0, self.own_ids)
         self._timers = Timers()
@@ -165,6 +167,7 @@ class Association(NegotiatedFacts):
             self._layer,
             self.counters,
             self._timers,
+            self._events,
             max_datagram_size=max_datagram_size or config.pmtu - HEADER_ALLOWANCE,
             individually=config.records_individually,
             max_burst=config.max_burst,
@@ -175,6 +178,7 @@ class Association(NegotiatedFacts):
             self._timers,
             self._transmitter,
             self._retransmission,
+            self._events,
             hello.message_seq + 1 if hello else 0,
         )
         self.negotiated = Negotiated()
@@ -187,6 +191,7 @@ class Association(NegotiatedFacts):
             self._transmitter,
             self._driver,
             self.own_ids,
+            self._events,
         )
         # Which association this is where it was carried from process to process, and how often.
         self.lineage = b"", 0
@@ -239,17 +244,14 @@ class Association(NegotiatedFacts):
             failure = HandshakeError("an internal error")
             failure.__cause__ = error
             self._refuse(AlertDescription.internal_error, failure)
-        self._drain_driver()
-        driver = self._driver
-        if driver.complete and not self.handshake_complete and not self.closed:
+        if self._transmitter.datagrams or self._post.is_exhausted:
+            self._drain_driver()
+        if self._driver.complete and not self.handshake_complete and not self.closed:
             self._complete(now)
-        while driver.reopened and not self.closed:
-            self._guarded(now, self._receive_record, driver.reopened.pop(0), now)
+        while self._driver.reopened and not self.closed:
+            self._guarded(now, self._receive_record, self._driver.reopened.pop(0), now)
 
     def _drain_driver(self) -> None:
-        for waiting in (self._transmitter.events, self._driver.questions, self._post.events):
-            self._events += waiting
-            waiting.clear()
         self._out += [(datagram, self.peer) for datagram in self._transmitter.datagrams]
         self._transmitter.datagrams.clear()
         if self._post.is_exhausted and not self.closed:
@@ -264,7 +266,7 @@ class Association(NegotiatedFacts):
             self._peer_proved = True
             if len(payload) > self._layer.max_plaintext:
                 raise AlertError(AlertDescription.record_overflow, "a record is too long")
-        if content_type == ContentType.handshake:
+        if content_type == HANDSHAKE:
             self._receive_handshake(payload, number, now)
         elif content_type == ContentType.ack:
             self._receive_ack(payload, epoch, now)
@@ -307,8 +309,9 @@ class Association(NegotiatedFacts):
         if self.handshake_complete and number <= SEQUENCE_NUMBER_MASK:
             self.counters.records_discarded += 1
             return
-        self._driver.receive(payload, number, now)
-        while (message := self._driver.post_handshake_message()) is not None:
+        driver = self._driver
+        driver.receive(payload, number, now)
+        while driver.complete and (message := driver.post_handshake_message()) is not None:
             if self._is_dtls13:
                 self._post.receive(message, now)
                 self._update_max_payload()
@@ -378,7 +381,7 @@ class Association(NegotiatedFacts):
         if now >= self.lingers_until:
             return
         for content_type, number, payload in self._layer.receive(data):
-            if content_type == ContentType.handshake and number > SEQUENCE_NUMBER_MASK:
+            if content_type == HANDSHAKE and number > SEQUENCE_NUMBER_MASK:
                 try:
                     self._driver.receive(payload, number, now)
                 except (AlertError, DecodeError):
@@ -450,8 +453,7 @@ class Association(NegotiatedFacts):
 
     def _end(self, error: Exception) -> None:
         """The one way an association ends."""
-        self.closed = True
-        self.failure = error
+        self.closed, self.failure = True, error
         if isinstance(error, DTLSError):
             error.peername = self.peer
         if not self.handshake_complete:

@@ -171,6 +171,13 @@ class DTLSConfig:
     psks: Mapping[bytes, PSK] | None = field(init=False, repr=False, compare=False)
     psk_function: PSKFunction | None = field(init=False, repr=False, compare=False)
     identity_hint: bytes = field(init=False, repr=False, compare=False)
+    speaks12: bool = field(init=False, repr=False, compare=False)
+    speaks13: bool = field(init=False, repr=False, compare=False)
+    # Whether a handshake of ours may have certificates in it.
+    offers_certificates: bool = field(init=False, repr=False, compare=False)
+    checks_routability: bool = field(init=False, repr=False, compare=False)
+    # What handshakes make of all this, once.
+    kept: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._derive("credential_list", _as_tuple(self.credentials, Credentials, "credentials"))
@@ -189,6 +196,12 @@ class DTLSConfig:
         self._derive("first_groups", self._resolve_key_shares())
         self._derive("suites", self._resolve_suites())
         self._derive("version_list", self._resolve_versions())
+        self._derive("speaks12", ProtocolVersion.DTLSv1_2 in self.version_list)
+        self._derive("speaks13", ProtocolVersion.DTLSv1_3 in self.version_list)
+        certificates = self._has_certificates and self._has_certificate_suites()
+        self._derive("offers_certificates", certificates)
+        self._derive("checks_routability", self.return_routability_check != "off")
+        self._derive("kept", {})
         # Kept in the fields themselves, so that ``dataclasses.replace`` carries them over.
         self._derive("ticket_keys", self.ticket_keys or TicketKeys())
         self._derive("session_store", self.session_store or MemorySessionStore())
@@ -314,30 +327,16 @@ class DTLSConfig:
         """Without any key a config is a client's that checks the server's certificate."""
         return bool(self.credential_list or self.trusts) or self.psk is None
 
-    @property
-    def offers_certificates(self) -> bool:
-        """Whether a handshake of ours may have certificates in it."""
-        return self._has_certificates and any(
+    def _has_certificate_suites(self) -> bool:
+        return any(
             suite.key_exchange is None or suite.key_exchange.uses_certificate
             for suite in self.suites
         )
 
     @property
-    def checks_routability(self) -> bool:
-        return self.return_routability_check != "off"
-
-    @property
     def watches_peers(self) -> bool:
         """Whether a peer's silence is to be noticed."""
         return self.idle_timeout is not None or self.keepalive_interval is not None
-
-    @property
-    def speaks13(self) -> bool:
-        return ProtocolVersion.DTLSv1_3 in self.version_list
-
-    @property
-    def speaks12(self) -> bool:
-        return ProtocolVersion.DTLSv1_2 in self.version_list
 
     def client_trusts(self) -> tuple[Trust, ...]:
         """The trust of a client: the system's store where nothing is said."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aiodtls.core.values import value
+
 if TYPE_CHECKING:
     from aiodtls.core.config import PSKContext
     from aiodtls.core.connection import DTLSConnection
@@ -23,7 +25,7 @@ class Event:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HandshakeCompleted(Event):
     """Both Finished messages are verified; data can flow."""
 
@@ -31,12 +33,12 @@ class HandshakeCompleted(Event):
     cipher_suite: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Confirmed(Event):
     """The peer is known to have completed the handshake too (design: the handshake endgame)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FlightSent(Event):
     """A handshake flight went out: its messages by name, and the size of each datagram in bytes.
 
@@ -48,7 +50,7 @@ class FlightSent(Event):
     resend: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyLimitReached(Event):
     """The AEAD's usage limit: half of it used, or, where ``exhausted``, all of it.
 
@@ -59,21 +61,21 @@ class KeyLimitReached(Event):
     exhausted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeysUpdated(Event):
     """DTLS 1.3: the records of one direction, "sent" or "received", have new keys from now on."""
 
     direction: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SessionReceived(Event):
     """A client may resume this handshake later with this session."""
 
     session: Session = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExportNeeded(Event):
     """A newer ``export_state`` with a lease is wanted, and something waits until it is stored.
 
@@ -85,7 +87,7 @@ class ExportNeeded(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddressChanged(Event):
     """The peer is at ``new`` from now on, where its connection id led us (RFC 9853)."""
 
@@ -93,21 +95,21 @@ class AddressChanged(Event):
     new: Any
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PathMTUChanged(Event):
     """The largest datagram that may be sent changed, in bytes of UDP payload."""
 
     max_datagram_size: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PeerUnresponsive(Event):
     """No answer to a flight that was resent, or to a probe; ``resends`` of them so far."""
 
     resends: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Closed(Event):
     """The association has ended; ``error`` is what ``recv`` and ``send`` raise from now on.
 
@@ -166,3 +168,15 @@ class PeerConnected(Event):
 
     connection: DTLSConnection = field(repr=False)
     replaced: DTLSConnection | None = field(default=None, repr=False)
+
+
+class Unwatched(set[Any]):
+    """The set of associations that changed, where no owner asks for it.
+
+    One in a set of its own would be part of a reference cycle, and the garbage collector's to free.
+    """
+
+    __slots__ = ()
+
+    def add(self, item: object) -> None:
+        """Forgets it."""

@@ -25,12 +25,13 @@ from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.wire.extensions13 import Cookie
-from aiodtls.core.wire.fragments import Fragment, parse_fragments
+from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragments
 from aiodtls.core.wire.messages import ClientHello, HelloVerifyRequest, encode_body, parse_body
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
     FIXED_BITS,
     FIXED_MASK,
+    HANDSHAKE,
     HEADER,
     HEADER_LENGTH,
     DTLSv1_2,
@@ -46,7 +47,6 @@ from aiodtls.core.wire.records import (
 REST_EVERY = 60.0
 REST_FROM = 64
 # A record that can begin a ClientHello: handshake, epoch 0, and the message type behind them.
-_HANDSHAKE = int(ContentType.handshake)
 _CLIENT_HELLO = int(HandshakeType.client_hello)
 
 
@@ -119,7 +119,7 @@ class Listener:
         content_type, number, body = record
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
         if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
-            if content_type == _HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
+            if content_type == HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
                 self._receive_hello_record(record, addr, now)
                 return
             target = shadow or live
@@ -260,7 +260,7 @@ class Listener:
         addr: Address,
     ) -> None:
         """A stateless answer, with the record sequence number of the hello (RFC 6347 4.2.1)."""
-        fragment = Fragment(msg_type, len(body), message_seq, 0, body).encode()
+        fragment = encode_whole(msg_type, message_seq, body)
         oldest = msg_type is HandshakeType.hello_verify_request
         version = ProtocolVersion.DTLSv1_0 if oldest else DTLSv1_2
         self._answer(ContentType.handshake, version, fragment, record_number, addr)
@@ -489,7 +489,7 @@ def _begins_hello(data: bytes) -> bool:
     """Whether the datagram's first record carries a ClientHello in the clear."""
     return (
         len(data) > HEADER_LENGTH
-        and data[0] == _HANDSHAKE
+        and data[0] == HANDSHAKE
         and data[HEADER_LENGTH] == _CLIENT_HELLO
         and data[3:5] == b"\0\0"
     )

@@ -110,6 +110,8 @@ class Routes:
     def remove(self, connection: DTLSConnection) -> None:
         del self._all[connection]
         connection.own_ids.release()
+        # The two refer to each other no more, and are freed without the garbage collector.
+        connection.own_ids.owner = None
         self._leave(connection, connection.peer)
 
     def _leave(self, connection: DTLSConnection, addr: Address) -> None:

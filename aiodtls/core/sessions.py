@@ -12,7 +12,8 @@ import hmac
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+from struct import Struct
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from aiodtls.core.crypto.certificates import today
 from aiodtls.core.errors import ConfigError, DecodeError
 from aiodtls.core.registry import CertificateType
+from aiodtls.core.values import value_of_names
 from aiodtls.core.wire.codec import Reader, Writer
 
 # RFC 8446 section 4.6.1: nothing is resumed longer after the handshake that proved who it is.
@@ -30,6 +32,8 @@ NONCE_LENGTH = 12
 INDEX_LENGTH = 4
 KEY_LABEL = b"aiodtls ticket key"
 FORMAT = 1
+# When it was authenticated and issued, in milliseconds; lifetime, and what is added to the age.
+_TIMES = Struct("!QQII")
 
 
 def wall_clock() -> float:
@@ -37,7 +41,7 @@ def wall_clock() -> float:
     return int(today().timestamp() * 1000) / 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_of_names
 class Session:
     """What a later handshake with the same peer may resume; opaque to the application.
 
@@ -74,17 +78,13 @@ class Session:
         """To be kept as safely as a private key: whoever has it can pose as this side."""
         writer = Writer().u8(FORMAT).vector(self.version.encode(), 1).u16(self.suite)
         writer.vector(self.secret, 1)
-        for time in (self.authenticated_at, self.issued_at):
-            writer.uint(round(time * 1000), 8)
-        writer.uint(self.lifetime, 4).uint(self.age_add, 4)
+        times = round(self.authenticated_at * 1000), round(self.issued_at * 1000)
+        writer.raw(_TIMES.pack(*times, self.lifetime, self.age_add))
         name = self.server_hostname
-        for optional in (name.encode() if name is not None else None, self.alpn_protocol):
-            _write_optional(writer, optional)
-        _write_optional(writer, self.psk_identity)
+        writer.raw(_optional(name.encode() if name is not None else None))
+        writer.raw(_optional(self.alpn_protocol) + _optional(self.psk_identity))
         writer.vector(self.psk_check, 1).u8(self.certificate_type)
-        with writer.sub(3):
-            for certificate in self.peer_chain:
-                writer.vector(certificate, 3)
+        writer.vectors(self.peer_chain, 3, 3)
         return writer.vector(self.ticket, 2).vector(self.session_id, 1).finish()
 
     @classmethod
@@ -136,8 +136,9 @@ class Session:
         return (age + self.age_add) % (1 << 32)
 
 
-def _write_optional(writer: Writer, value: bytes | None) -> None:
-    writer.u8(value is not None).vector(value or b"", 2)
+def _optional(value: bytes | None) -> bytes:
+    """Whether it is there, and a vector."""
+    return b"\0\0\0" if value is None else b"\1" + len(value).to_bytes(2, "big") + value
 
 
 def _read_optional(reader: Reader) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,11 @@ class Statistics:
     """return routability checks of a new address that came to nothing"""
 
     def __add__(self, other: Statistics) -> Statistics:
-        return Statistics(*(getattr(self, n) + getattr(other, n) for n in COUNTER_NAMES))
+        return Statistics(*map(add, _all_counters(self), _all_counters(other)))
 
 
 COUNTER_NAMES = tuple(item.name for item in fields(Statistics))
+_all_counters = attrgetter(*COUNTER_NAMES)
 
 
 class Counters:
@@ -55,28 +57,17 @@ class Counters:
 
     __slots__ = COUNTER_NAMES
 
-    datagrams_sent: int
-    datagrams_received: int
-    records_sent: int
-    records_received: int
-    bytes_sent: int
-    bytes_received: int
-    flights_resent: int
-    records_replayed: int
-    records_forged: int
-    records_discarded: int
-    records_too_early: int
-    messages_dropped: int
-    hellos_answered: int
-    hellos_refused: int
-    handshakes_completed: int
-    handshakes_failed: int
-    addresses_changed: int
-    path_checks_failed: int
-
     def __init__(self) -> None:
-        for name in COUNTER_NAMES:
-            setattr(self, name, 0)
+        self.datagrams_sent = self.datagrams_received = 0
+        self.records_sent = self.records_received = 0
+        self.bytes_sent = self.bytes_received = 0
+        self.flights_resent = 0
+        self.records_replayed = self.records_forged = 0
+        self.records_discarded = self.records_too_early = 0
+        self.messages_dropped = 0
+        self.hellos_answered = self.hellos_refused = 0
+        self.handshakes_completed = self.handshakes_failed = 0
+        self.addresses_changed = self.path_checks_failed = 0
 
     def snapshot(self) -> Statistics:
-        return Statistics(*(getattr(self, name) for name in COUNTER_NAMES))
+        return Statistics(*_all_counters(self))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from aiodtls.core import listener as listener_module
@@ -85,3 +88,31 @@ def test_a_listener_of_many_lets_them_rest_and_one_of_few_has_no_timer(monkeypat
     listener.handle_timeout(REST_EVERY)
     assert not any(ciphers(connection) for connection in listener.connections)
     assert listener.next_timeout() == 2 * REST_EVERY
+
+
+@pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13", "cid13"])
+def test_whom_nobody_holds_is_gone_without_the_garbage_collector(variant):
+    client_config, server_config = configs(variant)
+    client = DTLSConnection.client(client_config, SERVER, 0.0, server_hostname="localhost")
+    listener = Listener(server_config)
+    gc.disable()
+    try:
+        while not (client.handshake_complete and client.confirmed):
+            for data, _ in client.datagrams_to_send():
+                listener.receive_datagram(data, CLIENT, 0.0)
+            answers = listener.datagrams_to_send()
+            for server in listener.ready():
+                answers += server.datagrams_to_send()
+            for data, _ in answers:
+                client.receive_datagram(data, SERVER, 0.0)
+        listener.remove(server)
+        list(listener.ready())
+        listener.handle_timeout(10_000.0)
+        while listener.next_event():
+            """It tells of the server."""
+        assert not listener.connections
+        left = weakref.ref(client), weakref.ref(server)
+        del client, server
+        assert [connection() for connection in left] == [None, None]
+    finally:
+        gc.enable()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -42,7 +42,7 @@ from aiodtls.core.crypto.certificates import (
 )
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.errors import ConfigError
-from aiodtls.core.registry import CertificateType, ProtocolVersion, SignatureScheme
+from aiodtls.core.registry import CertificateType, NamedGroup, ProtocolVersion, SignatureScheme
 
 SELF_SIGNED_DAYS = 365
 
@@ -66,6 +66,38 @@ class Credentials:
     ocsp_response: bytes | ResponseFunction = field(default=b"", repr=False)
     timestamps: tuple[bytes, ...] = field(default=(), repr=False)
     needs_named_issuer: bool = False
+
+    # What the chain says; a handshake asks for it again and again.
+    public_key: PublicKeyTypes = field(init=False, repr=False, compare=False)
+    certificate_type: CertificateType = field(init=False, repr=False, compare=False)
+    # What the key signs for; Ed25519 and Ed448 count as ECDSA (RFC 8422 section 5.10).
+    key_exchange: KeyExchange = field(init=False, repr=False, compare=False)
+    # Of an ECDSA key.
+    curve: NamedGroup | None = field(init=False, repr=False, compare=False)
+    _schemes: Mapping[ProtocolVersion, tuple[SignatureScheme, ...]] = field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        kind, oid = CertificateType.RawPublicKey, None
+        if self.leaf is not None:
+            kind, oid = CertificateType.X509, self.leaf.public_key_algorithm_oid
+        is_pss = oid == PublicKeyAlgorithmOID.RSASSA_PSS
+        key = public_key_of(self.chain[0], kind)
+        is_rsa = isinstance(key, rsa.RSAPublicKey)
+        curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else None
+        derived = {
+            "public_key": key,
+            "certificate_type": kind,
+            "key_exchange": KeyExchange.ECDHE_RSA if is_rsa else KeyExchange.ECDHE_ECDSA,
+            "curve": NamedGroup[curve] if curve is not None else None,
+            "_schemes": {
+                version: signatures.schemes_for(key, version=version, rsassa_pss=is_pss)
+                for version in (ProtocolVersion.DTLSv1_2, ProtocolVersion.DTLSv1_3)
+            },
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_objects(
@@ -162,20 +194,6 @@ class Credentials:
         )
         return cls.from_objects(key, [certificate])
 
-    @property
-    def public_key(self) -> PublicKeyTypes:
-        return public_key_of(self.chain[0], self.certificate_type)
-
-    @property
-    def certificate_type(self) -> CertificateType:
-        return CertificateType.RawPublicKey if self.leaf is None else CertificateType.X509
-
-    @property
-    def key_exchange(self) -> KeyExchange:
-        """What the key signs for; Ed25519 and Ed448 count as ECDSA (RFC 8422 section 5.10)."""
-        is_rsa = isinstance(self.public_key, rsa.RSAPublicKey)
-        return KeyExchange.ECDHE_RSA if is_rsa else KeyExchange.ECDHE_ECDSA
-
     def stapled(
         self,
         *,
@@ -222,12 +240,7 @@ class Credentials:
 
     def schemes(self, version: ProtocolVersion) -> tuple[SignatureScheme, ...]:
         """The signature schemes of the key, preferred first."""
-        oid = self.leaf.public_key_algorithm_oid if self.leaf is not None else None
-        return signatures.schemes_for(
-            self.public_key,
-            version=version,
-            rsassa_pss=oid == PublicKeyAlgorithmOID.RSASSA_PSS,
-        )
+        return self._schemes[version]
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
         """Raises ValueError where ``scheme`` is none of the key's, or the key is elsewhere."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import field
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, NamedGroup
+from aiodtls.core.values import value
 
 # Hybrids first: what is recorded today must not open when quantum computers come.
 DEFAULT_GROUPS: tuple[NamedGroup, ...] = (
@@ -33,12 +34,15 @@ HYBRIDS: dict[NamedGroup, NamedGroup] = {
     NamedGroup.SecP256r1MLKEM768: NamedGroup.secp256r1,
 }
 
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey | x448.X448PrivateKey
-
 _CURVES: dict[NamedGroup, Callable[[], ec.EllipticCurve]] = {
     NamedGroup.secp256r1: ec.SECP256R1,
     NamedGroup.secp384r1: ec.SECP384R1,
     NamedGroup.secp521r1: ec.SECP521R1,
+}
+# RFC 7748: private and public keys.
+_MONTGOMERY: dict[NamedGroup, tuple[Any, Any]] = {
+    NamedGroup.x25519: (x25519.X25519PrivateKey, x25519.X25519PublicKey),
+    NamedGroup.x448: (x448.X448PrivateKey, x448.X448PublicKey),
 }
 _UNCOMPRESSED = 4
 CLASSIC_LENGTHS = {NamedGroup.x25519: 32, NamedGroup.secp256r1: 65}
@@ -47,7 +51,7 @@ KEM_KEY_LENGTH = 1184
 KEM_CIPHERTEXT_LENGTH = 1088
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyShare:
     """An ephemeral key of ours.
 
@@ -57,7 +61,7 @@ class KeyShare:
 
     group: NamedGroup
     public: bytes
-    _private: PrivateKey = field(repr=False, compare=False)
+    _private: Any = field(repr=False, compare=False)
     _decapsulation_key: mlkem.MLKEM768PrivateKey | None = field(
         default=None, repr=False, compare=False
     )
@@ -71,8 +75,12 @@ class KeyShare:
             encapsulation_key = kem.public_key().public_bytes_raw()
             public = _join(group, classic.public, encapsulation_key)
             return cls(group, public, classic._private, kem)
-        private = _generate(group)
-        return cls(group, _encode_public(private), private)
+        if group in _MONTGOMERY:
+            private = _MONTGOMERY[group][0].generate()
+            return cls(group, private.public_key().public_bytes_raw(), private)
+        private = ec.generate_private_key(_CURVES[group]())
+        form = Encoding.X962, PublicFormat.UncompressedPoint
+        return cls(group, private.public_key().public_bytes(*form), private)
 
     def exchange(self, peer_public: bytes) -> bytes:
         """The shared secret: the x-coordinate, leading zeros kept, or the u-coordinate.
@@ -84,8 +92,9 @@ class KeyShare:
             if self._decapsulation_key is not None:
                 classic, ciphertext = _split(self.group, peer_public, KEM_CIPHERTEXT_LENGTH)
                 kem_secret = self._decapsulation_key.decapsulate(ciphertext)
-                return _join(self.group, _agree(self._private, classic), kem_secret)
-            return _agree(self._private, peer_public)
+                secret = _agree(HYBRIDS[self.group], self._private, classic)
+                return _join(self.group, secret, kem_secret)
+            return _agree(self.group, self._private, peer_public)
         except ValueError as error:
             raise AlertError(
                 AlertDescription.illegal_parameter,
@@ -147,33 +156,17 @@ def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes
     return len(other).to_bytes(2, "big") + other + len(psk).to_bytes(2, "big") + psk
 
 
-def _generate(group: NamedGroup) -> PrivateKey:
-    if group is NamedGroup.x25519:
-        return x25519.X25519PrivateKey.generate()
-    if group is NamedGroup.x448:
-        return x448.X448PrivateKey.generate()
-    return ec.generate_private_key(_CURVES[group]())
-
-
-def _encode_public(private: PrivateKey) -> bytes:
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        return private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return private.public_key().public_bytes_raw()
-
-
-def _agree(private: PrivateKey, peer_public: bytes) -> bytes:
+def _agree(group: NamedGroup, private: Any, peer_public: bytes) -> bytes:
     """Raises ValueError where the public key does not do."""
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        # The library reads compressed points too; RFC 8422 section 5.1.2 knows one form only.
-        if peer_public[:1] != bytes([_UNCOMPRESSED]):
-            raise ValueError("not an uncompressed point")
-        point = ec.EllipticCurvePublicKey.from_encoded_point(private.curve, peer_public)
-        return private.exchange(ec.ECDH(), point)
-    if isinstance(private, x25519.X25519PrivateKey):
-        secret = private.exchange(x25519.X25519PublicKey.from_public_bytes(peer_public))
-    else:
-        secret = private.exchange(x448.X448PublicKey.from_public_bytes(peer_public))
-    # The RFC asks us to check this ourselves; that the library checks too is its own affair.
-    if hmac.compare_digest(secret, bytes(len(secret))):
-        raise ValueError("the shared secret is all zeros")
-    return secret
+    if group in _MONTGOMERY:
+        secret: bytes = private.exchange(_MONTGOMERY[group][1].from_public_bytes(peer_public))
+        # The RFC asks us to check this ourselves; that the library checks too is its own affair.
+        if hmac.compare_digest(secret, bytes(len(secret))):
+            raise ValueError("the shared secret is all zeros")
+        return secret
+    # The library reads compressed points too; RFC 8422 section 5.1.2 knows one form only.
+    if peer_public[:1] != bytes([_UNCOMPRESSED]):
+        raise ValueError("not an uncompressed point")
+    point = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[group](), peer_public)
+    agreed: bytes = private.exchange(ec.ECDH(), point)
+    return agreed

@@ -28,36 +28,44 @@ Labels begin with "dtls13", without a space, where TLS has "tls13 " (F22).
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import hmac
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from aiodtls.core.crypto import hmacs
 from aiodtls.core.crypto.suites import AEAD, Suite
+from aiodtls.core.values import value
 
 LABEL_PREFIX = b"dtls13"
 # RFC 8446 section 5.3: at least 8 bytes, and as many as the AEAD's nonce has.
 IV_LENGTH = 12
+# More than there are, but for those that applications export with.
+LABELS_KEPT = 64
 
 
 def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
     """RFC 5869 section 2.2."""
-    return hmac.digest(salt, key_material, hash_name)
+    return hmacs.digest(hash_name, salt, key_material)
 
 
 def hkdf_expand_label(
     hash_name: str, secret: bytes, label: bytes, context: bytes, length: int
 ) -> bytes:
     """``length`` bytes (RFC 8446 section 7.1)."""
-    label = LABEL_PREFIX + label
-    lengths = length.to_bytes(2, "big"), bytes((len(label),)), bytes((len(context),))
-    info = lengths[0] + lengths[1] + label + lengths[2] + context
-    block = output = b""
-    counter = 1
+    info = _label(LABEL_PREFIX + label, length) + bytes((len(context),)) + context
+    output = block = hmacs.digest(hash_name, secret, info + b"\x01")
+    counter = 2
     while len(output) < length:
-        block = hmac.digest(secret, block + info + bytes((counter,)), hash_name)
+        block = hmacs.digest(hash_name, secret, block + info + bytes((counter,)))
         output += block
         counter += 1
     return output[:length]
+
+
+@functools.lru_cache(LABELS_KEPT)
+def _label(label: bytes, length: int) -> bytes:
+    """What HkdfLabel begins with; ValueError for a label that is too long."""
+    return length.to_bytes(2, "big") + bytes((len(label),)) + label
 
 
 def derive_secret(hash_name: str, secret: bytes, label: bytes, transcript_hash: bytes) -> bytes:
@@ -91,7 +99,7 @@ def verify_data(hash_name: str, base_key: bytes, transcript_hash: bytes) -> byte
     """Of a Finished under its sender's traffic secret, or of a binder under its binder_key
     (RFC 8446 sections 4.4.4 and 4.2.11.2)."""
     finished_key = hkdf_expand_label(hash_name, base_key, b"finished", b"", len(transcript_hash))
-    return hmac.digest(finished_key, transcript_hash, hash_name)
+    return hmacs.digest(hash_name, finished_key, transcript_hash)
 
 
 def next_traffic_secret(hash_name: str, secret: bytes) -> bytes:
@@ -123,7 +131,7 @@ def exporter(
     return hkdf_expand_label(hash_name, secret, b"exporter", digest, length)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TrafficKeys:
     """What protects one epoch in one direction (RFC 8446 section 7.3, RFC 9147 section 4.2.3)."""
 

@@ -6,7 +6,7 @@ RFC 7627 (extended master secret); RFC 5705 (exporters).
 
 from __future__ import annotations
 
-import hmac
+from aiodtls.core.crypto import hmacs
 
 MASTER_SECRET_LENGTH = 48
 VERIFY_DATA_LENGTH = 12
@@ -28,9 +28,10 @@ def prf(hash_name: str, secret: bytes, label: bytes, seed: bytes, length: int) -
     seed = label + seed
     block = seed
     output = bytearray()
+    mac = hmacs.keyed(hash_name, secret)
     while len(output) < length:
-        block = hmac.digest(secret, block, hash_name)
-        output += hmac.digest(secret, block + seed, hash_name)
+        block = mac(block)
+        output += mac(block + seed)
     return bytes(output[:length])
 
 

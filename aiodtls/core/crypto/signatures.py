@@ -49,10 +49,10 @@ DEFAULT_SCHEMES: tuple[SignatureScheme, ...] = (
 
 HashFactory: TypeAlias = Callable[[], hashes.HashAlgorithm]
 
-_ECDSA: Mapping[SignatureScheme, HashFactory] = {
-    S.ecdsa_secp256r1_sha256: hashes.SHA256,
-    S.ecdsa_secp384r1_sha384: hashes.SHA384,
-    S.ecdsa_secp521r1_sha512: hashes.SHA512,
+_ECDSA: Mapping[SignatureScheme, ec.ECDSA] = {
+    S.ecdsa_secp256r1_sha256: ec.ECDSA(hashes.SHA256()),
+    S.ecdsa_secp384r1_sha384: ec.ECDSA(hashes.SHA384()),
+    S.ecdsa_secp521r1_sha512: ec.ECDSA(hashes.SHA512()),
 }
 _RSA_PSS: Mapping[SignatureScheme, HashFactory] = {
     S.rsa_pss_rsae_sha256: hashes.SHA256,
@@ -104,12 +104,12 @@ def schemes_for(
 
     ``rsassa_pss`` says that the certificate's key has the id-RSASSA-PSS OID, not rsaEncryption.
     """
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return _ecdsa_schemes(public_key, version)
     if isinstance(public_key, ed25519.Ed25519PublicKey):
         return (S.ed25519,)
     if isinstance(public_key, ed448.Ed448PublicKey):
         return (S.ed448,)
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return _ecdsa_schemes(public_key, version)
     if isinstance(public_key, rsa.RSAPublicKey):
         family = _PSS if rsassa_pss else _RSAE
         fitting = tuple(s for s in family if _pss_fits(public_key, _RSA_PSS[s]().digest_size))
@@ -137,9 +137,8 @@ def fits_dtls13(public_key: PublicKeyTypes, scheme: SignatureScheme) -> bool:
     The library does not tell the two kinds of RSA key apart, so either family will do.
     """
     version = ProtocolVersion.DTLSv1_3
-    return scheme in (
-        *schemes_for(public_key, version=version),
-        *schemes_for(public_key, version=version, rsassa_pss=True),
+    return scheme in schemes_for(public_key, version=version) or scheme in schemes_for(
+        public_key, version=version, rsassa_pss=True
     )
 
 
@@ -162,7 +161,7 @@ def _pss_fits(public_key: rsa.RSAPublicKey, digest_size: int) -> bool:
 def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes:
     """The signature over ``data``. Raises ValueError where ``scheme`` is not one of the key's."""
     if isinstance(private_key, ec.EllipticCurvePrivateKey) and scheme in _ECDSA:
-        return private_key.sign(data, ec.ECDSA(_ECDSA[scheme]()))
+        return private_key.sign(data, _ECDSA[scheme])
     if isinstance(private_key, rsa.RSAPrivateKey) and scheme in _RSA_PSS:
         return private_key.sign(data, _pss(_RSA_PSS[scheme]()), _RSA_PSS[scheme]())
     if isinstance(private_key, rsa.RSAPrivateKey) and scheme in _RSA_PKCS1:
@@ -192,7 +191,7 @@ def _verify(
     public_key: PublicKeyTypes, scheme: SignatureScheme, signature: bytes, data: bytes
 ) -> None:
     if isinstance(public_key, ec.EllipticCurvePublicKey) and scheme in _ECDSA:
-        public_key.verify(signature, data, ec.ECDSA(_ECDSA[scheme]()))
+        public_key.verify(signature, data, _ECDSA[scheme])
     elif isinstance(public_key, rsa.RSAPublicKey) and scheme in _RSA_PSS:
         public_key.verify(signature, data, _pss(_RSA_PSS[scheme]()), _RSA_PSS[scheme]())
     elif isinstance(public_key, rsa.RSAPublicKey) and scheme in _RSA_PKCS1:

@@ -85,23 +85,17 @@ class KeyExchange(enum.Enum):
     PSK = "PSK"
     ECDHE_PSK = "ECDHE_PSK"
 
-    @property
-    def uses_psk(self) -> bool:
-        return self in (KeyExchange.PSK, KeyExchange.ECDHE_PSK)
-
-    @property
-    def uses_ecdhe(self) -> bool:
-        return self is not KeyExchange.PSK
-
-    @property
-    def uses_certificate(self) -> bool:
-        return self in (KeyExchange.ECDHE_ECDSA, KeyExchange.ECDHE_RSA)
+    def __init__(self, name: str) -> None:
+        self.uses_psk = name in ("PSK", "ECDHE_PSK")
+        self.uses_ecdhe = name != "PSK"
+        self.uses_certificate = not self.uses_psk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Suite:
-    """One cipher suite. ``hash_name`` is hashlib's spelling of the PRF's and transcript's hash.
+    """One cipher suite, the only one of its code.
 
+    ``hash_name`` is hashlib's spelling of the PRF's and transcript's hash.
     ``key_exchange`` is None for the suites of DTLS 1.3, which say nothing about it.
     """
 

@@ -10,19 +10,32 @@ is, is known with the ServerHello.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from aiodtls.core.registry import HandshakeType
-from aiodtls.core.wire.fragments import Fragment
+from aiodtls.core.wire.fragments import encode_whole
 
 
 class Transcript:
     """The messages so far, ours and the peer's, in order."""
 
-    __slots__ = ("_encoded", "_is_encoded_for13", "_messages", "is_dtls13")
+    __slots__ = (
+        "_encoded",
+        "_hash",
+        "_hash_name",
+        "_hashed",
+        "_is_encoded_for13",
+        "_messages",
+        "is_dtls13",
+    )
 
     def __init__(self) -> None:
         self._messages: list[tuple[int, int, bytes]] = []
         self._encoded: list[bytes] = []
+        # Of the first so many messages, with which hash.
+        self._hashed = 0
+        self._hash_name = ""
+        self._hash: Any = None
         self.is_dtls13 = self._is_encoded_for13 = False
 
     def add(self, msg_type: int, message_seq: int, body: bytes) -> None:
@@ -50,7 +63,11 @@ class Transcript:
 
     def _begin(self, messages: list[tuple[int, int, bytes]]) -> None:
         self._messages = messages
+        self._forget_encoded()
+
+    def _forget_encoded(self) -> None:
         self._encoded.clear()
+        self._hash_name = ""
 
     def with_hello(self, message_seq: int, body: bytes) -> Transcript:
         """A copy for DTLS 1.3 that ends with a ClientHello still to be completed."""
@@ -70,10 +87,23 @@ class Transcript:
         return b"".join(self._encode()[:-1])
 
     def hash(self, hash_name: str) -> bytes:
-        return hashlib.new(hash_name, self.data).digest()
+        """Of all messages."""
+        return self._hash_of(len(self._messages), hash_name)
 
     def hash_before_last(self, hash_name: str) -> bytes:
-        return hashlib.new(hash_name, self.data_before_last).digest()
+        """Of all but the newest message."""
+        return self._hash_of(len(self._messages) - 1, hash_name)
+
+    def _hash_of(self, count: int, hash_name: str) -> bytes:
+        """Of the first ``count`` messages. Each is hashed once, as long as ``count`` grows."""
+        encoded = self._encode()
+        if self._hash_name != hash_name or self._hashed > count:
+            self._hash, self._hash_name, self._hashed = hashlib.new(hash_name), hash_name, 0
+        if self._hashed < count:
+            self._hash.update(b"".join(encoded[self._hashed : count]))
+            self._hashed = count
+        digest: bytes = self._hash.copy().digest()
+        return digest
 
     def hash_truncated(self, hash_name: str, cut: int) -> bytes:
         """Of all but the last ``cut`` bytes: what a binder covers (RFC 8446 section 4.2.11.2)."""
@@ -83,12 +113,11 @@ class Transcript:
         """All messages as they are hashed, each encoded once."""
         if self._is_encoded_for13 is not self.is_dtls13:
             self._is_encoded_for13 = self.is_dtls13
-            self._encoded.clear()
+            self._forget_encoded()
         for msg_type, message_seq, body in self._messages[len(self._encoded) :]:
             if self.is_dtls13:
                 header = bytes((msg_type,)) + len(body).to_bytes(3, "big")
                 self._encoded.append(header + body)
             else:
-                fragment = Fragment(msg_type, len(body), message_seq, 0, body)
-                self._encoded.append(fragment.encode())
+                self._encoded.append(encode_whole(msg_type, message_seq, body))
         return self._encoded

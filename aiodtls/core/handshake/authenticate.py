@@ -51,15 +51,15 @@ def check_signature(
 ) -> None:
     """The proof of possession, with a scheme that we offered for this version."""
     key = public_key(hs, chain)
-    offered = scheme in hs.config.schemes
-    if offered and hs.negotiated.version == "1.3":
+    offered = next((ours for ours in hs.config.schemes if ours == scheme), None)
+    if offered is not None and hs.negotiated.version == "1.3":
         # The curve is bound, and PKCS #1 is for certificates alone (RFC 8446 section 4.2.3).
-        offered = signatures.fits_dtls13(key, SignatureScheme(scheme))
-    if not offered:
+        offered = offered if signatures.fits_dtls13(key, offered) else None
+    if offered is None:
         raise AlertError(
             AlertDescription.illegal_parameter, f"signature scheme {scheme:#06x} was not offered"
         )
-    signatures.verify(key, SignatureScheme(scheme), signature, data)
+    signatures.verify(key, offered, signature, data)
 
 
 def check_trust(

@@ -31,7 +31,8 @@ from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
 # What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
-_FIRST_MESSAGES = (HandshakeType.hello_request, HandshakeType.client_hello)
+_HELLO_REQUEST = int(HandshakeType.hello_request)
+_FIRST_MESSAGES = (_HELLO_REQUEST, int(HandshakeType.client_hello))
 
 
 # What DTLS 1.3 protects its handshake in (RFC 9147 section 6.1).
@@ -39,7 +40,7 @@ HANDSHAKE_EPOCH = 2
 
 
 class HandshakeDriver:
-    """``questions`` and ``reopened`` are the owner's to drain after each call.
+    """``events`` is the owner's queue of them, and ``reopened`` its to drain after each call.
 
     ``reopened`` holds records that came too early and opened when the script installed their key.
     ``next_seq`` numbers what we send after the handshake, complete since ``completed_at``.
@@ -51,6 +52,7 @@ class HandshakeDriver:
         "_acks",
         "_answers",
         "_counters",
+        "_events",
         "_flights_sent",
         "_handshake",
         "_is_dtls13",
@@ -64,7 +66,6 @@ class HandshakeDriver:
         "completed_at",
         "last_flight_arrived",
         "next_seq",
-        "questions",
         "reopened",
         "retransmission",
         "sent_last",
@@ -78,10 +79,12 @@ class HandshakeDriver:
         timers: Timers,
         transmitter: Transmitter,
         retransmission: Retransmission,
+        events: list[Event],
         next_receive_seq: int,
     ) -> None:
         self._layer = layer
         self._counters = counters
+        self._events = events
         self._transmitter = transmitter
         self._acks = Acknowledgement(timers)
         self.retransmission = retransmission
@@ -101,7 +104,6 @@ class HandshakeDriver:
         # With a lease: the peer's next message, by the state in the store. Whoever adopted that
         # would not know the later ones, so until a newer one is stored they get no ACK.
         self.stored_seq: int | None = None
-        self.questions: list[Question] = []
         self.reopened: list[Record] = []
 
     @property
@@ -185,13 +187,17 @@ class HandshakeDriver:
                 raise
             self._counters.records_discarded += 1
             return
-        taken = [self._take(fragment, epoch, now) for fragment in fragments]
-        self._counters.records_discarded += taken.count(False)
-        if all(taken):
+        all_taken, in_order = True, False
+        for fragment in fragments:
+            in_order = in_order or fragment.message_seq <= self._reassembly.next_seq
+            if not self._take(fragment, epoch, now):
+                all_taken = False
+                self._counters.records_discarded += 1
+        if all_taken:
             self._acks.received(record_number)
-        in_order = any(f.message_seq <= self._reassembly.next_seq for f in fragments)
         self._advance(now)
-        self._consider_ack(now, gap=not in_order)
+        if self._is_dtls13 and self._acks.pending:
+            self._consider_ack(now, gap=not in_order)
 
     def _is_long_complete(self, now: float) -> bool:
         """Nobody can still want an ACK of the handshake: its keys are no longer of use."""
@@ -214,7 +220,7 @@ class HandshakeDriver:
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
         """False for what was dropped: it is not acknowledged."""
-        if not epoch and fragment.msg_type == HandshakeType.hello_request:
+        if not epoch and fragment.msg_type == _HELLO_REQUEST:
             # Ignored in a handshake (RFC 5246 section 7.4.1.1), so it takes no honest one's place.
             return False
         if self.complete and epoch and fragment.msg_type in _FIRST_MESSAGES:
@@ -305,9 +311,7 @@ class HandshakeDriver:
     def post_handshake_message(self) -> HandshakeMessage | None:
         """The next message after the handshake; one that would begin another has no body."""
         message, self._new_handshake = self._new_handshake, None
-        if message is not None:
-            return message
-        return self._reassembly.next_message(self._layer.read_epoch) if self.complete else None
+        return message or self._reassembly.next_message(self._layer.read_epoch)
 
     def abandon(self) -> None:
         """The association ends; the script and its secrets go."""
@@ -364,8 +368,6 @@ class HandshakeDriver:
             self._acks.schedule(now, self.retransmission.backoff.timeout / 4)
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:
-        if not self._is_dtls13 or not self._acks.pending:
-            return
         if gap and self._acks.shows_gap():
             self.acknowledge(now)
         else:
@@ -401,11 +403,10 @@ class HandshakeDriver:
         if isinstance(runner.waiting, Question):
             # What the script has sent so far waits for the rest of its flight.
             self._question = runner.waiting
-            self.questions.append(runner.waiting)
+            self._events.append(runner.waiting)
             self.retransmission.pause()
             return
-        flight = tuple(handshake.flight)
-        handshake.flight.clear()
+        flight, handshake.flight = handshake.flight, []
         if flight:
             self._start_flight(flight, now)
         waiting = runner.waiting

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from aiodtls.core.config import ALPNFunction, DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
@@ -28,6 +25,7 @@ from aiodtls.core.registry import (
     SRTPProtectionProfile,
 )
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -62,7 +60,39 @@ DOWNGRADE_TO_12 = b"DOWNGRD\x01"
 DOWNGRADE_BELOW_12 = b"DOWNGRD\x00"
 
 
-@dataclass(frozen=True, slots=True)
+@value
+class Configured:
+    """What a config puts into each of its ClientHellos: the suites, and extensions in order."""
+
+    suites: tuple[int, ...]
+    # What DTLS 1.2 has beside a ticket, what names no session and no peer, and what ends a hello.
+    of12: tuple[Extension, ...]
+    groups: tuple[Extension, ...]
+    last: tuple[Extension, ...]
+
+    @classmethod
+    def of(cls, config: DTLSConfig) -> Configured:
+        kept: Configured | None = config.kept.get("hello")
+        if kept is None:
+            last: list[Extension] = []
+            if config.offers_certificates:
+                last += signature_algorithms(config)
+                last += certificate_types.offers(config)
+                last += staples.wanted(config)
+            if config.alpn:
+                last.append(ALPN(config.alpn))
+            if config.srtp:
+                last.append(UseSRTP(tuple(config.srtp)))
+            kept = config.kept["hello"] = cls(
+                tuple(suite.code for suite in config.suites),
+                (ExtendedMasterSecret(), RenegotiationInfo()) if config.speaks12 else (),
+                (*_group_extensions(config), record_size_limit(config, config.version_list[0])),
+                tuple(last),
+            )
+        return kept
+
+
+@value
 class Choice12:
     """What a DTLS 1.2 server takes of a ClientHello."""
 
@@ -87,33 +117,19 @@ def client_hello(
     An extension that many servers know comes last, where none is empty: some old ones trip over
     an empty last one.
     """
+    configured = Configured.of(config)
     extensions: list[Extension] = []
     name = sni(server_hostname)
     if name is not None:
         extensions.append(ServerName(name))
-    if config.speaks12:
-        extensions.append(ExtendedMasterSecret())
-        extensions.append(RenegotiationInfo())
-        if config.session_tickets:
-            extensions.append(SessionTicket(ticket))
-    extensions += _group_extensions(config)
-    extensions.append(record_size_limit(config, config.version_list[0]))
+    extensions += configured.of12
+    if config.speaks12 and config.session_tickets:
+        extensions.append(SessionTicket(ticket))
+    extensions += configured.groups
     extensions += connection_ids
     extensions += extensions13
-    if config.offers_certificates:
-        extensions += signature_algorithms(config)
-        extensions += certificate_types.offers(config)
-        extensions += staples.wanted(config)
-    if config.alpn:
-        extensions.append(ALPN(config.alpn))
-    if config.srtp:
-        extensions.append(UseSRTP(tuple(config.srtp)))
-    return ClientHello(
-        random,
-        tuple(suite.code for suite in config.suites),
-        Extensions.of(extensions),
-        session_id,
-    )
+    extensions += configured.last
+    return ClientHello(random, configured.suites, Extensions.of(extensions), session_id)
 
 
 def offered_session_id(session: Session) -> bytes:
@@ -268,11 +284,8 @@ def _choose_credentials12(
 
 def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
     """In DTLS 1.2 supported_groups binds the curve of an ECDSA key too (RFC 8422 section 5.1)."""
-    key = credentials.public_key
     groups = hello.extensions.find(SupportedGroups)
-    if groups is None or not isinstance(key, ec.EllipticCurvePublicKey):
-        return True
-    return NamedGroup[key.curve.name] in groups.groups
+    return groups is None or credentials.curve is None or credentials.curve in groups.groups
 
 
 def has_server_name(hello: ClientHello) -> bool:
@@ -285,7 +298,7 @@ def has_server_name(hello: ClientHello) -> bool:
 def choose_scheme(
     config: DTLSConfig,
     credentials: Credentials,
-    peer_schemes: Iterable[int] | None,
+    peer_schemes: Collection[int] | None,
     version: ProtocolVersion = ProtocolVersion.DTLSv1_2,
 ) -> SignatureScheme | None:
     """A scheme that our key can make and the peer can verify; ours by preference.
@@ -294,8 +307,10 @@ def choose_scheme(
     """
     if peer_schemes is None:
         return None
-    wanted = set(peer_schemes) & set(config.schemes)
-    return next((s for s in credentials.schemes(version) if s in wanted), None)
+    for scheme in credentials.schemes(version):
+        if scheme in peer_schemes and scheme in config.schemes:
+            return scheme
+    return None
 
 
 def choose_alpn(config: DTLSConfig, hello: ClientHello) -> bytes | None:

@@ -6,8 +6,8 @@ Raise :class:`AlertError` where nothing fits or an offer is not legal.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
@@ -44,6 +44,7 @@ from aiodtls.core.registry import (
     SignatureScheme,
 )
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     Extension,
@@ -78,7 +79,7 @@ FORWARD_SECRET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
 PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Offer:
     """A ClientHello of ours, and the keys behind it. ``psks`` are in the order of the hello."""
 
@@ -480,7 +481,7 @@ def choose_credentials13(
 
 
 def _first_with_scheme(
-    config: DTLSConfig, ordered: Iterable[Credentials], peer_schemes: Iterable[int]
+    config: DTLSConfig, ordered: Iterable[Credentials], peer_schemes: Collection[int]
 ) -> tuple[Credentials, SignatureScheme] | None:
     for credentials in ordered:
         scheme = choose_scheme(config, credentials, peer_schemes, VERSION)

@@ -69,11 +69,12 @@ def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
 
 
 class PostHandshake13:
-    """``events`` are the owner's to drain."""
+    """``events`` is the owner's queue of them."""
 
     __slots__ = (
         "_config",
         "_driver",
+        "_events",
         "_flights",
         "_layer",
         "_negotiated",
@@ -82,7 +83,6 @@ class PostHandshake13:
         "_timers",
         "_transmitter",
         "_wanted",
-        "events",
         "ids",
         "is_exhausted",
         "keeps_old_keys",
@@ -101,6 +101,7 @@ class PostHandshake13:
         transmitter: Transmitter,
         driver: HandshakeDriver,
         own_ids: ConnectionIds,
+        events: list[Event],
     ) -> None:
         self._role = role
         self._config = config
@@ -123,7 +124,7 @@ class PostHandshake13:
         self._old_keys_until = NEVER
         # There is no message_seq left for what is wanted: the owner ends the association.
         self.is_exhausted = False
-        self.events: list[Event] = []
+        self._events = events
 
     # -- what the peer sent -----------------------------------------------------------------
 
@@ -166,7 +167,7 @@ class PostHandshake13:
         self._layer.forget_readers(traffic.read_epoch - 1)
         self.keeps_old_keys = True
         self._old_keys_until = NEVER
-        self.events.append(KeysUpdated("received"))
+        self._events.append(KeysUpdated("received"))
         if update.request_update == KeyUpdateRequest.update_requested:
             self._want(KeyUpdateRequest.update_not_requested, now)
 
@@ -186,7 +187,7 @@ class PostHandshake13:
         )
         # The newest alone is kept here; the owner may keep all.
         negotiated.session = session
-        self.events.append(SessionReceived(session))
+        self._events.append(SessionReceived(session))
 
     @property
     def is_busy(self) -> bool:
@@ -350,7 +351,7 @@ class PostHandshake13:
         self._driver.install_write(traffic.write_epoch, writer)
         # Everything before the KeyUpdate is acknowledged: nothing is resent under old keys.
         self._layer.forget_writers(traffic.write_epoch)
-        self.events.append(KeysUpdated("sent"))
+        self._events.append(KeysUpdated("sent"))
 
     def timer_due(self, timer: Timer, now: float) -> None:
         """A message without an ACK: sent again, and given up in the end."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiodtls.core.config import PSK, DTLSConfig
 from aiodtls.core.crypto.key_schedule import (
@@ -25,6 +25,7 @@ from aiodtls.core.handshake.authenticate import find_psk
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.registry import ProtocolVersion
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 
 SUITE_HASHES = {"SHA256": "sha256", "SHA384": "sha384"}
@@ -41,7 +42,7 @@ DERIVED_LABEL = b"derived psk"
 MAX_PSKS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ImportedIdentity:
     """RFC 9258 section 5.1: it stands on the wire as the identity."""
 
@@ -67,7 +68,7 @@ class ImportedIdentity:
         return writer.u16(self.target_protocol).u16(self.target_kdf).finish()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OfferedPsk:
     """A key that a ClientHello offers: that of a ``psk`` of ours, or of a session's ticket."""
 
@@ -114,9 +115,12 @@ class OfferedPsk:
 
 def offered_by(config: DTLSConfig) -> tuple[OfferedPsk, ...]:
     """What a client offers of its own keys, in order of preference."""
+    psks = config.client_psks()
+    if not psks:
+        return ()
     hashes = dict.fromkeys(s.hash_name for s in config.suites if s.key_exchange is None)
     offered: list[OfferedPsk] = []
-    for psk in config.client_psks():
+    for psk in psks:
         if psk.context is None:
             offered.append(OfferedPsk.external(psk))
         else:

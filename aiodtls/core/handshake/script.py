@@ -30,11 +30,15 @@ from aiodtls.core.registry import (
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
 from aiodtls.core.wire.messages import ClientHello, Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
+_HELLO_REQUEST = int(HandshakeType.hello_request)
+_SERVER_HELLO = int(HandshakeType.server_hello)
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Expect:
     """The script waits for one of these messages.
 
@@ -175,13 +179,11 @@ class Handshake:
         The transcript then ends with it. Raises :class:`AlertError` (unexpected_message) or
         :class:`DecodeError`.
         """
-        message = yield from self._expect(Expect(kinds))
-        assert message is not None
-        return cast(M, message)
+        return cast("Step[M]", self._expect(Expect(kinds)))
 
     def expect_within(self, patience: int, *kinds: type[M]) -> Step[M | None]:
         """As ``expect``; None where as many resends had no answer."""
-        return cast("M | None", (yield from self._expect(Expect(kinds, patience))))
+        return cast("Step[M | None]", self._expect(Expect(kinds, patience)))
 
     def discard_early(self) -> None:
         """What has come of later messages is none of this handshake's.
@@ -205,7 +207,7 @@ class Handshake:
         kinds = expect.kinds
         # A server may ask for a new handshake at any time; within one it is ignored and not
         # hashed (RFC 5246 section 7.4.1.1).
-        while received and received.msg_type == HandshakeType.hello_request:
+        while received and received.msg_type == _HELLO_REQUEST:
             received = yield expect
         if received is None:
             return None
@@ -258,7 +260,7 @@ def _is_of_kind(received: HandshakeMessage, kind: type[Message]) -> bool:
     """By its type; HelloRetryRequest and ServerHello share one (RFC 8446 section 4.1.3)."""
     if received.msg_type != kind.msg_type:
         return False
-    if kind.msg_type != HandshakeType.server_hello:
+    if kind.msg_type != _SERVER_HELLO:
         return True
     return HelloRetryRequest.matches(received.body) == (kind is HelloRetryRequest)
 

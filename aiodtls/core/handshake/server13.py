@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 
 from aiodtls.core.cookies import Retry
 from aiodtls.core.crypto.credentials import Credentials
@@ -43,6 +42,7 @@ from aiodtls.core.registry import (
     SignatureScheme,
 )
 from aiodtls.core.sessions import psk_check
+from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -74,7 +74,7 @@ UNKNOWN_PSK = AlertDescription.decrypt_error
 NOTHING_ASKED = Extensions()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Choice:
     """What the server takes of the ClientHello: a PSK, or credentials and a scheme."""
 

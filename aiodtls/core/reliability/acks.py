@@ -7,6 +7,8 @@ messages that nothing answers.
 
 from __future__ import annotations
 
+from struct import Struct
+
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.codec import Reader, Writer
@@ -14,10 +16,12 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, SEQUENCE_NUMBER_MASK
 
 # Records that an ACK names at the most, the newest ones: more than a flight has.
 MAX_RECORDS = 32
-RECORD_NUMBER_LENGTH = 16
+# Epoch and sequence number.
+RECORD_NUMBER = Struct("!QQ")
 LIST_LENGTH = 2
 # No epoch is above it; from the first of application data on the directions part ways.
 MAX_EPOCH = 1 << 48
+_ACKNOWLEDGE = Timer.acknowledge
 
 
 class Acknowledgement:
@@ -48,16 +52,16 @@ class Acknowledgement:
 
     def schedule(self, now: float, delay: float) -> None:
         """An ACK is due after ``delay`` at the latest."""
-        if self._timers.get(Timer.acknowledge) is None:
+        if self._timers.get(_ACKNOWLEDGE) is None:
             self._armed_at = now
-            self._timers.set(Timer.acknowledge, now + delay)
+            self._timers.set(_ACKNOWLEDGE, now + delay)
 
     def rescale(self, factor: float) -> None:
         """The delay of an ACK that is due shrinks or grows with the timeout."""
-        due = self._timers.get(Timer.acknowledge)
+        due = self._timers.get(_ACKNOWLEDGE)
         if due is not None:
             delay = (due - self._armed_at) * factor
-            self._timers.set(Timer.acknowledge, self._armed_at + delay)
+            self._timers.set(_ACKNOWLEDGE, self._armed_at + delay)
 
     def shows_gap(self) -> bool:
         """Whether a gap is to be shown at once: the first one since our last flight."""
@@ -74,28 +78,27 @@ class Acknowledgement:
         self._settle()
         highest = epoch if epoch < APPLICATION_EPOCH else MAX_EPOCH
         fitting = [n for n in self._numbers if n >> EPOCH_SHIFT <= highest]
-        count = max(0, (room - LIST_LENGTH) // RECORD_NUMBER_LENGTH)
-        writer = Writer()
-        with writer.sub(LIST_LENGTH):
-            for number in sorted(fitting[len(fitting) - min(count, len(fitting)) :]):
-                writer.uint(number >> EPOCH_SHIFT, 8).uint(number & SEQUENCE_NUMBER_MASK, 8)
-        return writer.finish()
+        count = max(0, (room - LIST_LENGTH) // RECORD_NUMBER.size)
+        named = [
+            RECORD_NUMBER.pack(number >> EPOCH_SHIFT, number & SEQUENCE_NUMBER_MASK)
+            for number in sorted(fitting[len(fitting) - min(count, len(fitting)) :])
+        ]
+        return Writer().vector(b"".join(named), LIST_LENGTH).finish()
 
     def _settle(self) -> None:
         self.pending = False
-        self._timers.cancel(Timer.acknowledge)
+        self._timers.cancel(_ACKNOWLEDGE)
 
 
 def parse_ack(body: bytes) -> list[int]:
     """The record numbers that an ACK names. Raises :class:`DecodeError`."""
     reader = Reader(body)
-    block = reader.sub(LIST_LENGTH)
+    block = reader.vector(LIST_LENGTH)
     reader.finish()
-    if block.remaining % RECORD_NUMBER_LENGTH:
-        block.fail("an ACK with a part of a record number")
+    if len(block) % RECORD_NUMBER.size:
+        reader.fail("an ACK with a part of a record number")
     numbers = []
-    while block.remaining:
-        epoch, sequence_number = block.uint(8), block.uint(8)
+    for epoch, sequence_number in RECORD_NUMBER.iter_unpack(block):
         # A number that no record can have is nobody's.
         if sequence_number <= SEQUENCE_NUMBER_MASK:
             numbers.append(epoch << EPOCH_SHIFT | sequence_number)

@@ -41,7 +41,9 @@ class Delivery:
             self._newest_arrived = max(self._newest_arrived, place)
             for message_seq, start, end in parts:
                 news = True
-                self._coverage(self._arrived, message_seq).add(start, end)
+                if message_seq not in self._arrived:
+                    self._arrived[message_seq] = Coverage(self._lengths[message_seq])
+                self._arrived[message_seq].add(start, end)
                 if epoch:
                     self._unproved.discard(message_seq)
                 else:
@@ -50,20 +52,20 @@ class Delivery:
 
     def missing(self, message_seq: int) -> list[tuple[int, int]]:
         """The parts of a message that are not known to have arrived, as (start, end)."""
-        return self._gaps(self._arrived, message_seq)
+        coverage = self._arrived.get(message_seq)
+        return coverage.missing() if coverage else [(0, self._lengths[message_seq])]
 
     def lost(self, message_seq: int) -> list[tuple[int, int]]:
         """Of the missing parts those that something sent later has overtaken."""
-        present: dict[int, Coverage] = {}
+        present = Coverage(self._lengths[message_seq])
         if message_seq in self._arrived:
-            coverage = self._coverage(present, message_seq)
             for start, end in self._arrived[message_seq].ranges:
-                coverage.add(start, end)
+                present.add(start, end)
         for place, parts in self._carried.values():
             for seq, start, end in parts:
                 if seq == message_seq and place > self._newest_arrived:
-                    self._coverage(present, seq).add(start, end)
-        return self._gaps(present, message_seq)
+                    present.add(start, end)
+        return present.missing()
 
     @property
     def is_complete(self) -> bool:
@@ -75,10 +77,3 @@ class Delivery:
         for message_seq in self._unproved:
             self._arrived.pop(message_seq, None)
         self._unproved.clear()
-
-    def _coverage(self, where: dict[int, Coverage], message_seq: int) -> Coverage:
-        return where.setdefault(message_seq, Coverage(self._lengths[message_seq]))
-
-    def _gaps(self, where: dict[int, Coverage], message_seq: int) -> list[tuple[int, int]]:
-        coverage = where.get(message_seq)
-        return coverage.missing() if coverage else [(0, self._lengths[message_seq])]

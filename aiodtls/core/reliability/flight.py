@@ -8,13 +8,13 @@ message_seq, epoch and keys; only the record numbers are new.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import ContentType, HandshakeType
-from aiodtls.core.reliability.delivery import Delivery
-from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, Fragment
-from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
+from aiodtls.core.reliability.delivery import Delivery, Part
+from aiodtls.core.values import value
+from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, encode_fragment
+from aiodtls.core.wire.records import HANDSHAKE, MAX_PLAINTEXT_LENGTH
 
 # A smaller rest of a datagram is not worth a record of its own.
 MIN_FRAGMENT_LENGTH = 16
@@ -24,7 +24,14 @@ SIZE_LADDER = (1232, 548, 208)
 RESENDS_AT_FULL_SIZE = 1
 
 
-@dataclass(frozen=True, slots=True)
+# Types by their names, which are slower to ask an enum for.
+_NAMES: dict[HandshakeType | None, str] = {
+    None: ContentType.change_cipher_spec.name,
+    **{msg_type: msg_type.name for msg_type in HandshakeType},
+}
+
+
+@value
 class OutgoingMessage:
     """A handshake message to send, or a ChangeCipherSpec where ``msg_type`` is None."""
 
@@ -32,10 +39,6 @@ class OutgoingMessage:
     msg_type: HandshakeType | None
     message_seq: int
     body: bytes
-
-    @property
-    def name(self) -> str:
-        return self.msg_type.name if self.msg_type is not None else "change_cipher_spec"
 
 
 Flight = Sequence[OutgoingMessage]
@@ -54,7 +57,7 @@ def datagram_size(max_datagram_size: int, resends: int) -> int:
     return min(max_datagram_size, rungs[(step - 1) % len(rungs)])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Datagram:
     """A packed datagram, and how many records it has."""
 
@@ -69,9 +72,13 @@ def pack_flight(
     for message in flight:
         if message.msg_type is None:
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
+            packer.names.append(_NAMES[None])
             continue
-        for start, end in wanted(message.message_seq):
+        parts = wanted(message.message_seq)
+        for start, end in parts:
             packer.add_part(message, message.msg_type, start, end)
+        if parts:
+            packer.names.append(_NAMES[message.msg_type])
     return packer.finish()
 
 
@@ -80,9 +87,25 @@ class Packer:
 
     Datagrams have at most ``size`` bytes and are as few as fit; with ``individually`` every record
     is one. A protected record has at most ``record_limit`` bytes of plaintext. In epoch 0 a record
-    carries one fragment: several in one are legal and break real peers. With ``parts_alone`` it is
-    so in every epoch. ``delivery`` is told which record has what.
+    carries one fragment: several in one are legal and break real peers. ``delivery`` is told which
+    record has what. ``names`` are those of the messages that are in here, whole or in part.
     """
+
+    __slots__ = (
+        "_datagram",
+        "_datagrams",
+        "_delivery",
+        "_epoch",
+        "_individually",
+        "_layer",
+        "_parts",
+        "_parts_alone",
+        "_payload",
+        "_record_limit",
+        "_records",
+        "_size",
+        "names",
+    )
 
     def __init__(
         self,
@@ -100,28 +123,26 @@ class Packer:
         self._parts_alone = individually or parts_alone
         self._delivery = delivery
         self._datagrams: list[Datagram] = []
-        self._datagram = bytearray()
+        self._datagram = b""
         self._records = 0
-        self._payload = bytearray()
-        self._parts: list[tuple[int, int, int]] = []
+        self._payload = b""
+        self._parts: list[Part] = []
         self._epoch = 0
+        self.names: list[str] = []
 
-    def add_record(self, epoch: int, content_type: int, payload: bytes) -> None:
+    def add_record(self, epoch: int, content_type: ContentType, payload: bytes) -> None:
         self._end_record()
-        if self._room(epoch) < len(payload):
+        if self._size - len(self._datagram) - self._layer.overhead(epoch) < len(payload):
             self._end_datagram()
-        self._datagram += self._layer.protect(epoch, content_type, payload)
-        self._records += 1
-        if self._individually:
-            self._end_datagram()
+        self._put(epoch, content_type, payload)
 
     def add_part(
         self, message: OutgoingMessage, msg_type: HandshakeType, start: int, end: int
     ) -> None:
         """The bytes from ``start`` to ``end`` of a message, as fragments."""
-        length = len(message.body)
+        epoch, message_seq, body = message.epoch, message.message_seq, message.body
         while True:
-            room = self._fragment_room(message.epoch)
+            room = self._fragment_room(epoch)
             if room < min(end - start, MIN_FRAGMENT_LENGTH):
                 # Another record may still fit, where the peer's limit ended this one.
                 if self._payload:
@@ -129,45 +150,50 @@ class Packer:
                 else:
                     self._end_datagram()
                 continue
-            data = message.body[start : min(end, start + room)]
-            self._payload += Fragment(msg_type, length, message.message_seq, start, data).encode()
-            self._parts.append((message.message_seq, start, start + len(data)))
-            self._epoch = message.epoch
-            start += len(data)
-            if message.epoch == 0 or self._parts_alone:
-                self._end_record()
-            if start == end:
+            stop = min(end, start + room)
+            fragment = encode_fragment(msg_type, len(body), message_seq, start, body[start:stop])
+            part = message_seq, start, stop
+            if epoch == 0 or self._parts_alone:
+                self._put_fragments(epoch, fragment, [part])
+            else:
+                self._payload += fragment
+                self._parts.append(part)
+                self._epoch = epoch
+            if stop == end:
                 return
+            start = stop
 
     def finish(self) -> list[Datagram]:
         self._end_record()
         self._end_datagram()
         return self._datagrams
 
-    def _room(self, epoch: int) -> int:
-        """Bytes of plaintext that a new record of this epoch may have in this datagram."""
-        return self._size - len(self._datagram) - self._layer.overhead(epoch)
-
     def _fragment_room(self, epoch: int) -> int:
         """Bytes of a fragment that still fit, in the open record where there is one."""
         if self._payload and self._epoch != epoch:
             self._end_record()
         limit = self._record_limit if epoch else MAX_PLAINTEXT_LENGTH
-        room = min(self._room(epoch), limit)
+        room = min(self._size - len(self._datagram) - self._layer.overhead(epoch), limit)
         return room - len(self._payload) - FRAGMENT_HEADER_LENGTH
 
     def _end_record(self) -> None:
         if self._payload:
-            payload, self._payload = bytes(self._payload), bytearray()
+            payload, self._payload = self._payload, b""
             parts, self._parts = self._parts, []
-            self._delivery.carried(self._layer.next_number(self._epoch), parts)
-            self._datagram += self._layer.protect(self._epoch, ContentType.handshake, payload)
-            self._records += 1
-            if self._individually:
-                self._end_datagram()
+            self._put_fragments(self._epoch, payload, parts)
+
+    def _put_fragments(self, epoch: int, payload: bytes, parts: list[Part]) -> None:
+        self._delivery.carried(self._layer.next_number(epoch), parts)
+        self._put(epoch, HANDSHAKE, payload)
+
+    def _put(self, epoch: int, content_type: int, payload: bytes) -> None:
+        self._datagram += self._layer.protect(epoch, content_type, payload)
+        self._records += 1
+        if self._individually:
+            self._end_datagram()
 
     def _end_datagram(self) -> None:
         if self._datagram:
-            self._datagrams.append(Datagram(bytes(self._datagram), self._records))
-            self._datagram = bytearray()
+            self._datagrams.append(Datagram(self._datagram, self._records))
+            self._datagram = b""
             self._records = 0

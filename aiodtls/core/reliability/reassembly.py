@@ -9,8 +9,8 @@ length (F3).
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 
+from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import Fragment
 
 MAX_MESSAGE_LENGTH = 1 << 17
@@ -23,7 +23,7 @@ MAX_READINGS = 2
 PIECE_OVERHEAD = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HandshakeMessage:
     """A whole message as it travelled: type, message_seq, epoch it came under, body."""
 
@@ -146,19 +146,20 @@ class Reassembly:
 
     def add(self, fragment: Fragment, epoch: int) -> bool:
         """Takes a fragment in; False where it was dropped for its place, size or a full buffer."""
-        if not self.next_seq <= fragment.message_seq < self.next_seq + MAX_MESSAGES_AHEAD:
+        message_seq, length, size = fragment.message_seq, fragment.length, len(fragment.data)
+        if not self.next_seq <= message_seq < self.next_seq + MAX_MESSAGES_AHEAD:
             return False
-        if fragment.length > MAX_MESSAGE_LENGTH:
+        if length > MAX_MESSAGE_LENGTH:
             return False
-        if not fragment.data and fragment.length:
+        if not size and length:
             # It says nothing, so there is nothing to keep.
             return True
-        key = (fragment.message_seq, epoch)
+        key = (message_seq, epoch)
         if key in self._ready:
             return True
-        if len(fragment.data) == fragment.length:
+        if size == length:
             return self._finish(key, fragment.msg_type, fragment.data)
-        if not self._make_room(key, len(fragment.data) + PIECE_OVERHEAD):
+        if not self._make_room(key, size + PIECE_OVERHEAD):
             return False
         reading = self._reading(key, fragment)
         self._buffered -= reading.cost
@@ -182,8 +183,9 @@ class Reassembly:
         return reading
 
     def _finish(self, key: tuple[int, int], msg_type: int, body: bytes) -> bool:
-        self._forget(key)
-        if not self._make_room(key, len(body)):
+        if self._readings:
+            self._forget(key)
+        if self._buffered + len(body) > self._limit and not self._make_room(key, len(body)):
             return False
         self._buffered += len(body)
         self._ready[key] = HandshakeMessage(msg_type, key[0], key[1], body)
@@ -207,15 +209,15 @@ class Reassembly:
 
     def next_message(self, epoch: int) -> HandshakeMessage | None:
         """The next message if it is whole and came under ``epoch``, the one now expected."""
-        key = (self.next_seq, epoch)
-        message = self._ready.pop(key, None)
+        message = self._ready.pop((self.next_seq, epoch), None) if self._ready else None
         if message is None:
             return None
         self._buffered -= len(message.body)
         self.next_seq += 1
-        # Another reading of the same message, under another epoch, was a forgery.
-        for stale in [k for k in (*self._readings, *self._ready) if k[0] < self.next_seq]:
-            self._drop(stale)
+        if self._readings or self._ready:
+            # Another reading of the same message, under another epoch, was a forgery.
+            for stale in [k for k in (*self._readings, *self._ready) if k[0] < self.next_seq]:
+                self._drop(stale)
         return message
 
     def discard_below(self, epoch: int) -> bool:

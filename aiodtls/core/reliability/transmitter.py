@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 from aiodtls.core.errors import LeaseExhausted
-from aiodtls.core.events import FlightSent
+from aiodtls.core.events import Event, FlightSent
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.reliability.flight import Datagram, Packer, pack_flight
 from aiodtls.core.reliability.retransmission import Retransmission
@@ -14,15 +13,18 @@ from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
+_BURST = Timer.burst
+
 
 class Transmitter:
-    """``datagrams`` and ``events`` are the owner's to drain.
+    """``datagrams`` are the owner's to drain; ``events`` are its queue of them.
 
     ``max_burst`` records go out at once where ACKs tell when to go on, else whole flights.
     """
 
     __slots__ = (
         "_counters",
+        "_events",
         "_held_back",
         "_individually",
         "_layer",
@@ -30,7 +32,6 @@ class Transmitter:
         "_pause",
         "_timers",
         "datagrams",
-        "events",
         "has_acks",
         "max_datagram_size",
         "parts_alone",
@@ -42,6 +43,7 @@ class Transmitter:
         layer: RecordLayer,
         counters: Counters,
         timers: Timers,
+        events: list[Event],
         *,
         max_datagram_size: int,
         individually: bool,
@@ -50,6 +52,7 @@ class Transmitter:
         self._layer = layer
         self._counters = counters
         self._timers = timers
+        self._events = events
         self._individually = individually
         self._max_burst = max_burst
         self._pause = 0.0
@@ -62,12 +65,14 @@ class Transmitter:
         # The most plaintext of a protected record that the peer takes.
         self.record_limit = MAX_PLAINTEXT_LENGTH
         self.datagrams: list[bytes] = []
-        self.events: list[FlightSent] = []
 
     def send_record(self, epoch: int, content_type: int, payload: bytes) -> None:
         """One record in a datagram of its own, never resent."""
-        with contextlib.suppress(LeaseExhausted):
-            self.datagrams.append(self._layer.protect(epoch, content_type, payload))
+        try:
+            record = self._layer.protect(epoch, content_type, payload)
+        except LeaseExhausted:
+            return
+        self.datagrams.append(record)
 
     def room(self, epoch: int) -> int:
         """Bytes of plaintext that such a record may have."""
@@ -81,20 +86,15 @@ class Transmitter:
         wanted: Callable[[int], list[tuple[int, int]]] | None = None,
     ) -> None:
         """The flight, or what is ``wanted`` of it; a timer that runs starts anew."""
-        wanted = wanted or retransmission.delivery.missing
-        flight = [m for m in retransmission.flight if m.msg_type is None or wanted(m.message_seq)]
+        delivery = retransmission.delivery
         size = retransmission.size(self.max_datagram_size)
         packer = Packer(
-            self._layer,
-            size,
-            self._individually,
-            retransmission.delivery,
-            self.record_limit,
-            self.parts_alone,
+            self._layer, size, self._individually, delivery, self.record_limit, self.parts_alone
         )
-        datagrams: list[Datagram] = []
-        with contextlib.suppress(LeaseExhausted):
-            datagrams = pack_flight(flight, packer, wanted)
+        try:
+            datagrams = pack_flight(retransmission.flight, packer, wanted or delivery.missing)
+        except LeaseExhausted:
+            return
         if not datagrams:
             return
         retransmission.sent(now)
@@ -102,9 +102,8 @@ class Transmitter:
             self._counters.flights_resent += 1
             if retransmission.is_running:
                 retransmission.rearm(now)
-        names = tuple(message.name for message in flight)
-        sizes = tuple(len(datagram.data) for datagram in datagrams)
-        self.events.append(FlightSent(names, sizes, resend))
+        sizes = tuple([len(datagram.data) for datagram in datagrams])
+        self._events.append(FlightSent(tuple(packer.names), sizes, resend))
         # A quarter of the timeout without an ACK: the burst may have been lost whole.
         self._pause = retransmission.backoff.timeout / 4
         self._held_back = datagrams
@@ -112,7 +111,7 @@ class Transmitter:
 
     def continue_burst(self, now: float) -> bool:
         """The next part of a long flight; False where there is none."""
-        self._timers.cancel(Timer.burst)
+        self._timers.cancel(_BURST)
         if not self._held_back:
             return False
         budget = self._max_burst
@@ -121,10 +120,10 @@ class Transmitter:
             self.datagrams.append(datagram.data)
             budget -= datagram.records
         if self._held_back:
-            self._timers.set(Timer.burst, now + self._pause)
+            self._timers.set(_BURST, now + self._pause)
         return True
 
     def drop_rest(self) -> None:
         """Nobody waits for the rest of the flight any more."""
         self._held_back.clear()
-        self._timers.cancel(Timer.burst)
+        self._timers.cancel(_BURST)

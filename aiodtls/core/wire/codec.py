@@ -7,6 +7,7 @@ and every shortfall is a :class:`DecodeError`. A Writer patches lengths in when 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NoReturn
 
 from aiodtls.core.errors import DecodeError
@@ -38,7 +39,11 @@ class Reader:
         return int.from_bytes(self._data[start:end], "big")
 
     def u8(self) -> int:
-        return self.uint(1)
+        start = self._position
+        if start >= self._end:
+            self._fall_short(1)
+        self._position = start + 1
+        return self._data[start]
 
     def u16(self) -> int:
         start = self._position
@@ -61,7 +66,8 @@ class Reader:
 
     def rest(self) -> bytes:
         """All that is left."""
-        return self.take(self.remaining)
+        start, self._position = self._position, self._end
+        return self._data[start:]
 
     def vector(self, length_size: int, minimum: int = 0, maximum: int | None = None) -> bytes:
         """A vector with a length prefix of ``length_size`` bytes and the bounds of its type."""
@@ -93,7 +99,7 @@ class Reader:
 
     def finish(self) -> None:
         """Raises :class:`DecodeError` unless all has been read."""
-        if self.remaining:
+        if self._position < self._end:
             self.fail(f"{self.remaining} bytes follow the end")
 
     def _fall_short(self, size: int) -> NoReturn:
@@ -131,7 +137,7 @@ class Writer:
         self._buffer += data
         return self
 
-    def vector(self, data: bytes, length_size: int) -> Writer:
+    def vector(self, data: bytes | bytearray, length_size: int) -> Writer:
         """``data`` behind its length; ValueError where the length does not fit."""
         length = len(data)
         if length >> (8 * length_size):
@@ -139,6 +145,13 @@ class Writer:
         self._buffer += length.to_bytes(length_size, "big")
         self._buffer += data
         return self
+
+    def vectors(self, items: Iterable[bytes], item_length_size: int, length_size: int) -> Writer:
+        """A vector of vectors."""
+        writer = Writer()
+        for item in items:
+            writer.vector(item, item_length_size)
+        return self.vector(writer._buffer, length_size)
 
     def u16_list(self, values: tuple[int, ...], length_size: int = 2) -> Writer:
         return self.vector(struct.pack(f"!{len(values)}H", *values), length_size)

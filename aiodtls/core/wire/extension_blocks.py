@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from struct import Struct
 from typing import TypeVar
 
 from aiodtls.core.errors import DecodeError
@@ -45,12 +46,18 @@ from aiodtls.core.wire.extensions13 import (
 )
 
 E = TypeVar("E", bound=Extension)
+# Code point, and the length of what follows.
+_HEADER = Struct("!HH")
 
-# So many extensions of at most so many bytes are not parsed anew: they cannot be changed, so
-# messages may share them.
+# So many extensions and blocks of them, of at most so many bytes, are not parsed anew, nor so many
+# extensions encoded anew: they cannot be changed, so messages may share them.
 PARSED_KEPT = 512
-ENCODED_KEPT = 512
 LONGEST_KEPT = 64
+BLOCKS_KEPT = 128
+LONGEST_BLOCK_KEPT = 512
+ENCODED_KEPT = 512
+# What the length of one has room for.
+LONGEST = 0xFFFF
 
 KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
     (extension.type, place): extension
@@ -110,7 +117,7 @@ class Extensions(dict[int, Extension]):
 
     @classmethod
     def of(cls, extensions: Iterable[Extension]) -> Extensions:
-        return cls((extension.type, extension) for extension in extensions)
+        return cls([(extension.type, extension) for extension in extensions])
 
     def find(self, kind: type[E]) -> E | None:
         """The extension of this class, where the message carried it."""
@@ -120,17 +127,29 @@ class Extensions(dict[int, Extension]):
 
 def parse_extensions(reader: Reader, place: HandshakeType, *, required: bool = False) -> Extensions:
     """A block of extensions; a hello may have none at all (RFC 5246 section 7.4.1.2)."""
-    extensions = Extensions()
     if not reader.remaining and not required:
-        return extensions
-    block = reader.sub(2)
-    while block.remaining:
-        code = block.u16()
+        return Extensions()
+    block = reader.vector(2)
+    parse = _parse_block_again if len(block) <= LONGEST_BLOCK_KEPT else _parse_block
+    # What is kept may be shared; this is the message's own.
+    return Extensions(parse(block, place))
+
+
+def _parse_block(block: bytes, place: HandshakeType) -> Extensions:
+    extensions = Extensions()
+    position, end = 0, len(block)
+    while position < end:
+        start = position + _HEADER.size
+        if start > end:
+            raise DecodeError("the header of an extension is cut short")
+        code, length = _HEADER.unpack_from(block, position)
+        position = start + length
+        if position > end:
+            raise DecodeError("an extension reaches past the end of its block")
         if code in extensions:
             raise DecodeError(f"extension {code} stands twice")
-        body = block.vector(2)
-        parse = _parse_again if len(body) <= LONGEST_KEPT else _parse
-        extensions[code] = parse(code, body, place)
+        parse = _parse_again if length <= LONGEST_KEPT else _parse
+        extensions[code] = parse(code, block[start:position], place)
     return extensions
 
 
@@ -144,8 +163,10 @@ def _parse(code: int, body: bytes, place: HandshakeType) -> Extension:
     return extension
 
 
-# Clients are much alike: most of what a hello says was said by another before.
+# Clients are much alike: most of what a hello says was said by another before, and those of
+# DTLS 1.2 say all of it again.
 _parse_again = lru_cache(PARSED_KEPT)(_parse)
+_parse_block_again = lru_cache(BLOCKS_KEPT)(_parse_block)
 
 
 def encode_extensions(
@@ -154,19 +175,20 @@ def encode_extensions(
     """Nothing where there are none and none are required: the oldest servers know no block."""
     if not extensions and not required:
         return
-    encoded = (
+    encoded = [
         (_encode_again if type(extension) in CONFIGURED else _encode)(extension, place)
         for extension in extensions.values()
-    )
+    ]
     writer.vector(b"".join(encoded), 2)
 
 
 def _encode(extension: Extension, place: HandshakeType) -> bytes:
     writer = Writer()
-    writer.u16(extension.type)
-    with writer.sub(2):
-        extension.encode(writer, place)
-    return writer.finish()
+    extension.encode(writer, place)
+    body = writer.finish()
+    if len(body) > LONGEST:
+        raise ValueError(f"extension {extension.type} is too long")
+    return _HEADER.pack(extension.type, len(body)) + body
 
 
 _encode_again = lru_cache(ENCODED_KEPT)(_encode)

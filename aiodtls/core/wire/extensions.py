@@ -5,11 +5,12 @@ Those that only DTLS 1.3 has are in ``extensions13.py``, whole blocks in ``exten
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, ExtensionType, HandshakeType
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 
 CLIENT_HELLO = HandshakeType.client_hello
@@ -52,7 +53,7 @@ OCSP = 1
 REQUESTS = frozenset({CLIENT_HELLO, CERTIFICATE_REQUEST})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnknownExtension:
     """One that is carried, not understood."""
 
@@ -63,7 +64,7 @@ class UnknownExtension:
         writer.raw(self.data)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerName:
     """RFC 6066 section 3: the host name a client asks for; a server acknowledges with None."""
 
@@ -95,7 +96,7 @@ class ServerName:
                 writer.u8(0).vector(self.host_name.encode("ascii"), 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SupportedGroups:
     """RFC 8422 section 5.1.1, RFC 8446 section 4.2.7. Some servers send it too; it says nothing."""
 
@@ -111,7 +112,7 @@ class SupportedGroups:
         writer.u16_list(self.groups)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ECPointFormats:
     """RFC 8422 section 5.1.2; only uncompressed (0) is left of them."""
 
@@ -127,7 +128,7 @@ class ECPointFormats:
         writer.vector(self.formats, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SignatureAlgorithms:
     """RFC 5246 section 7.4.1.4.1, RFC 8446 section 4.2.3."""
 
@@ -143,7 +144,7 @@ class SignatureAlgorithms:
         writer.u16_list(self.schemes)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UseSRTP:
     """RFC 5764 section 4.1.1: profiles in order of preference, and the MKI."""
 
@@ -160,7 +161,7 @@ class UseSRTP:
         writer.u16_list(self.profiles).vector(self.mki, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ALPN:
     """RFC 7301 section 3.1."""
 
@@ -177,12 +178,10 @@ class ALPN:
         return cls(tuple(protocols))
 
     def encode(self, writer: Writer, place: HandshakeType) -> None:
-        with writer.sub(2):
-            for protocol in self.protocols:
-                writer.vector(protocol, 1)
+        writer.vectors(self.protocols, 1, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExtendedMasterSecret:
     """RFC 7627 section 5.1; always empty."""
 
@@ -197,7 +196,7 @@ class ExtendedMasterSecret:
         """Nothing to write."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _CertificateTypes:
     """RFC 7250 section 3: a list from the client, preferred first, and the server's choice."""
 
@@ -215,21 +214,21 @@ class _CertificateTypes:
             writer.u8(self.types[0])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientCertificateTypes(_CertificateTypes):
     """What the client can show of itself."""
 
     type: ClassVar[ExtensionType] = ExtensionType.client_certificate_type
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerCertificateTypes(_CertificateTypes):
     """What the client takes from the server."""
 
     type: ClassVar[ExtensionType] = ExtensionType.server_certificate_type
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StatusRequest:
     """RFC 6066 section 8: a client asks for OCSP, and in DTLS 1.3 a Certificate carries it.
 
@@ -264,7 +263,7 @@ class StatusRequest:
             writer.u8(OCSP).vector(b"", 2).vector(b"", 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SignedCertificateTimestamps:
     """RFC 6962 section 3.3: empty from a client; each is a SerializedSCT."""
 
@@ -288,7 +287,7 @@ class SignedCertificateTimestamps:
                     writer.vector(timestamp, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SessionTicket:
     """RFC 5077 section 3.2: the ticket to resume with; empty to ask for one, or announce it."""
 
@@ -304,7 +303,7 @@ class SessionTicket:
         writer.raw(self.ticket)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionId:
     """RFC 9146 section 3: what the peer's records are to bear; empty for nothing."""
 
@@ -320,7 +319,7 @@ class ConnectionId:
         writer.vector(self.cid, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReturnRoutability:
     """RFC 9853 section 3, "rrc"; always empty."""
 
@@ -335,7 +334,7 @@ class ReturnRoutability:
         """Nothing to write."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SupportedVersions:
     """RFC 8446 section 4.2.1: a list from the client, the choice from the server."""
 
@@ -354,7 +353,7 @@ class SupportedVersions:
             writer.u16(self.versions[0])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RenegotiationInfo:
     """RFC 5746 section 3.2; empty in a first handshake, and there is no other here."""
 

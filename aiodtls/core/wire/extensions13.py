@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, ExtensionType, HandshakeType
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extensions import (
     CLIENT_HELLO,
@@ -19,7 +20,7 @@ from aiodtls.core.wire.extensions import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SignatureAlgorithmsCert:
     """RFC 8446 section 4.2.3: what may sign certificates, where it differs."""
 
@@ -35,7 +36,7 @@ class SignatureAlgorithmsCert:
         writer.u16_list(self.schemes)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateAuthorities:
     """RFC 8446 section 4.2.4: DER names of authorities that the sender trusts."""
 
@@ -52,12 +53,10 @@ class CertificateAuthorities:
         return cls(tuple(names))
 
     def encode(self, writer: Writer, place: HandshakeType) -> None:
-        with writer.sub(2):
-            for name in self.names:
-                writer.vector(name, 2)
+        writer.vectors(self.names, 2, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyShares:
     """RFC 8446 section 4.2.8: group and public value; from a client several, in any order.
 
@@ -93,7 +92,7 @@ class KeyShares:
                     writer.u16(group).vector(public, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cookie:
     """RFC 8446 section 4.2.2: from HelloRetryRequest, back in the second ClientHello."""
 
@@ -109,7 +108,7 @@ class Cookie:
         writer.vector(self.cookie, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PskKeyExchangeModes:
     """RFC 8446 section 4.2.9."""
 
@@ -125,7 +124,7 @@ class PskKeyExchangeModes:
         writer.vector(self.modes, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PreSharedKey:
     """RFC 8446 section 4.2.11: identities with ticket ages, and a binder for each, from the client.
 
@@ -166,7 +165,7 @@ class PreSharedKey:
         return 2 + sum(1 + len(binder) for binder in self.binders)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SelectedPsk:
     """RFC 8446 section 4.2.11: the server's choice among the client's identities."""
 
@@ -182,7 +181,7 @@ class SelectedPsk:
         writer.u16(self.index)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RecordSizeLimit:
     """RFC 8449 section 4: the largest record the sender takes, its content type counted in 1.3."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 
 from aiodtls.core.errors import DecodeError
+from aiodtls.core.values import value
 
-# RFC 6347 section 4.2.2: msg_type, length, message_seq, fragment_offset, fragment_length.
+# RFC 6347 section 4.2.2: msg_type (1 byte), length (3), message_seq (2), fragment_offset (3),
+# fragment_length (3).
 FRAGMENT_HEADER_LENGTH = 12
-_FRAGMENT_HEADER = Struct("!IHHB3s")
+_FRAGMENT_HEADER = Struct("!IHHI")
+_24_BITS = 0xFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fragment:
     """A part of a handshake message, ``data`` standing at ``offset`` of ``length`` bytes."""
 
@@ -23,33 +25,39 @@ class Fragment:
     data: bytes
 
     def encode(self) -> bytes:
-        return (
-            _FRAGMENT_HEADER.pack(
-                self.msg_type << 24 | self.length,
-                self.message_seq,
-                self.offset >> 8,
-                self.offset & 0xFF,
-                len(self.data).to_bytes(3, "big"),
-            )
-            + self.data
-        )
+        return encode_fragment(self.msg_type, self.length, self.message_seq, self.offset, self.data)
+
+
+def encode_fragment(
+    msg_type: int, length: int, message_seq: int, offset: int, data: bytes
+) -> bytes:
+    """The bytes from ``offset`` on of a message of ``length`` bytes, behind their header."""
+    header = _FRAGMENT_HEADER.pack(
+        msg_type << 24 | length, message_seq, offset >> 8, (offset & 0xFF) << 24 | len(data)
+    )
+    return header + data
+
+
+def encode_whole(msg_type: int, message_seq: int, body: bytes) -> bytes:
+    """A message in one fragment."""
+    length = len(body)
+    return _FRAGMENT_HEADER.pack(msg_type << 24 | length, message_seq, 0, length) + body
 
 
 def parse_fragments(payload: bytes) -> list[Fragment]:
     """All fragments of one handshake record. Raises :class:`DecodeError`."""
     fragments = []
-    position = 0
-    while position < len(payload):
-        if len(payload) - position < FRAGMENT_HEADER_LENGTH:
+    position, end = 0, len(payload)
+    while position < end:
+        start = position + FRAGMENT_HEADER_LENGTH
+        if start > end:
             raise DecodeError("a handshake header is cut short")
-        word, message_seq, high, low, size = _FRAGMENT_HEADER.unpack_from(payload, position)
-        position += FRAGMENT_HEADER_LENGTH
-        fragment_length = int.from_bytes(size, "big")
-        fragment_offset = high << 8 | low
-        length = word & 0xFFFFFF
-        data = payload[position : position + fragment_length]
-        if len(data) != fragment_length or fragment_offset + fragment_length > length:
+        first, message_seq, high, low = _FRAGMENT_HEADER.unpack_from(payload, position)
+        length, offset, fragment_length = first & _24_BITS, high << 8 | low >> 24, low & _24_BITS
+        position = start + fragment_length
+        if position > end or offset + fragment_length > length:
             raise DecodeError("a fragment reaches past the end of its record or message")
-        position += fragment_length
-        fragments.append(Fragment(word >> 24, length, message_seq, fragment_offset, data))
+        fragments.append(
+            Fragment(first >> 24, length, message_seq, offset, payload[start:position])
+        )
     return fragments

@@ -8,11 +8,13 @@ script expects picks the parser.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from struct import Struct
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
 from aiodtls.core.wire.extensions import OCSP
@@ -20,6 +22,8 @@ from aiodtls.core.wire.extensions import OCSP
 RANDOM_LENGTH = 32
 # ECCurveType (RFC 8422 section 5.4).
 NAMED_CURVE = 3
+# Curve type, group, and the length of the public value.
+_CURVE_POINT = Struct("!BHB")
 
 
 class Message(Protocol):
@@ -47,7 +51,7 @@ def parse_body(kind: type[Message], body: bytes) -> Message:
     return message
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HelloRequest:
     """RFC 5246 section 7.4.1.1."""
 
@@ -61,7 +65,7 @@ class HelloRequest:
         """Nothing to write."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientHello:
     """RFC 6347 section 4.2.1, RFC 9147 section 5.3."""
 
@@ -92,7 +96,7 @@ class ClientHello:
         encode_extensions(writer, self.extensions, self.msg_type)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HelloVerifyRequest:
     """RFC 6347 section 4.2.1; ``server_version`` tells nothing of the version to come."""
 
@@ -109,7 +113,7 @@ class HelloVerifyRequest:
         writer.u16(self.server_version).vector(self.cookie, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerHello:
     """RFC 5246 section 7.4.1.3, RFC 8446 section 4.1.3."""
 
@@ -137,7 +141,7 @@ class ServerHello:
         encode_extensions(writer, self.extensions, self.msg_type)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Certificate12:
     """RFC 5246 section 7.4.2: DER certificates, the sender's own first; empty for none."""
 
@@ -153,12 +157,10 @@ class Certificate12:
         return cls(tuple(chain))
 
     def encode(self, writer: Writer) -> None:
-        with writer.sub(3):
-            for certificate in self.chain:
-                writer.vector(certificate, 3)
+        writer.vectors(self.chain, 3, 3)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RawCertificate12:
     """RFC 7250 section 3: one SubjectPublicKeyInfo in the place of the chain; empty for none."""
 
@@ -180,11 +182,7 @@ def _parse_curve_point(reader: Reader) -> tuple[int, bytes]:
     return reader.u16(), reader.vector(1, 1)
 
 
-def _encode_curve_point(writer: Writer, group: int, public: bytes) -> None:
-    writer.u8(NAMED_CURVE).u16(group).vector(public, 1)
-
-
-@dataclass(frozen=True, slots=True)
+@value
 class ServerKeyExchangeEcdhe12:
     """RFC 8422 section 5.4: the ephemeral key, signed with the certificate's."""
 
@@ -210,12 +208,10 @@ class ServerKeyExchangeEcdhe12:
 
 def ecdh_params(group: int, public: bytes) -> bytes:
     """ServerECDHParams (RFC 8422 section 5.4)."""
-    writer = Writer()
-    _encode_curve_point(writer, group, public)
-    return writer.finish()
+    return _CURVE_POINT.pack(NAMED_CURVE, group, len(public)) + public
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerKeyExchangePsk12:
     """RFC 4279 section 2."""
 
@@ -230,7 +226,7 @@ class ServerKeyExchangePsk12:
         writer.vector(self.identity_hint, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerKeyExchangeEcdhePsk12:
     """RFC 5489 section 2."""
 
@@ -244,11 +240,10 @@ class ServerKeyExchangeEcdhePsk12:
         return cls(reader.vector(2), *_parse_curve_point(reader))
 
     def encode(self, writer: Writer) -> None:
-        writer.vector(self.identity_hint, 2)
-        _encode_curve_point(writer, self.group, self.public)
+        writer.vector(self.identity_hint, 2).raw(ecdh_params(self.group, self.public))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateRequest12:
     """RFC 5246 section 7.4.4; ``authorities`` are DER names."""
 
@@ -269,12 +264,10 @@ class CertificateRequest12:
 
     def encode(self, writer: Writer) -> None:
         writer.vector(self.certificate_types, 1).u16_list(self.schemes)
-        with writer.sub(2):
-            for name in self.authorities:
-                writer.vector(name, 2)
+        writer.vectors(self.authorities, 2, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerHelloDone:
     """RFC 5246 section 7.4.5."""
 
@@ -288,7 +281,7 @@ class ServerHelloDone:
         """Nothing to write."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientKeyExchangeEcdhe12:
     """RFC 8422 section 5.7."""
 
@@ -303,7 +296,7 @@ class ClientKeyExchangeEcdhe12:
         writer.vector(self.public, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientKeyExchangePsk12:
     """RFC 4279 section 2."""
 
@@ -318,7 +311,7 @@ class ClientKeyExchangePsk12:
         writer.vector(self.identity, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientKeyExchangeEcdhePsk12:
     """RFC 5489 section 2."""
 
@@ -334,7 +327,7 @@ class ClientKeyExchangeEcdhePsk12:
         writer.vector(self.identity, 2).vector(self.public, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateVerify:
     """RFC 5246 section 7.4.8, RFC 8446 section 4.4.3: they differ in what is signed alone."""
 
@@ -350,7 +343,7 @@ class CertificateVerify:
         writer.u16(self.scheme).vector(self.signature, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateStatus12:
     """RFC 6066 section 8: the OCSP response that the ServerHello announced."""
 
@@ -367,7 +360,7 @@ class CertificateStatus12:
         writer.u8(OCSP).vector(self.response, 3)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewSessionTicket12:
     """RFC 5077 section 3.3; ``lifetime_hint`` in seconds, 0 where the server says nothing."""
 
@@ -383,7 +376,7 @@ class NewSessionTicket12:
         writer.uint(self.lifetime_hint, 4).vector(self.ticket, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """RFC 5246 section 7.4.9, RFC 8446 section 4.4.4; its length is the receiver's to check."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from aiodtls.core.errors import DecodeError
@@ -13,6 +13,7 @@ from aiodtls.core.registry import (
     HandshakeType,
     ProtocolVersion,
 )
+from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
 from aiodtls.core.wire.extensions import HELLO_RETRY_REQUEST
@@ -22,7 +23,7 @@ from aiodtls.core.wire.messages import RANDOM_LENGTH
 HELLO_RETRY_RANDOM = hashlib.sha256(b"HelloRetryRequest").digest()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HelloRetryRequest:
     """RFC 8446 section 4.1.4: a ServerHello with a random of its own."""
 
@@ -51,7 +52,7 @@ class HelloRetryRequest:
         encode_extensions(writer, self.extensions, HELLO_RETRY_REQUEST)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EncryptedExtensions:
     """RFC 8446 section 4.3.1."""
 
@@ -66,7 +67,7 @@ class EncryptedExtensions:
         encode_extensions(writer, self.extensions, self.msg_type, required=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateRequest13:
     """RFC 8446 section 4.3.2."""
 
@@ -84,7 +85,7 @@ class CertificateRequest13:
         encode_extensions(writer, self.extensions, self.msg_type, required=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Certificate13:
     """RFC 8446 section 4.4.2: like Certificate12, with a context and extensions per certificate."""
 
@@ -112,7 +113,7 @@ class Certificate13:
                 encode_extensions(writer, carried, self.msg_type, required=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewSessionTicket13:
     """RFC 8446 section 4.6.1; ``lifetime`` in seconds."""
 
@@ -137,7 +138,7 @@ class NewSessionTicket13:
         encode_extensions(writer, self.extensions, self.msg_type, required=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyUpdate:
     """RFC 8446 section 4.6.3."""
 
@@ -155,7 +156,7 @@ class KeyUpdate:
         writer.u8(self.request_update)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestConnectionId:
     """RFC 9147 section 9."""
 
@@ -170,7 +171,7 @@ class RequestConnectionId:
         writer.u8(self.num_cids)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewConnectionId:
     """RFC 9147 section 9; ``usage`` is a ConnectionIdUsage."""
 

@@ -15,7 +15,9 @@ from aiodtls.core.registry import AlertLevel, ContentType, ProtocolVersion
 HEADER = Struct("!BHQH")
 HEADER_LENGTH = HEADER.size
 EPOCH_SHIFT = 48
+# To look a member up in an enum takes longer than to compare it.
 DTLSv1_2 = int(ProtocolVersion.DTLSv1_2)
+HANDSHAKE = int(ContentType.handshake)
 SEQUENCE_NUMBER_MASK = (1 << EPOCH_SHIFT) - 1
 # RFC 5246 section 6.2: plaintext of a record, and what protection may add to it.
 MAX_PLAINTEXT_LENGTH = 1 << 14
