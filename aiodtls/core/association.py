@@ -355,9 +355,7 @@ class Association(NegotiatedFacts):
         elif level == AlertLevel.fatal or closing:
             self._ended_by_peer(alert_name(code), closing=closing)
         elif epoch and level != AlertLevel.warning:
-            raise AlertError(
-                AlertDescription.illegal_parameter, f"an alert of unknown level {level}"
-            )
+            raise AlertError(AlertDescription.illegal_parameter, f"an alert of level {level}")
 
     def _ended_by_peer(self, description: str, *, closing: bool) -> None:
         if not self.handshake_complete:
