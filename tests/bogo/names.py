@@ -20,7 +20,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("the server takes no certificate of our", "UNKNOWN_CERTIFICATE_TYPE"),
     ("the server takes no signature scheme of our keys", "NO_COMMON_SIGNATURE_ALGORITHMS"),
     ("the function for the OCSP response raised", "OCSP_CB_ERROR"),
-    ("an alert of unknown level", "UNKNOWN_ALERT_TYPE"),
+    ("an alert of level", "UNKNOWN_ALERT_TYPE"),
     ("a record is too long", "DATA_LENGTH_TOO_LONG"),
     ("a record of unknown type 0", "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),
     ("a record of unknown type", "UNEXPECTED_MESSAGE"),
