@@ -127,15 +127,16 @@ def in_memory(scale: int) -> Table:
 
 
 def many_peers(scale: int) -> Table:
-    def run(number: int) -> Cost:
-        return asyncio.run(memory_side.many_peers(psk_configs(), number, 1000 * scale))
+    def run(number: int, busy: int | None = None) -> Cost:
+        return asyncio.run(memory_side.many_peers(psk_configs(), number, 1000 * scale, busy))
 
-    numbers = (10, 1, 100, 1000, *((10_000,) if scale > 1 else ()))
-    return {
-        "echo by a server of many, without a socket": {
-            f"{number:,} associations": lambda n=number: run(n) for number in numbers
-        }
+    most = 10_000 if scale > 1 else 1000
+    table: dict[str, Run] = {
+        f"{number:,} associations": lambda n=number: run(n)
+        for number in sorted({10, 1, 100, 1000, most}, key=lambda number: (number != 10, number))
     }
+    table[f"{most:,}, of which 10 talk"] = lambda: run(most, 10)
+    return {"echo by a server of many, without a socket": table}
 
 
 def measure(table: Table, only: str) -> dict[str, Any]:

@@ -119,8 +119,11 @@ class _Sink(asyncio.DatagramTransport):
         return SERVER if name == "sockname" else default
 
 
-async def many_peers(both: Configs, number: int, count: int) -> Cost:
-    """An echo each in turn, a handler for each peer; the server's share alone, without a socket."""
+async def many_peers(both: Configs, number: int, count: int, busy: int | None = None) -> Cost:
+    """An echo each in turn, a handler for each peer; the server's share alone, without a socket.
+
+    With ``busy`` only so many of the peers talk.
+    """
     protocol = DTLSProtocol(both[1], handler=echo)
     sink = _Sink()
     protocol.connection_made(sink)
@@ -144,7 +147,7 @@ async def many_peers(both: Configs, number: int, count: int) -> Cost:
     sink.count = 0
     datagrams = []
     for at in range(count):
-        client, peer = clients[at % number]
+        client, peer = clients[at % (busy or number)]
         client.send(MESSAGE, loop.time())
         datagrams += [(data, peer) for data, _ in client.datagrams_to_send()]
     del clients
