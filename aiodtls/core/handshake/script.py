@@ -226,7 +226,7 @@ class Handshake:
     def _check_length(self, received: HandshakeMessage) -> None:
         """A chain costs time for each of its certificates, and its owner need not be known."""
         most = self.config.max_certificate_length
-        if received.msg_type == HandshakeType.certificate and len(received.body) > most:
+        if len(received.body) > most and received.msg_type == HandshakeType.certificate:
             message = f"the peer's Certificate has more bytes than max_certificate_length={most}"
             raise AlertError(AlertDescription.bad_certificate, message, CertificateError(message))
 

@@ -13,6 +13,8 @@ NEVER = 1 << 64
 VERSION = int(ProtocolVersion.DTLSv1_2)
 OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
 CLIENT_HELLO = bytes((HandshakeType.client_hello,))
+# Plain numbers: a look at an enum costs as much as all else that a comparison does.
+HANDSHAKE = int(ContentType.handshake)
 APPLICATION_DATA = int(ContentType.application_data)
 
 
@@ -90,7 +92,7 @@ class PlaintextWriter(RecordWriter):
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         number = self.next_number
         self.next_number = number + 1
-        is_hello = content_type == ContentType.handshake and plaintext[:1] == CLIENT_HELLO
+        is_hello = content_type == HANDSHAKE and plaintext[:1] == CLIENT_HELLO
         version = self.hello_version if is_hello else VERSION
         return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
 
