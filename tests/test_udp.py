@@ -217,7 +217,9 @@ def test_a_full_socket_pauses_and_resumes_the_protocol(run_loop, batching, tmp_p
             assert arrived == sent
             await asyncio.wait_for(protocol.resumed.wait(), 5)
             assert protocol.calls == ["made", "pause", "resume"]
-            assert transport.get_write_buffer_size() == 0
+            if batching or sys.version_info < (3, 13):
+                # asyncio of 3.13 counts 8 bytes in with each datagram, and does not count them out.
+                assert transport.get_write_buffer_size() == 0
         far.close()
 
     run_loop(main)
