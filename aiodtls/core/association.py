@@ -149,7 +149,9 @@ class Association(NegotiatedFacts):
         self._in_doubt = self._may_ask = False
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
-        self.own_ids = ConnectionIds(config.connection_id or 0) if own_ids is None else own_ids
+        if own_ids is None:
+            own_ids = ConnectionIds(config.connection_id or 0, random)
+        self.own_ids = own_ids
         self.own_ids.owner = self
         self.path_check: Any = None
         self._layer = RecordLayer(self.counters, hello.record_number if hello else 0, self.own_ids)
