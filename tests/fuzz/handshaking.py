@@ -1,0 +1,33 @@
+"""Whatever a stranger may send at any moment of a handshake, and time that passes meanwhile."""
+
+from __future__ import annotations
+
+from tests.fuzz.grammar import datagram
+from tests.fuzz.long_lived import Key, Target
+from tests.fuzz.moments import Moment
+from tests.fuzz.plan import Plan
+from tests.harness import CLIENT, SERVER
+
+MAX_DATAGRAMS = 6
+MOMENTS = 8
+
+
+class Handshaking(Target[Moment]):
+    """Of a client or a server in any variant; real datagrams of the peer are among the choices."""
+
+    def choose(self, plan: Plan) -> Key:
+        variant = plan.variant()
+        moment = plan.byte() % MOMENTS
+        return variant, (CLIENT, SERVER)[plan.byte() & 1], moment
+
+    def make(self, key: Key) -> Moment:
+        return Moment(*key)
+
+    def meet(self, subject: Moment, plan: Plan) -> None:
+        for _ in range(MAX_DATAGRAMS):
+            if plan.is_over:
+                break
+            subject.receive(datagram(plan, subject.view))
+            if plan.byte() & 1:
+                subject.let_time_pass()
+        subject.check()
