@@ -125,6 +125,8 @@ class Course:
     messages: list[Fragment] = field(default_factory=list)
     # Which record each of them came in.
     message_at: list[int] = field(default_factory=list)
+    # What it came to.
+    outcome: tuple[object, ...] = ()
     # How many records came before each datagram.
     record_at: list[int] = field(default_factory=list)
 
@@ -159,6 +161,13 @@ def drain(connection: DTLSConnection) -> list[bytes]:
     return [data for data, _ in out]
 
 
+def outcome(connection: DTLSConnection) -> tuple[object, ...]:
+    """What the peers have agreed on, the secrets behind their keys included."""
+    negotiated = connection.negotiated
+    agreed = negotiated.version, negotiated.suite, negotiated.peer_cid, negotiated.own_cid
+    return (*agreed, negotiated.master_secret, negotiated.exporter_secret)
+
+
 @cache
 def course(variant: str, side: str) -> Course:
     talk = Talk(variant)
@@ -167,7 +176,7 @@ def course(variant: str, side: str) -> Course:
     RecordingLayer.said = []
     talk.run()
     assert talk.client.handshake_complete and talk.server.handshake_complete, variant
-    found = Course(variant, side, talk.received[side])
+    found = Course(variant, side, talk.received[side], outcome=outcome(talk.side(side)))
     said = iter(RecordingLayer.said)
     cid_length = talk.side(side).own_ids.length
     for data in found.datagrams:

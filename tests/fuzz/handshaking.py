@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from tests.fuzz.courses import outcome
 from tests.fuzz.grammar import datagram
 from tests.fuzz.long_lived import Key, Target
 from tests.fuzz.moments import Moment
 from tests.fuzz.plan import Plan
 from tests.harness import CLIENT, SERVER
 
-MAX_DATAGRAMS = 6
+MAX_DATAGRAMS = 3
 MOMENTS = 8
 
 
 class Handshaking(Target[Moment]):
-    """Of a client or a server in any variant; real datagrams of the peer are among the choices."""
+    """Of a client or a server in any variant; real datagrams of the peer are among the choices.
+
+    If the handshake completes it is the peer's, and comes to what it comes to undisturbed.
+    """
 
     def choose(self, plan: Plan) -> Key:
         variant = plan.variant()
@@ -31,3 +35,7 @@ class Handshaking(Target[Moment]):
             if plan.byte() & 1:
                 subject.let_time_pass()
         subject.check()
+        connection = subject.connection
+        if connection.handshake_complete and not connection.closed:
+            agreed = outcome(connection)
+            assert agreed == subject.course.outcome, f"{agreed}, not {subject.course.outcome}"

@@ -123,6 +123,8 @@ class Moment(Subject):
         if due is not None:
             self.now = max(self.now, due)
             self.connection.handle_timeout(self.now)
+            due = self.connection.next_timeout()
+            assert due is None or due > self.now, "a timer that was due is due still"
 
     def check(self) -> None:
         """At the end of an input: what holds, and whether the next one may go on from here."""

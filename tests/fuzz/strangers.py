@@ -133,6 +133,8 @@ class Door(Subject):
         self.door.handle_timeout(self.now)
         for connection in list(self.door.connections):
             connection.handle_timeout(self.now)
+            due = connection.next_timeout()
+            assert due is None or due > self.now, "a timer that was due is due still"
         self.answers()
 
     # -- carrying and checking --------------------------------------------------------------

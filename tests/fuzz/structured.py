@@ -20,7 +20,7 @@ from tests.fuzz.moments import Moment
 from tests.fuzz.plan import Plan
 from tests.harness import CLIENT, SERVER
 
-MAX_RECORDS = 6
+MAX_RECORDS = 3
 MOMENTS = 8
 PLAIN_VERSION = 0xFEFD
 

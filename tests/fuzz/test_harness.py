@@ -9,6 +9,7 @@ from aiodtls.core.cookies import Cookies
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.listener import Listener
 from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.reliability.timers import Timers
 from tests.fuzz.courses import BEGINNING, OTHER, check, course
 from tests.fuzz.established import Established
 from tests.fuzz.grammar import View, datagram, payload
@@ -221,6 +222,24 @@ def test_an_internal_error_is_noticed(monkeypatch):
         with pytest.raises(AssertionError):
             target(bytes((chosen("psk"), 0, 0)) + production(0, 0))
             target(bytes((chosen("psk"), 0, 0, 0)))
+
+
+def test_a_handshake_that_comes_to_something_else_is_noticed(monkeypatch):
+    target = Handshaking()
+    whole = production(0, 0, more=True) + production(0, 1)
+    for variant in ("psk", "psk13", "cid"):
+        target(bytes((chosen(variant), 0, 1)) + whole)
+        assert target.subject is not None and target.subject.connection.handshake_complete
+    monkeypatch.setattr(target.subject.course, "outcome", ())
+    with pytest.raises(AssertionError):
+        target(bytes((chosen("cid"), 0, 1)) + whole)
+
+
+def test_a_timer_that_stays_due_is_noticed(monkeypatch):
+    moment = Moment("psk", CLIENT, 0)
+    monkeypatch.setattr(Timers, "take_due", lambda self, now: [])
+    with pytest.raises(AssertionError, match="due still"):
+        moment.let_time_pass()
 
 
 def test_what_is_sealed_with_the_right_keys_is_read():
