@@ -17,7 +17,7 @@ from tests.fuzz.plan import Plan
 
 MADE = 0x80
 MORE = 0x40
-MAX_RECORDS = 8
+MAX_RECORDS = 4
 MAX_PLAINTEXT = 1 << 14
 CONTENT_TYPES = (22, 26, 21, 20, 23, 25, 27, 24, 0, 255)
 EPOCHS = (0, 1, 2, 3, 4, 5, 0xFFFF)

@@ -39,6 +39,18 @@ class Numbered:
         return _chance(self._seed, self._count, size)
 
 
+class Steady(Numbered):
+    """So much chance at once is always the same; only ids, which have to differ, are numbered.
+
+    Handshakes of one client with a listener are the same then in whatever order they come.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, size: int) -> bytes:
+        return super().__call__(size) if size < 16 else _chance(self._seed, 0, size)
+
+
 @lru_cache(KEPT)
 def _chance(seed: bytes, count: int, size: int) -> bytes:
     return hashlib.shake_128(b"%d of " % count + seed).digest(size)

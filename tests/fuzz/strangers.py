@@ -11,15 +11,15 @@ from tests.fuzz.courses import BEGINNING, check, course, drain
 from tests.fuzz.grammar import View, datagram
 from tests.fuzz.long_lived import Key, Subject, Target
 from tests.fuzz.plan import Plan
-from tests.fuzz.primitives import Numbered
+from tests.fuzz.primitives import Numbered, Steady
 from tests.fuzz.snapshot import Snapshot
 from tests.harness import SERVER
 from tests.simulated.variants import configs
 
 # Few, for what the inputs before have left is still there.
-MAX_ACTIONS = 4
+MAX_ACTIONS = 2
 # Handshakes cost more than all else: so many of their steps an input may ask for.
-MAX_CALLS = 2
+MAX_CALLS = 1
 DATA_EVERY = 32
 LIFE = 200
 HALF_OPEN = 2
@@ -47,7 +47,7 @@ class Door(Subject):
         self.now = BEGINNING
         self.inputs = 0
         server = dataclasses.replace(configs(variant)[1], max_half_open=HALF_OPEN)
-        self.door = Listener(server, random=Numbered("door"))
+        self.door = Listener(server, random=Steady("door"))
         # None is for one that has said its hello and no more, as it would say it again.
         self.callers: dict[object, DTLSConnection | None] = {}
         self.hellos = {at: drain(self._client(f"caller at {at}")) for at in ADDRESSES}

@@ -188,7 +188,7 @@ def nothing_is_too_much(monkeypatch):
 
 def callers() -> list[bytes]:
     """Callers at all addresses, the honest client's among them; before, real hellos there."""
-    calls = [bytes((GOES_ON | at, 0, GOES_ON | at, 0)) for at in range(4)]
+    calls = [bytes((GOES_ON | at, 0)) for at in range(4)] * 2
     strange = [bytes((at,)) + production(0, 0) for at in range(4)]
     return [*strange, *calls, bytes((BEGINS | 3, 0))] * 6
 
