@@ -1,18 +1,24 @@
-"""python -m tests.fuzz TARGET [--runs N] [--seconds S] [--seed N] [--replay FILE]
+"""python -m tests.fuzz TARGET [--runs N] [--seconds S] [--seed N] [--unguided] [--replay FILE]
 
-Needs atheris, which the test run does not; ``--replay`` gives a history again and needs none. New
-inputs go to a directory beside the corpus, ``found/TARGET``, see ``minimise.py``; a log, and what
-led to a finding, to ``found/``.
+Needs atheris, which the test run does not. New inputs go to a directory beside the corpus,
+``found/TARGET``, see ``minimise.py``; a log, and what led to a finding, to ``found/``. With
+``--unguided`` nothing is instrumented: what was found so far is changed and tried, several times as
+fast, and needs no atheris. ``--replay`` gives a history again.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import random
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+LONGEST_OF_CONNECTIONS = 2048
+# Many objects are made and few are garbage in cycles.
+GC = 20_000, 10, 10
 
 
 def main() -> None:
@@ -22,10 +28,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0, help="0 for one of chance")
     parser.add_argument("--compares", action="store_true", help="trace what is compared too")
+    parser.add_argument("--unguided", action="store_true", help="without atheris, and faster")
     parser.add_argument("--replay", type=Path, help="a history, or one input")
     options = parser.parse_args()
     if options.replay is not None:
         replay(options.target, options.replay)
+    elif options.unguided:
+        wander(options)
     else:
         fuzz(options)
 
@@ -40,6 +49,28 @@ def replay(name: str, path: Path) -> None:
         for number, data in enumerate(history):
             print(f"{number}: {data.hex()}")
             TARGETS[name](data)
+
+
+def wander(options: argparse.Namespace) -> None:
+    from tests.fuzz.mutation import wandering
+    from tests.fuzz.primitives import known_by_heart
+    from tests.fuzz.targets import CORPUS, TARGETS
+    from tests.fuzz.watch import Watch
+
+    name, found = options.target, HERE / "found"
+    found.mkdir(exist_ok=True)
+    kept = [path.read_bytes() for place in (CORPUS, found) for path in (place / name).glob("*")]
+    inputs = wandering(sorted(kept), random.Random(options.seed or None), LONGEST_OF_CONNECTIONS)
+    watch = Watch(f"{name}-unguided", TARGETS[name], found)
+    ends = time.monotonic() + options.seconds
+    with known_by_heart():
+        gc.freeze()
+        gc.set_threshold(*GC)
+        for number, data in enumerate(inputs):
+            if number == options.runs or (options.seconds and time.monotonic() > ends):
+                break
+            watch(data)
+    watch.look()
 
 
 def fuzz(options: argparse.Namespace) -> None:
@@ -58,7 +89,7 @@ def fuzz(options: argparse.Namespace) -> None:
     corpus, found = CORPUS / name, HERE / "found" / name
     for directory in (corpus, found):
         directory.mkdir(parents=True, exist_ok=True)
-    longest = 2048 if name in OF_CONNECTIONS else 4096
+    longest = LONGEST_OF_CONNECTIONS if name in OF_CONNECTIONS else 4096
     arguments = [sys.argv[0], f"-max_len={longest}", "-len_control=50", "-rss_limit_mb=1024"]
     arguments += [f"-runs={options.runs}", f"-max_total_time={options.seconds}"]
     arguments += [f"-seed={options.seed}", "-timeout=10", f"-artifact_prefix={found.parent}/"]
@@ -73,7 +104,7 @@ def fuzz(options: argparse.Namespace) -> None:
     )
     with known_by_heart():
         gc.freeze()
-        gc.set_threshold(20_000, 10, 10)
+        gc.set_threshold(*GC)
         atheris.Setup(arguments, watch, **structured)
         atheris.Fuzz()
 

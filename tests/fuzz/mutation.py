@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.fuzz.grammar import spelled
 
@@ -49,3 +49,29 @@ def changed(data: bytes, rng: random.Random) -> bytes:
             return data[:HEAD] + spelled(rng)
         case _:
             return data[:at] + spelled(rng) + data[at:]
+
+
+def wandering(corpus: Sequence[bytes], rng: random.Random, longest: int) -> Iterator[bytes]:
+    """Without end: inputs of the corpus after one to eight changes, of bytes or productions."""
+    while True:
+        data = corpus[int(rng.random() * len(corpus))]
+        word = rng.getrandbits(16)
+        for _ in range(1 + (word & 7)):
+            word >>= 1
+            data = changed(data, rng) if word & 8 else touched(data, rng)
+        yield data[:longest]
+
+
+def touched(data: bytes, rng: random.Random) -> bytes:
+    """One byte is another, is new, or is gone; or a few are those of chance."""
+    word = rng.getrandbits(32)
+    at, value = (word >> 10) % (len(data) + 1), bytes((word & 0xFF,))
+    match word >> 8 & 3:
+        case 0:
+            return data[:at] + value + data[at + 1 :]
+        case 1:
+            return data[:at] + value + data[at:]
+        case 2:
+            return data[:at] + data[at + 1 + (word & 3) :]
+        case _:
+            return data[:at] + rng.randbytes(4) + data[at + 4 :]

@@ -30,7 +30,7 @@ class Watch:
         self._began = time.monotonic()
         # CPU seconds: other processes share the cores.
         self._last = time.process_time()
-        self._executions = 0
+        self._executions = self._looked = 0
         self._first_blocks: int | None = None
 
     def __call__(self, data: bytes) -> None:
@@ -64,7 +64,8 @@ class Watch:
         blocks = sys.getallocatedblocks()
         now = time.monotonic()
         cpu = time.process_time()
-        speed, self._last = INTERVAL / (cpu - self._last), cpu
+        speed, self._last = (self._executions - self._looked) / (cpu - self._last), cpu
+        self._looked = self._executions
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         self.say(
             f"{self._executions} executions, {now - self._began:.0f} s, {speed:.0f} a CPU second, "
