@@ -81,8 +81,10 @@ def fuzz(options: argparse.Namespace) -> None:
     with HookManager({"aiodtls"}, set(), False, options.compares):
         from tests.fuzz.targets import CORPUS, TARGETS
     from tests.fuzz.connections import TARGETS as OF_CONNECTIONS
+    from tests.fuzz.long_lived import Target
     from tests.fuzz.mutation import mutator
     from tests.fuzz.primitives import known_by_heart
+    from tests.fuzz.tracing import Tracer
     from tests.fuzz.watch import Watch
 
     name = options.target
@@ -96,7 +98,10 @@ def fuzz(options: argparse.Namespace) -> None:
     # To weigh how rare each branch is among all inputs takes longer than most inputs.
     arguments += ["-entropic=0"]
     arguments += ["-print_final_stats=1", str(found), str(corpus)]
-    watch = Watch(name, TARGETS[name], found.parent)
+    target = TARGETS[name]
+    watch = Watch(name, target, found.parent)
+    kind = (lambda: target.key) if isinstance(target, Target) else tuple
+    tracer = Tracer(atheris, watch, kind)
     structured = (
         {"custom_mutator": mutator(lambda data, size: atheris.Mutate(data, size))}
         if name in OF_CONNECTIONS
@@ -105,7 +110,7 @@ def fuzz(options: argparse.Namespace) -> None:
     with known_by_heart():
         gc.freeze()
         gc.set_threshold(*GC)
-        atheris.Setup(arguments, watch, **structured)
+        atheris.Setup(arguments, tracer, **structured)
         atheris.Fuzz()
 
 

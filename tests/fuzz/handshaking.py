@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz.courses import outcome
+from tests.fuzz.courses import course, outcome
 from tests.fuzz.grammar import datagram
 from tests.fuzz.long_lived import Key, Target
 from tests.fuzz.moments import Moment
@@ -10,7 +10,6 @@ from tests.fuzz.plan import Plan
 from tests.harness import CLIENT, SERVER
 
 MAX_DATAGRAMS = 3
-MOMENTS = 8
 
 
 class Handshaking(Target[Moment]):
@@ -20,9 +19,9 @@ class Handshaking(Target[Moment]):
     """
 
     def choose(self, plan: Plan) -> Key:
-        variant = plan.variant()
-        moment = plan.byte() % MOMENTS
-        return variant, (CLIENT, SERVER)[plan.byte() & 1], moment
+        variant, moment = plan.variant(), plan.byte()
+        side = (CLIENT, SERVER)[plan.byte() & 1]
+        return variant, side, moment % course(variant, side).moments
 
     def make(self, key: Key) -> Moment:
         return Moment(*key)

@@ -43,6 +43,7 @@ class Target(ABC, Generic[S]):
     def __init__(self) -> None:
         self._subjects: dict[Key, S] = {}
         self.subject: S | None = None
+        self.key: Key = ()
         # CPU seconds of the last input, and how often one was slow that was not slow again.
         self.took = 0.0
         self.slow_once = 0
@@ -62,6 +63,7 @@ class Target(ABC, Generic[S]):
     def __call__(self, data: bytes) -> None:
         plan = Plan(data)
         key = self.choose(plan)
+        self.key = key
         subject = self._subjects.get(key)
         if subject is None:
             subject = self._subjects[key] = self.make(key)

@@ -59,7 +59,7 @@ class Moment(Subject):
     def __init__(self, variant: str, side: str, moment: int) -> None:
         super().__init__()
         self.course = course(variant, side)
-        self.moment = moment % self.course.moments
+        self.moment = moment
         self.peer = OTHER[side]
         self._make()
 

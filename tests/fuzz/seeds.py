@@ -9,7 +9,6 @@ from aiodtls.core.wire.fragments import parse_fragments
 from aiodtls.core.wire.records import split_datagram
 from tests.fuzz.courses import OTHER, Course, Talk, course
 from tests.fuzz.grammar import MADE, MORE, PRODUCTIONS
-from tests.fuzz.handshaking import MOMENTS
 from tests.fuzz.parsers import MESSAGES, TICKET_KEYS
 from tests.fuzz.plan import VARIANTS
 from tests.fuzz.primitives import known_by_heart
@@ -69,7 +68,7 @@ def _of_side(choice: int, side: int, course: Course, keep: Keep) -> None:
         keep("datagram", b"\0" + data)
         for message in plaintext_messages(data):
             keep("message", message)
-    for moment in range(min(MOMENTS, course.moments)):
+    for moment in range(course.moments):
         for index in range(len(PRODUCTIONS)):
             made = production(index, *(0,) * 8)
             keep("handshake", bytes((choice, moment, side)) + made)

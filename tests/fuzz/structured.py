@@ -13,7 +13,7 @@ from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import ExplicitNonceReader, RecordReader12, make_writer
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER
-from tests.fuzz.courses import Plaintext
+from tests.fuzz.courses import Plaintext, course
 from tests.fuzz.grammar import payload
 from tests.fuzz.long_lived import Key, Target
 from tests.fuzz.moments import Moment
@@ -21,7 +21,6 @@ from tests.fuzz.plan import Plan
 from tests.harness import CLIENT, SERVER
 
 MAX_RECORDS = 3
-MOMENTS = 8
 PLAIN_VERSION = 0xFEFD
 
 
@@ -108,9 +107,9 @@ class Structured(Target[Moment]):
     """Records as they would come, records that were changed, and records that were made up."""
 
     def choose(self, plan: Plan) -> Key:
-        variant = plan.variant()
-        moment = plan.byte() % MOMENTS
-        return variant, (CLIENT, SERVER)[plan.byte() & 1], moment
+        variant, moment = plan.variant(), plan.byte()
+        side = (CLIENT, SERVER)[plan.byte() & 1]
+        return variant, side, moment % course(variant, side).moments
 
     def make(self, key: Key) -> Moment:
         return Moment(*key)
