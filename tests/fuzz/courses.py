@@ -15,9 +15,9 @@ from aiodtls.core.record.layer import MAX_EARLY_BYTES, MAX_EARLY_RECORDS, Record
 from aiodtls.core.reliability.reassembly import MAX_BUFFERED_BYTES
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import EPOCH_SHIFT, split_datagram
+from tests.fuzz.asking import answer, configs
 from tests.fuzz.primitives import Numbered
 from tests.harness import CLIENT, SERVER
-from tests.simulated.variants import configs
 
 BEGINNING = 1000.0
 OTHER = {CLIENT: SERVER, SERVER: CLIENT}
@@ -39,7 +39,7 @@ def create(variant: str, side: str) -> DTLSConnection:
 class Talk:
     """A client and a server on a path without delay, stopped after so many datagrams.
 
-    ``received`` is what each of them got.
+    ``received`` is what each of them got, an answer of its owner's as an empty datagram.
     """
 
     def __init__(self, variant: str) -> None:
@@ -63,7 +63,10 @@ class Talk:
         for sender, name in self.sides():
             for data, _ in sender.datagrams_to_send():
                 self.received[OTHER[name]].append(data)
-                self.peer_of(sender).receive_datagram(data, name, self.now)
+                receiver = self.peer_of(sender)
+                receiver.receive_datagram(data, name, self.now)
+                while answer(receiver, self.now):
+                    self.received[OTHER[name]].append(b"")
                 moved = True
         return moved
 
@@ -115,6 +118,7 @@ class RecordingLayer(RecordLayer):
 class Course:
     """What one side gets in an undisturbed handshake: datagrams, and the records within them.
 
+    An empty datagram stands for an answer of the owner's to what the handshake has asked.
     ``messages`` are the fragments of handshake messages, those that are protected included.
     """
 
@@ -146,7 +150,10 @@ class Course:
         """The side once it has got so many datagrams, and nothing waits to be sent or told."""
         connection = create(self.variant, self.side)
         for data in self.datagrams[:moment]:
-            connection.receive_datagram(data, OTHER[self.side], BEGINNING)
+            if data:
+                connection.receive_datagram(data, OTHER[self.side], BEGINNING)
+            else:
+                answer(connection, BEGINNING)
         drain(connection)
         return connection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.fuzz.asking import answer
 from tests.fuzz.courses import course, outcome
 from tests.fuzz.grammar import datagram
 from tests.fuzz.long_lived import Key, Target
@@ -31,8 +32,11 @@ class Handshaking(Target[Moment]):
             if plan.is_over:
                 break
             subject.receive(datagram(plan, subject.view))
-            if plan.byte() & 1:
+            then = plan.byte()
+            if then & 1:
                 subject.let_time_pass()
+            if then & 2:
+                answer(subject.connection, subject.now)
         subject.check()
         connection = subject.connection
         if connection.handshake_complete and not connection.closed:

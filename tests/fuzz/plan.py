@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.fuzz.asking import ASKING
+
 VARIANTS = (
     *("psk", "psk13", "ecdhe_psk", "certificate", "certificate13"),
     *("mutual", "mutual13", "retry13", "cid", "cid13"),
@@ -49,4 +51,6 @@ class Plan:
 
     def variant(self) -> str:
         choice = self.byte()
+        if 160 <= choice < 192:
+            return ASKING[choice % len(ASKING)]
         return FAST[choice % len(FAST)] if choice < 192 else VARIANTS[choice % len(VARIANTS)]

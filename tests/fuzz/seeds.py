@@ -7,10 +7,11 @@ from pathlib import Path
 
 from aiodtls.core.wire.fragments import parse_fragments
 from aiodtls.core.wire.records import split_datagram
+from tests.fuzz.asking import ASKING
 from tests.fuzz.courses import OTHER, Course, Talk, course
 from tests.fuzz.grammar import MADE, MORE, PRODUCTIONS
 from tests.fuzz.parsers import MESSAGES, TICKET_KEYS
-from tests.fuzz.plan import VARIANTS
+from tests.fuzz.plan import VARIANTS, Plan
 from tests.fuzz.primitives import known_by_heart
 from tests.harness import CLIENT, SERVER
 
@@ -52,8 +53,8 @@ def main() -> None:
         (directory / f"seed{counts[target]}").write_bytes(data)
 
     with known_by_heart():
-        for index, variant in enumerate(VARIANTS):
-            choice = next(b for b in range(192, 256) if b % len(VARIANTS) == index)
+        for variant in (*VARIANTS, *ASKING):
+            choice = next(b for b in range(160, 256) if Plan(bytes((b,))).variant() == variant)
             for side in (0, 1):
                 _of_side(choice, side, course(variant, SIDES[side]), keep)
             _of_listener(choice, keep)

@@ -7,6 +7,7 @@ import dataclasses
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.hello_pool import POOL_SLOT_BYTES, POOL_SLOTS
 from aiodtls.core.listener import Listener
+from tests.fuzz.asking import answer, configs
 from tests.fuzz.courses import BEGINNING, check, course, drain
 from tests.fuzz.grammar import View, datagram
 from tests.fuzz.long_lived import Key, Subject, Target
@@ -14,7 +15,6 @@ from tests.fuzz.plan import Plan
 from tests.fuzz.primitives import Numbered, Steady
 from tests.fuzz.snapshot import Snapshot
 from tests.harness import SERVER
-from tests.simulated.variants import configs
 
 # Few, for what the inputs before have left is still there.
 MAX_ACTIONS = 2
@@ -143,6 +143,8 @@ class Door(Subject):
         """Drains the listener as its owner does."""
         sent = list(self.door.datagrams_to_send())
         for connection in self.door.ready():
+            while answer(connection, self.now):
+                pass
             check(connection)
             sent += connection.datagrams_to_send()
             while connection.next_event() is not None:
@@ -159,6 +161,8 @@ class Door(Subject):
             if to == address:
                 self._remember(data)
                 client.receive_datagram(data, SERVER, self.now)
+                while answer(client, self.now):
+                    pass
 
     def _remember(self, data: bytes) -> None:
         self.seen.append(data)

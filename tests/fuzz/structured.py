@@ -13,6 +13,7 @@ from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import ExplicitNonceReader, RecordReader12, make_writer
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER
+from tests.fuzz.asking import answer
 from tests.fuzz.courses import Plaintext, course
 from tests.fuzz.grammar import payload
 from tests.fuzz.long_lived import Key, Target
@@ -148,6 +149,13 @@ class Structured(Target[Moment]):
         return epoch, content_type, plaintext
 
 
+def wrong_answer(connection: DTLSConnection, choice: int, now: float) -> None:
+    question = connection._driver._question
+    if question is not None:
+        wrong = (None, False, b"", b"another key", ValueError("what the function raised"))
+        connection.answer(question, wrong[choice % len(wrong)], now)
+
+
 def wish(subject: Moment, plan: Plan) -> None:
     """What the owner of the connection may want meanwhile."""
     connection: DTLSConnection = subject.connection
@@ -159,6 +167,8 @@ def wish(subject: Moment, plan: Plan) -> None:
         lambda: connection.export_state(bytes(32), now, lease=64),
         lambda: subject.let_time_pass(),
         lambda: connection.rest(now),
+        lambda: answer(connection, now),
+        lambda: wrong_answer(connection, plan.byte(), now),
         lambda: setattr(connection, "max_datagram_size", 200 + 8 * plan.byte()),
     )
     try:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tests.fuzz.asking import ASKING
 from tests.fuzz.connections import TARGETS as OF_CONNECTIONS
 from tests.fuzz.courses import OTHER, Talk, course, create
 from tests.fuzz.mutation import changed
@@ -47,7 +48,7 @@ def test_some_inputs_that_nobody_chose(name):
             TARGETS[name](data)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS + ASKING)
 def test_the_handshakes_that_are_disturbed_complete_undisturbed(variant):
     talk = Talk(variant)
     talk.run()
@@ -55,12 +56,15 @@ def test_the_handshakes_that_are_disturbed_complete_undisturbed(variant):
     assert talk.client.handshake_complete and talk.server.handshake_complete
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS + ASKING)
 @pytest.mark.parametrize("side", [CLIENT, SERVER])
 def test_what_a_side_received_once_brings_another_as_far(variant, side):
     found = course(variant, side)
     assert not create(variant, side).handshake_complete
     connection = found.reach(len(found.datagrams))
+    assert (b"" in found.datagrams) == (
+        variant in ASKING and (side == SERVER or "psk" not in variant)
+    )
     assert connection.handshake_complete and connection.role == side
     # And so with keys that the other side has too.
     talk = Talk(variant)
