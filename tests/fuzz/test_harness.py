@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import pytest
 
 from aiodtls.core.association import Association
@@ -23,6 +26,7 @@ from tests.fuzz.seeds import BEGINS, GOES_ON, production
 from tests.fuzz.snapshot import Snapshot
 from tests.fuzz.strangers import Strangers
 from tests.fuzz.structured import Structured
+from tests.fuzz.tracing import BY_KIND, Tracer
 from tests.harness import CLIENT, SERVER
 
 
@@ -257,6 +261,25 @@ def test_what_is_sealed_with_the_right_keys_is_read():
 
 
 # -- the grammar, and histories -----------------------------------------------------------------
+
+
+def test_a_branch_is_news_once_for_all_and_once_for_each_kind_of_subject():
+    told = []
+    atheris = SimpleNamespace(_reserve_counter=count(100).__next__, _trace_branch=told.append)
+    kinds = iter(("client", "client", "server"))
+
+    def run(data):
+        for branch in data:
+            atheris._trace_branch(branch)
+
+    tracer = Tracer(atheris, run, lambda: next(kinds))
+    tracer(b"\1\2\2")
+    assert sorted(told)[:2] == [1, 2] and len(told) == 4
+    tracer(b"\2\1")
+    assert len(told) == 4
+    tracer(b"\2\3")
+    assert told.count(3) == 1 and len(told) == 7
+    assert all(number in (1, 2, 3) or 100 <= number < 100 + BY_KIND for number in told)
 
 
 def test_any_bytes_are_a_datagram():
