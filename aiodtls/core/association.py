@@ -151,9 +151,11 @@ class Association(NegotiatedFacts):
         self._in_doubt = self._may_ask = False
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
-        self.own_ids = ConnectionIds(config.connection_id or 0) if own_ids is None else own_ids
-        if own_ids is not None:
+        if own_ids is None:
+            own_ids = ConnectionIds(config.connection_id or 0, random)
+        else:
             own_ids.owner = self
+        self.own_ids = own_ids
         self.path_check: Any = None
         self._layer = RecordLayer(self.counters, hello.record_number if hello else 0, self.own_ids)
         self._timers = Timers()
@@ -195,8 +197,7 @@ class Association(NegotiatedFacts):
         )
         # Which association this is where it was carried from process to process, and how often.
         self.lineage = b"", 0
-        # When the peer was last heard, where that is watched for (``liveness.py``).
-        self.watch: Any = None
+        self.watch: Any = None  # when the peer was last heard, where it matters (``liveness.py``)
         self._update_max_payload()
 
     def begin(

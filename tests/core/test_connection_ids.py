@@ -279,6 +279,17 @@ def test_where_there_is_one_path_there_are_no_ids():
     assert listener.accept(None, 0.0).own_ids.length == 0
 
 
+def test_ids_are_of_the_randomness_that_the_connection_was_given():
+    def chance(size: int) -> bytes:
+        return b"\x5a" * size
+
+    for version in VERSIONS:
+        client = DTLSConnection.client(
+            config(version, connection_id=6), SERVER, 0.0, server_hostname="host", random=chance
+        )
+        assert list(client.own_ids) == [b"\x5a" * 6]
+
+
 def test_ids_are_unused_and_their_order_is_kept():
     table = {}
     first, second = (ConnectionIds(1, os.urandom, table) for _ in range(2))

@@ -1,7 +1,8 @@
 """python -m tests.fuzz.minimise [TARGET ...]: puts into the corpus what reaches something new.
 
 The smallest inputs first, of the corpus and of ``found/``; each is kept if it takes a step from
-one line of aiodtls to another that none before it has taken. Inputs that end a run are left out.
+one line of aiodtls to another that none before it has taken, each with a subject of its own. Inputs
+that end a run are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from types import FrameType
 from typing import Any
 
 import aiodtls
+from tests.fuzz.long_lived import Target
+from tests.fuzz.plan import Plan
+from tests.fuzz.primitives import known_by_heart
 from tests.fuzz.targets import CORPUS, TARGETS
 
 FOUND = Path(__file__).parent / "found"
@@ -51,6 +55,16 @@ def steps_of(target: Callable[[bytes], None], data: bytes) -> set[Step]:
     return steps
 
 
+def alone(name: str, data: bytes) -> set[Step]:
+    """With a subject that has met nothing else; what makes it is not looked at."""
+    target = TARGETS[name]
+    if not isinstance(target, Target):
+        return steps_of(target, data)
+    plan = Plan(data)
+    subject = target.make(target.choose(plan))
+    return steps_of(lambda _: target.meet(subject, plan), data)
+
+
 def minimise(name: str) -> None:
     corpus, found = CORPUS / name, FOUND / name
     corpus.mkdir(parents=True, exist_ok=True)
@@ -61,7 +75,7 @@ def minimise(name: str) -> None:
         if len(data) > LARGEST:
             continue
         try:
-            steps = steps_of(TARGETS[name], data)
+            steps = alone(name, data)
         except AssertionError as error:
             print(f"{name}: {hashlib.sha256(data).hexdigest()[:16]} fails: {error}")
             continue
@@ -76,5 +90,6 @@ def minimise(name: str) -> None:
 
 
 if __name__ == "__main__":
-    for target in sys.argv[1:] or sorted(TARGETS):
-        minimise(target)
+    with known_by_heart():
+        for target in sys.argv[1:] or sorted(TARGETS):
+            minimise(target)

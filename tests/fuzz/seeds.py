@@ -7,35 +7,28 @@ from pathlib import Path
 
 from aiodtls.core.wire.fragments import parse_fragments
 from aiodtls.core.wire.records import split_datagram
-from tests.fuzz.connections import VARIANTS, Talk
+from tests.fuzz.asking import ASKING
+from tests.fuzz.courses import OTHER, Course, Talk, course
+from tests.fuzz.grammar import MADE, MORE, PRODUCTIONS
 from tests.fuzz.parsers import MESSAGES, TICKET_KEYS
-from tests.harness import CLIENT
+from tests.fuzz.plan import VARIANTS, Plan
+from tests.fuzz.primitives import known_by_heart
+from tests.harness import CLIENT, SERVER
 
 FOUND = Path(__file__).parent / "found"
+SIDES = (CLIENT, SERVER)
+# Callers of the listener, each as a choice at the first address.
+GOES_ON, BEGINS, DIALS = 11 << 2, 14 << 2, 15 << 2
+
+Keep = Callable[[str, bytes], None]
 
 
-def plan(*parts: int | bytes) -> bytes:
-    """Bytes as choices, and datagrams with their length before them."""
-    return b"".join(
-        bytes((part,)) if isinstance(part, int) else len(part).to_bytes(2, "big") + part + b"\0"
-        for part in parts
-    )
-
-
-def datagrams(variant: str) -> list[tuple[str, bytes]]:
-    """Who sent what, in a handshake and an exchange after it."""
-    talk, sent = Talk(variant), []
-    for _ in range(100):
-        moved = [(side, data) for c, side in talk.sides() for data, _ in c.datagrams_to_send()]
-        for side, data in moved:
-            receiver = talk.server if side == CLIENT else talk.client
-            receiver.receive_datagram(data, side, talk.now)
-        sent += moved
-        if not moved and talk.client.handshake_complete:
-            return sent
-        if not moved:
-            break
-    raise AssertionError(f"{variant} does not complete")
+def production(index: int, *choices: int, more: bool = False) -> bytes:
+    """A production of the grammar by its index."""
+    choice = next(c for c in range(MADE, 256) if c % len(PRODUCTIONS) == index)
+    if more:
+        choice = next(c for c in range(MADE | MORE, 256) if c % len(PRODUCTIONS) == index)
+    return bytes((choice, *choices))
 
 
 def plaintext_messages(data: bytes) -> list[bytes]:
@@ -59,34 +52,53 @@ def main() -> None:
         counts[target] = counts.get(target, 0) + 1
         (directory / f"seed{counts[target]}").write_bytes(data)
 
-    for index, variant in enumerate(VARIANTS):
-        _from_handshake(index, variant, keep)
+    with known_by_heart():
+        for variant in (*VARIANTS, *ASKING):
+            choice = next(b for b in range(160, 256) if Plan(bytes((b,))).variant() == variant)
+            for side in (0, 1):
+                _of_side(choice, side, course(variant, SIDES[side]), keep)
+            _of_listener(choice, keep)
+            _of_secrets(variant, keep)
     for kind, _ in enumerate(MESSAGES):
         keep("message", bytes((kind,)) + bytes(64))
     print(counts)
 
 
-def _from_handshake(index: int, variant: str, keep: Callable[[str, bytes], None]) -> None:
-    choice = next(b for b in range(192, 256) if b % len(VARIANTS) == index)
-    sent = datagrams(variant)
-    for number, (side, data) in enumerate(sent):
+def _of_side(choice: int, side: int, course: Course, keep: Keep) -> None:
+    for data in course.datagrams:
         keep("datagram", b"\0" + data)
         for message in plaintext_messages(data):
             keep("message", message)
-        receiver = 1 if side == CLIENT else 0
-        keep("handshake", plan(choice, number % 8, receiver, data))
-        keep("established", plan(choice, receiver, 0, 0, data))
-        keep("listener", plan(choice, 0, 1, data, 1, data))
-        keep(
-            "structured", plan(choice, number & 1, *(int(n == number) for n in range(12)), 0, 9, 4)
-        )
+    for moment in range(course.moments):
+        for index in range(len(PRODUCTIONS)):
+            made = production(index, *(0,) * 8)
+            keep("handshake", bytes((choice, moment, side)) + made)
+            keep("established", bytes((choice, side, 0, moment & 1)) + made)
+        # The next one, and the one after it; part of one; and one message behind another's record.
+        keep("handshake", bytes((choice, moment, side)) + production(0, 0, 0) + production(0, 1))
+        for edit in range(11):
+            keep("structured", bytes((choice, moment, side, edit, 0, 9, 4)))
+
+
+def _of_listener(choice: int, keep: Keep) -> None:
+    for calls in range(1, 4):
+        going = bytes((GOES_ON, 0)) * calls
+        for index in range(len(PRODUCTIONS)):
+            keep("listener", bytes((choice,)) + going + b"\0" + production(index, *(0,) * 8))
+    keep("listener", bytes((choice, BEGINS, 0, BEGINS, 0, GOES_ON, 0, GOES_ON, 0)))
+    keep("listener", bytes((choice, DIALS, 0, GOES_ON, 1, GOES_ON, 15)))
+    for number in range(3):
+        keep("listener", bytes((choice, *((GOES_ON | number, 0) * 4))))
+
+
+def _of_secrets(variant: str, keep: Keep) -> None:
     talk = Talk(variant)
     talk.run()
     session = talk.client.session
     if session is not None:
         keep("secrets", session.to_bytes())
         keep("secrets", TICKET_KEYS.seal(session, bytes))
-    keep("secrets", sent[0][1][25:])
+    keep("secrets", talk.received[OTHER[CLIENT]][0][25:])
 
 
 if __name__ == "__main__":

@@ -75,12 +75,8 @@ class KeyShare:
             encapsulation_key = kem.public_key().public_bytes_raw()
             public = _join(group, classic.public, encapsulation_key)
             return cls(group, public, classic._private, kem)
-        if group in _MONTGOMERY:
-            private = _MONTGOMERY[group][0].generate()
-            return cls(group, private.public_key().public_bytes_raw(), private)
-        private = ec.generate_private_key(_CURVES[group]())
-        form = Encoding.X962, PublicFormat.UncompressedPoint
-        return cls(group, private.public_key().public_bytes(*form), private)
+        private = _generate(group)
+        return cls(group, _encode_public(group, private), private)
 
     def exchange(self, peer_public: bytes) -> bytes:
         """The shared secret: the x-coordinate, leading zeros kept, or the u-coordinate.
@@ -154,6 +150,22 @@ def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes
     """
     other = bytes(len(psk)) if other_secret is None else other_secret
     return len(other).to_bytes(2, "big") + other + len(psk).to_bytes(2, "big") + psk
+
+
+def _generate(group: NamedGroup) -> Any:
+    if group in _MONTGOMERY:
+        return _MONTGOMERY[group][0].generate()
+    return ec.generate_private_key(_CURVES[group]())
+
+
+def _encode_public(group: NamedGroup, private: Any) -> bytes:
+    public = private.public_key()
+    encoded: bytes = (
+        public.public_bytes_raw()
+        if group in _MONTGOMERY
+        else public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    )
+    return encoded
 
 
 def _agree(group: NamedGroup, private: Any, peer_public: bytes) -> bytes:
