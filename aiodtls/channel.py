@@ -343,6 +343,8 @@ class Channel(Sending):
         return state
 
     def export_stored(self, state: bytes) -> None:
+        # What waits was admitted under the keys and the lease that end now.
+        self.flush()
         self.connection.export_stored(state, self.loop.time())
         self.protocol.drain()
         self.room_again()

@@ -152,6 +152,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.transport = self.batching = None
         for connection in self._listener.connections:
             connection.abort(EndpointClosed("forked", "the association is the parent process's"))
+        for channel in self._channels.values():
+            channel.forget_pending()
 
     def pause_writing(self) -> None:
         self.is_paused = True
