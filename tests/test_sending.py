@@ -79,6 +79,15 @@ async def test_abort_sends_nothing_that_waits():
             await asyncio.wait_for(server.recv(), 0.05)
 
 
+async def test_a_transport_that_closes_sends_what_waits():
+    async with two_endpoints() as (client, server):
+        await client.send(b"1")
+        await client.send(b"2")
+        assert pending(client)
+        client._channel.protocol.transport.close()
+        assert await received(server, 2) == [b"1", b"2"]
+
+
 async def test_what_is_too_large_for_one_record_finds_out_behind_others():
     async with two_endpoints() as (client, server):
         await client.send(b"1")
