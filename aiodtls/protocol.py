@@ -157,6 +157,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def pause_writing(self) -> None:
         self.is_paused = True
+        for channel in list(self._channels.values()):
+            # What waits for company would let more join it.
+            channel.flush()
 
     def resume_writing(self) -> None:
         self.is_paused = False

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from aiodtls import EndpointClosed, LeaseExhausted, MessageTooLarge, udp
+from aiodtls import BufferFull, EndpointClosed, LeaseExhausted, MessageTooLarge, udp
 from aiodtls.core.lease import MIN_RECORDS
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.runs import MAX_SEGMENTS
@@ -86,6 +86,22 @@ async def test_a_transport_that_closes_sends_what_waits():
         assert pending(client)
         client._channel.protocol.transport.close()
         assert await received(server, 2) == [b"1", b"2"]
+
+
+async def test_a_full_buffer_lets_nobody_join_what_waits():
+    async with two_endpoints() as (client, server):
+        protocol = client._channel.protocol
+        client.send_nowait(b"1")
+        assert pending(client)
+        protocol.pause_writing()
+        with pytest.raises(BufferFull):
+            client.send_nowait(b"2")
+        waiting = asyncio.create_task(client.send(b"3"))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        protocol.resume_writing()
+        await waiting
+        assert await received(server, 2) == [b"1", b"3"]
 
 
 async def test_what_is_too_large_for_one_record_finds_out_behind_others():
