@@ -235,7 +235,7 @@ class Channel(Sending):
         the one who waits alone goes on before this returns. HOT PATH.
         """
         receivers = self._receivers
-        if at_once and len(receivers) == 1:
+        if at_once and len(receivers) == 1 and not self._given:
             receiver = receivers.popleft()
             if not receiver.done():
                 if len(messages) > 1:
@@ -280,23 +280,30 @@ class Channel(Sending):
         self._receivers.append(receiver)
         try:
             data: bytes = await receiver
-        except asyncio.CancelledError:
-            if (given := self._given.pop(receiver, None)) is not None:
-                self._return(given)
+        except BaseException:
+            if receiver in self._given:
+                self._return(receiver)
+            elif receiver in self._receivers:
+                self._receivers.remove(receiver)
             raise
         if receiver.is_void:
             # It went along with an export before we could run.
             self.check_open()
-        if self._given:
-            self._given.pop(receiver, None)
-        return data
+        # Others may have moved up since.
+        return self._given.pop(receiver, data) if self._given else data
 
-    def _return(self, data: bytes) -> None:
-        """A receiver was cancelled with its data in hand: the next one gets it."""
+    def _return(self, receiver: Waiter) -> None:
+        """It was cancelled with its data in hand: those behind it move up, so order is kept."""
+        given = self._given
+        waiting = list(given)
+        behind = waiting[waiting.index(receiver) + 1 :]
+        data = given.pop(receiver)
+        for other in behind:
+            given[other], data = data, given[other]
         while self._receivers:
-            receiver = self._receivers.popleft()
-            if not receiver.done():
-                self._give(receiver, data)
+            following = self._receivers.popleft()
+            if not following.done():
+                self._give(following, data)
                 return
         self.inbox.appendleft(data)
 
@@ -336,6 +343,8 @@ class Channel(Sending):
         return state
 
     def export_stored(self, state: bytes) -> None:
+        # What waits was admitted under the keys and the lease that end now.
+        self.flush()
         self.connection.export_stored(state, self.loop.time())
         self.protocol.drain()
         self.room_again()

@@ -152,9 +152,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.transport = self.batching = None
         for connection in self._listener.connections:
             connection.abort(EndpointClosed("forked", "the association is the parent process's"))
+        for channel in self._channels.values():
+            channel.forget_pending()
 
     def pause_writing(self) -> None:
         self.is_paused = True
+        for channel in list(self._channels.values()):
+            # What waits for company would let more join it.
+            channel.flush()
 
     def resume_writing(self) -> None:
         self.is_paused = False

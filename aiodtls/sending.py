@@ -63,13 +63,13 @@ class Sending:
 
     def has_room(self, records: int) -> bool:
         """Whether so many records may leave now. Raises :class:`LeaseExhausted` for too many."""
+        # What waits for company goes before them, and takes numbers too.
+        self.flush()
         if not self.connection.closed and records > self.connection.most_room:
             raise LeaseExhausted(f"{records} records are more than a lease has")
         return not self.protocol.is_paused and self.connection.room >= records
 
     async def _wait_for_turn(self, *, behind: bool) -> None:
-        # Nobody overtakes those who wait.
-        self.flush()
         sender: asyncio.Future[None] = self.loop.create_future()
         (self._senders.append if behind else self._senders.appendleft)(sender)
         try:
@@ -165,6 +165,7 @@ class Sending:
 
     def check_room(self, records: int) -> None:
         """Raises :class:`BufferFull` where ``send`` would wait."""
+        self.flush()
         if self.protocol.is_paused or self._senders:
             raise BufferFull("the write buffer is full")
         if self.connection.room < records:

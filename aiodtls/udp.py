@@ -269,10 +269,9 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def at_end_of_turn(self, callback: Callable[[], None]) -> None:
         """Calls it when all is read that this turn reads, or else when the loop's turn ends."""
-        if self._reading:
-            self._at_end.append(callback)
-        else:
-            self._loop.call_soon(callback)
+        if not self._reading and not self._at_end:
+            self._loop.call_soon(self._end_turn)
+        self._at_end.append(callback)
 
     def send_run(self, run: bytes, size: int, addr: Any = None) -> None:
         """Datagrams of ``size`` bytes one behind another, the last maybe shorter, to one address.
@@ -456,6 +455,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         """What is queued still goes out; then ``connection_lost(None)``."""
         if self._closing:
             return
+        self._end_turn()
         self._closing = True
         self._loop.remove_reader(self._fd)
         if self._queue and not self._blocked:

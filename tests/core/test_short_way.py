@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,8 +26,8 @@ SUITES = [
 ]
 
 
-def connected(suite: str) -> Pair:
-    config = DTLSConfig(psk=PSK("a", bytes(16)), cipher_suites=[suite])
+def connected(suite: str, *, connection_id: int | None = None) -> Pair:
+    config = DTLSConfig(psk=PSK("a", bytes(16)), cipher_suites=[suite], connection_id=connection_id)
     pair = Pair(config, config)
     assert pair.run(lambda: pair.connected and pair.client.confirmed)
     pair.exchange()
@@ -176,3 +177,55 @@ def test_keys_before_an_update_are_forgotten_by_data_alone():
         datagram = pair.client.protect(b"x")
         assert pair.server.receive_run(datagram, len(datagram), messages, now) == 1
     assert {reader.epoch for reader in layer._readers13.values()} == {4}
+
+
+def forgeries(good: bytes, rng: random.Random) -> Iterator[tuple[bytes, int]]:
+    """Runs that nobody with the keys has made, and the size of their datagrams."""
+    for first in range(256):
+        if first != good[0]:
+            yield bytes((first,)) + good[1:], len(good)
+    for length in (*range(80), *range(80, 2000, 61)):
+        noise = rng.randbytes(length)
+        for run in (noise, (good[:21] + noise)[:length]):
+            for size in {1, max(1, length // 2), max(1, length), length + 5}:
+                yield run, size
+    for at in range(len(good)):
+        spoilt = good[:at] + bytes((good[at] ^ 1 << rng.randrange(8),)) + good[at + 1 :]
+        yield good[:at], max(1, at)
+        yield spoilt, len(good)
+        yield spoilt + good, len(good)
+        yield spoilt + good[:at], len(good)
+
+
+@pytest.mark.parametrize("connection_id", [None, 4])
+@pytest.mark.parametrize("suite", SUITES)
+def test_forgeries_raise_nothing_move_nothing_and_cost_one_decryption(suite, connection_id):
+    pair = connected(suite, connection_id=connection_id)
+    server, client = pair.server, pair.client
+    reader = server._layer.data_reader
+    assert server.receive_run(*whole(client.protect_run([bytes(40)])), [], NOW) == 1
+    good = client.protect_run([bytes(50)])
+    cipher, state, before = reader._cipher, reader.window.state, server.statistics
+    cost = 0
+
+    class Counting:
+        def decrypt(self, *arguments: bytes) -> bytes:
+            nonlocal cost
+            cost += 1
+            return cipher.decrypt(*arguments)
+
+    reader._cipher = Counting()
+    for run, size in forgeries(good, random.Random(1)):
+        messages: list[bytes] = []
+        cost = 0
+        assert server.receive_run(run, size, messages, NOW) == 0
+        assert messages == []
+        assert cost <= 1
+    assert (reader.window.state, server.statistics) == (state, before)
+    messages = []
+    assert server.receive_run(*whole(good), messages, NOW) == 1
+    assert messages == [bytes(50)]
+
+
+def whole(run: bytes) -> tuple[bytes, int]:
+    return run, len(run)

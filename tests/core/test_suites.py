@@ -1,11 +1,16 @@
 """The cipher suite table against what the registry's names say."""
 
+import copy
+import pickle
+
 import pytest
 from cryptography.exceptions import InvalidTag
 
+from aiodtls import PSK, DTLSConfig
 from aiodtls.core.crypto.suites import DEFAULT_SUITES, SUITES, KeyExchange, Suite, suite_by_name
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.registry import CipherSuite
+from tests.harness import Pair
 
 SIGNALLING = {CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV, CipherSuite.TLS_FALLBACK_SCSV}
 suites = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
@@ -100,6 +105,19 @@ def test_what_a_key_exchange_uses(
         ecdhe,
         certificate,
     )
+
+
+@suites
+def test_a_copy_is_the_suite_itself(suite: Suite) -> None:
+    for copied in (copy.copy(suite), copy.deepcopy(suite), pickle.loads(pickle.dumps(suite))):
+        assert copied is suite
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_copied_config_makes_handshakes(version: str) -> None:
+    config = DTLSConfig(psk=PSK("a", bytes(16)), versions=[version])
+    pair = Pair(copy.deepcopy(config), config)
+    assert pair.run(lambda: pair.connected)
 
 
 def test_an_unknown_name_lists_near_ones() -> None:

@@ -45,13 +45,13 @@ WAKE = b"\x16"
 
 def make_database(directory: Path, cafile: str, leaf: Leaf | None) -> str:
     """NSS's own store, with the CA and perhaps a leaf named ``leaf``; its name for the tools."""
+    certutil = trixie("certutil")
     directory.mkdir()
     database = f"sql:{directory}"
 
     def tool(*command: str) -> None:
         subprocess.run(command, check=True, capture_output=True, timeout=20)
 
-    certutil = trixie("certutil")
     tool(*certutil, "-N", "-d", database, "--empty-password")
     tool(*certutil, "-A", "-d", database, "-n", "ca", "-t", "CT,C,C", "-i", cafile)
     if leaf is not None:

@@ -114,6 +114,14 @@ class Suite:
         """As in the IANA registry."""
         return self.code.name
 
+    def __reduce__(self) -> tuple[Callable[[int], Suite], tuple[int]]:
+        """Copies are the suite itself: a copied config must know those of the table."""
+        return _suite_of, (int(self.code),)
+
+
+def _suite_of(code: int) -> Suite:
+    return SUITES[code]
+
 
 def _table(codes: Iterable[CipherSuite]) -> dict[int, Suite]:
     return {int(code): _describe(code) for code in codes}

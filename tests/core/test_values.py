@@ -1,0 +1,53 @@
+"""Values are compared, hashed, copied and carried by their fields, like frozen dataclasses."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+
+from aiodtls.core.values import value, value_of_names
+
+
+@value
+class Point:
+    x: int
+    y: tuple[int, ...] = ()
+    note: str = dataclasses.field(default="", compare=False)
+
+
+@value_of_names
+class Named:
+    x: int
+    y: int = 0
+
+
+def test_equal_fields_are_equal_values_and_one_key():
+    assert Point(1, (2,)) == Point(1, (2,), note="another")
+    assert hash(Point(1, (2,))) == hash(Point(1, (2,), note="another"))
+    assert Point(1) != Point(2)
+    assert {Point(1): "found"}[Point(1)] == "found"
+    assert len({Point(1), Point(1), Point(2), Named(x=1), Named(x=1, y=0)}) == 3
+
+
+def test_another_class_is_never_equal():
+    assert Point(1) != Named(x=1)
+
+
+@pytest.mark.parametrize("made", [Point(1, (2, 3), "note"), Named(x=1, y=2)])
+def test_copies_are_equal(made):
+    assert copy.copy(made) == copy.deepcopy(made) == pickle.loads(pickle.dumps(made)) == made
+    assert dataclasses.replace(made, x=5).x == 5
+    assert made.x == 1
+
+
+def test_there_is_no_room_for_other_attributes():
+    with pytest.raises(AttributeError):
+        Point(1).z = 1  # type: ignore[attr-defined]
+
+
+def test_names_are_required_where_they_are_all_that_tells_fields_apart():
+    with pytest.raises(TypeError):
+        Named(1)  # type: ignore[misc]
