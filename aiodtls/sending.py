@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Sending:
     """The sending half of a channel; ``protocol`` carries its datagrams."""
 
-    __slots__ = ("_most", "_pending", "_senders", "connection", "loop", "protocol")
+    __slots__ = ("_bursts", "_most", "_pending", "_senders", "connection", "loop", "protocol")
 
     def __init__(self, protocol: DTLSProtocol, connection: DTLSConnection) -> None:
         self.protocol = protocol
@@ -30,6 +30,8 @@ class Sending:
         self._pending: list[bytes] = []
         # Bytes of the largest that may join them.
         self._most = 0
+        # Whether the last to leave had company: the next may be the first of as many again.
+        self._bursts = False
 
     def check_open(self) -> None:
         """Raises what ended the association, or HandshakeError before it began."""
@@ -109,7 +111,7 @@ class Sending:
         if protocol.is_paused or self._senders:
             return False
         batching = protocol.batching
-        if batching is None or not batching.has_company():
+        if batching is None or not (self._bursts or batching.has_company()):
             datagram = connection.protect(data)
             if datagram is None:
                 return False
@@ -126,6 +128,7 @@ class Sending:
         """Sends what waits for company."""
         if self._pending:
             pending, self._pending = self._pending, []
+            self._bursts = len(pending) > 1
             if not self.connection.closed:
                 self._send_admitted(pending)
 

@@ -44,6 +44,24 @@ async def test_what_waits_leaves_when_the_turn_ends():
         assert not pending(client)
 
 
+async def test_the_first_after_a_burst_waits_for_others_and_the_first_after_a_lone_one_does_not(
+    monkeypatch,
+):
+    async with two_endpoints() as (client, server):
+        await client.send_many([b"0"])
+        for data in (b"1", b"2"):
+            client.send_nowait(data)
+        assert await received(server, 3) == [b"0", b"1", b"2"]
+        # Long enough ago.
+        monkeypatch.setattr(udp.BatchingTransport, "has_company", lambda transport: False)
+        client.send_nowait(b"3")
+        assert pending(client) == [b"3"]
+        assert await received(server, 1) == [b"3"]
+        client.send_nowait(b"4")
+        assert pending(client) == []
+        assert await received(server, 1) == [b"4"]
+
+
 async def test_as_much_as_a_system_call_takes_leaves_at_once():
     async with two_endpoints() as (client, server):
         sent = [number.to_bytes(2, "big") for number in range(MAX_SEGMENTS + 1)]
