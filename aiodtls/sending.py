@@ -95,8 +95,8 @@ class Sending:
     def try_send(self, data: bytes) -> bool:
         """Sends ``data`` if it is one record and nothing stands in the way; HOT PATH.
 
-        What is sent alone leaves at once. With company it waits for the end of the turn, or for as
-        much as a system call takes, and is protected there and then.
+        What is sent alone leaves at once. With company, and as the first after a burst, it waits
+        for the end of the turn, or for as much as a system call takes, and is protected then.
         """
         pending = self._pending
         if pending:

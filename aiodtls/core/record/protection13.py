@@ -199,11 +199,6 @@ class RecordReader13(RecordReader):
     def keys(self) -> TrafficKeys:
         return self._keys
 
-    @property
-    def first_byte(self) -> int:
-        """Of records that have a 16-bit number and a length."""
-        return self._prefix[0]
-
     def open(self, record: bytes, number_at: int = 1) -> tuple[int, int, bytes] | None:
         """Content type, record number and plaintext of a whole record; None for a replay.
 
