@@ -220,7 +220,7 @@ async def test_no_number_is_used_twice_where_protection_fails():
         writer._cipher = Failing()
         with pytest.raises(MemoryError):
             connection.protect_run([b"1", b"2", b"3", b"4"])
-        assert writer.next_number == begun + 3
+        assert writer.next_number == begun + 4
         client.send_nowait(b"5")
         assert await received(server, 1) == [b"5"]
         assert len(set(Failing.nonces)) == len(Failing.nonces) == 4

@@ -37,12 +37,16 @@ def connected(suite: str, *, connection_id: int | None = None) -> Pair:
 
 
 def traffic(client: DTLSConnection, seed: int) -> list[bytes]:
-    """What a bad network makes of 120 records: reordered, doubled, forged, joined, cut."""
+    """What a bad network makes of 120 records: lost, reordered, doubled, forged, joined, cut.
+
+    Of an odd ``seed`` they are of one size, so that there are long runs.
+    """
     rng = random.Random(seed)
+    sizes = [20] if seed % 2 else [0, 1, 20, 600]
     writer = client._layer.writer
     datagrams = []
     for number in range(120):
-        data = number.to_bytes(2, "big") * rng.choice([0, 1, 20, 600])
+        data = number.to_bytes(2, "big") * rng.choice(sizes)
         content_type = ContentType.application_data
         if rng.random() < 0.05:
             # A warning that means nothing.
@@ -58,6 +62,9 @@ def traffic(client: DTLSConnection, seed: int) -> list[bytes]:
             datagrams[number] = datagram[: rng.randrange(len(datagram))]
         elif fate < 0.12 and number:
             datagrams[number] = datagrams[number - 1] + datagram
+    for at in rng.sample(range(len(datagrams)), k=4):
+        datagrams[at] = b""
+    datagrams = list(filter(None, datagrams))
     late = [datagrams.pop(rng.randrange(len(datagrams))) for _ in range(10)]
     for datagram in (*late, *rng.choices(datagrams, k=15)):
         datagrams.insert(rng.randrange(len(datagrams)), datagram)
@@ -82,12 +89,13 @@ def take(connection: DTLSConnection, datagrams: list[bytes], now: float) -> list
     return taken
 
 
+@pytest.mark.parametrize("connection_id", [None, 4])
 @pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("seed", range(5))
-def test_the_short_way_comes_to_what_the_long_way_does(suite, seed):
+@pytest.mark.parametrize("seed", range(6))
+def test_the_short_way_comes_to_what_the_long_way_does(suite, seed, connection_id):
     outcomes = []
     for short in (True, False):
-        pair = connected(suite)
+        pair = connected(suite, connection_id=connection_id)
         server = pair.server
         if not short:
             server._layer.data_reader = None
@@ -189,6 +197,8 @@ def forgeries(good: bytes, rng: random.Random) -> Iterator[tuple[bytes, int]]:
         for run in (noise, (good[:21] + noise)[:length]):
             for size in {1, max(1, length // 2), max(1, length), length + 5}:
                 yield run, size
+    # The last of all numbers, so that the next is none.
+    yield (good[:3] + b"\xff" * 8 + good[11:]) * 2, len(good)
     for at in range(len(good)):
         spoilt = good[:at] + bytes((good[at] ^ 1 << rng.randrange(8),)) + good[at + 1 :]
         yield good[:at], max(1, at)

@@ -9,7 +9,6 @@ HOT PATH: everything that is the same for all records is bound once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from struct import Struct
 
 from cryptography.exceptions import InvalidTag
@@ -33,12 +32,6 @@ def _header(cid_length: int) -> Struct:
 
 
 @functools.cache
-def _start(cid_length: int) -> Struct:
-    """The same, with the length behind the connection id."""
-    return Struct(f"!3sQ{cid_length + 2}s")
-
-
-@functools.cache
 def _additional_data(cid_length: int) -> Struct:
     """What ``_constant`` says, epoch and sequence number, connection id, length of the inside."""
     return Struct(f"!13sQ{cid_length}sH")
@@ -52,12 +45,14 @@ def _constant(cid: bytes) -> bytes:
 class CidWriter12(RecordWriter12):
     """Protects the records of one epoch; they bear the peer's ``cid``."""
 
-    __slots__ = ("_additional_data", "_cid", "_constant", "_explicit", "_header", "_iv", "_salt")
+    __slots__ = ("_additional_data", "_cid", "_constant", "_explicit", "_header", "_iv")
+
+    _prefix = PREFIX
+    _type = DATA
 
     def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes, cid: bytes) -> None:
-        super().__init__(epoch, aead, key)
+        super().__init__(epoch, aead, key, iv)
         self._explicit = aead.explicit_nonce_length > 0
-        self._salt = iv
         self._iv = int.from_bytes(iv, "big")
         self._cid = cid
         self._constant = _constant(cid)
@@ -80,52 +75,23 @@ class CidWriter12(RecordWriter12):
         nonce = (self._iv ^ number).to_bytes(12, "big")
         return header + encrypt(nonce, inner, additional)
 
-    def protect_run(self, messages: Sequence[bytes]) -> bytes:
-        if not self._explicit:
-            return super().protect_run(messages)
-        encrypt = (self._cipher or self._wake()).encrypt
-        salt, constant, number = self._salt, self._constant, self.next_number
-        length = -1
-        parts: list[bytes] = []
-        for message in messages:
-            if len(message) != length:
-                # Of messages of one length only the number differs.
-                length = len(message)
-                cid_and_inner = self._cid + (length + 1).to_bytes(2, "big")
-                cid_and_length = self._cid + (length + 1 + self._expansion).to_bytes(2, "big")
-            explicit = number.to_bytes(8, "big")
-            # Told at once: whatever happens, no number is used twice.
-            self.next_number = number = number + 1
-            parts += (
-                PREFIX + explicit + cid_and_length + explicit,
-                encrypt(salt + explicit, message + DATA, constant + explicit + cid_and_inner),
-            )
-        return b"".join(parts)
-
 
 class CidReader12(RecordReader12):
     """Opens the records of one epoch that bear our ``cid``."""
 
-    __slots__ = (
-        "_additional_data",
-        "_cid",
-        "_constant",
-        "_explicit",
-        "_header",
-        "_iv",
-        "_salt",
-        "_start",
-    )
+    __slots__ = ("_additional_data", "_cid", "_constant", "_explicit", "_header", "_iv")
+
+    hides_type = True
+    _prefix = PREFIX
+    _type = DATA
 
     def __init__(self, aead: AEAD, key: bytes, iv: bytes, replay_window: int, cid: bytes) -> None:
-        super().__init__(aead, key, replay_window)
+        super().__init__(aead, key, iv, replay_window)
         self._explicit = aead.explicit_nonce_length
-        self._salt = iv
         self._iv = int.from_bytes(iv, "big")
         self._cid = cid
         self._constant = _constant(cid)
         self._header = _header(len(cid))
-        self._start = _start(len(cid))
         self._additional_data = _additional_data(len(cid))
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
@@ -163,50 +129,6 @@ class CidReader12(RecordReader12):
             return None
         self.window.accept_next()
         return inner[:-1]
-
-    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        decrypt, expansion = (self._cipher or self._wake()).decrypt, self._expansion
-        salt, iv, constant, cid = self._salt, self._iv, self._constant, self._cid
-        explicit, start, unpack = self._explicit, self._header.size, self._start.unpack_from
-        window = self.window
-        # In order so far, and not yet told to the window.
-        highest = window.highest
-        before, stop = len(messages), len(run)
-        for at in range(0, stop, size):
-            end = at + size
-            if end > stop or not at:
-                # The first, or one that is shorter; of all others only number and data differ.
-                end = min(end, stop)
-                length = end - at - start
-                if not expansion + 1 <= length <= longest - start:
-                    break
-                cid_and_length = cid + length.to_bytes(2, "big")
-                additional = cid + (length - expansion).to_bytes(2, "big")
-            prefix, number, said = unpack(run, at)
-            if prefix != PREFIX or said != cid_and_length or number >> EPOCH_SHIFT != DATA_EPOCH:
-                break
-            in_order = number == highest + 1
-            if not in_order:
-                window.accept_up_to(highest)
-                if not window.is_fresh(number):
-                    break
-            body = at + start + explicit
-            nonce = salt + run[body - 8 : body] if explicit else (iv ^ number).to_bytes(12, "big")
-            try:
-                inner = decrypt(nonce, run[body:end], constant + run[at + 3 : at + 11] + additional)
-            except InvalidTag:
-                break
-            if inner[-1] != APPLICATION_DATA:
-                # Padded, or of another type.
-                break
-            if in_order:
-                highest = number
-            else:
-                window.accept(number)
-                highest = window.highest
-            messages.append(inner[:-1])
-        window.accept_up_to(highest)
-        return len(messages) - before
 
 
 def true_type(inner: bytes) -> tuple[int, bytes]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 
+from cryptography.exceptions import InvalidTag
+
+from aiodtls.core.crypto.suites import AEADObject
+from aiodtls.core.record.columns import Column, leading
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
@@ -69,6 +75,13 @@ class RecordWriter(ABC):
 
     def protect_run(self, messages: Sequence[bytes]) -> bytes:
         """A record of application data for each message, one behind another."""
+        if len(set(map(len, messages))) == 1:
+            return self._protect_alike(messages)
+        groups = [list(alike) for _, alike in groupby(messages, len)]
+        return b"".join(map(self._protect_alike, groups))
+
+    def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
+        """The same for messages of one length."""
         return b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
 
 
@@ -104,13 +117,21 @@ class RecordReader(ABC):
     ``forgery_limit`` at first.
     """
 
-    __slots__ = ("forged", "forgery_alarm", "forgery_limit", "window")
+    __slots__ = ("_cipher", "forged", "forgery_alarm", "forgery_limit", "window")
+
+    # Whether the true content type stands behind the data.
+    hides_type = True
 
     def __init__(self, forgery_limit: int, replay_window: int) -> None:
+        self._cipher: AEADObject | None = None
         self.window = ReplayWindow(replay_window)
         self.forged = 0
         self.forgery_limit = forgery_limit
         self.forgery_alarm = forgery_limit // 2
+
+    @abstractmethod
+    def _wake(self) -> AEADObject:
+        """Makes the cipher."""
 
     @abstractmethod
     def rest(self) -> None:
@@ -124,7 +145,6 @@ class RecordReader(ABC):
         """
         return None
 
-    @abstractmethod
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         """How many of the first datagrams were one fresh record of application data each.
 
@@ -133,3 +153,32 @@ class RecordReader(ABC):
         perhaps, or longer than ``longest``: nothing is counted for it and the window has not moved,
         so that it can be looked at again, closely.
         """
+        count, rest = divmod(len(run), size)
+        if not rest:
+            return self._open_alike(run, count, longest, messages)
+        taken = self._open_alike(run[:-rest], count, longest, messages) if count else 0
+        if taken == count:
+            taken += self._open_alike(run[-rest:], 1, longest, messages)
+        return taken
+
+    @abstractmethod
+    def _open_alike(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        """The same for a run of ``count`` datagrams of one size."""
+
+    def _take(
+        self, first: int, nonces: Column, bodies: Column, additional: Column, messages: list[bytes]
+    ) -> int:
+        """Opens records of fresh numbers from ``first`` on; how many of the first were data."""
+        opened: list[bytes] = []
+        decrypt = (self._cipher or self._wake()).decrypt
+        # What was opened before a forgery stays in the list.
+        with contextlib.suppress(InvalidTag):
+            opened.extend(map(decrypt, nonces, bodies, additional))
+        if self.hides_type:
+            types = [inner[-1] for inner in opened]
+            # Others are padded, or of another type.
+            plain = leading(types, APPLICATION_DATA)
+            opened = [inner[:-1] for inner in opened[:plain]]
+        self.window.accept_run(first, len(opened))
+        messages += opened
+        return len(opened)

@@ -17,6 +17,18 @@ from struct import Struct
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD, AEADObject
+from aiodtls.core.record.columns import (
+    NUMBER_LENGTH,
+    Column,
+    columns,
+    common,
+    cut,
+    framed,
+    leading,
+    nonces_of,
+    numbers_from,
+    woven,
+)
 from aiodtls.core.record.epochs import APPLICATION_DATA, VERSION, RecordReader, RecordWriter
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH
 
@@ -27,18 +39,45 @@ NONCE_END = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH
 DATA_EPOCH = 1
 # What a record of data begins with; number and length follow, and the explicit nonce.
 DATA_PREFIX = bytes((APPLICATION_DATA,)) + VERSION.to_bytes(2, "big")
-DATA_HEADER = Struct("!3sQ2s")
 DATA_HEADER_AND_NONCE = Struct("!3sQ2s8s")
 
 
-class RecordWriter12(RecordWriter):
+class Epoch12:
+    """What both directions of an epoch have: how their records are made, and of what."""
+
+    __slots__ = ()
+
+    _aead: AEAD
+    # What every nonce begins with, or the IV that each number is put into.
+    _salt: bytes
+    _expansion: int
+    # Of a record without a connection id: what it begins with, the id, the type behind its data,
+    # and what its additional data begins with.
+    _prefix = DATA_PREFIX
+    _cid = b""
+    _type = b""
+    _constant = b""
+
+    def _nonces(self, numbers: Column) -> Column:
+        if self._aead.explicit_nonce_length:
+            return framed(self._salt, numbers, b"")
+        return nonces_of(self._salt, numbers)
+
+    def _additional(self, numbers: Column, length: int) -> Column:
+        """Of records of data whose inside has ``length`` bytes."""
+        tail = (self._cid or DATA_PREFIX) + length.to_bytes(2, "big")
+        return framed(self._constant, numbers, tail)
+
+
+class RecordWriter12(Epoch12, RecordWriter):
     """Protects the records of one epoch; its cipher is made by the first."""
 
-    __slots__ = ("_aead", "_cipher", "_expansion", "_key")
+    __slots__ = ("_aead", "_cipher", "_expansion", "_key", "_salt")
 
-    def __init__(self, epoch: int, aead: AEAD, key: bytes) -> None:
+    def __init__(self, epoch: int, aead: AEAD, key: bytes, salt: bytes) -> None:
         self._aead = aead
         self._key = key
+        self._salt = salt
         self._cipher: AEADObject | None = None
         self._expansion = aead.explicit_nonce_length + aead.tag_length
         super().__init__(epoch, self._expansion, aead.sealing_limit)
@@ -50,15 +89,25 @@ class RecordWriter12(RecordWriter):
     def rest(self) -> None:
         self._cipher = None
 
+    def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
+        encrypt = (self._cipher or self._wake()).encrypt
+        first, count = self.next_number, len(messages)
+        # Told at once: whatever happens, no number is used twice.
+        self.next_number = first + count
+        numbers = cut(numbers_from(first, count), NUMBER_LENGTH)
+        if self._type:
+            messages = [message + self._type for message in messages]
+        length = len(messages[0])
+        sealed = map(encrypt, self._nonces(numbers), messages, self._additional(numbers, length))
+        rest = self._cid + (length + self._expansion).to_bytes(2, "big")
+        explicit = (numbers,) if self._aead.explicit_nonce_length else ()
+        return woven(count, self._prefix, numbers, rest, *explicit, sealed)
+
 
 class ExplicitNonceWriter(RecordWriter12):
     """AES-GCM and AES-CCM."""
 
-    __slots__ = ("_salt",)
-
-    def __init__(self, epoch: int, aead: AEAD, key: bytes, salt: bytes) -> None:
-        super().__init__(epoch, aead, key)
-        self._salt = salt
+    __slots__ = ()
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         cipher = self._cipher or self._wake()
@@ -76,26 +125,6 @@ class ExplicitNonceWriter(RecordWriter12):
             )
         )
 
-    def protect_run(self, messages: Sequence[bytes]) -> bytes:
-        encrypt = (self._cipher or self._wake()).encrypt
-        salt, number = self._salt, self.next_number
-        length = -1
-        parts: list[bytes] = []
-        for message in messages:
-            if len(message) != length:
-                # Of messages of one length only the number differs.
-                length = len(message)
-                protected_length = (length + self._expansion).to_bytes(2, "big")
-                additional = DATA_PREFIX + length.to_bytes(2, "big")
-            explicit = number.to_bytes(8, "big")
-            # Told at once: whatever happens, no number is used twice.
-            self.next_number = number = number + 1
-            parts += (
-                DATA_PREFIX + explicit + protected_length + explicit,
-                encrypt(salt + explicit, message, explicit + additional),
-            )
-        return b"".join(parts)
-
 
 class ImplicitNonceWriter(RecordWriter12):
     """ChaCha20-Poly1305."""
@@ -103,7 +132,7 @@ class ImplicitNonceWriter(RecordWriter12):
     __slots__ = ("_iv",)
 
     def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes) -> None:
-        super().__init__(epoch, aead, key)
+        super().__init__(epoch, aead, key, iv)
         self._iv = int.from_bytes(iv, "big")
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
@@ -119,16 +148,18 @@ class ImplicitNonceWriter(RecordWriter12):
         )
 
 
-class RecordReader12(RecordReader):
+class RecordReader12(Epoch12, RecordReader):
     """Opens the records of one epoch; its cipher is made for the first."""
 
-    __slots__ = ("_aead", "_cipher", "_expansion", "_key")
+    __slots__ = ("_aead", "_expansion", "_key", "_salt")
 
-    def __init__(self, aead: AEAD, key: bytes, replay_window: int) -> None:
+    hides_type = False
+
+    def __init__(self, aead: AEAD, key: bytes, salt: bytes, replay_window: int) -> None:
         super().__init__(aead.forgery_limit, replay_window)
         self._aead = aead
         self._key = key
-        self._cipher: AEADObject | None = None
+        self._salt = salt
         self._expansion = aead.explicit_nonce_length + aead.tag_length
 
     def _wake(self) -> AEADObject:
@@ -142,13 +173,37 @@ class RecordReader12(RecordReader):
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
         """The plaintext. Raises InvalidTag."""
 
+    def _open_alike(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        explicit = self._aead.explicit_nonce_length
+        size, start = len(run) // count, HEADER_LENGTH + len(self._cid)
+        length = size - start
+        if not self._expansion + len(self._type) <= length <= longest - start:
+            return 0
+        rest = self._cid + length.to_bytes(2, "big")
+        widths = (len(self._prefix), NUMBER_LENGTH, len(rest), explicit, length - explicit)
+        prefixes, numbers, rests, explicits, bodies = columns(run, count, widths)
+        count = min(leading(prefixes, self._prefix), leading(rests, rest))
+        done = 0
+        while done < count:
+            first = int.from_bytes(numbers[done], "big")
+            if first >> EPOCH_SHIFT != DATA_EPOCH:
+                break
+            expected = cut(numbers_from(first, count - done), NUMBER_LENGTH)
+            alike = common(numbers[done:count], expected)
+            end = done + alike
+            if not self.window.are_fresh(first, alike):
+                break
+            nonces = self._nonces(explicits[done:end] if explicit else expected[:alike])
+            additional = self._additional(expected[:alike], length - self._expansion)
+            taken = self._take(first, nonces, bodies[done:end], additional, messages)
+            done += taken
+            if taken < alike:
+                break
+        return done
+
 
 class ExplicitNonceReader(RecordReader12):
-    __slots__ = ("_salt",)
-
-    def __init__(self, aead: AEAD, key: bytes, salt: bytes, replay_window: int) -> None:
-        super().__init__(aead, key, replay_window)
-        self._salt = salt
+    __slots__ = ()
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
         length = len(body) - self._expansion
@@ -182,52 +237,12 @@ class ExplicitNonceReader(RecordReader12):
         window.accept_next()
         return plaintext
 
-    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        decrypt, expansion = (self._cipher or self._wake()).decrypt, self._expansion
-        salt, unpack = self._salt, DATA_HEADER_AND_NONCE.unpack_from
-        window = self.window
-        # In order so far, and not yet told to the window.
-        highest = window.highest
-        before, stop = len(messages), len(run)
-        for at in range(0, stop, size):
-            end = at + size
-            if end > stop or not at:
-                # The first, or one that is shorter; of all others only number and data differ.
-                end = min(end, stop)
-                length = end - at - HEADER_LENGTH
-                if not expansion <= length <= longest - HEADER_LENGTH:
-                    break
-                length_bytes = length.to_bytes(2, "big")
-                additional = DATA_PREFIX + (length - expansion).to_bytes(2, "big")
-            prefix, number, said, explicit = unpack(run, at)
-            if prefix != DATA_PREFIX or said != length_bytes or number >> EPOCH_SHIFT != DATA_EPOCH:
-                break
-            in_order = number == highest + 1
-            if not in_order:
-                window.accept_up_to(highest)
-                if not window.is_fresh(number):
-                    break
-            try:
-                plaintext = decrypt(
-                    salt + explicit, run[at + NONCE_END : end], run[at + 3 : at + 11] + additional
-                )
-            except InvalidTag:
-                break
-            if in_order:
-                highest = number
-            else:
-                window.accept(number)
-                highest = window.highest
-            messages.append(plaintext)
-        window.accept_up_to(highest)
-        return len(messages) - before
-
 
 class ImplicitNonceReader(RecordReader12):
     __slots__ = ("_iv",)
 
     def __init__(self, aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> None:
-        super().__init__(aead, key, replay_window)
+        super().__init__(aead, key, iv, replay_window)
         self._iv = int.from_bytes(iv, "big")
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
@@ -240,48 +255,6 @@ class ImplicitNonceReader(RecordReader12):
             body,
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
-
-    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        decrypt, expansion = (self._cipher or self._wake()).decrypt, self._expansion
-        iv, unpack = self._iv, DATA_HEADER.unpack_from
-        window = self.window
-        # In order so far, and not yet told to the window.
-        highest = window.highest
-        before, stop = len(messages), len(run)
-        for at in range(0, stop, size):
-            end = at + size
-            if end > stop or not at:
-                # The first, or one that is shorter; of all others only number and data differ.
-                end = min(end, stop)
-                length = end - at - HEADER_LENGTH
-                if not expansion <= length <= longest - HEADER_LENGTH:
-                    break
-                length_bytes = length.to_bytes(2, "big")
-                additional = DATA_PREFIX + (length - expansion).to_bytes(2, "big")
-            prefix, number, said = unpack(run, at)
-            if prefix != DATA_PREFIX or said != length_bytes or number >> EPOCH_SHIFT != DATA_EPOCH:
-                break
-            in_order = number == highest + 1
-            if not in_order:
-                window.accept_up_to(highest)
-                if not window.is_fresh(number):
-                    break
-            try:
-                plaintext = decrypt(
-                    (iv ^ number).to_bytes(12, "big"),
-                    run[at + HEADER_LENGTH : end],
-                    run[at + 3 : at + 11] + additional,
-                )
-            except InvalidTag:
-                break
-            if in_order:
-                highest = number
-            else:
-                window.accept(number)
-                highest = window.highest
-            messages.append(plaintext)
-        window.accept_up_to(highest)
-        return len(messages) - before
 
 
 def make_writer(aead: AEAD, epoch: int, key: bytes, iv: bytes) -> RecordWriter:

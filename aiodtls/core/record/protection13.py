@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from itertools import count
 from struct import Struct
 from typing import TypeAlias
 
@@ -24,6 +23,20 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import AEADObject
+from aiodtls.core.record.columns import (
+    NUMBER_LENGTH,
+    Column,
+    columns,
+    common,
+    cut,
+    framed,
+    leading,
+    nonces_of,
+    numbers_from,
+    pairs,
+    woven,
+    xor,
+)
 from aiodtls.core.record.epochs import APPLICATION_DATA, RecordReader, RecordWriter
 from aiodtls.core.wire.records import (
     CID_BIT,
@@ -40,8 +53,6 @@ SAMPLE_LENGTH = 16
 # DTLSInnerPlaintext: the content type behind the data; content types are small numbers.
 CONTENT_TYPE_BYTES = tuple(bytes((value,)) for value in range(256))
 DATA = CONTENT_TYPE_BYTES[APPLICATION_DATA]
-# What masks the 16-bit number, in front of each block that was made for it.
-MASKS = Struct("!H14x")
 
 # From ciphertexts' first 16 bytes, one behind another, to a block of 16 bytes for each, which the
 # mask of its number begins.
@@ -80,6 +91,12 @@ def number_masks(keys: TrafficKeys) -> Masks:
 def no_masks(samples: bytes) -> bytes:
     """In the place of masks while their epoch rests."""
     raise InvalidTag
+
+
+def _masks_of(bodies: Column, masks: Masks) -> bytes:
+    """The two bytes for each record that hide its number, one behind another."""
+    samples = [body[:SAMPLE_LENGTH] for body in bodies]
+    return pairs(masks(b"".join(samples)), SAMPLE_LENGTH, 0)
 
 
 class RecordWriter13(RecordWriter):
@@ -144,40 +161,34 @@ class RecordWriter13(RecordWriter):
         mask = self._masks(sealed[:SAMPLE_LENGTH])
         return pack(self._prefix, low ^ (mask[0] << 8 | mask[1]), length) + sealed
 
-    def protect_run(self, messages: Sequence[bytes]) -> bytes:
+    def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
         encrypt = (self._cipher or self._wake()).encrypt
-        prefix, pack, iv, least = self._prefix, self._layout.pack, self._iv, self._least_inner
-        first = number = self.next_number & SEQUENCE_NUMBER_MASK
-        tag_length = self._tag_length
-        sealed: list[bytes] = []
-        for message in messages:
-            inner = message + DATA
-            if len(inner) < least:
-                inner = inner.ljust(least, b"\0")
-            additional = pack(prefix, number & 0xFFFF, len(inner) + tag_length)
-            nonce = (iv ^ number).to_bytes(12, "big")
-            # Told at once: whatever happens, no number is used twice.
-            self.next_number += 1
-            number += 1
-            sealed.append(encrypt(nonce, inner, additional))
-        masks = self._masks(b"".join([body[:SAMPLE_LENGTH] for body in sealed]))
-        parts: list[bytes] = []
-        for number, body, (mask,) in zip(count(first), sealed, MASKS.iter_unpack(masks)):
-            parts += (pack(prefix, (number & 0xFFFF) ^ mask, len(body)), body)
-        return b"".join(parts)
+        first, count = self.next_number & SEQUENCE_NUMBER_MASK, len(messages)
+        # Told at once: whatever happens, no number is used twice.
+        self.next_number += count
+        inside = [message + DATA for message in messages]
+        if len(inside[0]) < self._least_inner:
+            inside = [inner.ljust(self._least_inner, b"\0") for inner in inside]
+        length = (len(inside[0]) + self._tag_length).to_bytes(2, "big")
+        numbers = numbers_from(first, count)
+        lows = pairs(numbers, NUMBER_LENGTH, NUMBER_LENGTH - 2)
+        nonces = nonces_of(self._keys.iv, cut(numbers, NUMBER_LENGTH))
+        additional = framed(self._prefix, cut(lows, 2), length)
+        sealed = list(map(encrypt, nonces, inside, additional))
+        hidden = cut(xor(lows, _masks_of(sealed, self._masks)), 2)
+        return woven(count, self._prefix, hidden, length, sealed)
 
 
 class RecordReader13(RecordReader):
     """Opens the records of one epoch, whose number is ``epoch``."""
 
-    __slots__ = ("_cipher", "_iv", "_keys", "_layout", "_masks", "_prefix", "cid", "epoch")
+    __slots__ = ("_iv", "_keys", "_layout", "_masks", "_prefix", "cid", "epoch")
 
     def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int, cid: bytes = b"") -> None:
         super().__init__(keys.aead.forgery_limit, replay_window)
         self.epoch = epoch
         self.use_cid(cid)
         self._keys = keys
-        self._cipher: AEADObject | None = None
         self._masks: Masks = no_masks
         self._iv = int.from_bytes(keys.iv, "big")
 
@@ -249,59 +260,34 @@ class RecordReader13(RecordReader):
         window.accept_next()
         return inner[:-1]
 
-    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        decrypt = (self._cipher or self._wake()).decrypt
-        iv, prefix = self._iv, self._prefix
-        unpack, pack, body_at = self._layout.unpack_from, self._layout.pack, self._layout.size
-        least = body_at + SAMPLE_LENGTH
-        before = len(messages)
-        stop = len(run)
-        # Of every datagram that has one; the last one may be too short.
-        samples = [
-            run[at : at + SAMPLE_LENGTH] for at in range(body_at, stop - SAMPLE_LENGTH, size)
-        ]
-        masks = MASKS.iter_unpack(self._masks(b"".join(samples)))
-        window = self.window
-        # In order so far, and not yet told to the window.
-        highest = window.highest
-        at = 0
-        for (mask,) in masks:
-            end = at + size
-            if end > stop:
-                end = stop
-            if not least < end - at <= longest:
+    def _open_alike(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        if self._cipher is None:
+            self._wake()
+        size, start = len(run) // count, self._layout.size
+        length = size - start
+        if not SAMPLE_LENGTH < length <= longest - start:
+            return 0
+        said = length.to_bytes(2, "big")
+        widths = (len(self._prefix), 2, 2, length)
+        prefixes, hidden, lengths, bodies = columns(run, count, widths)
+        count = min(leading(prefixes, self._prefix), leading(lengths, said))
+        lows = cut(xor(b"".join(hidden), _masks_of(bodies, self._masks)), 2)
+        done = 0
+        while done < count:
+            first = reconstruct(int.from_bytes(lows[done], "big"), 16, self.window.highest + 1)
+            numbers = numbers_from(first, count - done)
+            expected = cut(pairs(numbers, NUMBER_LENGTH, NUMBER_LENGTH - 2), 2)
+            alike = common(lows[done:count], expected)
+            end = done + alike
+            if not self.window.are_fresh(first, alike):
                 break
-            found, low, length = unpack(run, at)
-            if found != prefix or length != end - at - body_at:
+            nonces = nonces_of(self._keys.iv, cut(numbers, NUMBER_LENGTH)[:alike])
+            additional = framed(self._prefix, expected[:alike], said)
+            taken = self._take(first, nonces, bodies[done:end], additional, messages)
+            done += taken
+            if taken < alike:
                 break
-            low ^= mask
-            number = highest + 1
-            in_order = low == number & 0xFFFF
-            if not in_order:
-                window.accept_up_to(highest)
-                number = reconstruct(low, 16, number)
-                if not window.is_fresh(number):
-                    break
-            try:
-                inner = decrypt(
-                    (iv ^ number).to_bytes(12, "big"),
-                    run[at + body_at : end],
-                    pack(prefix, low, length),
-                )
-            except InvalidTag:
-                break
-            if inner[-1] != APPLICATION_DATA:
-                # Padded, or of another type.
-                break
-            if in_order:
-                highest = number
-            else:
-                window.accept(number)
-                highest = window.highest
-            messages.append(inner[:-1])
-            at = end
-        window.accept_up_to(highest)
-        return len(messages) - before
+        return done
 
 
 def reconstruct(low: int, bits: int, expected: int) -> int:

@@ -36,11 +36,20 @@ class ReplayWindow:
         self._bitmap = (self._bitmap << 1 | 1) & self._mask
         self.highest += 1
 
-    def accept_up_to(self, number: int) -> None:
-        """Accepts all numbers from the one behind ``highest`` on."""
-        count = min(number - self.highest, self._size)
-        self._bitmap = (self._bitmap << count | (1 << count) - 1) & self._mask
-        self.highest = number
+    def are_fresh(self, first: int, count: int) -> bool:
+        """Whether all of so many numbers from ``first`` on are."""
+        return first > self.highest or all(map(self.is_fresh, range(first, first + count)))
+
+    def accept_run(self, first: int, count: int) -> None:
+        """Accepts so many numbers from ``first`` on, all of which are fresh."""
+        if first <= self.highest:
+            for number in range(first, first + count):
+                self.accept(number)
+        elif count:
+            self.accept(first)
+            more = min(count - 1, self._size)
+            self._bitmap = (self._bitmap << more | (1 << more) - 1) & self._mask
+            self.highest = first + count - 1
 
     def close_below(self, number: int) -> None:
         """Numbers below that one, which is at most ``highest``, are not fresh any more."""

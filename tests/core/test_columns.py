@@ -1,0 +1,59 @@
+"""One field of all records at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiodtls.core.record.columns import (
+    columns,
+    common,
+    cut,
+    framed,
+    leading,
+    nonces_of,
+    numbers_from,
+    pairs,
+    woven,
+    xor,
+)
+
+
+def test_what_is_woven_comes_apart_again():
+    numbers = cut(numbers_from(0xFFFF, 3), 8)
+    run = woven(3, b"<", numbers, b"", [b"one", b"two", b"six"])
+    assert run == b"<" + numbers[0] + b"one<" + numbers[1] + b"two<" + numbers[2] + b"six"
+    assert columns(run, 3, (1, 8, 0, 3)) == [
+        (b"<",) * 3,
+        numbers,
+        (b"",) * 3,
+        (b"one", b"two", b"six"),
+    ]
+
+
+def test_numbers_and_their_halves():
+    assert numbers_from(1 << 48 | 0xFFFF, 2) == bytes.fromhex("00010000 0000ffff 00010000 00010000")
+    assert pairs(numbers_from(0x1FFFF, 3), 8, 6) == bytes.fromhex("ffff 0000 0001")
+
+
+def test_nonces_are_the_iv_and_the_number():
+    iv = bytes(range(0xF0, 0xFC))
+    column = cut(numbers_from(0x0102030405060708, 2), 8)
+    expected = [int.from_bytes(iv, "big") ^ 0x0102030405060708 + at for at in range(2)]
+    assert nonces_of(iv, column) == tuple(number.to_bytes(12, "big") for number in expected)
+    assert xor(b"\x00\xff", b"\x0f\x0f") == b"\x0f\xf0"
+
+
+@pytest.mark.parametrize("frame", [(b"", b""), (b"head", b""), (b"", b"tail"), (b"head", b"tail")])
+def test_frames(frame):
+    head, tail = frame
+    assert framed(head, (b"ab", b"cd"), tail) == (head + b"ab" + tail, head + b"cd" + tail)
+
+
+def test_how_many_of_the_first():
+    assert [leading(column, "a") for column in ("", "aaa", "aab", "baa")] == [0, 3, 2, 0]
+    column = (b"a", b"b", b"c")
+    assert [common(column, other) for other in (column, (b"a", b"b", b"d"), (b"x",) * 3)] == [
+        3,
+        2,
+        0,
+    ]
