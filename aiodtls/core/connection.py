@@ -190,21 +190,18 @@ class DTLSConnection(ShortWay):
         """What one datagram held and the record layer has let through."""
         for record in records:
             content_type, number, payload = record
-            if (
-                content_type == APPLICATION_DATA
-                and self.handshake_complete
-                and self._least_data_number <= number < self._data_end
-                and len(payload) <= self._layer.max_plaintext
-            ):
-                self._deliver(payload)
-                continue
-            if (
-                content_type == APPLICATION_DATA
-                and self._first_data_number <= number < self._least_data_number
-            ):
-                renewal.doubtful_data(self, now)
-                continue
-            if content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
+            if content_type == APPLICATION_DATA:
+                if (
+                    self.handshake_complete
+                    and self._least_data_number <= number < self._data_end
+                    and len(payload) <= self._layer.max_plaintext
+                ):
+                    self._deliver(payload)
+                    continue
+                if self._first_data_number <= number < self._least_data_number:
+                    renewal.doubtful_data(self, now)
+                    continue
+            elif content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
                 if self.handshake_complete:
                     paths.receive(self, payload, addr, len(data), now)
                 continue

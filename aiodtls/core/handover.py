@@ -284,7 +284,8 @@ def restore(connection: Association, state: State, now: float) -> None:
     connection.watch_idleness(now)
     if state["flight"]:
         awaited = {int(seq): length for seq, length in state["awaited"].items()}
-        connection._retransmission.start(_flight(state["flight"]), awaited)
+        flight, may_have_acks = _flight(state["flight"]), negotiated.version == "1.3"
+        connection._retransmission.start(flight, awaited, may_have_acks=may_have_acks)
         connection._retransmission.keep_last(now)
     connection._inbox.extend(bytes.fromhex(data) for data in state["unread"])
     renewal.doubt(connection, state["doubtful"])

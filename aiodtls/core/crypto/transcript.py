@@ -13,33 +13,36 @@ import hashlib
 from typing import Any
 
 from aiodtls.core.registry import HandshakeType
-from aiodtls.core.wire.fragments import encode_whole
+from aiodtls.core.wire.fragments import (
+    FRAGMENT_HEADER_LENGTH,
+    TYPE_AND_LENGTH,
+    encode_whole,
+    message_seq_of,
+)
 
 
 class Transcript:
-    """The messages so far, ours and the peer's, in order."""
+    """The messages so far, ours and the peer's, in order.
 
-    __slots__ = (
-        "_encoded",
-        "_hash",
-        "_hash_name",
-        "_hashed",
-        "_is_encoded_for13",
-        "_messages",
-        "is_dtls13",
-    )
+    ``is_dtls13`` is to be set before anything is hashed for DTLS 1.3.
+    """
+
+    __slots__ = ("_hash", "_hash_name", "_hashed", "_messages", "is_dtls13")
 
     def __init__(self) -> None:
-        self._messages: list[tuple[int, int, bytes]] = []
-        self._encoded: list[bytes] = []
+        # Each in one fragment, as DTLS 1.2 hashes it.
+        self._messages: list[bytes] = []
         # Of the first so many messages, with which hash.
         self._hashed = 0
         self._hash_name = ""
         self._hash: Any = None
-        self.is_dtls13 = self._is_encoded_for13 = False
+        self.is_dtls13 = False
 
-    def add(self, msg_type: int, message_seq: int, body: bytes) -> None:
-        self._messages.append((msg_type, message_seq, body))
+    def add(self, msg_type: int, message_seq: int, body: bytes) -> bytes:
+        """The newest message; returns it in one fragment."""
+        message = encode_whole(msg_type, message_seq, body)
+        self._messages.append(message)
+        return message
 
     def restart(self) -> None:
         """A HelloVerifyRequest came: the handshake begins with the next ClientHello."""
@@ -47,12 +50,13 @@ class Transcript:
 
     def replace_hello(self, body: bytes) -> None:
         """The first message is another ClientHello, of the same number."""
-        (msg_type, message_seq, _), *rest = self._messages
-        self._begin([(msg_type, message_seq, body), *rest])
+        former, *rest = self._messages
+        hello = encode_whole(HandshakeType.client_hello, message_seq_of(former), body)
+        self._begin([hello, *rest])
 
     def begin_with_hash(self, digest: bytes) -> None:
         """Hash(ClientHello1) stands for it, once HelloRetryRequest has answered it."""
-        self._begin([(HandshakeType.message_hash, 0, digest)])
+        self._begin([encode_whole(HandshakeType.message_hash, 0, digest)])
 
     def hash_first_hello(self, hash_name: str) -> None:
         """The HelloRetryRequest, the newest message, chose the hash: the same, on either side."""
@@ -61,30 +65,27 @@ class Transcript:
         self.begin_with_hash(self.hash(hash_name))
         self._messages.append(retry)
 
-    def _begin(self, messages: list[tuple[int, int, bytes]]) -> None:
+    def _begin(self, messages: list[bytes]) -> None:
         self._messages = messages
-        self._forget_encoded()
-
-    def _forget_encoded(self) -> None:
-        self._encoded.clear()
         self._hash_name = ""
 
     def with_hello(self, message_seq: int, body: bytes) -> Transcript:
         """A copy for DTLS 1.3 that ends with a ClientHello still to be completed."""
         copy = Transcript()
         copy.is_dtls13 = True
-        copy._messages = [*self._messages, (HandshakeType.client_hello, message_seq, body)]
+        copy._messages = self._messages.copy()
+        copy.add(HandshakeType.client_hello, message_seq, body)
         return copy
 
     @property
     def data(self) -> bytes:
         """All messages."""
-        return b"".join(self._encode())
+        return self._joined(0, len(self._messages))
 
     @property
     def data_before_last(self) -> bytes:
         """All but the newest message: what its signature or verify_data speaks of."""
-        return b"".join(self._encode()[:-1])
+        return self._joined(0, len(self._messages) - 1)
 
     def hash(self, hash_name: str) -> bytes:
         """Of all messages."""
@@ -96,28 +97,21 @@ class Transcript:
 
     def _hash_of(self, count: int, hash_name: str) -> bytes:
         """Of the first ``count`` messages. Each is hashed once, as long as ``count`` grows."""
-        encoded = self._encode()
         if self._hash_name != hash_name or self._hashed > count:
             self._hash, self._hash_name, self._hashed = hashlib.new(hash_name), hash_name, 0
         if self._hashed < count:
-            self._hash.update(b"".join(encoded[self._hashed : count]))
+            self._hash.update(self._joined(self._hashed, count))
             self._hashed = count
-        digest: bytes = self._hash.copy().digest()
+        digest: bytes = self._hash.digest()
         return digest
 
     def hash_truncated(self, hash_name: str, cut: int) -> bytes:
         """Of all but the last ``cut`` bytes: what a binder covers (RFC 8446 section 4.2.11.2)."""
         return hashlib.new(hash_name, self.data[:-cut]).digest()
 
-    def _encode(self) -> list[bytes]:
-        """All messages as they are hashed, each encoded once."""
-        if self._is_encoded_for13 is not self.is_dtls13:
-            self._is_encoded_for13 = self.is_dtls13
-            self._forget_encoded()
-        for msg_type, message_seq, body in self._messages[len(self._encoded) :]:
-            if self.is_dtls13:
-                header = bytes((msg_type,)) + len(body).to_bytes(3, "big")
-                self._encoded.append(header + body)
-            else:
-                self._encoded.append(encode_whole(msg_type, message_seq, body))
-        return self._encoded
+    def _joined(self, start: int, stop: int) -> bytes:
+        """Messages as they are hashed, from one number to another."""
+        messages = self._messages[start:stop]
+        if self.is_dtls13:
+            messages = [m[:TYPE_AND_LENGTH] + m[FRAGMENT_HEADER_LENGTH:] for m in messages]
+        return b"".join(messages)

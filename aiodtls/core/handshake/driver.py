@@ -57,6 +57,7 @@ class HandshakeDriver:
         "_handshake",
         "_is_dtls13",
         "_layer",
+        "_may_have_acks",
         "_new_handshake",
         "_question",
         "_reassembly",
@@ -92,7 +93,8 @@ class HandshakeDriver:
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
         self._question: Question | None = None
-        self._is_dtls13 = False
+        # Whether the version is, or may yet be, the one that has ACKs.
+        self._is_dtls13 = self._may_have_acks = False
         self._flights_sent = 0
         # message_seq -> length of the peer's messages since our last flight.
         self._answers: dict[int, int] = {}
@@ -148,7 +150,7 @@ class HandshakeDriver:
 
     def use_dtls13(self) -> None:
         """The version is chosen: from here on ACKs say what has come (RFC 9147 section 7)."""
-        self._is_dtls13 = True
+        self._is_dtls13 = self._may_have_acks = True
         self._layer.use_dtls13()
         self._transmitter.has_acks = True
         self.retransmission.pause()
@@ -167,6 +169,7 @@ class HandshakeDriver:
 
     def begin(self, handshake: Handshake, script: Script, now: float) -> None:
         self._handshake = handshake
+        self._may_have_acks = handshake.config.speaks13
         self._runner = ScriptRunner(script)
         self._suspended(now)
 
@@ -193,7 +196,7 @@ class HandshakeDriver:
             if not self._take(fragment, epoch, now):
                 all_taken = False
                 self._counters.records_discarded += 1
-        if all_taken:
+        if all_taken and self._may_have_acks:
             self._acks.received(record_number)
         self._advance(now)
         if self._is_dtls13 and self._acks.pending:
@@ -340,7 +343,7 @@ class HandshakeDriver:
             return
         elif verdict is Acknowledged.resend_missing:
             self._resend(now)
-        elif verdict is Acknowledged.resend_lost:
+        elif verdict is Acknowledged.resend_lost and retransmission.delivery is not None:
             self._resend(now, retransmission.delivery.lost)
 
     def acknowledge(self, now: float) -> None:
@@ -388,42 +391,44 @@ class HandshakeDriver:
 
     def _advance(self, now: float) -> None:
         """Feeds the script with whole messages while it waits for some."""
-        while self._runner is not None and isinstance(self._runner.waiting, Expect):
+        runner = self._runner
+        while runner is not None and isinstance(runner.waiting, Expect):
             message = self._reassembly.next_message(self._layer.read_epoch)
             if message is None:
                 return
             self._answers[message.message_seq] = len(message.body)
-            self._runner.resume(message)
+            runner.resume(message)
             self._suspended(now)
 
     def _suspended(self, now: float) -> None:
         """The script waits, or has ended: what it sent since is a flight."""
         handshake, runner = self._handshake, self._runner
         assert handshake is not None and runner is not None
-        if isinstance(runner.waiting, Question):
+        waiting = runner.waiting
+        if isinstance(waiting, Question):
             # What the script has sent so far waits for the rest of its flight.
-            self._question = runner.waiting
-            self._events.append(runner.waiting)
+            self._question = waiting
+            self._events.append(waiting)
             self.retransmission.pause()
             return
-        flight, handshake.flight = handshake.flight, []
+        flight = handshake.flight
         if flight:
+            handshake.flight = []
             self._start_flight(flight, now)
-        waiting = runner.waiting
         if waiting is None:
             self._end_script(now, sent_last=bool(flight))
         elif flight:
             self.retransmission.await_answer(now, is_last=handshake.awaits_last_flight)
         elif (
-            self.retransmission.flight
+            not self._is_dtls13
+            and self.retransmission.flight
             and not self.retransmission.is_running
-            and not self._is_dtls13
         ):
             # A question was answered and the same flight of the peer goes on.
             self.retransmission.rearm(now)
 
     def _start_flight(self, flight: Flight, now: float) -> None:
-        self.retransmission.start(flight, self._answers)
+        self.retransmission.start(flight, self._answers, may_have_acks=self._may_have_acks)
         self._answers = {}
         self._acks.answered()
         self._flights_sent += 1

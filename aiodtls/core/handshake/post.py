@@ -323,7 +323,7 @@ class PostHandshake13:
         backoff = Backoff(self._driver.retransmission.backoff.initial, self._config.retransmit_max)
         flight = Retransmission(self._timers, backoff, self._config.max_retransmits, timer=timer)
         self._flights[timer] = flight
-        flight.start(messages, {})
+        flight.start(messages, {}, may_have_acks=True)
         self._transmitter.transmit(flight, 0, now)
         flight.rearm(now)
 
@@ -336,6 +336,7 @@ class PostHandshake13:
                     self.new_keys_wait = True
             elif verdict is Acknowledged.resend_lost:
                 resend = flight.backoff.resends + 1
+                assert flight.delivery is not None
                 self._transmitter.transmit(flight, resend, now, flight.delivery.lost)
         self.use_new_keys()
         self.proceed(now)

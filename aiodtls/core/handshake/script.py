@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.suites import Suite
@@ -141,8 +141,9 @@ class Handshake:
     def send(self, message: Message) -> None:
         """Adds a message to the flight and to the transcript."""
         body = encode_body(message)
-        self.transcript.add(message.msg_type, self.next_seq, body)
-        self.flight.append(OutgoingMessage(self.write_epoch, message.msg_type, self.next_seq, body))
+        msg_type, message_seq = message.msg_type, self.next_seq
+        whole = self.transcript.add(msg_type, message_seq, body)
+        self.flight.append(OutgoingMessage(self.write_epoch, msg_type, message_seq, body, whole))
         self.next_seq += 1
 
     def send_change_cipher_spec(self) -> None:
@@ -179,11 +180,13 @@ class Handshake:
         The transcript then ends with it. Raises :class:`AlertError` (unexpected_message) or
         :class:`DecodeError`.
         """
-        return cast("Step[M]", self._expect(Expect(kinds)))
+        step: Step[M] = self._expect(Expect(kinds))
+        return step
 
     def expect_within(self, patience: int, *kinds: type[M]) -> Step[M | None]:
         """As ``expect``; None where as many resends had no answer."""
-        return cast("Step[M | None]", self._expect(Expect(kinds, patience)))
+        step: Step[M | None] = self._expect(Expect(kinds, patience))
+        return step
 
     def discard_early(self) -> None:
         """What has come of later messages is none of this handshake's.
@@ -202,7 +205,7 @@ class Handshake:
         """The peer's newest message answers this ClientHello of ours, not the last one."""
         self.transcript.replace_hello(encode_body(hello))
 
-    def _expect(self, expect: Expect) -> Step[Message | None]:
+    def _expect(self, expect: Expect) -> Step[Any]:
         received: HandshakeMessage | None = yield expect
         kinds = expect.kinds
         # A server may ask for a new handshake at any time; within one it is ignored and not

@@ -33,12 +33,16 @@ _NAMES: dict[HandshakeType | None, str] = {
 
 @value
 class OutgoingMessage:
-    """A handshake message to send, or a ChangeCipherSpec where ``msg_type`` is None."""
+    """A handshake message to send, or a ChangeCipherSpec where ``msg_type`` is None.
+
+    ``whole`` is the message in one fragment, where it has been encoded already.
+    """
 
     epoch: int
     msg_type: HandshakeType | None
     message_seq: int
     body: bytes
+    whole: bytes = b""
 
 
 Flight = Sequence[OutgoingMessage]
@@ -66,15 +70,15 @@ class Datagram:
 
 
 def pack_flight(
-    flight: Flight, packer: Packer, wanted: Callable[[int], list[tuple[int, int]]]
+    flight: Flight, packer: Packer, wanted: Callable[[int], list[tuple[int, int]]] | None
 ) -> list[Datagram]:
-    """The flight as datagrams; of each message only the parts that ``wanted`` names."""
+    """The flight as datagrams; of each message only the parts that ``wanted`` names, or all."""
     for message in flight:
         if message.msg_type is None:
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
             packer.names.append(_NAMES[None])
             continue
-        parts = wanted(message.message_seq)
+        parts = wanted(message.message_seq) if wanted else [(0, len(message.body))]
         for start, end in parts:
             packer.add_part(message, message.msg_type, start, end)
         if parts:
@@ -88,7 +92,8 @@ class Packer:
     Datagrams have at most ``size`` bytes and are as few as fit; with ``individually`` every record
     is one. A protected record has at most ``record_limit`` bytes of plaintext. In epoch 0 a record
     carries one fragment: several in one are legal and break real peers. ``delivery`` is told which
-    record has what. ``names`` are those of the messages that are in here, whole or in part.
+    record has what, where any ACK may come. ``names`` are those of the messages that are in here,
+    whole or in part.
     """
 
     __slots__ = (
@@ -112,7 +117,7 @@ class Packer:
         layer: RecordLayer,
         size: int,
         individually: bool,
-        delivery: Delivery,
+        delivery: Delivery | None,
         record_limit: int = MAX_PLAINTEXT_LENGTH,
         parts_alone: bool = False,
     ) -> None:
@@ -143,7 +148,7 @@ class Packer:
         epoch, message_seq, body = message.epoch, message.message_seq, message.body
         while True:
             room = self._fragment_room(epoch)
-            if room < min(end - start, MIN_FRAGMENT_LENGTH):
+            if room < end - start and room < MIN_FRAGMENT_LENGTH:
                 # Another record may still fit, where the peer's limit ended this one.
                 if self._payload:
                     self._end_record()
@@ -151,7 +156,12 @@ class Packer:
                     self._end_datagram()
                 continue
             stop = min(end, start + room)
-            fragment = encode_fragment(msg_type, len(body), message_seq, start, body[start:stop])
+            if message.whole and stop - start == len(body):
+                fragment = message.whole
+            else:
+                fragment = encode_fragment(
+                    msg_type, len(body), message_seq, start, body[start:stop]
+                )
             part = message_seq, start, stop
             if epoch == 0 or self._parts_alone:
                 self._put_fragments(epoch, fragment, [part])
@@ -183,7 +193,8 @@ class Packer:
             self._put_fragments(self._epoch, payload, parts)
 
     def _put_fragments(self, epoch: int, payload: bytes, parts: list[Part]) -> None:
-        self._delivery.carried(self._layer.next_number(epoch), parts)
+        if self._delivery is not None:
+            self._delivery.carried(self._layer.next_number(epoch), parts)
         self._put(epoch, HANDSHAKE, payload)
 
     def _put(self, epoch: int, content_type: int, payload: bytes) -> None:

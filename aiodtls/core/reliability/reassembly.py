@@ -147,18 +147,16 @@ class Reassembly:
     def add(self, fragment: Fragment, epoch: int) -> bool:
         """Takes a fragment in; False where it was dropped for its place, size or a full buffer."""
         message_seq, length, size = fragment.message_seq, fragment.length, len(fragment.data)
-        if not self.next_seq <= message_seq < self.next_seq + MAX_MESSAGES_AHEAD:
+        if not 0 <= message_seq - self.next_seq < MAX_MESSAGES_AHEAD or length > MAX_MESSAGE_LENGTH:
             return False
-        if length > MAX_MESSAGE_LENGTH:
-            return False
-        if not size and length:
-            # It says nothing, so there is nothing to keep.
-            return True
         key = (message_seq, epoch)
         if key in self._ready:
             return True
         if size == length:
             return self._finish(key, fragment.msg_type, fragment.data)
+        if not size:
+            # It says nothing, so there is nothing to keep.
+            return True
         if not self._make_room(key, size + PIECE_OVERHEAD):
             return False
         reading = self._reading(key, fragment)
@@ -209,7 +207,9 @@ class Reassembly:
 
     def next_message(self, epoch: int) -> HandshakeMessage | None:
         """The next message if it is whole and came under ``epoch``, the one now expected."""
-        message = self._ready.pop((self.next_seq, epoch), None) if self._ready else None
+        if not self._ready:
+            return None
+        message = self._ready.pop((self.next_seq, epoch), None)
         if message is None:
             return None
         self._buffered -= len(message.body)

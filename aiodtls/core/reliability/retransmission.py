@@ -80,18 +80,21 @@ class Retransmission:
         self._repeats = RepeatDetector()
         self._last_flight_until = float("-inf")
         self.flight: Flight = ()
-        self.delivery = Delivery({})
+        # What of it has arrived, where any ACK may tell.
+        self.delivery: Delivery | None = None
         # Resends that count for the datagram size: unanswered ones, and refusals as too big.
         self.size_resends = 0
         # That count when the flight before was answered.
         self._size_known = 0
 
-    def start(self, flight: Flight, answers: dict[int, int]) -> None:
+    def start(self, flight: Flight, answers: dict[int, int], *, may_have_acks: bool) -> None:
         """A new flight, in answer to the peer's messages ``answers``: message_seq -> length."""
         self.flight = flight
-        self.delivery = Delivery(
-            {m.message_seq: len(m.body) for m in flight if m.msg_type is not None}
-        )
+        self.delivery = None
+        if may_have_acks:
+            self.delivery = Delivery(
+                {m.message_seq: len(m.body) for m in flight if m.msg_type is not None}
+            )
         self._size_known, self.size_resends = self.size_resends, 0
         self._timers_without_progress = 0
         self.backoff.restart()
@@ -139,7 +142,7 @@ class Retransmission:
         """Nothing of it is needed any more."""
         self.pause()
         self.flight = ()
-        self.delivery = Delivery({})
+        self.delivery = None
         self._repeats.watch({})
 
     @property
@@ -161,7 +164,7 @@ class Retransmission:
         if self.backoff.resends >= self._max_resends:
             return Verdict.give_up
         self._timers_without_progress += 1
-        if self._timers_without_progress >= TIMERS_BEFORE_DOUBT:
+        if self._timers_without_progress >= TIMERS_BEFORE_DOUBT and self.delivery is not None:
             self.delivery.doubt()
         self.backoff.resent()
         self._count_for_size()
@@ -183,7 +186,7 @@ class Retransmission:
         Late enough to speak of the whole flight, it shows what has to go out again; before that
         only of what others overtook.
         """
-        if not self.flight:
+        if not self.flight or self.delivery is None:
             return Acknowledged.nothing
         news = self.delivery.acknowledge(record_numbers, epoch)
         if news:

@@ -87,12 +87,14 @@ class Transmitter:
     ) -> None:
         """The flight, or what is ``wanted`` of it; a timer that runs starts anew."""
         delivery = retransmission.delivery
+        if wanted is None and delivery is not None:
+            wanted = delivery.missing
         size = retransmission.size(self.max_datagram_size)
         packer = Packer(
             self._layer, size, self._individually, delivery, self.record_limit, self.parts_alone
         )
         try:
-            datagrams = pack_flight(retransmission.flight, packer, wanted or delivery.missing)
+            datagrams = pack_flight(retransmission.flight, packer, wanted)
         except LeaseExhausted:
             return
         if not datagrams:

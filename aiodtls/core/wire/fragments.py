@@ -10,6 +10,8 @@ from aiodtls.core.values import value
 # RFC 6347 section 4.2.2: msg_type (1 byte), length (3), message_seq (2), fragment_offset (3),
 # fragment_length (3).
 FRAGMENT_HEADER_LENGTH = 12
+# Where message_seq stands, behind what TLS has too.
+TYPE_AND_LENGTH = 4
 _FRAGMENT_HEADER = Struct("!IHHI")
 _24_BITS = 0xFFFFFF
 
@@ -42,6 +44,11 @@ def encode_whole(msg_type: int, message_seq: int, body: bytes) -> bytes:
     """A message in one fragment."""
     length = len(body)
     return _FRAGMENT_HEADER.pack(msg_type << 24 | length, message_seq, 0, length) + body
+
+
+def message_seq_of(fragment: bytes) -> int:
+    """The number of the message that an encoded fragment is of."""
+    return int.from_bytes(fragment[TYPE_AND_LENGTH : TYPE_AND_LENGTH + 2], "big")
 
 
 def parse_fragments(payload: bytes) -> list[Fragment]:
