@@ -267,6 +267,7 @@ def restore(connection: Association, state: State, now: float) -> None:
         writer, reader = derive_record_keys(
             negotiated,
             suite,
+            negotiated.master_secret,
             connection.config.replay_window,
             is_client=connection.role == "client",
         )

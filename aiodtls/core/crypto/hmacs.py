@@ -7,9 +7,12 @@ where one key has several messages. Hash names are hashlib's: "sha256" or "sha38
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
+
+Keyed: TypeAlias = Callable[[bytes], bytes]
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
 
@@ -21,7 +24,7 @@ def digest(hash_name: str, key: bytes, message: bytes) -> bytes:
     return mac.finalize()
 
 
-def keyed(hash_name: str, key: bytes) -> Callable[[bytes], bytes]:
+def keyed(hash_name: str, key: bytes) -> Keyed:
     """The same for several messages."""
     fresh = HMAC(key, _HASHES[hash_name])
 

@@ -6,7 +6,12 @@ RFC 7627 (extended master secret); RFC 5705 (exporters).
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from aiodtls.core.crypto import hmacs
+
+# A secret, or its HMAC where several things are drawn from it.
+Secret: TypeAlias = bytes | hmacs.Keyed
 
 MASTER_SECRET_LENGTH = 48
 VERIFY_DATA_LENGTH = 12
@@ -23,12 +28,12 @@ RESERVED_LABELS = frozenset(
 )
 
 
-def prf(hash_name: str, secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
+def prf(hash_name: str, secret: Secret, label: bytes, seed: bytes, length: int) -> bytes:
     """``length`` bytes of P_hash(secret, label + seed) (RFC 5246 section 5)."""
     seed = label + seed
     block = seed
     output = bytearray()
-    mac = hmacs.keyed(hash_name, secret)
+    mac = hmacs.keyed(hash_name, secret) if isinstance(secret, bytes) else secret
     while len(output) < length:
         block = mac(block)
         output += mac(block + seed)
@@ -50,14 +55,14 @@ def extended_master_secret(hash_name: str, premaster: bytes, session_hash: bytes
 
 
 def verify_data(
-    hash_name: str, master_secret: bytes, role_label: bytes, handshake_hash: bytes
+    hash_name: str, master_secret: Secret, role_label: bytes, handshake_hash: bytes
 ) -> bytes:
     """12 bytes. ``role_label`` is b"client finished" or b"server finished" (RFC 5246 s. 7.4.9)."""
     return prf(hash_name, master_secret, role_label, handshake_hash, VERIFY_DATA_LENGTH)
 
 
 def key_block(
-    hash_name: str, master: bytes, client_random: bytes, server_random: bytes, length: int
+    hash_name: str, master: Secret, client_random: bytes, server_random: bytes, length: int
 ) -> bytes:
     """``length`` bytes to cut the record keys from (RFC 5246 section 6.3)."""
     return prf(hash_name, master, b"key expansion", server_random + client_random, length)

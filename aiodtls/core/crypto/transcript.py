@@ -20,6 +20,9 @@ from aiodtls.core.wire.fragments import (
     message_seq_of,
 )
 
+# To make one by its name takes longer.
+HASHES: dict[str, Any] = {"sha256": hashlib.sha256, "sha384": hashlib.sha384}
+
 
 class Transcript:
     """The messages so far, ours and the peer's, in order.
@@ -98,7 +101,7 @@ class Transcript:
     def _hash_of(self, count: int, hash_name: str) -> bytes:
         """Of the first ``count`` messages. Each is hashed once, as long as ``count`` grows."""
         if self._hash_name != hash_name or self._hashed > count:
-            self._hash, self._hash_name, self._hashed = hashlib.new(hash_name), hash_name, 0
+            self._hash, self._hash_name, self._hashed = HASHES[hash_name](), hash_name, 0
         if self._hashed < count:
             self._hash.update(self._joined(self._hashed, count))
             self._hashed = count
@@ -107,7 +110,8 @@ class Transcript:
 
     def hash_truncated(self, hash_name: str, cut: int) -> bytes:
         """Of all but the last ``cut`` bytes: what a binder covers (RFC 8446 section 4.2.11.2)."""
-        return hashlib.new(hash_name, self.data[:-cut]).digest()
+        digest: bytes = HASHES[hash_name](self.data[:-cut]).digest()
+        return digest
 
     def _joined(self, start: int, stop: int) -> bytes:
         """Messages as they are hashed, from one number to another."""

@@ -109,23 +109,23 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
         hs.send(layout(chosen[0].chain if chosen else ()))
     client_key, premaster = _client_key_exchange(hs, exchange, server_key)
     hs.send(client_key)
-    derive_master_secret(hs, suite, premaster)
+    master = derive_master_secret(hs, suite, premaster)
     if chosen:
         credentials, scheme = chosen
         signature = yield from sign(hs, credentials, scheme, hs.transcript.data)
         hs.send(CertificateVerify(scheme, signature))
     writer, reader = derive_record_keys(
-        hs.negotiated, suite, hs.config.replay_window, is_client=True
+        hs.negotiated, suite, master, hs.config.replay_window, is_client=True
     )
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
-    hs.send(Finished(verify_data(hs, suite, CLIENT_LABEL)))
+    hs.send(Finished(verify_data(hs, suite, master, CLIENT_LABEL)))
 
     hs.awaits_last_flight = True
     session = yield from receive_ticket(hs, reply)
     hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)
-    check_finished(hs, suite, SERVER_LABEL, finished)
+    check_finished(hs, suite, master, SERVER_LABEL, finished)
     hs.negotiated.session = session or session_of_id(hs, reply)
 
 

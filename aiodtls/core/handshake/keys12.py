@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from aiodtls.core.crypto import prf
+from aiodtls.core.crypto import hmacs, prf
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.script import Handshake, Negotiated
@@ -19,7 +19,7 @@ CLIENT_LABEL = b"client finished"
 SERVER_LABEL = b"server finished"
 
 
-def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> None:
+def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> prf.Secret:
     """With the extension over the messages up to ClientKeyExchange (RFC 7627 section 4)."""
     negotiated = hs.negotiated
     if negotiated.extended_master_secret:
@@ -29,19 +29,30 @@ def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> None:
         secret = prf.master_secret(
             suite.hash_name, premaster, negotiated.client_random, negotiated.server_random
         )
-    negotiated.master_secret = secret
     hs.config.log_secret("CLIENT_RANDOM", negotiated.client_random, secret)
+    return use_master_secret(hs, suite, secret)
+
+
+def use_master_secret(hs: Handshake, suite: Suite, secret: bytes) -> prf.Secret:
+    """Whether derived just now or of a session; what comes back is to draw the rest from."""
+    hs.negotiated.master_secret = secret
+    return hmacs.keyed(suite.hash_name, secret)
 
 
 def derive_record_keys(
-    negotiated: Negotiated, suite: Suite, replay_window: int, *, is_client: bool
+    negotiated: Negotiated,
+    suite: Suite,
+    master: prf.Secret,
+    replay_window: int,
+    *,
+    is_client: bool,
 ) -> tuple[RecordWriter, RecordReader]:
     """The key block of RFC 5246 section 6.3; AEAD suites have no MAC keys in it."""
     aead = suite.aead
     key_length, iv_length = aead.key_length, aead.fixed_iv_length
     block = prf.key_block(
         suite.hash_name,
-        negotiated.master_secret,
+        master,
         negotiated.client_random,
         negotiated.server_random,
         2 * (key_length + iv_length),
@@ -62,15 +73,17 @@ def derive_record_keys(
     return writer, reader
 
 
-def verify_data(hs: Handshake, suite: Suite, label: bytes) -> bytes:
+def verify_data(hs: Handshake, suite: Suite, master: prf.Secret, label: bytes) -> bytes:
     """Of our Finished (RFC 5246 section 7.4.9)."""
     digest = hs.transcript.hash(suite.hash_name)
-    return prf.verify_data(suite.hash_name, hs.negotiated.master_secret, label, digest)
+    return prf.verify_data(suite.hash_name, master, label, digest)
 
 
-def check_finished(hs: Handshake, suite: Suite, label: bytes, finished: Finished) -> None:
+def check_finished(
+    hs: Handshake, suite: Suite, master: prf.Secret, label: bytes, finished: Finished
+) -> None:
     """The peer's Finished, which already ends the transcript. Raises :class:`AlertError`."""
     digest = hs.transcript.hash_before_last(suite.hash_name)
-    expected = prf.verify_data(suite.hash_name, hs.negotiated.master_secret, label, digest)
+    expected = prf.verify_data(suite.hash_name, master, label, digest)
     if not hmac.compare_digest(expected, finished.verify_data):
         raise AlertError(AlertDescription.decrypt_error, "the peer's Finished does not verify")

@@ -16,6 +16,7 @@ from aiodtls.core.handshake.keys12 import (
     SERVER_LABEL,
     check_finished,
     derive_record_keys,
+    use_master_secret,
     verify_data,
 )
 from aiodtls.core.handshake.resumption import is_welcome, make_session, use_session
@@ -48,19 +49,19 @@ def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Scr
         )
     suite = SUITES[session.suite]
     use_session(hs.negotiated, session)
-    hs.negotiated.master_secret = session.secret
+    master = use_master_secret(hs, suite, session.secret)
     if session.peer_chain:
         yield from check_trust(hs, session.peer_chain, "server")
     renewed = yield from receive_ticket(hs, reply)
     writer, reader = derive_record_keys(
-        hs.negotiated, suite, hs.config.replay_window, is_client=True
+        hs.negotiated, suite, master, hs.config.replay_window, is_client=True
     )
     hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)
-    check_finished(hs, suite, SERVER_LABEL, finished)
+    check_finished(hs, suite, master, SERVER_LABEL, finished)
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
-    hs.send(Finished(verify_data(hs, suite, CLIENT_LABEL)))
+    hs.send(Finished(verify_data(hs, suite, master, CLIENT_LABEL)))
     hs.negotiated.session = renewed or session
 
 
@@ -117,20 +118,20 @@ def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> 
     """After ServerHello."""
     suite = SUITES[session.suite]
     use_session(hs.negotiated, session)
-    hs.negotiated.master_secret = session.secret
+    master = use_master_secret(hs, suite, session.secret)
     if gives_ticket:
         keep_session(hs, session_id=b"", with_ticket=True)
     writer, reader = derive_record_keys(
-        hs.negotiated, suite, hs.config.replay_window, is_client=False
+        hs.negotiated, suite, master, hs.config.replay_window, is_client=False
     )
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
-    hs.send(Finished(verify_data(hs, suite, SERVER_LABEL)))
+    hs.send(Finished(verify_data(hs, suite, master, SERVER_LABEL)))
 
     hs.install_read(EPOCH, reader)
     hs.awaits_last_flight = True
     finished = yield from hs.expect(Finished)
-    check_finished(hs, suite, CLIENT_LABEL, finished)
+    check_finished(hs, suite, master, CLIENT_LABEL, finished)
 
 
 def new_session_id(hs: Handshake, hello: ClientHello) -> bytes:

@@ -115,7 +115,7 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
         if not chain:
             _check_absent_certificate(hs)
     premaster = yield from _client_key_exchange(hs, exchange, share)
-    derive_master_secret(hs, suite, premaster)
+    master = derive_master_secret(hs, suite, premaster)
     if chain:
         proof = yield from hs.expect(CertificateVerify)
         signed = hs.transcript.data_before_last
@@ -123,16 +123,16 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
         yield from check_trust(hs, chain, "client")
         hs.negotiated.peer_chain = chain
     writer, reader = derive_record_keys(
-        hs.negotiated, suite, hs.config.replay_window, is_client=False
+        hs.negotiated, suite, master, hs.config.replay_window, is_client=False
     )
     hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)
-    check_finished(hs, suite, CLIENT_LABEL, finished)
+    check_finished(hs, suite, master, CLIENT_LABEL, finished)
 
     keep_session(hs, session_id=session_id, with_ticket=gives_ticket)
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
-    hs.send(Finished(verify_data(hs, suite, SERVER_LABEL)))
+    hs.send(Finished(verify_data(hs, suite, master, SERVER_LABEL)))
 
 
 def _server_hello(
