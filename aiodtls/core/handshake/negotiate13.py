@@ -135,7 +135,7 @@ def make_offer(
         if group is None:
             continue
         more = (*shares, KeyShare.generate(group))
-        if len(encode_body(offer(more).hello)) <= room or (not shares and not kind):
+        if (not shares and not kind) or len(encode_body(offer(more).hello)) <= room:
             shares = more
     return offer(shares)
 

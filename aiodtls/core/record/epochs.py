@@ -6,6 +6,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import groupby
+from typing import ClassVar
 
 from cryptography.exceptions import InvalidTag
 
@@ -121,6 +122,8 @@ class RecordReader(ABC):
 
     # Whether the true content type stands behind the data.
     hides_type = True
+
+    is_dtls13: ClassVar[bool] = False
 
     def __init__(self, forgery_limit: int, replay_window: int) -> None:
         self._cipher: AEADObject | None = None

@@ -8,6 +8,8 @@ HOT PATH: ``receive`` runs once for each datagram, ``protect`` once for each rec
 
 from __future__ import annotations
 
+from typing import cast
+
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.errors import LeaseExhausted
@@ -97,11 +99,11 @@ class RecordLayer:
 
     def install_read(self, epoch: int, reader: RecordReader) -> list[Record]:
         """Records that came too early and open now; they count as received now."""
-        if isinstance(reader, RecordReader13):
-            self._readers13[epoch & EPOCH_MASK] = reader
+        # To ask for the class is slow where it is an abstract one.
+        if reader.is_dtls13:
+            self._readers13[epoch & EPOCH_MASK] = cast(RecordReader13, reader)
         else:
-            assert isinstance(reader, RecordReader12)
-            self._readers12[epoch] = reader
+            self._readers12[epoch] = cast(RecordReader12, reader)
         self.read_epoch = epoch
         self.open_short_way()
         return self._open_all(self.discard_early())
@@ -115,7 +117,7 @@ class RecordLayer:
     def open_short_way(self) -> None:
         """From here on ``data_reader`` has the newest keys for data."""
         reader = self.newest_reader
-        if not isinstance(reader, RecordReader13) or reader.epoch >= APPLICATION_EPOCH:
+        if not reader.is_dtls13 or self.read_epoch >= APPLICATION_EPOCH:
             self.data_reader = reader
 
     @property

@@ -184,6 +184,8 @@ class RecordReader13(RecordReader):
 
     __slots__ = ("_iv", "_keys", "_layout", "_masks", "_prefix", "cid", "epoch")
 
+    is_dtls13 = True
+
     def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int, cid: bytes = b"") -> None:
         super().__init__(keys.aead.forgery_limit, replay_window)
         self.epoch = epoch

@@ -110,31 +110,28 @@ class Reader:
         raise DecodeError(message)
 
 
-class Writer:
+class Writer(bytearray):
     """Builds bytes."""
 
-    __slots__ = ("_buffer",)
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
+    __slots__ = ()
 
     def uint(self, value: int, size: int) -> Writer:
-        self._buffer += value.to_bytes(size, "big")
+        self += value.to_bytes(size, "big")
         return self
 
     def u8(self, value: int) -> Writer:
-        self._buffer.append(value)
+        self.append(value)
         return self
 
     def u16(self, value: int) -> Writer:
-        self._buffer += value.to_bytes(2, "big")
+        self += value.to_bytes(2, "big")
         return self
 
     def u24(self, value: int) -> Writer:
         return self.uint(value, 3)
 
     def raw(self, data: bytes) -> Writer:
-        self._buffer += data
+        self += data
         return self
 
     def vector(self, data: bytes | bytearray, length_size: int) -> Writer:
@@ -142,8 +139,8 @@ class Writer:
         length = len(data)
         if length >> (8 * length_size):
             raise ValueError(TOO_LONG.format(length, length_size))
-        self._buffer += length.to_bytes(length_size, "big")
-        self._buffer += data
+        self += length.to_bytes(length_size, "big")
+        self += data
         return self
 
     def vectors(self, items: Iterable[bytes], item_length_size: int, length_size: int) -> Writer:
@@ -151,7 +148,7 @@ class Writer:
         writer = Writer()
         for item in items:
             writer.vector(item, item_length_size)
-        return self.vector(writer._buffer, length_size)
+        return self.vector(writer, length_size)
 
     def u16_list(self, values: tuple[int, ...], length_size: int = 2) -> Writer:
         return self.vector(struct.pack(f"!{len(values)}H", *values), length_size)
@@ -161,7 +158,7 @@ class Writer:
         return _Vector(self, length_size)
 
     def finish(self) -> bytes:
-        return bytes(self._buffer)
+        return bytes(self)
 
 
 class _Vector:
@@ -170,7 +167,7 @@ class _Vector:
     __slots__ = ("_at", "_buffer", "_length_size")
 
     def __init__(self, writer: Writer, length_size: int) -> None:
-        self._buffer = writer._buffer
+        self._buffer = writer
         self._length_size = length_size
 
     def __enter__(self) -> None:

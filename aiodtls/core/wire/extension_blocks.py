@@ -185,10 +185,9 @@ def encode_extensions(
 def _encode(extension: Extension, place: HandshakeType) -> bytes:
     writer = Writer()
     extension.encode(writer, place)
-    body = writer.finish()
-    if len(body) > LONGEST:
+    if len(writer) > LONGEST:
         raise ValueError(f"extension {extension.type} is too long")
-    return _HEADER.pack(extension.type, len(body)) + body
+    return _HEADER.pack(extension.type, len(writer)) + writer
 
 
 _encode_again = lru_cache(ENCODED_KEPT)(_encode)

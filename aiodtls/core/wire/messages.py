@@ -40,7 +40,7 @@ class Message(Protocol):
 def encode_body(message: Message) -> bytes:
     writer = Writer()
     message.encode(writer)
-    return writer.finish()
+    return bytes(writer)
 
 
 def parse_body(kind: type[Message], body: bytes) -> Message:
