@@ -430,7 +430,8 @@ class HandshakeDriver:
     def _start_flight(self, flight: Flight, now: float) -> None:
         self.retransmission.start(flight, self._answers, may_have_acks=self._may_have_acks)
         self._answers = {}
-        self._acks.answered()
+        if self._may_have_acks:
+            self._acks.answered()
         self._flights_sent += 1
         self._transmitter.transmit(self.retransmission, 0, now)
 

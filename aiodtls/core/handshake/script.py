@@ -207,20 +207,20 @@ class Handshake:
 
     def _expect(self, expect: Expect) -> Step[Any]:
         received: HandshakeMessage | None = yield expect
-        kinds = expect.kinds
         # A server may ask for a new handshake at any time; within one it is ignored and not
         # hashed (RFC 5246 section 7.4.1.1).
         while received and received.msg_type == _HELLO_REQUEST:
             received = yield expect
         if received is None:
             return None
-        for kind in kinds:
+        for kind in expect.kinds:
             if _is_of_kind(received, kind):
-                self._check_length(received)
+                if len(received.body) > self.config.max_certificate_length:
+                    self._check_length(received)
                 message = parse_body(kind, received.body)
                 self.transcript.add(received.msg_type, received.message_seq, received.body)
                 return message
-        wanted = " or ".join(kind.msg_type.name for kind in kinds)
+        wanted = " or ".join(kind.msg_type.name for kind in expect.kinds)
         raise AlertError(
             AlertDescription.unexpected_message,
             f"{wanted} was expected, the peer sent {_name(received.msg_type)}",
@@ -228,8 +228,8 @@ class Handshake:
 
     def _check_length(self, received: HandshakeMessage) -> None:
         """A chain costs time for each of its certificates, and its owner need not be known."""
-        most = self.config.max_certificate_length
-        if len(received.body) > most and received.msg_type == HandshakeType.certificate:
+        if received.msg_type == HandshakeType.certificate:
+            most = self.config.max_certificate_length
             message = f"the peer's Certificate has more bytes than max_certificate_length={most}"
             raise AlertError(AlertDescription.bad_certificate, message, CertificateError(message))
 

@@ -14,7 +14,7 @@ from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.delivery import Delivery, Part
 from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, encode_fragment
-from aiodtls.core.wire.records import HANDSHAKE, MAX_PLAINTEXT_LENGTH
+from aiodtls.core.wire.records import HANDSHAKE, HEADER_LENGTH, MAX_PLAINTEXT_LENGTH
 
 # A smaller rest of a datagram is not worth a record of its own.
 MIN_FRAGMENT_LENGTH = 16
@@ -78,9 +78,11 @@ def pack_flight(
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
             packer.names.append(_NAMES[None])
             continue
-        parts = wanted(message.message_seq) if wanted else [(0, len(message.body))]
+        length = len(message.body)
+        parts = wanted(message.message_seq) if wanted else [(0, length)]
         for start, end in parts:
-            packer.add_part(message, message.msg_type, start, end)
+            if end - start < length or not packer.add_whole(message):
+                packer.add_part(message, message.msg_type, start, end)
         if parts:
             packer.names.append(_NAMES[message.msg_type])
     return packer.finish()
@@ -141,6 +143,17 @@ class Packer:
             self._end_datagram()
         self._put(epoch, content_type, payload)
 
+    def add_whole(self, message: OutgoingMessage) -> bool:
+        """Most messages fit as they are, in a plaintext record; False for one that is to be cut."""
+        whole = message.whole
+        if not whole or message.epoch or self._payload:
+            return False
+        room = self._size - len(self._datagram) - HEADER_LENGTH
+        if len(whole) > min(room, MAX_PLAINTEXT_LENGTH):
+            return False
+        self._put_fragments(0, whole, [(message.message_seq, 0, len(message.body))])
+        return True
+
     def add_part(
         self, message: OutgoingMessage, msg_type: HandshakeType, start: int, end: int
     ) -> None:
@@ -156,12 +169,7 @@ class Packer:
                     self._end_datagram()
                 continue
             stop = min(end, start + room)
-            if message.whole and stop - start == len(body):
-                fragment = message.whole
-            else:
-                fragment = encode_fragment(
-                    msg_type, len(body), message_seq, start, body[start:stop]
-                )
+            fragment = encode_fragment(msg_type, len(body), message_seq, start, body[start:stop])
             part = message_seq, start, stop
             if epoch == 0 or self._parts_alone:
                 self._put_fragments(epoch, fragment, [part])
