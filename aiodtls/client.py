@@ -213,6 +213,8 @@ class _Sessions:
 class ClientProtocol(DTLSProtocol):
     """One association; the transport ends with it."""
 
+    _ended: Channel | None = None
+
     def association_ended(self, channel: Channel) -> None:
         self._ended = channel
         if self.transport is not None:
@@ -222,7 +224,8 @@ class ClientProtocol(DTLSProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        ended: Channel | None = getattr(self, "_ended", None)
+        # Kept, it would be a reference cycle with all that the association was.
+        ended, self._ended = self._ended, None
         if ended is not None:
             ended.released()
 

@@ -140,6 +140,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         for channel in list(self._channels.values()):
             channel.connection.fail(EndpointClosed("local", "the socket was closed"))
         self.drain()
+        # A reference cycle, which the garbage collector would have to find.
+        self._listener.datagram_size = None
         for task in self._tasks:
             task.cancel()
 
