@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 Keyed: TypeAlias = Callable[[bytes], bytes]
+# A key, or its HMAC where several things are drawn from it.
+Secret: TypeAlias = bytes | Keyed
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
 

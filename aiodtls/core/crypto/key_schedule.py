@@ -33,6 +33,7 @@ import hashlib
 from dataclasses import field
 
 from aiodtls.core.crypto import hmacs
+from aiodtls.core.crypto.hmacs import Secret
 from aiodtls.core.crypto.suites import AEAD, Suite
 from aiodtls.core.values import value
 
@@ -49,14 +50,15 @@ def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
 
 
 def hkdf_expand_label(
-    hash_name: str, secret: bytes, label: bytes, context: bytes, length: int
+    hash_name: str, secret: Secret, label: bytes, context: bytes, length: int
 ) -> bytes:
     """``length`` bytes (RFC 8446 section 7.1)."""
+    mac = hmacs.keyed(hash_name, secret) if isinstance(secret, bytes) else secret
     info = _label(LABEL_PREFIX + label, length) + bytes((len(context),)) + context
-    output = block = hmacs.digest(hash_name, secret, info + b"\x01")
+    output = block = mac(info + b"\x01")
     counter = 2
     while len(output) < length:
-        block = hmacs.digest(hash_name, secret, block + info + bytes((counter,)))
+        block = mac(block + info + bytes((counter,)))
         output += block
         counter += 1
     return output[:length]
@@ -68,9 +70,14 @@ def _label(label: bytes, length: int) -> bytes:
     return length.to_bytes(2, "big") + bytes((len(label),)) + label
 
 
-def derive_secret(hash_name: str, secret: bytes, label: bytes, transcript_hash: bytes) -> bytes:
+def derive_secret(hash_name: str, secret: Secret, label: bytes, transcript_hash: bytes) -> bytes:
     """RFC 8446 section 7.1."""
     return hkdf_expand_label(hash_name, secret, label, transcript_hash, len(transcript_hash))
+
+
+@functools.cache
+def _empty_hash(hash_name: str) -> bytes:
+    return hashlib.new(hash_name).digest()
 
 
 class KeySchedule:
@@ -80,9 +87,13 @@ class KeySchedule:
 
     def __init__(self, hash_name: str, psk: bytes | None = None) -> None:
         self.hash_name = hash_name
-        self._empty = hashlib.new(hash_name).digest()
+        self._empty = _empty_hash(hash_name)
         zeros = bytes(len(self._empty))
-        self._secret = hkdf_extract(hash_name, zeros, psk if psk is not None else zeros)
+        self._start(hkdf_extract(hash_name, zeros, psk if psk is not None else zeros))
+
+    def _start(self, secret: bytes) -> None:
+        """A step: several secrets hang at it, so its HMAC is kept."""
+        self._secret = hmacs.keyed(self.hash_name, secret)
 
     def derive(self, label: bytes, transcript_hash: bytes | None = None) -> bytes:
         """A secret that hangs at the present step; no transcript is the empty one."""
@@ -92,7 +103,7 @@ class KeySchedule:
     def advance(self, key_material: bytes | None) -> None:
         """From Early to Handshake Secret with the (EC)DHE secret, then to Master Secret."""
         material = key_material if key_material is not None else bytes(len(self._empty))
-        self._secret = hkdf_extract(self.hash_name, self.derive(b"derived"), material)
+        self._start(hkdf_extract(self.hash_name, self.derive(b"derived"), material))
 
 
 def verify_data(hash_name: str, base_key: bytes, transcript_hash: bytes) -> bytes:
@@ -122,7 +133,7 @@ def exporter(
 
     Raises ValueError for more than HKDF can give, and for a label of more than 249 bytes.
     """
-    empty = hashlib.new(hash_name).digest()
+    empty = _empty_hash(hash_name)
     limit = 255 * len(empty)
     if not 0 <= length <= limit:
         raise ValueError(f"DTLS 1.3 exports 0 to {limit} bytes with this cipher suite")
@@ -143,9 +154,10 @@ class TrafficKeys:
     @classmethod
     def derive(cls, suite: Suite, secret: bytes) -> TrafficKeys:
         name, length = suite.hash_name, suite.aead.key_length
+        mac = hmacs.keyed(name, secret)
         return cls(
             suite.aead,
-            hkdf_expand_label(name, secret, b"key", b"", length),
-            hkdf_expand_label(name, secret, b"iv", b"", IV_LENGTH),
-            hkdf_expand_label(name, secret, b"sn", b"", length),
+            hkdf_expand_label(name, mac, b"key", b"", length),
+            hkdf_expand_label(name, mac, b"iv", b"", IV_LENGTH),
+            hkdf_expand_label(name, mac, b"sn", b"", length),
         )

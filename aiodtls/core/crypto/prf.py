@@ -6,12 +6,8 @@ RFC 7627 (extended master secret); RFC 5705 (exporters).
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from aiodtls.core.crypto import hmacs
-
-# A secret, or its HMAC where several things are drawn from it.
-Secret: TypeAlias = bytes | hmacs.Keyed
+from aiodtls.core.crypto.hmacs import Secret
 
 MASTER_SECRET_LENGTH = 48
 VERIFY_DATA_LENGTH = 12

@@ -19,7 +19,7 @@ CLIENT_LABEL = b"client finished"
 SERVER_LABEL = b"server finished"
 
 
-def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> prf.Secret:
+def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> hmacs.Secret:
     """With the extension over the messages up to ClientKeyExchange (RFC 7627 section 4)."""
     negotiated = hs.negotiated
     if negotiated.extended_master_secret:
@@ -33,7 +33,7 @@ def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> prf.S
     return use_master_secret(hs, suite, secret)
 
 
-def use_master_secret(hs: Handshake, suite: Suite, secret: bytes) -> prf.Secret:
+def use_master_secret(hs: Handshake, suite: Suite, secret: bytes) -> hmacs.Secret:
     """Whether derived just now or of a session; what comes back is to draw the rest from."""
     hs.negotiated.master_secret = secret
     return hmacs.keyed(suite.hash_name, secret)
@@ -42,7 +42,7 @@ def use_master_secret(hs: Handshake, suite: Suite, secret: bytes) -> prf.Secret:
 def derive_record_keys(
     negotiated: Negotiated,
     suite: Suite,
-    master: prf.Secret,
+    master: hmacs.Secret,
     replay_window: int,
     *,
     is_client: bool,
@@ -73,14 +73,14 @@ def derive_record_keys(
     return writer, reader
 
 
-def verify_data(hs: Handshake, suite: Suite, master: prf.Secret, label: bytes) -> bytes:
+def verify_data(hs: Handshake, suite: Suite, master: hmacs.Secret, label: bytes) -> bytes:
     """Of our Finished (RFC 5246 section 7.4.9)."""
     digest = hs.transcript.hash(suite.hash_name)
     return prf.verify_data(suite.hash_name, master, label, digest)
 
 
 def check_finished(
-    hs: Handshake, suite: Suite, master: prf.Secret, label: bytes, finished: Finished
+    hs: Handshake, suite: Suite, master: hmacs.Secret, label: bytes, finished: Finished
 ) -> None:
     """The peer's Finished, which already ends the transcript. Raises :class:`AlertError`."""
     digest = hs.transcript.hash_before_last(suite.hash_name)
