@@ -153,10 +153,10 @@ class Listener:
 
     def next_timeout(self) -> float | None:
         """Absolute seconds; None where the listener itself waits for nothing."""
-        lingering = next((c.lingers_until for c in self._lingering), None)
-        if lingering is None or self._rest_at is None:
-            return self._rest_at if lingering is None else lingering
-        return min(lingering, self._rest_at)
+        if not self._lingering:
+            return self._rest_at
+        forget_at = next(iter(self._lingering)).lingers_until
+        return forget_at if self._rest_at is None else min(forget_at, self._rest_at)
 
     # -- hellos -----------------------------------------------------------------------------
 

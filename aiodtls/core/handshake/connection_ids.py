@@ -16,6 +16,7 @@ from aiodtls.core.wire.messages import ClientHello
 # What a peer's id has to leave of a datagram for data, beside header, nonce, content type and tag.
 LEAST_PAYLOAD = 64
 OVERHEAD = 13 + 8 + 1 + 16
+RRC = ReturnRoutability()
 
 
 def offers(hs: Handshake) -> list[Extension]:
@@ -24,7 +25,7 @@ def offers(hs: Handshake) -> list[Extension]:
         hs.negotiated.own_cid = hs.own_ids.new()
     extensions: list[Extension] = [ConnectionId(hs.negotiated.own_cid)]
     if hs.config.checks_routability:
-        extensions.append(ReturnRoutability())
+        extensions.append(RRC)
     return extensions
 
 
@@ -47,7 +48,7 @@ def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
     rrc = hs.config.checks_routability and ReturnRoutability.type in hello.extensions
     _agree(hs, asked.cid, rrc=rrc)
     answer: list[Extension] = [ConnectionId(hs.negotiated.own_cid)]
-    return [*answer, ReturnRoutability()] if rrc else answer
+    return [*answer, RRC] if rrc else answer
 
 
 def _agree(hs: Handshake, peer_cid: bytes, *, rrc: bool) -> None:

@@ -70,6 +70,9 @@ from aiodtls.core.wire.messages import (
 )
 
 VERSION = ProtocolVersion.DTLSv1_2
+# Answers that are the same to all.
+EXTENDED_MASTER_SECRET, FIRST_HANDSHAKE = ExtendedMasterSecret(), RenegotiationInfo()
+UNCOMPRESSED_POINTS = ECPointFormats()
 
 
 def server12(hs: Handshake, hello: ClientHello) -> Script:
@@ -176,11 +179,11 @@ def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> li
     if negotiate.has_server_name(hello):
         reply.append(ServerName(None))
     if negotiated.extended_master_secret:
-        reply.append(ExtendedMasterSecret())
+        reply.append(EXTENDED_MASTER_SECRET)
     if negotiate.offers_secure_renegotiation(hello):
-        reply.append(RenegotiationInfo())
+        reply.append(FIRST_HANDSHAKE)
     if choice.group is not None and hello.extensions.find(ECPointFormats):
-        reply.append(ECPointFormats())
+        reply.append(UNCOMPRESSED_POINTS)
     if negotiated.alpn_protocol is not None:
         reply.append(ALPN((negotiated.alpn_protocol,)))
     if negotiated.srtp_profile is not None:
