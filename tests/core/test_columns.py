@@ -7,9 +7,9 @@ import pytest
 from aiodtls.core.record.columns import (
     columns,
     common,
-    cut,
     framed,
     leading,
+    low_halves,
     nonces_of,
     numbers_from,
     pairs,
@@ -19,7 +19,7 @@ from aiodtls.core.record.columns import (
 
 
 def test_what_is_woven_comes_apart_again():
-    numbers = cut(numbers_from(0xFFFF, 3), 8)
+    numbers = numbers_from(0xFFFE, 3)
     run = woven(3, b"<", numbers, b"", [b"one", b"two", b"six"])
     assert run == b"<" + numbers[0] + b"one<" + numbers[1] + b"two<" + numbers[2] + b"six"
     assert columns(run, 3, (1, 8, 0, 3)) == [
@@ -31,13 +31,16 @@ def test_what_is_woven_comes_apart_again():
 
 
 def test_numbers_and_their_halves():
-    assert numbers_from(1 << 48 | 0xFFFF, 2) == bytes.fromhex("00010000 0000ffff 00010000 00010000")
-    assert pairs(numbers_from(0x1FFFF, 3), 8, 6) == bytes.fromhex("ffff 0000 0001")
+    for first, count in ((0, 1), (1 << 48 | 0xFFFF, 2), (250, 600), (255, 0)):
+        expected = [number.to_bytes(8, "big") for number in range(first, first + count)]
+        assert list(numbers_from(first, count)) == expected
+    assert low_halves(numbers_from(0x1FFFF, 3)) == bytes.fromhex("ffff 0000 0001")
+    assert pairs(b"abcdefgh", 4, 1) == b"bcfg"
 
 
 def test_nonces_are_the_iv_and_the_number():
     iv = bytes(range(0xF0, 0xFC))
-    column = cut(numbers_from(0x0102030405060708, 2), 8)
+    column = numbers_from(0x0102030405060708, 2)
     expected = [int.from_bytes(iv, "big") ^ 0x0102030405060708 + at for at in range(2)]
     assert nonces_of(iv, column) == tuple(number.to_bytes(12, "big") for number in expected)
     assert xor(b"\x00\xff", b"\x0f\x0f") == b"\x0f\xf0"
@@ -50,8 +53,9 @@ def test_frames(frame):
 
 
 def test_how_many_of_the_first():
-    assert [leading(column, "a") for column in ("", "aaa", "aab", "baa")] == [0, 3, 2, 0]
     column = (b"a", b"b", b"c")
+    assert [leading(column, value) for value in (b"a", b"b")] == [1, 0]
+    assert [leading((b"a",) * length, b"a") for length in range(3)] == [0, 1, 2]
     assert [common(column, other) for other in (column, (b"a", b"b", b"d"), (b"x",) * 3)] == [
         3,
         2,

@@ -14,9 +14,9 @@ from struct import Struct
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
-from aiodtls.core.record.epochs import APPLICATION_DATA, VERSION
+from aiodtls.core.record.columns import BYTES
+from aiodtls.core.record.epochs import APPLICATION_DATA, DATA, VERSION
 from aiodtls.core.record.protection12 import DATA_EPOCH, RecordReader12, RecordWriter12
-from aiodtls.core.record.protection13 import CONTENT_TYPE_BYTES, DATA
 from aiodtls.core.wire.records import EPOCH_SHIFT, TLS12_CID
 
 PLACEHOLDER = b"\xff" * 8
@@ -64,7 +64,7 @@ class CidWriter12(RecordWriter12):
         encrypt = (self._cipher or self._wake()).encrypt
         number = self.next_number
         self.next_number = number + 1
-        inner = plaintext + CONTENT_TYPE_BYTES[content_type]
+        inner = plaintext + BYTES[content_type]
         length = len(inner)
         cid = self._cid
         additional = self._additional_data.pack(self._constant, number, cid, length)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from struct import Struct, pack
-from typing import TypeAlias, TypeVar
+from struct import Struct
+from typing import TypeAlias
 
 NUMBER_LENGTH = 8
 NONCE_LENGTH = 12
+BYTES = tuple(bytes((value,)) for value in range(256))
 Column: TypeAlias = Sequence[bytes]
-T = TypeVar("T")
 
 
 @functools.lru_cache(256)
@@ -33,9 +33,22 @@ def cut(column: bytes, width: int) -> tuple[bytes, ...]:
     return _rows((width,), len(column) // width).unpack(column)
 
 
-def numbers_from(first: int, count: int) -> bytes:
-    """So many numbers from ``first`` on, 8 bytes each, one behind another."""
-    return pack(f"!{count}Q", *range(first, first + count))
+def numbers_from(first: int, count: int) -> tuple[bytes, ...]:
+    """So many record numbers from ``first`` on, of 8 bytes."""
+    numbers: tuple[bytes, ...] = ()
+    stop = first + count
+    while first < stop:
+        # Of 256 numbers only the last byte differs.
+        high, low = divmod(first, 256)
+        last = BYTES[low : low + stop - first]
+        numbers += framed(high.to_bytes(NUMBER_LENGTH - 1, "big"), last, b"")
+        first += len(last)
+    return numbers
+
+
+def low_halves(numbers: Column) -> bytes:
+    """The last two bytes of each number, one behind another."""
+    return pairs(b"".join(numbers), NUMBER_LENGTH, NUMBER_LENGTH - 2)
 
 
 def framed(head: bytes, column: Column, tail: bytes) -> tuple[bytes, ...]:
@@ -64,11 +77,11 @@ def nonces_of(iv: bytes, column: Column) -> tuple[bytes, ...]:
     return cut(xor(padding + padding.join(column), iv * len(column)), NONCE_LENGTH)
 
 
-def leading(fields: Sequence[T], value: T) -> int:
-    """How many of the first fields are ``value``."""
-    if fields.count(value) == len(fields):
-        return len(fields)
-    return next(at for at, field in enumerate(fields) if field != value)
+def leading(column: Column, value: bytes) -> int:
+    """How many of the first fields, which all are as long, are ``value``."""
+    if b"".join(column) == value * len(column):
+        return len(column)
+    return next(at for at, field in enumerate(column) if field != value)
 
 
 def common(column: Column, other: Column) -> int:
@@ -82,8 +95,8 @@ def common(column: Column, other: Column) -> int:
 
 def woven(count: int, *fields: bytes | Iterable[bytes]) -> bytes:
     """So many records, of columns and of what is the same in all."""
-    width = len(fields)
-    parts: list[bytes] = [b""] * (count * width)
+    parts = [field if isinstance(field, bytes) else b"" for field in fields] * count
     for at, field in enumerate(fields):
-        parts[at::width] = [field] * count if isinstance(field, bytes) else field
+        if not isinstance(field, bytes):
+            parts[at :: len(fields)] = field
     return b"".join(parts)

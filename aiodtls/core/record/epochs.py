@@ -11,7 +11,7 @@ from typing import ClassVar
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEADObject
-from aiodtls.core.record.columns import Column, leading
+from aiodtls.core.record.columns import Column
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
@@ -23,6 +23,7 @@ CLIENT_HELLO = bytes((HandshakeType.client_hello,))
 # Plain numbers: a look at an enum costs as much as all else that a comparison does.
 HANDSHAKE = int(ContentType.handshake)
 APPLICATION_DATA = int(ContentType.application_data)
+DATA = bytes((APPLICATION_DATA,))
 
 
 class RecordWriter(ABC):
@@ -76,7 +77,8 @@ class RecordWriter(ABC):
 
     def protect_run(self, messages: Sequence[bytes]) -> bytes:
         """A record of application data for each message, one behind another."""
-        if len(set(map(len, messages))) == 1:
+        lengths = list(map(len, messages))
+        if lengths.count(lengths[0]) == len(lengths):
             return self._protect_alike(messages)
         groups = [list(alike) for _, alike in groupby(messages, len)]
         return b"".join(map(self._protect_alike, groups))
@@ -178,9 +180,9 @@ class RecordReader(ABC):
         with contextlib.suppress(InvalidTag):
             opened.extend(map(decrypt, nonces, bodies, additional))
         if self.hides_type:
-            types = [inner[-1] for inner in opened]
             # Others are padded, or of another type.
-            plain = leading(types, APPLICATION_DATA)
+            types = bytes([inner[-1] for inner in opened])
+            plain = len(types) - len(types.lstrip(DATA))
             opened = [inner[:-1] for inner in opened[:plain]]
         self.window.accept_run(first, len(opened))
         messages += opened

@@ -22,7 +22,6 @@ from aiodtls.core.record.columns import (
     Column,
     columns,
     common,
-    cut,
     framed,
     leading,
     nonces_of,
@@ -94,7 +93,7 @@ class RecordWriter12(Epoch12, RecordWriter):
         first, count = self.next_number, len(messages)
         # Told at once: whatever happens, no number is used twice.
         self.next_number = first + count
-        numbers = cut(numbers_from(first, count), NUMBER_LENGTH)
+        numbers = numbers_from(first, count)
         if self._type:
             messages = [message + self._type for message in messages]
         length = len(messages[0])
@@ -188,7 +187,7 @@ class RecordReader12(Epoch12, RecordReader):
             first = int.from_bytes(numbers[done], "big")
             if first >> EPOCH_SHIFT != DATA_EPOCH:
                 break
-            expected = cut(numbers_from(first, count - done), NUMBER_LENGTH)
+            expected = numbers_from(first, count - done)
             alike = common(numbers[done:count], expected)
             end = done + alike
             if not self.window.are_fresh(first, alike):

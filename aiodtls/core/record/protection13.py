@@ -24,20 +24,21 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import AEADObject
 from aiodtls.core.record.columns import (
-    NUMBER_LENGTH,
+    BYTES,
     Column,
     columns,
     common,
     cut,
     framed,
     leading,
+    low_halves,
     nonces_of,
     numbers_from,
     pairs,
     woven,
     xor,
 )
-from aiodtls.core.record.epochs import APPLICATION_DATA, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import APPLICATION_DATA, DATA, RecordReader, RecordWriter
 from aiodtls.core.wire.records import (
     CID_BIT,
     EPOCH_MASK,
@@ -50,9 +51,6 @@ from aiodtls.core.wire.records import (
 
 # The mask is made from so much ciphertext, so a record has at least that (section 4.2.3).
 SAMPLE_LENGTH = 16
-# DTLSInnerPlaintext: the content type behind the data; content types are small numbers.
-CONTENT_TYPE_BYTES = tuple(bytes((value,)) for value in range(256))
-DATA = CONTENT_TYPE_BYTES[APPLICATION_DATA]
 
 # From ciphertexts' first 16 bytes, one behind another, to a block of 16 bytes for each, which the
 # mask of its number begins.
@@ -147,7 +145,8 @@ class RecordWriter13(RecordWriter):
         cipher = self._cipher or self._wake()
         number = self.next_number & SEQUENCE_NUMBER_MASK
         self.next_number += 1
-        inner = plaintext + CONTENT_TYPE_BYTES[content_type]
+        # DTLSInnerPlaintext: the content type stands behind the data.
+        inner = plaintext + BYTES[content_type]
         if len(inner) < self._least_inner:
             inner = inner.ljust(self._least_inner, b"\0")
         length = len(inner) + self._tag_length
@@ -171,8 +170,8 @@ class RecordWriter13(RecordWriter):
             inside = [inner.ljust(self._least_inner, b"\0") for inner in inside]
         length = (len(inside[0]) + self._tag_length).to_bytes(2, "big")
         numbers = numbers_from(first, count)
-        lows = pairs(numbers, NUMBER_LENGTH, NUMBER_LENGTH - 2)
-        nonces = nonces_of(self._keys.iv, cut(numbers, NUMBER_LENGTH))
+        lows = low_halves(numbers)
+        nonces = nonces_of(self._keys.iv, numbers)
         additional = framed(self._prefix, cut(lows, 2), length)
         sealed = list(map(encrypt, nonces, inside, additional))
         hidden = cut(xor(lows, _masks_of(sealed, self._masks)), 2)
@@ -278,12 +277,12 @@ class RecordReader13(RecordReader):
         while done < count:
             first = reconstruct(int.from_bytes(lows[done], "big"), 16, self.window.highest + 1)
             numbers = numbers_from(first, count - done)
-            expected = cut(pairs(numbers, NUMBER_LENGTH, NUMBER_LENGTH - 2), 2)
+            expected = cut(low_halves(numbers), 2)
             alike = common(lows[done:count], expected)
             end = done + alike
             if not self.window.are_fresh(first, alike):
                 break
-            nonces = nonces_of(self._keys.iv, cut(numbers, NUMBER_LENGTH)[:alike])
+            nonces = nonces_of(self._keys.iv, numbers[:alike])
             additional = framed(self._prefix, expected[:alike], said)
             taken = self._take(first, nonces, bodies[done:end], additional, messages)
             done += taken
