@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.record.columns import (
     columns,
-    common,
     framed,
     leading,
     low_halves,
     nonces_of,
     numbers_from,
     pairs,
+    sequence,
+    unbroken,
     woven,
     xor,
 )
@@ -56,8 +60,25 @@ def test_how_many_of_the_first():
     column = (b"a", b"b", b"c")
     assert [leading(column, value) for value in (b"a", b"b")] == [1, 0]
     assert [leading((b"a",) * length, b"a") for length in range(3)] == [0, 1, 2]
-    assert [common(column, other) for other in (column, (b"a", b"b", b"d"), (b"x",) * 3)] == [
-        3,
-        2,
-        0,
-    ]
+
+
+def test_gaps_divide_a_sequence():
+    assert sequence(numbers_from(255, 3)) == range(255, 258)
+    numbers = sequence((*numbers_from(255, 3), *numbers_from(300, 1), *numbers_from(7, 2)))
+    assert numbers == [255, 256, 257, 300, 7, 8]
+    assert list(unbroken(numbers)) == [(0, 3), (3, 4), (4, 6)]
+    assert list(unbroken(range(5, 9))) == [(0, 4)]
+
+
+def test_what_came_before_an_error_stays_in_the_list():
+    """Of a run with a forgery: no more is promised by the language than that it may."""
+
+    def openings() -> Iterator[bytes]:
+        yield b"one"
+        yield b"two"
+        raise InvalidTag
+
+    opened: list[bytes] = []
+    with pytest.raises(InvalidTag):
+        opened.extend(openings())
+    assert opened == [b"one", b"two"]

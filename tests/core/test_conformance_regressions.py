@@ -383,3 +383,21 @@ def test_an_early_record_of_dtls12_draws_nothing() -> None:
     early = HEADER.pack(ContentType.application_data, 0xFEFD, 1 << EPOCH_SHIFT, 32) + bytes(32)
     pair.client.receive_datagram(early, SERVER, pair.now)
     assert pair.client.next_timeout() == before
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.4])
+def test_who_speaks_dtls12_alone_acknowledges_nothing(delay, credentials):
+    """Not even where somebody else sends what looks like a record of DTLS 1.3 (RFC 9147 s. 7)."""
+    sent: list[int] = []
+
+    def forge(sender: str, number: int, data: bytes) -> list[tuple[float, bytes]]:
+        sent.append(data[0])
+        return [(0.0, b"\x2e" + bytes(60)), (0.0, data)]
+
+    client = DTLSConfig(versions=["1.2"], trust=Trust.insecure())
+    server = DTLSConfig(versions=["1.2"], credentials=credentials)
+    pair = Pair(client, server, Link(delay=delay, filter=forge))
+    pair.run()
+    pair.idle(5)
+    assert pair.connected
+    assert ContentType.handshake in sent and ContentType.ack not in sent

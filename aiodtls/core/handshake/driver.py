@@ -93,7 +93,7 @@ class HandshakeDriver:
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
         self._question: Question | None = None
-        # Whether the version is, or may yet be, the one that has ACKs.
+        # Whether the version is the one that has ACKs, or could be by our configuration.
         self._is_dtls13 = self._may_have_acks = False
         self._flights_sent = 0
         # message_seq -> length of the peer's messages since our last flight.
@@ -367,7 +367,7 @@ class HandshakeDriver:
 
     def records_wait_for_keys(self, now: float) -> None:
         """Records of an epoch came whose keys the script has still to install."""
-        if not self.complete:
+        if self._may_have_acks and not self.complete:
             self._acks.schedule(now, self.retransmission.backoff.timeout / 4)
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:

@@ -216,7 +216,7 @@ class Handshake:
         for kind in expect.kinds:
             if _is_of_kind(received, kind):
                 if len(received.body) > self.config.max_certificate_length:
-                    self._check_length(received)
+                    self._refuse_long_certificate(received)
                 message = parse_body(kind, received.body)
                 self.transcript.add(received.msg_type, received.message_seq, received.body)
                 return message
@@ -226,7 +226,7 @@ class Handshake:
             f"{wanted} was expected, the peer sent {_name(received.msg_type)}",
         )
 
-    def _check_length(self, received: HandshakeMessage) -> None:
+    def _refuse_long_certificate(self, received: HandshakeMessage) -> None:
         """A chain costs time for each of its certificates, and its owner need not be known."""
         if received.msg_type == HandshakeType.certificate:
             most = self.config.max_certificate_length

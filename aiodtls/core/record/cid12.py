@@ -52,7 +52,7 @@ class CidWriter12(RecordWriter12):
 
     def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes, cid: bytes) -> None:
         super().__init__(epoch, aead, key, iv)
-        self._explicit = aead.explicit_nonce_length > 0
+        self._explicit = aead.explicit_nonce_length
         self._iv = int.from_bytes(iv, "big")
         self._cid = cid
         self._constant = _constant(cid)

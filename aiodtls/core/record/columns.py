@@ -7,7 +7,7 @@ or joins a whole column costs each record what a bytecode or two would: HOT PATH
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import TypeAlias
 
@@ -17,7 +17,11 @@ BYTES = tuple(bytes((value,)) for value in range(256))
 Column: TypeAlias = Sequence[bytes]
 
 
-@functools.lru_cache(256)
+# Layouts that are kept, of some 10 KB at the most where the kernel makes the runs.
+LAYOUTS = 256
+
+
+@functools.lru_cache(LAYOUTS)
 def _rows(widths: tuple[int, ...], count: int) -> Struct:
     return Struct("".join([f"{width}s" for width in widths]) * count)
 
@@ -66,7 +70,7 @@ def pairs(rows: bytes, width: int, at: int) -> bytes:
 
 
 def xor(one: bytes, other: bytes) -> bytes:
-    """For what is as long, and no secret."""
+    """Both are as long."""
     both = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
     return both.to_bytes(len(one), "big")
 
@@ -84,13 +88,25 @@ def leading(column: Column, value: bytes) -> int:
     return next(at for at, field in enumerate(column) if field != value)
 
 
-def common(column: Column, other: Column) -> int:
-    """How many of the first fields are the same in both, which are as long."""
-    if column == other:
-        return len(column)
-    return next(
-        at for at, (field, its) in enumerate(zip(column, other, strict=True)) if field != its
-    )
+def sequence(numbers: Column) -> Sequence[int]:
+    """What the record numbers are; a range where each follows the one before it."""
+    first = int.from_bytes(numbers[0], "big")
+    if tuple(numbers) == numbers_from(first, len(numbers)):
+        return range(first, first + len(numbers))
+    return [int.from_bytes(number, "big") for number in numbers]
+
+
+def unbroken(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """From where to where they follow one another without a gap."""
+    if isinstance(numbers, range):
+        yield 0, len(numbers)
+        return
+    start = 0
+    for at in range(1, len(numbers)):
+        if numbers[at] != numbers[at - 1] + 1:
+            yield start, at
+            start = at
+    yield start, len(numbers)
 
 
 def woven(count: int, *fields: bytes | Iterable[bytes]) -> bytes:

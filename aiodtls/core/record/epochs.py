@@ -11,12 +11,14 @@ from typing import ClassVar
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEADObject
-from aiodtls.core.record.columns import Column
+from aiodtls.core.record.columns import Column, unbroken
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
 
 NEVER = 1 << 64
+# So many records are better looked at one by one: to make columns of them takes longer.
+FEW = 8
 VERSION = int(ProtocolVersion.DTLSv1_2)
 OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
 CLIENT_HELLO = bytes((HandshakeType.client_hello,))
@@ -78,14 +80,20 @@ class RecordWriter(ABC):
     def protect_run(self, messages: Sequence[bytes]) -> bytes:
         """A record of application data for each message, one behind another."""
         lengths = list(map(len, messages))
-        if lengths.count(lengths[0]) == len(lengths):
+        if len(messages) >= FEW and lengths.count(lengths[0]) == len(lengths):
             return self._protect_alike(messages)
-        groups = [list(alike) for _, alike in groupby(messages, len)]
-        return b"".join(map(self._protect_alike, groups))
+        run = b""
+        for _, group in groupby(messages, len):
+            alike = list(group)
+            if len(alike) < FEW:
+                run += b"".join([self.protect(APPLICATION_DATA, message) for message in alike])
+            else:
+                run += self._protect_alike(alike)
+        return run
 
+    @abstractmethod
     def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
         """The same for messages of one length."""
-        return b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
 
 
 class PlaintextWriter(RecordWriter):
@@ -112,6 +120,9 @@ class PlaintextWriter(RecordWriter):
         version = self.hello_version if is_hello else VERSION
         return HEADER.pack(content_type, version, number, len(plaintext)) + plaintext
 
+    def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
+        raise NotImplementedError("application data is never plaintext")
+
 
 class RecordReader(ABC):
     """Opens the records of one epoch; ``window`` has seen those that opened.
@@ -123,8 +134,7 @@ class RecordReader(ABC):
     __slots__ = ("_cipher", "forged", "forgery_alarm", "forgery_limit", "window")
 
     # Whether the true content type stands behind the data.
-    hides_type = True
-
+    hides_type: ClassVar[bool] = True
     is_dtls13: ClassVar[bool] = False
 
     def __init__(self, forgery_limit: int, replay_window: int) -> None:
@@ -142,28 +152,46 @@ class RecordReader(ABC):
     def rest(self) -> None:
         """Gives back what the next record can make anew."""
 
+    @abstractmethod
     def open_one(self, datagram: bytes, longest: int) -> bytes | None:
         """The data of a datagram that is one record of application data, the next in order.
 
         None where it is anything else, maybe only late: ``open_run`` takes it then. Raises
-        InvalidTag. Each kind of record that comes alone, as in an echo, has its own way.
+        InvalidTag.
         """
-        return None
 
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        """How many of the first datagrams were one fresh record of application data each.
+        """How many of the first datagrams it took: one fresh record of application data each.
 
         ``run``, which is not empty, is datagrams of ``size`` bytes one behind another, the last one
-        maybe shorter. Their data is added to ``messages``. The next one is something else, forged
-        perhaps, or longer than ``longest``: nothing is counted for it and the window has not moved,
-        so that it can be looked at again, closely.
+        maybe shorter. Their data is added to ``messages``. At the next one or behind it there is
+        something else, forged perhaps, late, or longer than ``longest``: nothing is counted for
+        those and the window has not moved, so that they can be looked at again, closely.
         """
         count, rest = divmod(len(run), size)
-        if not rest:
-            return self._open_alike(run, count, longest, messages)
-        taken = self._open_alike(run[:-rest], count, longest, messages) if count else 0
-        if taken == count:
-            taken += self._open_alike(run[-rest:], 1, longest, messages)
+        if count + bool(rest) == 1:
+            return self._open_alike(run, 1, longest, messages)
+        if count < FEW:
+            return self._open_each(run, size, longest, messages)
+        taken = self._open_alike(run[:-rest] if rest else run, count, longest, messages)
+        if rest and taken == count:
+            taken += self._open_each(run[-rest:], size, longest, messages)
+        return taken
+
+    def _open_each(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
+        """The same, one by one."""
+        taken = 0
+        for at in range(0, len(run), size):
+            datagram = run[at : at + size]
+            try:
+                message = self.open_one(datagram, longest)
+            except InvalidTag:
+                break
+            if message is not None:
+                messages.append(message)
+            elif not self._open_alike(datagram, 1, longest, messages):
+                break
+            taken += 1
         return taken
 
     @abstractmethod
@@ -171,19 +199,36 @@ class RecordReader(ABC):
         """The same for a run of ``count`` datagrams of one size."""
 
     def _take(
-        self, first: int, nonces: Column, bodies: Column, additional: Column, messages: list[bytes]
+        self,
+        numbers: Sequence[int],
+        nonces: Column,
+        bodies: Column,
+        additional: Column,
+        messages: list[bytes],
     ) -> int:
-        """Opens records of fresh numbers from ``first`` on; how many of the first were data."""
+        """Opens records; how many of the first were fresh data."""
+        taken = 0
+        for start, end in unbroken(numbers):
+            if not self.window.are_fresh(numbers[start], end - start):
+                break
+            inside = self._open_all(nonces[start:end], bodies[start:end], additional[start:end])
+            self.window.accept_run(numbers[start], len(inside))
+            messages += inside
+            taken += len(inside)
+            if taken < end:
+                break
+        return taken
+
+    def _open_all(self, nonces: Column, bodies: Column, additional: Column) -> list[bytes]:
+        """The data of the first records, up to one that is none or does not open."""
         opened: list[bytes] = []
         decrypt = (self._cipher or self._wake()).decrypt
         # What was opened before a forgery stays in the list.
         with contextlib.suppress(InvalidTag):
             opened.extend(map(decrypt, nonces, bodies, additional))
-        if self.hides_type:
-            # Others are padded, or of another type.
-            types = bytes([inner[-1] for inner in opened])
-            plain = len(types) - len(types.lstrip(DATA))
-            opened = [inner[:-1] for inner in opened[:plain]]
-        self.window.accept_run(first, len(opened))
-        messages += opened
-        return len(opened)
+        if not self.hides_type:
+            return opened
+        # Others are padded, or of another type.
+        types = bytes([inner[-1] for inner in opened])
+        plain = len(types) - len(types.lstrip(DATA))
+        return [inner[:-1] for inner in opened[:plain]]

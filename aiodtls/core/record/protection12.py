@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import takewhile
 from struct import Struct
 
 from cryptography.exceptions import InvalidTag
@@ -21,11 +22,11 @@ from aiodtls.core.record.columns import (
     NUMBER_LENGTH,
     Column,
     columns,
-    common,
     framed,
     leading,
     nonces_of,
     numbers_from,
+    sequence,
     woven,
 )
 from aiodtls.core.record.epochs import APPLICATION_DATA, VERSION, RecordReader, RecordWriter
@@ -38,6 +39,7 @@ NONCE_END = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH
 DATA_EPOCH = 1
 # What a record of data begins with; number and length follow, and the explicit nonce.
 DATA_PREFIX = bytes((APPLICATION_DATA,)) + VERSION.to_bytes(2, "big")
+DATA_HEADER = Struct("!3sQH")
 DATA_HEADER_AND_NONCE = Struct("!3sQ2s8s")
 
 
@@ -64,6 +66,7 @@ class Epoch12:
 
     def _additional(self, numbers: Column, length: int) -> Column:
         """Of records of data whose inside has ``length`` bytes."""
+        # An id that is used is not empty (RFC 9146 section 3).
         tail = (self._cid or DATA_PREFIX) + length.to_bytes(2, "big")
         return framed(self._constant, numbers, tail)
 
@@ -182,23 +185,19 @@ class RecordReader12(Epoch12, RecordReader):
         widths = (len(self._prefix), NUMBER_LENGTH, len(rest), explicit, length - explicit)
         prefixes, numbers, rests, explicits, bodies = columns(run, count, widths)
         count = min(leading(prefixes, self._prefix), leading(rests, rest))
-        done = 0
-        while done < count:
-            first = int.from_bytes(numbers[done], "big")
-            if first >> EPOCH_SHIFT != DATA_EPOCH:
-                break
-            expected = numbers_from(first, count - done)
-            alike = common(numbers[done:count], expected)
-            end = done + alike
-            if not self.window.are_fresh(first, alike):
-                break
-            nonces = self._nonces(explicits[done:end] if explicit else expected[:alike])
-            additional = self._additional(expected[:alike], length - self._expansion)
-            taken = self._take(first, nonces, bodies[done:end], additional, messages)
-            done += taken
-            if taken < alike:
-                break
-        return done
+        if not count or int.from_bytes(numbers[0], "big") >> EPOCH_SHIFT != DATA_EPOCH:
+            return 0
+        numbers = numbers[:count]
+        values = sequence(numbers)
+        if values[-1] >> EPOCH_SHIFT != DATA_EPOCH or not isinstance(values, range):
+            values = list(takewhile(_is_of_data, values))
+        nonces = self._nonces(explicits[:count] if explicit else numbers)
+        additional = self._additional(numbers, length - self._expansion)
+        return self._take(values, nonces, bodies, additional, messages)
+
+
+def _is_of_data(number: int) -> bool:
+    return number >> EPOCH_SHIFT == DATA_EPOCH
 
 
 class ExplicitNonceReader(RecordReader12):
@@ -254,6 +253,22 @@ class ImplicitNonceReader(RecordReader12):
             body,
             ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
         )
+
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        length = len(datagram) - HEADER_LENGTH
+        if not self._expansion <= length <= longest - HEADER_LENGTH:
+            return None
+        prefix, number, said = DATA_HEADER.unpack_from(datagram)
+        if (
+            number != self.window.highest + 1
+            or prefix != DATA_PREFIX
+            or said != length
+            or number >> EPOCH_SHIFT != DATA_EPOCH
+        ):
+            return None
+        plaintext = self.deprotect(APPLICATION_DATA, number, datagram[HEADER_LENGTH:])
+        self.window.accept_next()
+        return plaintext
 
 
 def make_writer(aead: AEAD, epoch: int, key: bytes, iv: bytes) -> RecordWriter:

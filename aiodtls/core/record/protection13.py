@@ -25,9 +25,9 @@ from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import AEADObject
 from aiodtls.core.record.columns import (
     BYTES,
+    NUMBER_LENGTH,
     Column,
     columns,
-    common,
     cut,
     framed,
     leading,
@@ -273,22 +273,26 @@ class RecordReader13(RecordReader):
         prefixes, hidden, lengths, bodies = columns(run, count, widths)
         count = min(leading(prefixes, self._prefix), leading(lengths, said))
         lows = cut(xor(b"".join(hidden), _masks_of(bodies, self._masks)), 2)
-        done = 0
-        while done < count:
-            first = reconstruct(int.from_bytes(lows[done], "big"), 16, self.window.highest + 1)
-            numbers = numbers_from(first, count - done)
-            expected = cut(low_halves(numbers), 2)
-            alike = common(lows[done:count], expected)
-            end = done + alike
-            if not self.window.are_fresh(first, alike):
-                break
-            nonces = nonces_of(self._keys.iv, numbers[:alike])
-            additional = framed(self._prefix, expected[:alike], said)
-            taken = self._take(first, nonces, bodies[done:end], additional, messages)
-            done += taken
-            if taken < alike:
-                break
-        return done
+        if not count:
+            return 0
+        lows = lows[:count]
+        numbers, values = self._numbers_of(lows)
+        nonces = nonces_of(self._keys.iv, numbers)
+        additional = framed(self._prefix, lows, said)
+        return self._take(values, nonces, bodies, additional, messages)
+
+    def _numbers_of(self, lows: Column) -> tuple[Column, Sequence[int]]:
+        """The whole numbers, if all records open."""
+        highest, count = self.window.highest, len(lows)
+        first = reconstruct(int.from_bytes(lows[0], "big"), 16, highest + 1)
+        numbers = numbers_from(first, count)
+        if b"".join(lows) == low_halves(numbers):
+            return numbers, range(first, first + count)
+        values: list[int] = []
+        for low in lows:
+            values.append(reconstruct(int.from_bytes(low, "big"), 16, highest + 1))
+            highest = max(highest, values[-1])
+        return [value.to_bytes(NUMBER_LENGTH, "big") for value in values], values
 
 
 def reconstruct(low: int, bits: int, expected: int) -> int:

@@ -40,7 +40,7 @@ class Message(Protocol):
 def encode_body(message: Message) -> bytes:
     writer = Writer()
     message.encode(writer)
-    return bytes(writer)
+    return writer.finish()
 
 
 def parse_body(kind: type[Message], body: bytes) -> Message:
