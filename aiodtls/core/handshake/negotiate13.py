@@ -148,7 +148,11 @@ def lesser_group(config: DTLSConfig, offer: Offer) -> NamedGroup | None:
     if not offer.shares or (len(offer.shares) == 1 and offer.shares[0].group not in HYBRIDS):
         return None
     groups = config.named_groups12
-    return next((g for g in groups if offer.share(g) is None), next(iter(groups), None))
+    without_share = next((group for group in groups if offer.share(group) is None), None)
+    if without_share is None and not any(share.group in HYBRIDS for share in offer.shares):
+        # The offer is as short as one, and its answers would look like answers to the other.
+        return None
+    return without_share or next(iter(groups), None)
 
 
 def answers_earlier(reply: Message, first: Offer, second: Offer) -> bool:
