@@ -58,14 +58,24 @@ class DTLSConnection(ShortWay):
         random: Callable[[int], bytes] = os.urandom,
         own_ids: ConnectionIds | None = None,
         touched: set[DTLSConnection] | None = None,
+        max_datagram_size: int | None = None,
     ) -> DTLSConnection:
         """A client; its ClientHello is ready at once. ``session`` is offered where it fits.
+
+        ``own_ids`` and ``max_datagram_size`` are as of :meth:`server`.
 
         Raises :class:`ConfigError` where the config leaves no way to know the server.
         """
         config.check_client(server_hostname)
         connection = cls(
-            "client", config, peer, now, random=random, own_ids=own_ids, touched=touched
+            "client",
+            config,
+            peer,
+            now,
+            random=random,
+            own_ids=own_ids,
+            touched=touched,
+            max_datagram_size=max_datagram_size,
         )
         connection.begin(now, server_hostname=server_hostname, session=session)
         return connection

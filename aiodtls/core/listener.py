@@ -336,6 +336,7 @@ class Listener:
             random=self._random,
             own_ids=self._routes.new_ids(chosen, peer, 0),
             touched=self._touched,
+            max_datagram_size=self.datagram_size and self.datagram_size(chosen.pmtu),
         )
         self._adopt(connection, now)
         return connection

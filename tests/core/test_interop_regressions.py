@@ -15,6 +15,7 @@ from aiodtls.core.errors import AlertError, EndpointClosed
 from aiodtls.core.events import FlightSent
 from aiodtls.core.handshake import negotiate
 from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.listener import Listener
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, HandshakeType
 from aiodtls.core.wire.extension_blocks import Extensions
@@ -199,3 +200,14 @@ def test_a_flight_is_cut_alike_the_first_time_and_the_second() -> None:
     flights = [event for event in pair.events[SERVER] if isinstance(event, FlightSent)]
     first, second = (flight.datagram_sizes for flight in flights[:2])
     assert first == second == (1472, first[1])
+
+
+def test_a_dialled_hello_is_cut_alike_the_first_time_and_the_second() -> None:
+    config, _ = configs("certificate13")
+    door = Listener(None)
+    door.datagram_size = lambda pmtu: 200
+    client = door.dial(SERVER, 0.0, config=config, server_hostname="localhost")
+    first = [len(data) for data, _ in client.datagrams_to_send()]
+    client.handle_timeout(1.0)
+    assert [len(data) for data, _ in client.datagrams_to_send()] == first
+    assert len(first) > 1 and first[0] == 200

@@ -151,7 +151,7 @@ class HandshakeDriver:
     def use_dtls13(self) -> None:
         """The version is chosen: from here on ACKs say what has come (RFC 9147 section 7)."""
         self._is_dtls13 = self._may_have_acks = True
-        self._layer.use_dtls13()
+        self._layer.say_dtls12()
         self._transmitter.has_acks = True
         self.retransmission.pause()
 

@@ -100,7 +100,8 @@ class PlaintextWriter(RecordWriter):
     """Epoch 0.
 
     A ClientHello says DTLS 1.0 there, as it may be read by who knows no newer version
-    (RFC 5246 appendix E.1, RFC 9147 section 4), until a server has shown that it does.
+    (RFC 5246 appendix E.1, RFC 9147 section 4), until a server has shown that it does, or the
+    hello is repeated: Botan's server ends a handshake that it has begun over it.
     """
 
     __slots__ = ("hello_version",)

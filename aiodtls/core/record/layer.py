@@ -90,8 +90,8 @@ class RecordLayer:
         # The reader that has met so many forged records that the owner must take the alarm.
         self.alarmed: RecordReader | None = None
 
-    def use_dtls13(self) -> None:
-        """The server knows DTLS 1.3, so no record has to look like DTLS 1.0."""
+    def say_dtls12(self) -> None:
+        """From here on no record says DTLS 1.0."""
         self._plaintext.hello_version = VERSION
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:

@@ -86,6 +86,8 @@ class Transmitter:
         wanted: Callable[[int], list[tuple[int, int]]] | None = None,
     ) -> None:
         """The flight, or what is ``wanted`` of it; a timer that runs starts anew."""
+        if resend:
+            self._layer.say_dtls12()
         delivery = retransmission.delivery
         if wanted is None and delivery is not None:
             wanted = delivery.missing
