@@ -126,7 +126,7 @@ class ForgetfulPost(post.PostHandshake13):
 
 
 class PatientRetransmission(Retransmission):
-    """Resends on its timer alone, whatever an ACK says to be missing.
+    """Resends on its timer alone while that runs, whatever comes again or an ACK says is missing.
 
     An ACK in the clear is believed for good.
     """
@@ -134,6 +134,11 @@ class PatientRetransmission(Retransmission):
     def acknowledge(self, record_numbers: list[int], epoch: int, now: float) -> Acknowledged:
         verdict = super().acknowledge(record_numbers, epoch or BELIEVED, now)
         return verdict if verdict is Acknowledged.all else Acknowledged.nothing
+
+    def repeat_completed(self, fragment: Fragment, now: float, *, authenticated: bool) -> bool:
+        if authenticated and self.is_running:
+            return False
+        return super().repeat_completed(fragment, now, authenticated=authenticated)
 
 
 # -- functions that stand in for those of the core ---------------------------------------------
