@@ -99,7 +99,7 @@ class ShortWay(Association):
     def protect_run(self, messages: Sequence[bytes]) -> bytes:
         """The records of messages that it ``admits``, one behind another, to be sent at once.
 
-        HOT PATH. There is one at least. Each is to be a datagram, of ``record_size`` bytes.
+        HOT PATH. Each is to be a datagram, of ``record_size`` bytes.
         """
         counters = self.counters
         counters.datagrams_sent += len(messages)
