@@ -71,6 +71,17 @@ async def test_as_much_as_a_system_call_takes_leaves_at_once():
         assert await received(server, len(sent)) == sent
 
 
+async def test_messages_of_all_sizes_leave_in_order():
+    async with two_endpoints() as (client, server):
+        sent = [bytes((number,)) * size for number, size in enumerate((3, 3, 4, 4, 2, 9, 1, 0, 5))]
+        for data in sent:
+            client.send_nowait(data)
+        # What is longer than those before it begins another run, what is shorter ends one.
+        assert pending(client) == sent[-1:]
+        # There is no message without a byte.
+        assert await received(server, len(sent) - 1) == [data for data in sent if data]
+
+
 async def test_all_ways_to_send_keep_one_order():
     async with two_endpoints() as (client, server):
         await client.send(b"1")
@@ -212,11 +223,18 @@ async def test_no_number_is_used_twice_where_protection_fails(messages):
         class Failing:
             nonces: list[bytes] = []  # noqa: RUF012
 
-            def encrypt(self, nonce: bytes, data: bytes, additional: bytes) -> bytes:
+            def encrypt(self, nonce: bytes, *arguments: bytes) -> bytes:
+                self.note(nonce)
+                return cipher.encrypt(nonce, *arguments)
+
+            def encrypt_into(self, nonce: memoryview, *arguments: bytes | memoryview) -> int:
+                self.note(bytes(nonce))
+                return cipher.encrypt_into(nonce, *arguments)
+
+            def note(self, nonce: bytes) -> None:
                 self.nonces.append(nonce)
                 if len(self.nonces) == 3:
                     raise MemoryError
-                return cipher.encrypt(nonce, data, additional)
 
         writer._cipher = Failing()
         with pytest.raises(MemoryError):

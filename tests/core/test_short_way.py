@@ -128,11 +128,12 @@ def test_a_batch_in_order_is_taken_whole(suite):
     assert again == []
 
 
+@pytest.mark.parametrize("count", [2, 20, 150])
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_run_is_what_its_records_are_one_by_one(suite):
+def test_a_run_is_what_its_records_are_one_by_one(suite, count):
     pair = connected(suite)
     writer = pair.client._layer.writer
-    messages = [bytes((number,)) * size for number, size in enumerate((40, 40, 40, 7, 3, 0, 40))]
+    messages = [bytes((number,)) * size for number, size in enumerate([*[40] * count, 7])]
     first = writer.next_number
     run = writer.protect_run(messages)
     assert writer.next_number == first + len(messages)
@@ -223,6 +224,11 @@ def test_forgeries_raise_nothing_move_nothing_and_cost_one_decryption(suite, con
             nonlocal cost
             cost += 1
             return cipher.decrypt(*arguments)
+
+        def decrypt_into(self, *arguments: memoryview) -> int:
+            nonlocal cost
+            cost += 1
+            return cipher.decrypt_into(*arguments)
 
     reader._cipher = Counting()
     for run, size in forgeries(good, random.Random(1)):

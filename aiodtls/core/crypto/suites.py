@@ -10,20 +10,33 @@ import difflib
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.registry import CipherSuite
 
+Bytes: TypeAlias = bytes | memoryview
+
 
 class AEADObject(Protocol):
-    """A keyed AEAD; ``decrypt`` raises ``cryptography.exceptions.InvalidTag``."""
+    """A keyed AEAD; to decrypt raises ``cryptography.exceptions.InvalidTag``.
+
+    The last argument of ``..._into`` takes the result, as long as it is.
+    """
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
+
+    def encrypt_into(
+        self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, into: memoryview, /
+    ) -> int: ...
+
+    def decrypt_into(
+        self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, into: memoryview, /
+    ) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

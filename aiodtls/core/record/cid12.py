@@ -14,8 +14,7 @@ from struct import Struct
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD
-from aiodtls.core.record.columns import BYTES
-from aiodtls.core.record.epochs import APPLICATION_DATA, DATA, VERSION
+from aiodtls.core.record.epochs import APPLICATION_DATA, BYTES, DATA, VERSION
 from aiodtls.core.record.protection12 import DATA_EPOCH, RecordReader12, RecordWriter12
 from aiodtls.core.wire.records import EPOCH_SHIFT, TLS12_CID
 
@@ -116,8 +115,9 @@ class CidReader12(RecordReader12):
         if not self._expansion < length <= longest - start:
             return None
         prefix, number, cid, said = self._header.unpack_from(datagram)
+        window = self.window
         if (
-            number != self.window.highest + 1
+            (number <= window.highest and not window.is_fresh(number))
             or prefix != PREFIX
             or cid != self._cid
             or said != length
@@ -127,7 +127,7 @@ class CidReader12(RecordReader12):
         inner = self._open(number, datagram[start:], length - self._expansion)
         if inner[-1] != APPLICATION_DATA:
             return None
-        self.window.accept_next()
+        window.accept(number)
         return inner[:-1]
 
 

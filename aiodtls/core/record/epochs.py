@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import groupby
 from typing import ClassVar
 
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEADObject
-from aiodtls.core.record.columns import Column, unbroken
 from aiodtls.core.record.replay import ReplayWindow
+from aiodtls.core.record.rows import CARRY, MOST, OpeningSheet
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
 
 NEVER = 1 << 64
-# So many records are better looked at one by one: to make columns of them takes longer.
+# So many records are better looked at one by one: to make rows of them takes longer.
 FEW = 8
 VERSION = int(ProtocolVersion.DTLSv1_2)
 OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
@@ -26,6 +24,7 @@ CLIENT_HELLO = bytes((HandshakeType.client_hello,))
 HANDSHAKE = int(ContentType.handshake)
 APPLICATION_DATA = int(ContentType.application_data)
 DATA = bytes((APPLICATION_DATA,))
+BYTES = tuple(bytes((value,)) for value in range(256))
 
 
 class RecordWriter(ABC):
@@ -78,23 +77,26 @@ class RecordWriter(ABC):
         return length + self.overhead
 
     def protect_run(self, messages: Sequence[bytes]) -> bytes:
-        """A record of application data for each message, one behind another."""
-        lengths = list(map(len, messages))
-        if len(messages) >= FEW and lengths.count(lengths[0]) == len(lengths):
-            return self._protect_alike(messages)
-        run = b""
-        for _, group in groupby(messages, len):
-            alike = list(group)
-            run += self._protect_each(alike) if len(alike) < FEW else self._protect_alike(alike)
-        return run
+        """A record of application data for each message, one behind another.
 
-    def _protect_each(self, messages: Sequence[bytes]) -> bytes:
-        """The same, one by one."""
-        return b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
+        The messages are of one size, but for the last, which may be another.
+        """
+        if len(messages[-1]) == len(messages[0]):
+            return self._protect_alike(messages)
+        return self._protect_alike(messages[:-1]) + self._protect_alike(messages[-1:])
 
     def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
-        """The same for messages of one length; where there is a faster way for many."""
-        return self._protect_each(messages)
+        """The same for messages of one length."""
+        run = b""
+        while len(messages) >= FEW:
+            count = min(len(messages), MOST, CARRY - self.next_number % CARRY)
+            run += self._protect_rows(messages[:count])
+            messages = messages[count:]
+        return run + b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
+
+    @abstractmethod
+    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+        """The same for up to ``MOST`` of them, whose numbers have no ``CARRY`` between them."""
 
 
 class PlaintextWriter(RecordWriter):
@@ -114,6 +116,9 @@ class PlaintextWriter(RecordWriter):
 
     def rest(self) -> None:
         """There is nothing to give back."""
+
+    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+        return b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         number = self.next_number
@@ -153,81 +158,51 @@ class RecordReader(ABC):
 
     @abstractmethod
     def open_one(self, datagram: bytes, longest: int) -> bytes | None:
-        """The data of a datagram that is one record of application data, the next in order.
+        """The data of a datagram that is one fresh record of application data.
 
-        None where it is anything else, maybe only late: ``open_run`` takes it then. Raises
-        InvalidTag.
+        None where it is anything else. Raises InvalidTag.
         """
 
     def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
         """How many of the first datagrams it took: one fresh record of application data each.
 
-        ``run``, which is not empty, is datagrams of ``size`` bytes one behind another, the last one
-        maybe shorter. Their data is added to ``messages``. At the next one or behind it there is
-        something else, forged perhaps, late, or longer than ``longest``: nothing is counted for
-        those and the window has not moved, so that they can be looked at again, closely.
+        ``run`` is datagrams of ``size`` bytes one behind another, the last one maybe shorter. Their
+        data is added to ``messages``. The next one is something else, forged perhaps, or longer
+        than ``longest``: nothing is counted for it and the window has not moved, so that it can be
+        looked at again, closely.
         """
-        count, rest = divmod(len(run), size)
-        if count + bool(rest) == 1:
-            return self._open_alike(run, 1, longest, messages)
-        if count < FEW:
-            return self._open_each(run, size, longest, messages)
-        taken = self._open_alike(run[:-rest] if rest else run, count, longest, messages)
-        if rest and taken == count:
-            taken += self._open_each(run[-rest:], size, longest, messages)
-        return taken
-
-    def _open_each(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        """The same, one by one."""
-        taken = 0
-        for at in range(0, len(run), size):
-            datagram = run[at : at + size]
+        taken, count = 0, len(run) // size
+        while count - taken >= FEW:
+            rows = run[taken * size : count * size]
+            more = self._open_rows(rows, count - taken, longest, messages)
+            taken += more
+            if more < FEW:
+                # There are gaps, or worse.
+                break
+        for at in range(taken * size, len(run), size):
             try:
-                message = self.open_one(datagram, longest)
+                message = self.open_one(run[at : at + size], longest)
             except InvalidTag:
                 break
-            if message is not None:
-                messages.append(message)
-            elif not self._open_alike(datagram, 1, longest, messages):
+            if message is None:
                 break
+            messages.append(message)
             taken += 1
         return taken
 
     @abstractmethod
-    def _open_alike(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        """The same for a run of ``count`` datagrams of one size."""
+    def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        """The same for a run of ``count`` datagrams of one size; ends at a gap, or earlier."""
 
-    def _take(
-        self,
-        numbers: Sequence[int],
-        nonces: Column,
-        bodies: Column,
-        additional: Column,
-        messages: list[bytes],
-    ) -> int:
-        """Opens records; how many of the first were fresh data."""
-        taken = 0
-        for start, end in unbroken(numbers):
-            if not self.window.are_fresh(numbers[start], end - start):
-                break
-            inside = self._open_all(nonces[start:end], bodies[start:end], additional[start:end])
-            self.window.accept_run(numbers[start], len(inside))
-            messages += inside
-            taken += len(inside)
-            if taken < end:
-                break
-        return taken
-
-    def _open_all(self, nonces: Column, bodies: Column, additional: Column) -> list[bytes]:
-        """The data of the first records, up to one that is none or does not open."""
-        opened: list[bytes] = []
-        decrypt = (self._cipher or self._wake()).decrypt
-        # What was opened before a forgery stays in the list.
-        with contextlib.suppress(InvalidTag):
-            opened.extend(map(decrypt, nonces, bodies, additional))
-        if not self.hides_type:
-            return opened
-        # Others are padded, or of another type.
-        types = bytes([inner[-1] for inner in opened])
-        plain = len(types) - len(types.lstrip(DATA))
-        return [inner[:-1] for inner in opened[:plain]]
+    def _take(self, sheet: OpeningSheet, first: int, count: int, messages: list[bytes]) -> int:
+        """Takes what opened, as far as it is data: so many records from the number ``first`` on."""
+        inside = sheet.inside
+        length = inside.width
+        if self.hides_type:
+            # Others are padded, or of another type.
+            length -= 1
+            types = inside.column(length, count)
+            count -= len(types.lstrip(DATA))
+        self.window.accept_run(first, count)
+        messages += inside.cut(length, count)
+        return count

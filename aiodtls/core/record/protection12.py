@@ -12,24 +12,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import takewhile
 from struct import Struct
 
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD, AEADObject
-from aiodtls.core.record.columns import (
-    NUMBER_LENGTH,
-    Column,
-    columns,
-    framed,
-    leading,
-    nonces_of,
-    numbers_from,
-    sequence,
-    woven,
-)
 from aiodtls.core.record.epochs import APPLICATION_DATA, VERSION, RecordReader, RecordWriter
+from aiodtls.core.record.rows import (
+    CARRY,
+    LAST_TWO,
+    MOST,
+    NUMBER_LENGTH,
+    OPENING,
+    SEALING,
+    AnySheet,
+    Shelf,
+    before_carry,
+    last_bytes,
+)
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH
 
 ADDITIONAL_DATA = Struct("!QBHH")
@@ -59,16 +59,20 @@ class Epoch12:
     _type = b""
     _constant = b""
 
-    def _nonces(self, numbers: Column) -> Column:
-        if self._aead.explicit_nonce_length:
-            return framed(self._salt, numbers, b"")
-        return nonces_of(self._salt, numbers)
+    def _header_of(self, number: bytes, length: int) -> bytes:
+        """Of a record of data whose inside has ``length`` bytes."""
+        return self._prefix + number + self._cid + (length + self._expansion).to_bytes(2, "big")
 
-    def _additional(self, numbers: Column, length: int) -> Column:
-        """Of records of data whose inside has ``length`` bytes."""
+    def _additional_of(self, number: bytes, length: int) -> bytes:
         # An id that is used is not empty (RFC 9146 section 3).
-        tail = (self._cid or DATA_PREFIX) + length.to_bytes(2, "big")
-        return framed(self._constant, numbers, tail)
+        tail = self._cid or DATA_PREFIX
+        return self._constant + number + tail + length.to_bytes(2, "big")
+
+    def _sheet(
+        self, shelf: Shelf[AnySheet], count: int, header: bytes, additional: bytes, length: int
+    ) -> AnySheet:
+        explicit, tag = self._aead.explicit_nonce_length, self._aead.tag_length
+        return shelf.take(count, len(header), explicit, length, tag, len(additional))
 
 
 class RecordWriter12(Epoch12, RecordWriter):
@@ -91,19 +95,32 @@ class RecordWriter12(Epoch12, RecordWriter):
     def rest(self) -> None:
         self._cipher = None
 
-    def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
-        encrypt = (self._cipher or self._wake()).encrypt
+    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+        encrypt_into = (self._cipher or self._wake()).encrypt_into
         first, count = self.next_number, len(messages)
         # Told at once: whatever happens, no number is used twice.
         self.next_number = first + count
-        numbers = numbers_from(first, count)
         if self._type:
             messages = [message + self._type for message in messages]
         length = len(messages[0])
-        sealed = map(encrypt, self._nonces(numbers), messages, self._additional(numbers, length))
-        rest = self._cid + (length + self._expansion).to_bytes(2, "big")
-        explicit = (numbers,) if self._aead.explicit_nonce_length else ()
-        return woven(count, self._prefix, numbers, rest, *explicit, sealed)
+        number, lows = before_carry(first), last_bytes(first, count)
+        header, additional = self._header_of(number, length), self._additional_of(number, length)
+        sheet = self._sheet(SEALING, count, header, additional, length)
+        if self._aead.explicit_nonce_length:
+            sheet.records.fill(header + number)
+            sheet.records.put(len(header) + LAST_TWO, *lows)
+            sheet.nonces.fill(self._salt + number)
+            sheet.nonces.put(len(self._salt) + LAST_TWO, *lows)
+        else:
+            sheet.records.fill(header)
+            sheet.number_nonces(self._salt, first, lows)
+        sheet.records.put(len(self._prefix) + LAST_TWO, *lows)
+        sheet.additional.fill(additional)
+        sheet.additional.put(len(self._constant) + LAST_TWO, *lows)
+        sheet.seal(encrypt_into, messages)
+        run = sheet.records.first(count)
+        SEALING.give_back(sheet)
+        return run
 
 
 class ExplicitNonceWriter(RecordWriter12):
@@ -175,29 +192,38 @@ class RecordReader12(Epoch12, RecordReader):
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
         """The plaintext. Raises InvalidTag."""
 
-    def _open_alike(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        explicit = self._aead.explicit_nonce_length
-        size, start = len(run) // count, HEADER_LENGTH + len(self._cid)
-        length = size - start
-        if not self._expansion + len(self._type) <= length <= longest - start:
+    def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        size, number_at = len(run) // count, len(self._prefix)
+        length = size - HEADER_LENGTH - len(self._cid) - self._expansion
+        number = run[number_at : number_at + NUMBER_LENGTH]
+        first = int.from_bytes(number, "big")
+        if (
+            length <= 0
+            or size > longest
+            or first >> EPOCH_SHIFT != DATA_EPOCH
+            or not run.startswith(self._header_of(number, length))
+        ):
             return 0
-        rest = self._cid + length.to_bytes(2, "big")
-        widths = (len(self._prefix), NUMBER_LENGTH, len(rest), explicit, length - explicit)
-        prefixes, numbers, rests, explicits, bodies = columns(run, count, widths)
-        count = min(leading(prefixes, self._prefix), leading(rests, rest))
-        if not count or int.from_bytes(numbers[0], "big") >> EPOCH_SHIFT != DATA_EPOCH:
-            return 0
-        numbers = numbers[:count]
-        values = sequence(numbers)
-        if values[-1] >> EPOCH_SHIFT != DATA_EPOCH or not isinstance(values, range):
-            values = list(takewhile(_is_of_data, values))
-        nonces = self._nonces(explicits[:count] if explicit else numbers)
-        additional = self._additional(numbers, length - self._expansion)
-        return self._take(values, nonces, bodies, additional, messages)
-
-
-def _is_of_data(number: int) -> bool:
-    return number >> EPOCH_SHIFT == DATA_EPOCH
+        count = min(count, MOST, CARRY - first % CARRY)
+        number, lows = before_carry(first), last_bytes(first, count)
+        header, additional = self._header_of(number, length), self._additional_of(number, length)
+        sheet = self._sheet(OPENING, count, header, additional, length)
+        sheet.records.load(run[: count * size])
+        sheet.expected.fill(header)
+        sheet.expected.put(number_at + LAST_TWO, *lows)
+        count = sheet.as_expected(count)
+        taken = 0
+        if self.window.are_fresh(first, count):
+            if self._aead.explicit_nonce_length:
+                sheet.nonces.load(self._salt + self._salt.join(sheet.explicits[:count]))
+            else:
+                sheet.number_nonces(self._salt, first, lows)
+            sheet.additional.fill(additional)
+            sheet.additional.put(len(self._constant) + LAST_TWO, *lows)
+            count = sheet.open((self._cipher or self._wake()).decrypt_into, count)
+            taken = self._take(sheet, first, count, messages)
+        OPENING.give_back(sheet)
+        return taken
 
 
 class ExplicitNonceReader(RecordReader12):
@@ -221,7 +247,7 @@ class ExplicitNonceReader(RecordReader12):
         prefix, number, said, explicit = DATA_HEADER_AND_NONCE.unpack_from(datagram)
         window = self.window
         if (
-            number != window.highest + 1
+            (number <= window.highest and not window.is_fresh(number))
             or prefix != DATA_PREFIX
             or said != length.to_bytes(2, "big")
             or number >> EPOCH_SHIFT != DATA_EPOCH
@@ -232,7 +258,7 @@ class ExplicitNonceReader(RecordReader12):
             datagram[NONCE_END:],
             ADDITIONAL_DATA.pack(number, APPLICATION_DATA, VERSION, length - self._expansion),
         )
-        window.accept_next()
+        window.accept(number)
         return plaintext
 
 
@@ -259,15 +285,16 @@ class ImplicitNonceReader(RecordReader12):
         if not self._expansion <= length <= longest - HEADER_LENGTH:
             return None
         prefix, number, said = DATA_HEADER.unpack_from(datagram)
+        window = self.window
         if (
-            number != self.window.highest + 1
+            (number <= window.highest and not window.is_fresh(number))
             or prefix != DATA_PREFIX
             or said != length
             or number >> EPOCH_SHIFT != DATA_EPOCH
         ):
             return None
         plaintext = self.deprotect(APPLICATION_DATA, number, datagram[HEADER_LENGTH:])
-        self.window.accept_next()
+        window.accept(number)
         return plaintext
 
 

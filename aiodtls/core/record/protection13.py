@@ -23,22 +23,8 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import AEADObject
-from aiodtls.core.record.columns import (
-    BYTES,
-    NUMBER_LENGTH,
-    Column,
-    columns,
-    cut,
-    framed,
-    leading,
-    low_halves,
-    nonces_of,
-    numbers_from,
-    pairs,
-    woven,
-    xor,
-)
-from aiodtls.core.record.epochs import APPLICATION_DATA, DATA, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import APPLICATION_DATA, BYTES, DATA, RecordReader, RecordWriter
+from aiodtls.core.record.rows import CARRY, MOST, OPENING, SAMPLE_LENGTH, SEALING, last_bytes
 from aiodtls.core.wire.records import (
     CID_BIT,
     EPOCH_MASK,
@@ -48,9 +34,6 @@ from aiodtls.core.wire.records import (
     LONG_NUMBER_BIT,
     SEQUENCE_NUMBER_MASK,
 )
-
-# The mask is made from so much ciphertext, so a record has at least that (section 4.2.3).
-SAMPLE_LENGTH = 16
 
 # From ciphertexts' first 16 bytes, one behind another, to a block of 16 bytes for each, which the
 # mask of its number begins.
@@ -89,12 +72,6 @@ def number_masks(keys: TrafficKeys) -> Masks:
 def no_masks(samples: bytes) -> bytes:
     """In the place of masks while their epoch rests."""
     raise InvalidTag
-
-
-def _masks_of(bodies: Column, masks: Masks) -> bytes:
-    """The two bytes for each record that hide its number, one behind another."""
-    samples = [body[:SAMPLE_LENGTH] for body in bodies]
-    return pairs(masks(b"".join(samples)), SAMPLE_LENGTH, 0)
 
 
 class RecordWriter13(RecordWriter):
@@ -160,22 +137,26 @@ class RecordWriter13(RecordWriter):
         mask = self._masks(sealed[:SAMPLE_LENGTH])
         return pack(self._prefix, low ^ (mask[0] << 8 | mask[1]), length) + sealed
 
-    def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
-        encrypt = (self._cipher or self._wake()).encrypt
+    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+        encrypt_into = (self._cipher or self._wake()).encrypt_into
         first, count = self.next_number & SEQUENCE_NUMBER_MASK, len(messages)
         # Told at once: whatever happens, no number is used twice.
         self.next_number += count
         inside = [message + DATA for message in messages]
         if len(inside[0]) < self._least_inner:
             inside = [inner.ljust(self._least_inner, b"\0") for inner in inside]
-        length = (len(inside[0]) + self._tag_length).to_bytes(2, "big")
-        numbers = numbers_from(first, count)
-        lows = low_halves(numbers)
-        nonces = nonces_of(self._keys.iv, numbers)
-        additional = framed(self._prefix, cut(lows, 2), length)
-        sealed = list(map(encrypt, nonces, inside, additional))
-        hidden = cut(xor(lows, _masks_of(sealed, self._masks)), 2)
-        return woven(count, self._prefix, hidden, length, sealed)
+        length, lows = len(inside[0]), last_bytes(first, count)
+        header = self._layout.pack(self._prefix, 0, length + self._tag_length)
+        number_at = len(self._prefix)
+        sheet = SEALING.take(count, len(header), 0, length, self._tag_length, 0)
+        sheet.records.fill(header)
+        sheet.records.put(number_at, *lows)
+        sheet.number_nonces(self._keys.iv, first, lows)
+        sheet.seal(encrypt_into, inside)
+        sheet.records.put(number_at, *sheet.masked(self._masks, lows))
+        run = sheet.records.first(count)
+        SEALING.give_back(sheet)
+        return run
 
 
 class RecordReader13(RecordReader):
@@ -253,46 +234,42 @@ class RecordReader13(RecordReader):
         low ^= mask[0] << 8 | mask[1]
         number = window.highest + 1
         if low != number & 0xFFFF:
-            return None
+            number = reconstruct(low, 16, number)
+            if not window.is_fresh(number):
+                return None
         additional = layout.pack(prefix, low, length)
         inner = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, additional)
         if inner[-1] != APPLICATION_DATA:
             return None
-        window.accept_next()
+        window.accept(number)
         return inner[:-1]
 
-    def _open_alike(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        if self._cipher is None:
-            self._wake()
-        size, start = len(run) // count, self._layout.size
-        length = size - start
-        if not SAMPLE_LENGTH < length <= longest - start:
+    def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        cipher = self._cipher or self._wake()
+        size, start, tag = len(run) // count, self._layout.size, self._keys.aead.tag_length
+        length, number_at = size - start, len(self._prefix)
+        if not length > SAMPLE_LENGTH or size > longest or not run.startswith(self._prefix):
             return 0
-        said = length.to_bytes(2, "big")
-        widths = (len(self._prefix), 2, 2, length)
-        prefixes, hidden, lengths, bodies = columns(run, count, widths)
-        count = min(leading(prefixes, self._prefix), leading(lengths, said))
-        lows = cut(xor(b"".join(hidden), _masks_of(bodies, self._masks)), 2)
-        if not count:
-            return 0
-        lows = lows[:count]
-        numbers, values = self._numbers_of(lows)
-        nonces = nonces_of(self._keys.iv, numbers)
-        additional = framed(self._prefix, lows, said)
-        return self._take(values, nonces, bodies, additional, messages)
-
-    def _numbers_of(self, lows: Column) -> tuple[Column, Sequence[int]]:
-        """The whole numbers, if all records open."""
-        highest, count = self.window.highest, len(lows)
-        first = reconstruct(int.from_bytes(lows[0], "big"), 16, highest + 1)
-        numbers = numbers_from(first, count)
-        if b"".join(lows) == low_halves(numbers):
-            return numbers, range(first, first + count)
-        values: list[int] = []
-        for low in lows:
-            values.append(reconstruct(int.from_bytes(low, "big"), 16, highest + 1))
-            highest = max(highest, values[-1])
-        return [value.to_bytes(NUMBER_LENGTH, "big") for value in values], values
+        count = min(count, MOST)
+        sheet = OPENING.take(count, start, 0, length - tag, tag, 0)
+        sheet.records.load(run[: count * size])
+        hidden = sheet.records.column(number_at, count), sheet.records.column(number_at + 1, count)
+        found = sheet.masked(self._masks, hidden)
+        sheet.records.put(number_at, *found)
+        low = found[0][0] << 8 | found[1][0]
+        first = reconstruct(low, 16, self.window.highest + 1)
+        count = min(count, CARRY - low)
+        lows = last_bytes(first, count)
+        sheet.expected.fill(self._layout.pack(self._prefix, 0, length))
+        sheet.expected.put(number_at, *lows)
+        count = sheet.as_expected(count)
+        taken = 0
+        if self.window.are_fresh(first, count):
+            sheet.number_nonces(self._keys.iv, first, lows)
+            count = sheet.open(cipher.decrypt_into, count)
+            taken = self._take(sheet, first, count, messages)
+        OPENING.give_back(sheet)
+        return taken
 
 
 def reconstruct(low: int, bits: int, expected: int) -> int:

@@ -31,11 +31,6 @@ class ReplayWindow:
         distance = self.highest - number
         return distance < 0 or (distance < self._size and not self._bitmap >> distance & 1)
 
-    def accept_next(self) -> None:
-        """Accepts the number behind ``highest``."""
-        self._bitmap = (self._bitmap << 1 | 1) & self._mask
-        self.highest += 1
-
     def are_fresh(self, first: int, count: int) -> bool:
         """Whether all of so many numbers from ``first`` on are."""
         return first > self.highest or all(map(self.is_fresh, range(first, first + count)))
@@ -57,10 +52,11 @@ class ReplayWindow:
         self._bitmap |= self._mask & ~((1 << distance) - 1)
 
     def accept(self, number: int) -> None:
-        distance = self.highest - number
-        if distance >= 0:
-            self._bitmap |= 1 << distance
+        distance = number - self.highest
+        if distance <= 0:
+            self._bitmap |= 1 << -distance
             return
         # Shifting by a huge leap would build a huge int first.
-        self._bitmap = (self._bitmap << -distance & self._mask) | 1 if -distance < self._size else 1
+        bitmap = self._bitmap << distance if distance < self._size else 0
+        self._bitmap = (bitmap | 1) & self._mask
         self.highest = number

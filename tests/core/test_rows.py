@@ -1,0 +1,169 @@
+"""The records of a run as rows of one buffer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from aiodtls.core.crypto.suites import AES_128_GCM, CHACHA20_POLY1305
+from aiodtls.core.record.cid12 import CidReader12, CidWriter12
+from aiodtls.core.record.epochs import RecordReader, RecordWriter
+from aiodtls.core.record.protection12 import make_reader, make_writer
+from aiodtls.core.record.rows import (
+    CARRY,
+    KEPT,
+    MOST,
+    OPENING,
+    SEALING,
+    SOME,
+    OpeningSheet,
+    Rows,
+    SealingSheet,
+    Shelf,
+    before_carry,
+    last_bytes,
+    xor,
+)
+from aiodtls.core.registry import ContentType
+
+FIRST = 1 << 48
+
+
+def test_a_number_is_what_stays_and_its_last_two_bytes():
+    for first, count in ((0, 1), (250, 64), (FIRST | 0xFEFF, 64), (FIRST | CARRY - 5, 5)):
+        heads, tails = last_bytes(first, count)
+        numbers = [before_carry(first)[:6] + bytes(ends) for ends in zip(heads, tails, strict=True)]
+        assert numbers == [number.to_bytes(8, "big") for number in range(first, first + count)]
+
+
+def test_rows_are_filled_put_and_cut():
+    rows = Rows(3, 4)
+    rows.fill(b"ab")
+    assert rows.first(3) == b"ab\0\0" * 3
+    rows.put(1, bytearray(b"12"), bytearray(b"34"))
+    assert rows.first(3) == b"a13\0a24\0ab\0\0"
+    assert (rows.column(1, 2), rows.cut(2, 2)) == (b"12", (b"a1", b"a2"))
+    # Filled alike, they stay what they are; otherwise nothing stays.
+    rows.fill(b"ab")
+    assert rows.first(2) == b"a13\0a24\0"
+    rows.fill(b"x")
+    assert rows.first(3) == b"x\0\0\0" * 3
+    rows.load(b"loaded")
+    rows.fill(b"x")
+    assert rows.first(3) == b"x\0\0\0" * 3
+    assert [bytes(field) for field in rows.fields(0, 2)] == [b"x\0"] * 3
+
+
+def test_nonces_are_the_iv_and_the_number():
+    iv, first = bytes(range(0xF0, 0xFC)), 0x0102030405060708
+    sheet = SealingSheet(SOME, 1, 0, 1, 16, 1)
+    sheet.number_nonces(iv, first, last_bytes(first, 2))
+    expected = [int.from_bytes(iv, "big") ^ first + at for at in range(2)]
+    assert [bytes(nonce) for nonce in sheet.nonce_views[:2]] == [
+        nonce.to_bytes(12, "big") for nonce in expected
+    ]
+    assert xor(b"\x00\xff", b"\x0f\x0f") == b"\x0f\xf0"
+
+
+def test_how_many_headers_are_as_expected():
+    sheet = OpeningSheet(4, 2, 0, 1, 16, 1)
+    sheet.expected.fill(b"ab")
+    row = bytes(17)
+    for headers, count in (
+        ([b"ab"] * 4, 4),
+        ([b"ab", b"ab", b"aB", b"ab"], 2),
+        ([b"xb"] + [b"ab"] * 3, 0),
+    ):
+        sheet.records.load(b"".join([header + row for header in headers]))
+        assert sheet.as_expected(4) == count
+        assert sheet.as_expected(1) == min(count, 1)
+
+
+def test_what_opened_before_a_forgery_is_told():
+    cipher = AESGCM(bytes(16))
+    sheet = OpeningSheet(SOME, 2, 0, 3, 16, 0)
+    nonce = bytes(12)
+    records = [b"hi" + cipher.encrypt(nonce, data, b"hi") for data in (b"one", b"two", b"six")]
+    records[2] = records[2][:-1] + bytes((records[2][-1] ^ 1,))
+    sheet.nonces.fill(nonce)
+    sheet.records.load(b"".join(records))
+    assert sheet.open(cipher.decrypt_into, 3) == 2
+    assert sheet.open(cipher.decrypt_into, 1) == 1
+    assert sheet.inside.cut(3, 2) == (b"one", b"two")
+
+
+def test_what_came_before_an_error_stays_in_the_list():
+    """Of a run with a forgery: no more is promised by the language than that it may."""
+
+    def openings() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise InvalidTag
+
+    opened: list[int] = []
+    with pytest.raises(InvalidTag):
+        opened.extend(openings())
+    assert opened == [1, 2]
+
+
+def test_a_sheet_has_one_owner_and_few_are_kept():
+    shelf = Shelf(SealingSheet)
+    first, second = shelf.take(3, 1, 0, 1, 16, 1), shelf.take(3, 1, 0, 1, 16, 1)
+    assert first is not second
+    shelf.give_back(first)
+    assert shelf.take(MOST, 1, 0, 1, 16, 1) is not first
+    assert shelf.take(SOME, 1, 0, 1, 16, 1) is first
+    for length in range(1, KEPT + 5):
+        shelf.give_back(shelf.take(3, 1, 0, length, 16, 1))
+    assert len(shelf._sheets) == KEPT
+    assert shelf.take(3, 1, 0, KEPT + 4, 16, 1).measures == (SOME, 1, 0, KEPT + 4, 16, 1)
+
+
+Pair = tuple[RecordWriter, RecordReader]
+
+
+def pairs() -> list[Pair]:
+    """Of all that shares sheets, or may do so by mistake: other keys, ids and epochs."""
+    made: list[Pair] = []
+    for aead in (AES_128_GCM, CHACHA20_POLY1305):
+        for cid in (b"", b"one id", b"two id"):
+            key, iv = os.urandom(aead.key_length), os.urandom(aead.fixed_iv_length)
+            if cid:
+                writer: RecordWriter = CidWriter12(1, aead, key, iv, cid)
+                made.append((writer, CidReader12(aead, key, iv, 64, cid)))
+            else:
+                made.append((make_writer(aead, 1, key, iv), make_reader(aead, key, iv, 64)))
+    return made
+
+
+@pytest.mark.parametrize("first", [FIRST, FIRST | 200, FIRST | CARRY - 7, FIRST | (1 << 47) - 30])
+def test_associations_share_sheets_and_nothing_else(first):
+    for messages in ([b"abc"] * 12, [b"defg"] * 64, [b"hij"] * 9, [b"k" * 500] * 40):
+        for writer, reader in pairs():
+            for start in (first, first + len(messages)):
+                writer.next_number = start
+                run = writer.protect_run(messages)
+                writer.next_number = start
+                single = [writer.protect(ContentType.application_data, data) for data in messages]
+                assert run == b"".join(single)
+                opened: list[bytes] = []
+                assert reader.open_run(run, len(single[0]), 1 << 14, opened) == len(messages)
+                assert opened == messages
+    assert len(SEALING._sheets) <= KEPT and len(OPENING._sheets) <= KEPT
+
+
+def test_a_failure_loses_the_sheet_and_no_number():
+    """What stands in its rows then is nobody's, and is not sent by the next."""
+    writer, reader = pairs()[1]
+    with pytest.raises(ValueError, match="buffer must be"):
+        # Not a run: the third is longer.
+        writer._protect_rows([b"abc", b"abc", b"abcd"])
+    assert writer.next_number == FIRST + 3
+    run = writer.protect_run([b"next"] * 10)
+    opened: list[bytes] = []
+    assert reader.open_run(run, len(run) // 10, 1 << 14, opened) == 10
+    assert opened == [b"next"] * 10
