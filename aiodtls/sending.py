@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import BufferFull, HandshakeError, LeaseExhausted, MessageTooLarge
-from aiodtls.runs import MAX_SEGMENTS, length_of_run
+from aiodtls.runs import MAX_RUN, MAX_SEGMENTS, length_of_run
 from aiodtls.waiter import reject
 
 if TYPE_CHECKING:
@@ -19,17 +19,29 @@ if TYPE_CHECKING:
 class Sending:
     """The sending half of a channel; ``protocol`` carries its datagrams."""
 
-    __slots__ = ("_bursts", "_most", "_pending", "_senders", "connection", "loop", "protocol")
+    __slots__ = (
+        "_bursts",
+        "_full",
+        "_pending",
+        "_senders",
+        "_size",
+        "_turn_ends",
+        "connection",
+        "loop",
+        "protocol",
+    )
 
     def __init__(self, protocol: DTLSProtocol, connection: DTLSConnection) -> None:
         self.protocol = protocol
         self.connection = connection
         self.loop = asyncio.get_running_loop()
         self._senders: deque[asyncio.Future[None]] = deque()
-        # Messages that wait for company until the turn ends: they leave as one run.
+        # Messages that wait for company until the turn ends: one run, so they are of one size. How
+        # many of that size make it full.
         self._pending: list[bytes] = []
-        # Bytes of the largest that may join them.
-        self._most = 0
+        self._size = self._full = 0
+        # Whether the end of this turn is known to bring what waits to leave.
+        self._turn_ends = False
         # Whether the last to leave had company: the next may be the first of as many again.
         self._bursts = False
 
@@ -99,14 +111,20 @@ class Sending:
         for the end of the turn, or for as much as a system call takes, and is protected then.
         """
         pending = self._pending
+        size = len(data)
         if pending:
             # The first of them was admitted with so many others in its turn.
-            if len(data) > self._most:
-                return False
-            pending.append(data)
-            if len(pending) >= MAX_SEGMENTS:
+            if size == self._size:
+                pending.append(data)
+                if len(pending) == self._full:
+                    self.flush()
+                return True
+            if size < self._size:
+                # The last of a run may be shorter.
+                pending.append(data)
                 self.flush()
-            return True
+                return True
+            self.flush()
         protocol, connection = self.protocol, self.connection
         if protocol.is_paused or self._senders:
             return False
@@ -117,12 +135,18 @@ class Sending:
                 return False
             protocol.send_run(datagram, len(datagram), connection.peer)
             return True
-        if not connection.admits(len(data), MAX_SEGMENTS):
+        if not connection.admits(size, MAX_SEGMENTS):
             return False
-        batching.at_end_of_turn(self.flush)
-        self._most = connection.max_payload
-        pending.append(data)
+        if not self._turn_ends:
+            self._turn_ends = True
+            batching.at_end_of_turn(self._end_turn)
+        self._size, self._full = size, min(MAX_SEGMENTS, MAX_RUN // connection.record_size(size))
+        self._pending.append(data)
         return True
+
+    def _end_turn(self) -> None:
+        self._turn_ends = False
+        self.flush()
 
     def flush(self) -> None:
         """Sends what waits for company."""
@@ -130,10 +154,10 @@ class Sending:
             pending, self._pending = self._pending, []
             self._bursts = len(pending) > 1
             if not self.connection.closed:
-                self._send_admitted(pending)
+                self._send_run(pending)
 
     def _send_admitted(self, messages: Sequence[bytes]) -> None:
-        """Messages that the connection admits, in as few runs as they fit."""
+        """Messages of any sizes that the connection admits, in as few runs as they fit."""
         batching = self.protocol.batching
         limit = batching.segment_limit if batching is not None else 0
         overhead = self.connection.record_size(0)
