@@ -15,6 +15,8 @@ from aiodtls.waiter import reject
 if TYPE_CHECKING:
     from aiodtls.protocol import DTLSProtocol
 
+NO_SIZE = -1
+
 
 class Sending:
     """The sending half of a channel; ``protocol`` carries its datagrams."""
@@ -36,10 +38,10 @@ class Sending:
         self.connection = connection
         self.loop = asyncio.get_running_loop()
         self._senders: deque[asyncio.Future[None]] = deque()
-        # Messages that wait for company until the turn ends: one run, so they are of one size. How
-        # many of that size make it full.
+        # Messages that wait for company until the turn ends: one run, so they are of one size, and
+        # so many make it full. Without any there is no size.
         self._pending: list[bytes] = []
-        self._size = self._full = 0
+        self._size, self._full = NO_SIZE, 0
         # Whether the end of this turn is known to bring what waits to leave.
         self._turn_ends = False
         # Whether the last to leave had company: the next may be the first of as many again.
@@ -110,18 +112,18 @@ class Sending:
         What is sent alone leaves at once. With company, and as the first after a burst, it waits
         for the end of the turn, or for as much as a system call takes, and is protected then.
         """
-        pending = self._pending
         size = len(data)
-        if pending:
-            # The first of them was admitted with so many others in its turn.
-            if size == self._size:
-                pending.append(data)
-                if len(pending) == self._full:
-                    self.flush()
-                return True
+        if size == self._size:
+            # The first of its run was admitted with as many others as may join it.
+            pending = self._pending
+            pending.append(data)
+            if len(pending) == self._full:
+                self.flush()
+            return True
+        if self._pending:
             if size < self._size:
                 # The last of a run may be shorter.
-                pending.append(data)
+                self._pending.append(data)
                 self.flush()
                 return True
             self.flush()
@@ -151,7 +153,8 @@ class Sending:
     def flush(self) -> None:
         """Sends what waits for company."""
         if self._pending:
-            pending, self._pending = self._pending, []
+            pending = self._pending
+            self.forget_pending()
             self._bursts = len(pending) > 1
             if not self.connection.closed:
                 self._send_run(pending)
@@ -200,7 +203,7 @@ class Sending:
 
     def forget_pending(self) -> None:
         """What waits for company is not sent."""
-        self._pending.clear()
+        self._pending, self._size = [], NO_SIZE
 
     def send_no_more(self, error: Exception) -> None:
         """The association has ended: tells those who wait for their turn."""
