@@ -172,7 +172,6 @@ def _state_of(connection: Association, lease: Lease | None, unread: Sequence[byt
 
     With a lease that data stays here, and an adopter begins behind the lease.
     """
-    leased = lease.records if lease is not None else 0
     layer, driver, negotiated = connection._layer, connection._driver, connection.negotiated
     assert negotiated.suite is not None
     reader = layer.newest_reader
@@ -185,10 +184,10 @@ def _state_of(connection: Association, lease: Lease | None, unread: Sequence[byt
         "held": connection._held,
         "negotiated": _facts(negotiated),
         "suite": negotiated.suite.code,
-        "write": _next_number(connection) + leased & SEQUENCE_NUMBER_MASK,
-        "plaintext": layer.next_plaintext_number + leased,
+        "write": (lease.end if lease else _next_number(connection)) & SEQUENCE_NUMBER_MASK,
+        "plaintext": layer.next_plaintext_number + (lease.records if lease else 0),
         "window": reader.window.state,
-        "doubtful": leased,
+        "doubtful": lease.received_end - layer.newest_number - 1 if lease else 0,
         "post": _post(connection),
         "send_seq": driver.next_seq,
         "receive_seq": driver.next_receive_seq,

@@ -18,15 +18,23 @@ TOKEN = slice(24, 36)
 
 
 def lease_of(association: Association, records: int) -> Lease:
-    """What an export of now leaves to the association."""
+    """What an export of now leaves to the association: so many records, or more.
+
+    Until it is known to be stored the association goes on under earlier ones, so whoever adopts it
+    begins behind what those leave, too.
+    """
     layer, post, driver = association._layer, association._post, association._driver
     next_number = layer.writer.next_number
     if post.new_keys_wait:
         next_number = layer.write_epoch + 1 << EPOCH_SHIFT
+    end, received_end = next_number + records, layer.newest_number + 1 + records
+    if association._leases is not None:
+        earlier = association._leases.newest
+        end, received_end = max(end, earlier.end), max(received_end, earlier.received_end)
     return Lease(
         records,
-        next_number + records,
-        layer.newest_number + 1 + records,
+        end,
+        received_end,
         driver.next_seq,
         driver.next_receive_seq,
         len(post.waiting),

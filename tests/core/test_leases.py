@@ -11,12 +11,11 @@ import pytest
 
 from aiodtls import BufferFull
 from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.crypto.suites import AEAD, AEADObject
 from aiodtls.core.errors import DTLSError, LeaseExhausted
 from aiodtls.core.events import ExportNeeded
 from aiodtls.core.handover import lineage_of
 from aiodtls.core.lease import CONTROL_RESERVE
-from aiodtls.core.record.protection12 import RecordWriter12
-from aiodtls.core.record.protection13 import RecordWriter13
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs, pair_options
 
@@ -25,22 +24,36 @@ BOTH = ["certificate", "certificate13"]
 LEASE = 64
 
 
+class Watched:
+    """A cipher that remembers each nonce."""
+
+    def __init__(self, key: bytes, cipher: AEADObject, used: set[tuple[bytes, bytes]]) -> None:
+        self._key, self._cipher, self._used = key, cipher, used
+        self.decrypt, self.decrypt_into = cipher.decrypt, cipher.decrypt_into
+
+    def _note(self, nonce: bytes | memoryview) -> None:
+        used = self._key, bytes(nonce)
+        assert used not in self._used, "a nonce twice under one key"
+        self._used.add(used)
+
+    def encrypt(self, nonce, *arguments):
+        self._note(nonce)
+        return self._cipher.encrypt(nonce, *arguments)
+
+    def encrypt_into(self, nonce, *arguments):
+        self._note(nonce)
+        return self._cipher.encrypt_into(nonce, *arguments)
+
+
 @pytest.fixture
 def nonces(monkeypatch):
-    """Every (key, number) that was ever used, by whichever process; twice is a failure."""
-    used: set[tuple[object, int]] = set()
-    for kind in (RecordWriter12, RecordWriter13):
+    """Every (key, nonce) that was ever used, by whichever process; twice is a failure."""
+    used: set[tuple[bytes, bytes]] = set()
 
-        def counting(self, content_type, text, protect=kind.protect):
-            number = self.next_number
-            sealed = protect(self, content_type, text)
-            keys = self._keys
-            nonce = (keys.key, number)
-            assert nonce not in used, "a nonce twice under one key"
-            used.add(nonce)
-            return sealed
+    def watched(aead: AEAD, key: bytes, create=AEAD.create) -> Watched:
+        return Watched(key, create(aead, key), used)
 
-        monkeypatch.setattr(kind, "protect", counting)
+    monkeypatch.setattr(AEAD, "create", watched)
     return used
 
 
@@ -99,6 +112,27 @@ def test_the_exporter_goes_on_and_the_adopter_begins_behind_its_lease(variant, s
     other = SERVER if side == CLIENT else CLIENT
     pair.send(side, b"from the adopter")
     assert pair.run(lambda: b"from the adopter" in pair.data[other], limit=2)
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["before it is stored", "after"])
+@pytest.mark.parametrize("variant", BOTH)
+def test_a_shorter_lease_takes_nothing_from_an_earlier_one(variant, dies, nonces):
+    """The exporter goes on under the earlier one until it is told that the later is stored."""
+    pair = connected(variant)
+    lease_to(pair, CLIENT, 1000)
+    later = lease_to(pair, CLIENT, 64, stored=False)
+    for side in (CLIENT, SERVER):
+        pump(pair, side, 200)
+    assert len(set(pair.data[CLIENT])) >= 200
+    if not dies:
+        pair.client.export_stored(later, pair.now)
+        pump(pair, CLIENT, 20)
+    taken = list(pair.data[CLIENT])
+    old = crash(pair, CLIENT, later)
+    assert pair.client._layer.writer.next_number >= old._layer.writer.next_number
+    assert pair.client._least_data_number > old._layer.newest_number
+    pump(pair, CLIENT, 20)
+    assert pair.data[CLIENT] == taken
 
 
 @pytest.mark.parametrize("variant", BOTH)
