@@ -27,7 +27,6 @@ class Sending:
         "_pending",
         "_senders",
         "_size",
-        "_turn_ends",
         "connection",
         "loop",
         "protocol",
@@ -42,8 +41,6 @@ class Sending:
         # so many make it full. Without any there is no size.
         self._pending: list[bytes] = []
         self._size, self._full = NO_SIZE, 0
-        # Whether the end of this turn is known to bring what waits to leave.
-        self._turn_ends = False
         # Whether the last to leave had company: the next may be the first of as many again.
         self._bursts = False
 
@@ -139,16 +136,10 @@ class Sending:
             return True
         if not connection.admits(size, MAX_SEGMENTS):
             return False
-        if not self._turn_ends:
-            self._turn_ends = True
-            batching.at_end_of_turn(self._end_turn)
+        batching.at_end_of_turn(self.flush)
         self._size, self._full = size, min(MAX_SEGMENTS, MAX_RUN // connection.record_size(size))
         self._pending.append(data)
         return True
-
-    def _end_turn(self) -> None:
-        self._turn_ends = False
-        self.flush()
 
     def flush(self) -> None:
         """Sends what waits for company."""
@@ -161,12 +152,10 @@ class Sending:
 
     def _send_admitted(self, messages: Sequence[bytes]) -> None:
         """Messages of any sizes that the connection admits, in as few runs as they fit."""
-        batching = self.protocol.batching
-        limit = batching.segment_limit if batching is not None else 0
         overhead = self.connection.record_size(0)
         while len(messages) > 1:
             sizes = list(map(len, messages[:MAX_SEGMENTS]))
-            length = length_of_run(sizes, limit, overhead)
+            length = length_of_run(sizes, overhead=overhead)
             self._send_run(messages[:length])
             messages = messages[length:]
         if messages:

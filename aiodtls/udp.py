@@ -112,7 +112,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._recvmsg = sock.recvmsg
         self._reading = self._sending = False
         # To be called when all is read that is read in this turn.
-        self._at_end: list[Callable[[], None]] = []
+        self._at_end: dict[Callable[[], None], None] = {}
         # Addresses and what is to go there, in order; the newest entry may still grow.
         self._queue: deque[tuple[Any, list[bytes]]] = deque()
         self._queued = 0
@@ -156,7 +156,7 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._wakeups = self._patience
 
     def _end_turn(self) -> None:
-        at_end, self._at_end = self._at_end, []
+        at_end, self._at_end = self._at_end, {}
         for callback in at_end:
             try:
                 callback()
@@ -199,7 +199,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         size = len(run)
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO:
-                size = int.from_bytes(value[:4], sys.byteorder)
+                size = int.from_bytes(value[:4], sys.byteorder) or size
             else:
                 addr = with_source(addr, level, kind, value)
         try:
@@ -268,10 +268,10 @@ class BatchingTransport(asyncio.DatagramTransport):
         return monotonic() - self._sent_at <= QUIET
 
     def at_end_of_turn(self, callback: Callable[[], None]) -> None:
-        """Calls it when all is read that this turn reads, or else when the loop's turn ends."""
+        """Calls it, once, when all is read that this turn reads, or else when the loop's ends."""
         if not self._reading and not self._at_end:
             self._loop.call_soon(self._end_turn)
-        self._at_end.append(callback)
+        self._at_end[callback] = None
 
     def send_run(self, run: bytes, size: int, addr: Any = None) -> None:
         """Datagrams of ``size`` bytes one behind another, the last maybe shorter, to one address.
@@ -280,9 +280,10 @@ class BatchingTransport(asyncio.DatagramTransport):
         """
         if self._closing:
             return
-        if not self._queue and not self._blocked:
+        is_run = size < len(run)
+        if not self._queue and not self._blocked and not (is_run and size > self.segment_limit):
             try:
-                if size < len(run) or type(addr) is PeerAddress:
+                if is_run or type(addr) is PeerAddress:
                     self._send_segments(run, size, addr)
                 elif addr is None:
                     self._sock.send(run)

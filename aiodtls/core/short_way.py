@@ -51,9 +51,10 @@ class ShortWay(Association):
                 counters.records_received += 1
                 counters.bytes_received += len(message)
                 return 1
-            if message is not None:
-                counters.datagrams_received += 1
-                return 1
+            if message is None:
+                return 0
+            counters.datagrams_received += 1
+            return 1
         taken = reader.open_run(run, size, layer.max_plaintext, messages)
         if taken:
             # None is padded, so they are as their datagrams: of one size, but for the last.
