@@ -18,7 +18,7 @@ core.crypto.transcript
 core.crypto.certificates core.crypto.credentials core.crypto.trust core.sessions core.config
 core.events core.cookies
 core.record.replay core.record.connection_ids core.record.rows core.record.epochs
-core.record.protection12 core.record.protection13 core.record.cid12
+core.record.protection12 core.record.protection13
 core.record.traffic core.record.layer core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.reliability.transmitter core.handshake.script

@@ -12,8 +12,8 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.suites import suite_by_name
 from aiodtls.core.events import HandshakeCompleted
 from aiodtls.core.listener import Listener
-from aiodtls.core.record.cid12 import CidReader12, CidWriter12
 from aiodtls.core.record.connection_ids import ConnectionIds
+from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.routes import DEFAULT_CID_LENGTH
 from aiodtls.core.wire.records import CID_BIT, FIXED_BITS, first_connection_id, split_datagram
 from tests.harness import CLIENT, SERVER, Link, Pair
@@ -151,9 +151,9 @@ def test_both_ways_of_reading_agree_on_chacha20():
 
 def _check_ways(aead, key: bytes, iv: bytes) -> None:
     cid = b"\x19\x00\xff"
-    writer = CidWriter12(1, aead, key, iv, cid)
-    quick, slow = (CidReader12(aead, key, iv, 64, cid) for _ in range(2))
-    again = CidReader12(aead, key, iv, 64, cid)
+    writer = RecordWriter12(1, aead, key, iv, cid)
+    quick, slow = (RecordReader12(aead, key, iv, 64, cid) for _ in range(2))
+    again = RecordReader12(aead, key, iv, 64, cid)
     payloads = [os.urandom(size) for size in (1, 15, 16, 17, 1000)]
     datagrams = [writer.protect(23, payload) for payload in payloads]
     assert all(len(d) - len(p) == writer.overhead for d, p in zip(datagrams, payloads, strict=True))

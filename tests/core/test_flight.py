@@ -6,7 +6,7 @@ import pytest
 
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.record.protection12 import make_reader, make_writer
+from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.registry import HandshakeType
 from aiodtls.core.reliability.delivery import Delivery
 from aiodtls.core.reliability.flight import OutgoingMessage, Packer, datagram_size, pack_flight
@@ -39,8 +39,8 @@ def pack(
 def layers() -> tuple[RecordLayer, RecordLayer]:
     """A sender that has keys for epoch 1, and its receiver."""
     sender, receiver = RecordLayer(Counters()), RecordLayer(Counters())
-    sender.install_write(1, make_writer(GCM, 1, bytes(16), bytes(4)))
-    receiver.install_read(1, make_reader(GCM, bytes(16), bytes(4), 64))
+    sender.install_write(1, RecordWriter12(1, GCM, bytes(16), bytes(4)))
+    receiver.install_read(1, RecordReader12(GCM, bytes(16), bytes(4), 64))
     return sender, receiver
 
 

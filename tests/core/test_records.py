@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.record.epochs import PlaintextWriter
 from aiodtls.core.record.layer import MAX_EARLY_RECORDS, RecordLayer
-from aiodtls.core.record.protection12 import make_reader, make_writer
+from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import split_datagram
@@ -24,7 +24,7 @@ PLAINTEXT = b"what is said" * 5
 def test_protection_against_the_formulas_of_the_rfcs(name):
     aead = AEADS[name]
     key, iv = bytes(range(aead.key_length)), bytes(range(100, 100 + aead.fixed_iv_length))
-    writer = make_writer(aead, 1, key, iv)
+    writer = RecordWriter12(1, aead, key, iv)
     writer.protect(23, b"the record before")
     number = (1 << 48) | 1
     additional = number.to_bytes(8, "big") + b"\x17\xfe\xfd" + len(PLAINTEXT).to_bytes(2, "big")
@@ -47,7 +47,7 @@ def test_protection_against_the_formulas_of_the_rfcs(name):
 def test_any_changed_bit_is_noticed(name):
     aead = AEADS[name]
     key, iv = bytes(aead.key_length), bytes(aead.fixed_iv_length)
-    writer, reader = make_writer(aead, 1, key, iv), make_reader(aead, key, iv, 64)
+    writer, reader = RecordWriter12(1, aead, key, iv), RecordReader12(aead, key, iv, 64)
     record = writer.protect(22, b"data")
     [(content_type, number, body)] = split_datagram(record)[0]
     assert reader.deprotect(content_type, number, body) == b"data"
@@ -90,7 +90,7 @@ def layer_with_keys() -> tuple[RecordLayer, Counters, object]:
     aead = AEADS["AES-128-GCM"]
     counters = Counters()
     layer = RecordLayer(counters)
-    writer = make_writer(aead, 1, bytes(16), bytes(4))
+    writer = RecordWriter12(1, aead, bytes(16), bytes(4))
     return layer, counters, writer
 
 
@@ -100,7 +100,7 @@ def test_early_records_wait_for_their_key_the_newest_of_them():
     records = [writer.protect(23, b"%d" % number) for number in range(count)]
     for record in records:
         assert layer.receive(record) == []
-    reader = make_reader(AEADS["AES-128-GCM"], bytes(16), bytes(4), 64)
+    reader = RecordReader12(AEADS["AES-128-GCM"], bytes(16), bytes(4), 64)
     opened = layer.install_read(1, reader)
     assert [payload for _, _, payload in opened] == [b"%d" % number for number in range(14, count)]
     assert counters.records_too_early == 14
@@ -108,16 +108,16 @@ def test_early_records_wait_for_their_key_the_newest_of_them():
 
 def test_an_association_keeps_no_record_of_an_epoch_to_come():
     layer, counters, _ = layer_with_keys()
-    layer.install_read(1, make_reader(AEADS["AES-128-GCM"], bytes(16), bytes(4), 64))
+    layer.install_read(1, RecordReader12(AEADS["AES-128-GCM"], bytes(16), bytes(4), 64))
     layer.expect_no_new_epoch()
-    other = make_writer(AEADS["AES-128-GCM"], 2, bytes(16), bytes(4))
+    other = RecordWriter12(2, AEADS["AES-128-GCM"], bytes(16), bytes(4))
     assert layer.receive(other.protect(23, b"x")) == []
     assert counters.records_discarded == 1 and not layer._early
 
 
 def test_one_bad_record_drops_itself_alone():
     layer, counters, writer = layer_with_keys()
-    layer.install_read(1, make_reader(AEADS["AES-128-GCM"], bytes(16), bytes(4), 64))
+    layer.install_read(1, RecordReader12(AEADS["AES-128-GCM"], bytes(16), bytes(4), 64))
     first, second, third = (writer.protect(23, text) for text in (b"1", b"2", b"3"))
     spoilt = second[:-1] + bytes((second[-1] ^ 1,))
     opened = layer.receive(first + spoilt + third + b"\x17rest")

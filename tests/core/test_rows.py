@@ -10,9 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aiodtls.core.crypto.suites import AES_128_GCM, CHACHA20_POLY1305
-from aiodtls.core.record.cid12 import CidReader12, CidWriter12
-from aiodtls.core.record.epochs import RecordReader, RecordWriter
-from aiodtls.core.record.protection12 import make_reader, make_writer
+from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.record.rows import (
     CARRY,
     KEPT,
@@ -24,8 +22,8 @@ from aiodtls.core.record.rows import (
     Rows,
     SealingSheet,
     Shelf,
-    before_carry,
     last_bytes,
+    without_last_two,
     xor,
 )
 from aiodtls.core.registry import ContentType
@@ -36,7 +34,9 @@ FIRST = 1 << 48
 def test_a_number_is_what_stays_and_its_last_two_bytes():
     for first, count in ((0, 1), (250, 64), (FIRST | 0xFEFF, 64), (FIRST | CARRY - 5, 5)):
         heads, tails = last_bytes(first, count)
-        numbers = [before_carry(first)[:6] + bytes(ends) for ends in zip(heads, tails, strict=True)]
+        numbers = [
+            without_last_two(first)[:6] + bytes(ends) for ends in zip(heads, tails, strict=True)
+        ]
         assert numbers == [number.to_bytes(8, "big") for number in range(first, first + count)]
 
 
@@ -123,7 +123,7 @@ def test_a_sheet_has_one_owner_and_few_are_kept():
     assert shelf.take(3, 1, 0, KEPT + 4, 16, 1).measures == (SOME, 1, 0, KEPT + 4, 16, 1)
 
 
-Pair = tuple[RecordWriter, RecordReader]
+Pair = tuple[RecordWriter12, RecordReader12]
 
 
 def pairs() -> list[Pair]:
@@ -132,11 +132,8 @@ def pairs() -> list[Pair]:
     for aead in (AES_128_GCM, CHACHA20_POLY1305):
         for cid in (b"", b"one id", b"two id"):
             key, iv = os.urandom(aead.key_length), os.urandom(aead.fixed_iv_length)
-            if cid:
-                writer: RecordWriter = CidWriter12(1, aead, key, iv, cid)
-                made.append((writer, CidReader12(aead, key, iv, 64, cid)))
-            else:
-                made.append((make_writer(aead, 1, key, iv), make_reader(aead, key, iv, 64)))
+            writer = RecordWriter12(1, aead, key, iv, cid)
+            made.append((writer, RecordReader12(aead, key, iv, 64, cid)))
     return made
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError
-from aiodtls.core.record.cid12 import CidReader12, CidWriter12
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
-from aiodtls.core.record.protection12 import ExplicitNonceReader, RecordReader12, make_writer
+from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER
 from tests.fuzz.asking import answer
@@ -76,10 +75,8 @@ def writer_for(reader: RecordReader, epoch: int) -> RecordWriter:
     if isinstance(reader, RecordReader13):
         return RecordWriter13(epoch, reader.keys, reader.cid)
     assert isinstance(reader, RecordReader12)
-    if isinstance(reader, CidReader12):
-        return CidWriter12(epoch, reader._aead, reader._key, reader._salt, reader._cid)
-    assert isinstance(reader, ExplicitNonceReader)
-    return make_writer(reader._aead, epoch, reader._key, reader._salt)
+    recipe = reader.recipe
+    return RecordWriter12(epoch, recipe.aead, recipe.key, recipe.salt, recipe.cid)
 
 
 def edited(plan: Plan, content_type: int, plaintext: bytes) -> tuple[int, bytes]:

@@ -8,9 +8,8 @@ from aiodtls.core.crypto import hmacs, prf
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.script import Handshake, Negotiated
-from aiodtls.core.record.cid12 import CidReader12, CidWriter12
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
-from aiodtls.core.record.protection12 import make_reader, make_writer
+from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.messages import Finished
 
@@ -60,17 +59,9 @@ def derive_record_keys(
     keys = block[:key_length], block[key_length : 2 * key_length]
     ivs = block[2 * key_length : -iv_length], block[-iv_length:]
     ours, theirs = (0, 1) if is_client else (1, 0)
-    writer: RecordWriter
-    reader: RecordReader
-    if negotiated.peer_cid:
-        writer = CidWriter12(EPOCH, aead, keys[ours], ivs[ours], negotiated.peer_cid)
-    else:
-        writer = make_writer(aead, EPOCH, keys[ours], ivs[ours])
-    if negotiated.own_cid:
-        reader = CidReader12(aead, keys[theirs], ivs[theirs], replay_window, negotiated.own_cid)
-    else:
-        reader = make_reader(aead, keys[theirs], ivs[theirs], replay_window)
-    return writer, reader
+    own_cid, peer_cid = negotiated.own_cid, negotiated.peer_cid
+    writer = RecordWriter12(EPOCH, aead, keys[ours], ivs[ours], peer_cid)
+    return writer, RecordReader12(aead, keys[theirs], ivs[theirs], replay_window, own_cid)
 
 
 def verify_data(hs: Handshake, suite: Suite, master: hmacs.Secret, label: bytes) -> bytes:

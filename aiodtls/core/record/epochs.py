@@ -137,8 +137,6 @@ class RecordReader(ABC):
 
     __slots__ = ("_cipher", "forged", "forgery_alarm", "forgery_limit", "window")
 
-    # Whether the true content type stands behind the data.
-    hides_type: ClassVar[bool] = True
     is_dtls13: ClassVar[bool] = False
 
     def __init__(self, forgery_limit: int, replay_window: int) -> None:
@@ -148,9 +146,10 @@ class RecordReader(ABC):
         self.forgery_limit = forgery_limit
         self.forgery_alarm = forgery_limit // 2
 
+    @property
     @abstractmethod
-    def _wake(self) -> AEADObject:
-        """Makes the cipher."""
+    def hides_type(self) -> bool:
+        """Whether the true content type stands behind the data."""
 
     @abstractmethod
     def rest(self) -> None:
@@ -203,6 +202,7 @@ class RecordReader(ABC):
             length -= 1
             types = inside.column(length, count)
             count -= len(types.lstrip(DATA))
-        self.window.accept_run(first, count)
-        messages += inside.cut(length, count)
+        if count:
+            self.window.accept_run(first, count)
+            messages += inside.cut(length, count)
         return count

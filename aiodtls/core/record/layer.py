@@ -13,7 +13,6 @@ from typing import cast
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.errors import LeaseExhausted
-from aiodtls.core.record.cid12 import true_type
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import (
     NEVER,
@@ -22,7 +21,7 @@ from aiodtls.core.record.epochs import (
     RecordReader,
     RecordWriter,
 )
-from aiodtls.core.record.protection12 import RecordReader12
+from aiodtls.core.record.protection12 import RecordReader12, true_type
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.statistics import Counters

@@ -5,306 +5,324 @@ the record for AES-GCM and AES-CCM (RFC 5288 section 3, RFC 6655 section 3), imp
 ChaCha20-Poly1305 (RFC 7905 section 2). The additional data is the record number, type, version
 and plaintext length (RFC 5246 section 6.2.3.3, RFC 6347 section 4.1.2.1).
 
-HOT PATH: everything that is the same for all records is bound once.
+Of a record with a connection id the true content type stands behind the data, where padding may
+follow it, and the additional data covers the id too (RFC 9146 sections 4 and 5.3).
+
+HOT PATH: everything that is the same for all records is bound once, and what is the same for all
+of a length is kept from one to the next.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import functools
 from collections.abc import Sequence
 from struct import Struct
+from typing import TypeAlias
 
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD, AEADObject
-from aiodtls.core.record.epochs import APPLICATION_DATA, VERSION, RecordReader, RecordWriter
+from aiodtls.core.record.epochs import (
+    APPLICATION_DATA,
+    BYTES,
+    DATA,
+    VERSION,
+    RecordReader,
+    RecordWriter,
+)
 from aiodtls.core.record.rows import (
     CARRY,
     LAST_TWO,
     MOST,
+    NONCE_LENGTH,
     NUMBER_LENGTH,
     OPENING,
     SEALING,
     AnySheet,
     Shelf,
-    before_carry,
     last_bytes,
+    without_last_two,
 )
-from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH
+from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER_LENGTH, TLS12_CID
 
-ADDITIONAL_DATA = Struct("!QBHH")
-EXPLICIT_NONCE_LENGTH = 8
-NONCE_END = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH
 # There is no renegotiation, so no other epoch has data.
 DATA_EPOCH = 1
-# What a record of data begins with; number and length follow, and the explicit nonce.
-DATA_PREFIX = bytes((APPLICATION_DATA,)) + VERSION.to_bytes(2, "big")
-DATA_HEADER = Struct("!3sQH")
-DATA_HEADER_AND_NONCE = Struct("!3sQ2s8s")
+VERSION_BYTES = VERSION.to_bytes(2, "big")
+# Where a number stands in the additional data of a record with a connection id.
+PLACEHOLDER = b"\xff" * NUMBER_LENGTH
+Measured: TypeAlias = tuple[int, bytes, bytes]
+UNMEASURED: Measured = (-1, b"", b"")
 
 
-class Epoch12:
-    """What both directions of an epoch have: how their records are made, and of what."""
+class Recipe12:
+    """How the records of one epoch and direction are made, and of what."""
 
-    __slots__ = ()
+    __slots__ = (
+        "aead",
+        "cid",
+        "constant",
+        "expansion",
+        "explicit",
+        "hides_type",
+        "iv",
+        "key",
+        "measured",
+        "prefix",
+        "salt",
+    )
 
-    _aead: AEAD
-    # What every nonce begins with, or the IV that each number is put into.
-    _salt: bytes
-    _expansion: int
-    # Of a record without a connection id: what it begins with, the id, the type behind its data,
-    # and what its additional data begins with.
-    _prefix = DATA_PREFIX
-    _cid = b""
-    _type = b""
-    _constant = b""
+    def __init__(self, aead: AEAD, key: bytes, iv: bytes, cid: bytes) -> None:
+        self.aead = aead
+        self.key = key
+        # What every nonce begins with, or what each number is put into; that as a number, too.
+        self.salt = iv
+        self.iv = int.from_bytes(iv.ljust(NONCE_LENGTH, b"\0"), "big")
+        # Bytes of the nonce that stand in the record, and all that it has beyond its header and
+        # the inside, which is encrypted.
+        self.explicit = aead.explicit_nonce_length
+        self.expansion = self.explicit + aead.tag_length
+        self.cid = cid
+        # Whether the type stands behind the data; what a record of data and its additional data
+        # begin with.
+        self.hides_type = bool(cid)
+        self.prefix = prefix = self.prefix_of(APPLICATION_DATA)
+        self.constant = PLACEHOLDER + prefix[:1] + BYTES[len(cid)] + prefix if cid else b""
+        self.measured = UNMEASURED
 
-    def _header_of(self, number: bytes, length: int) -> bytes:
-        """Of a record of data whose inside has ``length`` bytes."""
-        return self._prefix + number + self._cid + (length + self._expansion).to_bytes(2, "big")
+    def prefix_of(self, content_type: int) -> bytes:
+        return BYTES[TLS12_CID if self.cid else content_type] + VERSION_BYTES
 
-    def _additional_of(self, number: bytes, length: int) -> bytes:
+    def nonce(self, number: int) -> bytes:
+        """The explicit part, of what we protect, is the number too."""
+        return (self.iv ^ number).to_bytes(NONCE_LENGTH, "big")
+
+    def tail_of(self, length: int) -> bytes:
+        """What follows the number in the header; the inside has ``length`` bytes."""
+        return self.cid + (length + self.expansion).to_bytes(2, "big")
+
+    def additional_tail_of(self, prefix: bytes, length: int) -> bytes:
         # An id that is used is not empty (RFC 9146 section 3).
-        tail = self._cid or DATA_PREFIX
-        return self._constant + number + tail + length.to_bytes(2, "big")
+        return (self.cid or prefix) + length.to_bytes(2, "big")
 
-    def _sheet(
-        self, shelf: Shelf[AnySheet], count: int, header: bytes, additional: bytes, length: int
-    ) -> AnySheet:
-        explicit, tag = self._aead.explicit_nonce_length, self._aead.tag_length
-        return shelf.take(count, len(header), explicit, length, tag, len(additional))
+    def measure(self, length: int) -> Measured:
+        """Of data whose inside has ``length`` bytes: that, and what follows the number in the
+        header and in the additional data. Kept for the next, which may well be as long."""
+        tails = self.tail_of(length), self.additional_tail_of(self.prefix, length)
+        self.measured = measured = length, *tails
+        return measured
+
+    def header(self, number: bytes, length: int) -> bytes:
+        """Of a record of data."""
+        return self.prefix + number + self.tail_of(length)
+
+    def additional(self, number: bytes, length: int) -> bytes:
+        """The additional data of a record of data."""
+        return self.constant + number + self.additional_tail_of(self.prefix, length)
+
+    def sheet(self, shelf: Shelf[AnySheet], count: int, length: int) -> AnySheet:
+        header = HEADER_LENGTH + len(self.cid)
+        additional = len(self.constant) + NUMBER_LENGTH + len(self.cid or self.prefix) + 2
+        return shelf.take(count, header, self.explicit, length, self.aead.tag_length, additional)
 
 
-class RecordWriter12(Epoch12, RecordWriter):
-    """Protects the records of one epoch; its cipher is made by the first."""
+class RecordWriter12(RecordWriter):
+    """Protects the records of one epoch, which bear the peer's ``cid`` if it is not empty.
 
-    __slots__ = ("_aead", "_cipher", "_expansion", "_key", "_salt")
+    Its cipher is made by the first.
+    """
 
-    def __init__(self, epoch: int, aead: AEAD, key: bytes, salt: bytes) -> None:
-        self._aead = aead
-        self._key = key
-        self._salt = salt
+    __slots__ = ("_cipher", "recipe")
+
+    def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes, cid: bytes = b"") -> None:
+        self.recipe = recipe = Recipe12(aead, key, iv, cid)
         self._cipher: AEADObject | None = None
-        self._expansion = aead.explicit_nonce_length + aead.tag_length
-        super().__init__(epoch, self._expansion, aead.sealing_limit)
+        overhead = recipe.expansion + (len(cid) + 1 if cid else 0)
+        super().__init__(epoch, overhead, aead.sealing_limit)
 
     def _wake(self) -> AEADObject:
-        self._cipher = cipher = self._aead.create(self._key)
+        self._cipher = cipher = self.recipe.aead.create(self.recipe.key)
         return cipher
 
     def rest(self) -> None:
         self._cipher = None
 
+    def protect(self, content_type: int, plaintext: bytes) -> bytes:
+        if content_type != APPLICATION_DATA:
+            return self._protect_other(content_type, plaintext)
+        encrypt = (self._cipher or self._wake()).encrypt
+        recipe, number = self.recipe, self.next_number
+        self.next_number = number + 1
+        if recipe.hides_type:
+            plaintext += DATA
+        length, tail, additional_tail = recipe.measured
+        if len(plaintext) != length:
+            _, tail, additional_tail = recipe.measure(len(plaintext))
+        encoded = number.to_bytes(8, "big")
+        additional = recipe.constant + encoded + additional_tail
+        header = recipe.prefix + encoded + tail
+        if recipe.explicit:
+            return header + encoded + encrypt(recipe.salt + encoded, plaintext, additional)
+        return header + encrypt(recipe.nonce(number), plaintext, additional)
+
+    def _protect_other(self, content_type: int, plaintext: bytes) -> bytes:
+        """One record of anything but data."""
+        encrypt = (self._cipher or self._wake()).encrypt
+        recipe, number = self.recipe, self.next_number
+        self.next_number = number + 1
+        if recipe.hides_type:
+            plaintext += BYTES[content_type]
+        prefix, encoded = recipe.prefix_of(content_type), number.to_bytes(8, "big")
+        header = prefix + encoded + recipe.tail_of(len(plaintext))
+        if recipe.explicit:
+            header += encoded
+        additional = recipe.additional_tail_of(prefix, len(plaintext))
+        additional = recipe.constant + encoded + additional
+        return header + encrypt(recipe.nonce(number), plaintext, additional)
+
     def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
         encrypt_into = (self._cipher or self._wake()).encrypt_into
-        first, count = self.next_number, len(messages)
+        recipe, count = self.recipe, len(messages)
         # Told at once: whatever happens, no number is used twice.
+        first = self.next_number
         self.next_number = first + count
-        if self._type:
-            messages = [message + self._type for message in messages]
+        if recipe.hides_type:
+            messages = [message + DATA for message in messages]
         length = len(messages[0])
-        number, lows = before_carry(first), last_bytes(first, count)
-        header, additional = self._header_of(number, length), self._additional_of(number, length)
-        sheet = self._sheet(SEALING, count, header, additional, length)
-        if self._aead.explicit_nonce_length:
+        number, lows = without_last_two(first), last_bytes(first, count)
+        header = recipe.header(number, length)
+        sheet = recipe.sheet(SEALING, count, length)
+        if recipe.explicit:
             sheet.records.fill(header + number)
             sheet.records.put(len(header) + LAST_TWO, *lows)
-            sheet.nonces.fill(self._salt + number)
-            sheet.nonces.put(len(self._salt) + LAST_TWO, *lows)
+            sheet.nonces.fill(recipe.salt + number)
+            sheet.nonces.put(len(recipe.salt) + LAST_TWO, *lows)
         else:
             sheet.records.fill(header)
-            sheet.number_nonces(self._salt, first, lows)
-        sheet.records.put(len(self._prefix) + LAST_TWO, *lows)
-        sheet.additional.fill(additional)
-        sheet.additional.put(len(self._constant) + LAST_TWO, *lows)
+            sheet.number_nonces(recipe.salt, first, lows)
+        sheet.records.put(len(recipe.prefix) + LAST_TWO, *lows)
+        sheet.additional.fill(recipe.additional(number, length))
+        sheet.additional.put(len(recipe.constant) + LAST_TWO, *lows)
         sheet.seal(encrypt_into, messages)
         run = sheet.records.first(count)
         SEALING.give_back(sheet)
         return run
 
 
-class ExplicitNonceWriter(RecordWriter12):
-    """AES-GCM and AES-CCM."""
+class RecordReader12(RecordReader):
+    """Opens the records of one epoch, which bear our ``cid`` if it is not empty.
 
-    __slots__ = ()
+    Its cipher is made for the first.
+    """
 
-    def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        cipher = self._cipher or self._wake()
-        number = self.next_number
-        self.next_number = number + 1
-        length = len(plaintext)
-        explicit = number.to_bytes(8, "big")
-        return (
-            HEADER.pack(content_type, VERSION, number, length + self._expansion)
-            + explicit
-            + cipher.encrypt(
-                self._salt + explicit,
-                plaintext,
-                ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
-            )
-        )
+    __slots__ = ("_body_at", "_header", "_least", "recipe")
 
-
-class ImplicitNonceWriter(RecordWriter12):
-    """ChaCha20-Poly1305."""
-
-    __slots__ = ("_iv",)
-
-    def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes) -> None:
-        super().__init__(epoch, aead, key, iv)
-        self._iv = int.from_bytes(iv, "big")
-
-    def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        cipher = self._cipher or self._wake()
-        number = self.next_number
-        self.next_number = number + 1
-        length = len(plaintext)
-        header = HEADER.pack(content_type, VERSION, number, length + self._expansion)
-        return header + cipher.encrypt(
-            (self._iv ^ number).to_bytes(12, "big"),
-            plaintext,
-            ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
-        )
-
-
-class RecordReader12(Epoch12, RecordReader):
-    """Opens the records of one epoch; its cipher is made for the first."""
-
-    __slots__ = ("_aead", "_expansion", "_key", "_salt")
-
-    hides_type = False
-
-    def __init__(self, aead: AEAD, key: bytes, salt: bytes, replay_window: int) -> None:
+    def __init__(
+        self, aead: AEAD, key: bytes, iv: bytes, replay_window: int, cid: bytes = b""
+    ) -> None:
         super().__init__(aead.forgery_limit, replay_window)
-        self._aead = aead
-        self._key = key
-        self._salt = salt
-        self._expansion = aead.explicit_nonce_length + aead.tag_length
+        self.recipe = recipe = Recipe12(aead, key, iv, cid)
+        # What a record begins with, its number, its connection id and length, its nonce.
+        self._header = _header(len(cid), recipe.explicit)
+        self._body_at = self._header.size
+        # Bytes of a record without an inside.
+        self._least = self._body_at + aead.tag_length
+
+    @property
+    def hides_type(self) -> bool:
+        return self.recipe.hides_type
 
     def _wake(self) -> AEADObject:
-        self._cipher = cipher = self._aead.create(self._key)
+        self._cipher = cipher = self.recipe.aead.create(self.recipe.key)
         return cipher
 
     def rest(self) -> None:
         self._cipher = None
 
-    @abstractmethod
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
-        """The plaintext. Raises InvalidTag."""
+        """The inside; ``true_type`` tells the content type that it hides.
+
+        With a connection id ``body`` has the id and the length first. Raises InvalidTag.
+        """
+        recipe = self.recipe
+        cid = recipe.cid
+        start = len(cid) + 2 if cid else 0
+        length = len(body) - start - recipe.expansion
+        if length < 0 or not body.startswith(cid) or (cid and content_type != TLS12_CID):
+            raise InvalidTag
+        decrypt = (self._cipher or self._wake()).decrypt
+        tail = recipe.additional_tail_of(recipe.prefix_of(content_type), length)
+        additional = recipe.constant + number.to_bytes(8, "big") + tail
+        body_at = start + recipe.explicit
+        nonce = recipe.salt + body[start:body_at] if recipe.explicit else recipe.nonce(number)
+        return decrypt(nonce, body[body_at:], additional)
+
+    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
+        recipe, window = self.recipe, self.window
+        length = len(datagram) - self._least
+        measured, said, additional_tail = recipe.measured
+        if length != measured:
+            if length < recipe.hides_type or len(datagram) > longest:
+                return None
+            _, said, additional_tail = recipe.measure(length)
+        prefix, number, tail, explicit = self._header.unpack_from(datagram)
+        if (
+            prefix != recipe.prefix
+            or tail != said
+            or number >> EPOCH_SHIFT != DATA_EPOCH
+            or (number <= window.highest and not window.is_fresh(number))
+        ):
+            return None
+        plaintext = (self._cipher or self._wake()).decrypt(
+            recipe.salt + explicit if explicit else recipe.nonce(number),
+            datagram[self._body_at :],
+            recipe.constant + number.to_bytes(8, "big") + additional_tail,
+        )
+        if recipe.hides_type:
+            if plaintext[-1] != APPLICATION_DATA:
+                return None
+            plaintext = plaintext[:-1]
+        window.accept(number)
+        return plaintext
 
     def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        size, number_at = len(run) // count, len(self._prefix)
-        length = size - HEADER_LENGTH - len(self._cid) - self._expansion
+        recipe, size, number_at = self.recipe, len(run) // count, len(self.recipe.prefix)
+        length = size - self._least
         number = run[number_at : number_at + NUMBER_LENGTH]
         first = int.from_bytes(number, "big")
         if (
             length <= 0
             or size > longest
             or first >> EPOCH_SHIFT != DATA_EPOCH
-            or not run.startswith(self._header_of(number, length))
+            or not run.startswith(recipe.header(number, length))
         ):
             return 0
         count = min(count, MOST, CARRY - first % CARRY)
-        number, lows = before_carry(first), last_bytes(first, count)
-        header, additional = self._header_of(number, length), self._additional_of(number, length)
-        sheet = self._sheet(OPENING, count, header, additional, length)
+        number, lows = without_last_two(first), last_bytes(first, count)
+        sheet = recipe.sheet(OPENING, count, length)
         sheet.records.load(run[: count * size])
-        sheet.expected.fill(header)
+        sheet.expected.fill(recipe.header(number, length))
         sheet.expected.put(number_at + LAST_TWO, *lows)
         count = sheet.as_expected(count)
         taken = 0
         if self.window.are_fresh(first, count):
-            if self._aead.explicit_nonce_length:
-                sheet.nonces.load(self._salt + self._salt.join(sheet.explicits[:count]))
+            if recipe.explicit:
+                sheet.nonces.load(recipe.salt + recipe.salt.join(sheet.explicits[:count]))
             else:
-                sheet.number_nonces(self._salt, first, lows)
-            sheet.additional.fill(additional)
-            sheet.additional.put(len(self._constant) + LAST_TWO, *lows)
+                sheet.number_nonces(recipe.salt, first, lows)
+            sheet.additional.fill(recipe.additional(number, length))
+            sheet.additional.put(len(recipe.constant) + LAST_TWO, *lows)
             count = sheet.open((self._cipher or self._wake()).decrypt_into, count)
             taken = self._take(sheet, first, count, messages)
         OPENING.give_back(sheet)
         return taken
 
 
-class ExplicitNonceReader(RecordReader12):
-    __slots__ = ()
-
-    def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
-        length = len(body) - self._expansion
-        if length < 0:
-            raise InvalidTag
-        cipher = self._cipher or self._wake()
-        return cipher.decrypt(
-            self._salt + body[:EXPLICIT_NONCE_LENGTH],
-            body[EXPLICIT_NONCE_LENGTH:],
-            ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
-        )
-
-    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
-        length = len(datagram) - HEADER_LENGTH
-        if not self._expansion <= length <= longest - HEADER_LENGTH:
-            return None
-        prefix, number, said, explicit = DATA_HEADER_AND_NONCE.unpack_from(datagram)
-        window = self.window
-        if (
-            (number <= window.highest and not window.is_fresh(number))
-            or prefix != DATA_PREFIX
-            or said != length.to_bytes(2, "big")
-            or number >> EPOCH_SHIFT != DATA_EPOCH
-        ):
-            return None
-        plaintext = (self._cipher or self._wake()).decrypt(
-            self._salt + explicit,
-            datagram[NONCE_END:],
-            ADDITIONAL_DATA.pack(number, APPLICATION_DATA, VERSION, length - self._expansion),
-        )
-        window.accept(number)
-        return plaintext
+@functools.cache
+def _header(cid_length: int, explicit: int) -> Struct:
+    return Struct(f"!3sQ{cid_length + 2}s{explicit}s")
 
 
-class ImplicitNonceReader(RecordReader12):
-    __slots__ = ("_iv",)
-
-    def __init__(self, aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> None:
-        super().__init__(aead, key, iv, replay_window)
-        self._iv = int.from_bytes(iv, "big")
-
-    def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
-        length = len(body) - self._expansion
-        if length < 0:
-            raise InvalidTag
-        cipher = self._cipher or self._wake()
-        return cipher.decrypt(
-            (self._iv ^ number).to_bytes(12, "big"),
-            body,
-            ADDITIONAL_DATA.pack(number, content_type, VERSION, length),
-        )
-
-    def open_one(self, datagram: bytes, longest: int) -> bytes | None:
-        length = len(datagram) - HEADER_LENGTH
-        if not self._expansion <= length <= longest - HEADER_LENGTH:
-            return None
-        prefix, number, said = DATA_HEADER.unpack_from(datagram)
-        window = self.window
-        if (
-            (number <= window.highest and not window.is_fresh(number))
-            or prefix != DATA_PREFIX
-            or said != length
-            or number >> EPOCH_SHIFT != DATA_EPOCH
-        ):
-            return None
-        plaintext = self.deprotect(APPLICATION_DATA, number, datagram[HEADER_LENGTH:])
-        window.accept(number)
-        return plaintext
-
-
-def make_writer(aead: AEAD, epoch: int, key: bytes, iv: bytes) -> RecordWriter:
-    """For records that bear no connection id."""
-    kind = ExplicitNonceWriter if aead.explicit_nonce_length else ImplicitNonceWriter
-    return kind(epoch, aead, key, iv)
-
-
-def make_reader(aead: AEAD, key: bytes, iv: bytes, replay_window: int) -> RecordReader12:
-    """For records that bear no connection id."""
-    kind = ExplicitNonceReader if aead.explicit_nonce_length else ImplicitNonceReader
-    return kind(aead, key, iv, replay_window)
+def true_type(inner: bytes) -> tuple[int, bytes]:
+    """Content type and data; type 0 where there is nothing but padding."""
+    stripped = inner.rstrip(b"\0")
+    return (stripped[-1], stripped[:-1]) if stripped else (0, b"")

@@ -139,9 +139,11 @@ class RecordWriter13(RecordWriter):
 
     def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
         encrypt_into = (self._cipher or self._wake()).encrypt_into
-        first, count = self.next_number & SEQUENCE_NUMBER_MASK, len(messages)
+        count = len(messages)
         # Told at once: whatever happens, no number is used twice.
-        self.next_number += count
+        first = self.next_number
+        self.next_number = first + count
+        first &= SEQUENCE_NUMBER_MASK
         inside = [message + DATA for message in messages]
         if len(inside[0]) < self._least_inner:
             inside = [inner.ljust(self._least_inner, b"\0") for inner in inside]
@@ -165,6 +167,7 @@ class RecordReader13(RecordReader):
     __slots__ = ("_iv", "_keys", "_layout", "_masks", "_prefix", "cid", "epoch")
 
     is_dtls13 = True
+    hides_type = True
 
     def __init__(self, epoch: int, keys: TrafficKeys, replay_window: int, cid: bytes = b"") -> None:
         super().__init__(keys.aead.forgery_limit, replay_window)
@@ -245,11 +248,11 @@ class RecordReader13(RecordReader):
         return inner[:-1]
 
     def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        cipher = self._cipher or self._wake()
         size, start, tag = len(run) // count, self._layout.size, self._keys.aead.tag_length
         length, number_at = size - start, len(self._prefix)
         if not length > SAMPLE_LENGTH or size > longest or not run.startswith(self._prefix):
             return 0
+        cipher = self._cipher or self._wake()
         count = min(count, MOST)
         sheet = OPENING.take(count, start, 0, length - tag, tag, 0)
         sheet.records.load(run[: count * size])

@@ -53,6 +53,10 @@ class ReplayWindow:
 
     def accept(self, number: int) -> None:
         distance = number - self.highest
+        if distance == 1 and self._bitmap == self._mask:
+            # The next one of many, as almost always.
+            self.highest = number
+            return
         if distance <= 0:
             self._bitmap |= 1 << -distance
             return

@@ -23,9 +23,9 @@ from cryptography.exceptions import InvalidTag
 NONCE_LENGTH = 12
 NUMBER_LENGTH = 8
 SAMPLE_LENGTH = 16
-# Rows of a small sheet and of a large one: no run has more datagrams.
+# Rows of a small sheet and of a large one; longer runs are taken in parts.
 SOME, MOST = 16, 64
-# Sheets that are kept for each direction, some 200 KB each for datagrams of the network's size.
+# Sheets that are kept for each direction: 1 to 2 MB in all for datagrams of the network's size.
 KEPT = 8
 # Numbers up to the next multiple of this differ in their last two bytes alone.
 CARRY = 1 << 16
@@ -37,7 +37,7 @@ Columns = tuple[bytearray, bytearray]
 Into = Callable[[memoryview, Any, memoryview, memoryview], int]
 
 
-def before_carry(number: int) -> bytes:
+def without_last_two(number: int) -> bytes:
     """The number with zeros for its last two bytes."""
     return (number - number % CARRY).to_bytes(NUMBER_LENGTH, "big")
 
@@ -81,7 +81,10 @@ class Rows:
         return [self._view[row + start : row + end] for row in rows]
 
     def fill(self, row: bytes) -> None:
-        """All rows begin with ``row``: already, but for what was put there, or by losing all."""
+        """All rows begin with ``row``, and what is to differ is put into them then.
+
+        After a fill with the same row nothing is done: the same columns will be put in again.
+        """
         if row != self._begin_with:
             self._view[:] = row.ljust(self.width, b"\0") * self._count
             self._begin_with = row
@@ -152,7 +155,7 @@ class Sheet:
 
     def number_nonces(self, iv: bytes, first: int, lows: Columns) -> None:
         """The nonces are the IV XOR the numbers from ``first`` on."""
-        row = bytes(xor(iv, before_carry(first).rjust(NONCE_LENGTH, b"\0")))
+        row = bytes(xor(iv, without_last_two(first).rjust(NONCE_LENGTH, b"\0")))
         self.nonces.fill(row)
         heads, tails = lows
         count = len(heads)
