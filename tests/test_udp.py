@@ -403,6 +403,49 @@ def test_a_device_without_offload_is_tried_once(run_loop, code):
 
 
 @needs_batching
+def test_no_run_is_sent_where_none_has_passed(run_loop):
+    async def main() -> None:
+        async with joined(True) as (sender, protocol, receiver):
+            refusals = [OSError(errno.EIO, "no") for _ in range(2)]
+            sender._sock = counting = CountingSocket(sender._sock, *refusals, runs_only=True)
+            for _ in range(3):
+                sender.send_run(bytes(10_000), 1000)
+                assert len(await receiver.datagrams(10)) == 10
+            # It is tried once more, where what was in the way is found out.
+            assert counting.calls == [10_000] * 2 + [1000] * 30
+            assert protocol.errors.empty()
+
+    run_loop(main)
+
+
+@needs_batching
+def test_the_end_of_a_turn_is_told_once_and_again_after_an_exception(run_loop):
+    async def main() -> None:
+        async with joined(True) as (sender, _, _receiver):
+            told = []
+            stop: list[type[BaseException]] = [KeyboardInterrupt]
+
+            def interrupted() -> None:
+                if stop:
+                    raise stop.pop()
+
+            def tell() -> None:
+                told.append(len(told))
+
+            sender.at_end_of_turn(interrupted)
+            sender.at_end_of_turn(tell)
+            with pytest.raises(KeyboardInterrupt):
+                sender._end_turn()
+            for turn in range(2):
+                sender.at_end_of_turn(tell)
+                sender.at_end_of_turn(tell)
+                await asyncio.sleep(0)
+                assert told == list(range(turn + 1))
+
+    run_loop(main)
+
+
+@needs_batching
 def test_a_run_that_blocks_goes_out_whole_when_there_is_room(run_loop):
     async def main() -> None:
         async with joined(True) as (sender, protocol, receiver):
