@@ -8,6 +8,7 @@ An order of messages that no script wrote down cannot happen. Scripts never catc
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -180,7 +181,7 @@ class Handshake:
         The transcript then ends with it. Raises :class:`AlertError` (unexpected_message) or
         :class:`DecodeError`.
         """
-        step: Step[M] = self._expect(Expect(kinds))
+        step: Step[M] = self._expect(_expecting(kinds))
         return step
 
     def expect_within(self, patience: int, *kinds: type[M]) -> Step[M | None]:
@@ -257,6 +258,11 @@ class ScriptRunner:
             self.waiting = None
             if not isinstance(end, StopIteration):
                 raise
+
+
+@functools.cache
+def _expecting(kinds: tuple[type[Message], ...]) -> Expect:
+    return Expect(kinds)
 
 
 def _is_of_kind(received: HandshakeMessage, kind: type[Message]) -> bool:

@@ -48,6 +48,8 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER_LENGTH, TLS12_CID
 # There is no renegotiation, so no other epoch has data.
 DATA_EPOCH = 1
 VERSION_BYTES = VERSION.to_bytes(2, "big")
+OUTER_TYPE = BYTES[TLS12_CID]
+DATA_PREFIX, CID_PREFIX = DATA + VERSION_BYTES, OUTER_TYPE + VERSION_BYTES
 # Where a number stands in the additional data of a record with a connection id.
 PLACEHOLDER = b"\xff" * NUMBER_LENGTH
 Measured: TypeAlias = tuple[int, bytes, bytes]
@@ -85,12 +87,12 @@ class Recipe12:
         # Whether the type stands behind the data; what a record of data and its additional data
         # begin with.
         self.hides_type = bool(cid)
-        self.prefix = prefix = self.prefix_of(APPLICATION_DATA)
-        self.constant = PLACEHOLDER + prefix[:1] + BYTES[len(cid)] + prefix if cid else b""
+        self.prefix = CID_PREFIX if cid else DATA_PREFIX
+        self.constant = PLACEHOLDER + OUTER_TYPE + BYTES[len(cid)] + CID_PREFIX if cid else b""
         self.measured = UNMEASURED
 
     def prefix_of(self, content_type: int) -> bytes:
-        return BYTES[TLS12_CID if self.cid else content_type] + VERSION_BYTES
+        return CID_PREFIX if self.cid else BYTES[content_type] + VERSION_BYTES
 
     def nonce(self, number: int) -> bytes:
         """The explicit part, of what we protect, is the number too."""
