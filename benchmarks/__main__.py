@@ -181,6 +181,7 @@ def measure_wire(carrier: Wire, count: int) -> dict[str, Any]:
     contenders: dict[str, Callable[[], Any]] = {
         "aiodtls": lambda: carrier.aiodtls(count),
         "aiodtls 1.3": lambda: carrier.aiodtls(count, "1.3"),
+        "aiodtls, send_many and recv_many": lambda: carrier.aiodtls(count, calls="many"),
     }
     if optional("uvloop") is not None:
         contenders["aiodtls, uvloop"] = lambda: carrier.aiodtls(count, loop="uvloop")

@@ -1,8 +1,8 @@
 """One sender process and one receiver process: messages of 1,200 bytes as fast as they go.
 
-``python -m benchmarks.wire receive VERSION LOOP CERTIFICATE KEY`` and ``... send VERSION LOOP PORT
-COUNT`` are the two of aiodtls; openssl_wire.c is the same on OpenSSL. Both print messages, seconds
-of CPU and seconds by the clock.
+``python -m benchmarks.wire receive VERSION LOOP CALLS CERTIFICATE KEY`` and ``... send VERSION LOOP
+CALLS PORT COUNT`` are the two of aiodtls, with the calls for "each" message or for "many";
+openssl_wire.c is the same on OpenSSL. Both print messages, seconds of CPU and seconds by the clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ENDS = 5
 BURST = 250
 
 
-async def receive(version: str, certificate: str, key: str) -> None:
+async def receive(version: str, calls: str, certificate: str, key: str) -> None:
     config = DTLSConfig(
         credentials=Credentials.from_files(certificate, key), cipher_suites=[SUITES[version]]
     )
@@ -40,24 +40,42 @@ async def receive(version: str, certificate: str, key: str) -> None:
         endpoint = await anext(aiter(server))
         await endpoint.recv()
         cpu, start = cpu_now(), time.perf_counter()
-        count = 0
-        async for data in endpoint:
-            if data == END:
-                break
-            count += 1
-            if not count % WINDOW:
-                last = time.perf_counter()
+        count, last = await (_take_many if calls == "many" else _take_each)(endpoint)
         print(count, cpu_now() - cpu, last - start)
 
 
-async def send(version: str, port: int, count: int) -> None:
+async def _take_each(endpoint: aiodtls.DTLSEndpoint) -> tuple[int, float]:
+    """How many came, and when the last ones did."""
+    count, last = 0, 0.0
+    async for data in endpoint:
+        if data == END:
+            break
+        count += 1
+        if not count % WINDOW:
+            last = time.perf_counter()
+    return count, last
+
+
+async def _take_many(endpoint: aiodtls.DTLSEndpoint) -> tuple[int, float]:
+    count, last = 0, 0.0
+    while (messages := await endpoint.recv_many())[-1] != END:
+        count += len(messages)
+        last = time.perf_counter()
+    return count, last
+
+
+async def send(version: str, calls: str, port: int, count: int) -> None:
     config = DTLSConfig(trust=Trust.insecure(), cipher_suites=[SUITES[version]])
     async with aiodtls.connect("127.0.0.1", port, config=config) as endpoint:
         await asyncio.sleep(0.1)
         cpu, start = cpu_now(), time.perf_counter()
+        burst = [MESSAGE] * BURST
         for _ in range(count // BURST):
-            for _ in range(BURST):
-                await endpoint.send(MESSAGE)
+            if calls == "many":
+                await endpoint.send_many(burst)
+            else:
+                for message in burst:
+                    await endpoint.send(message)
             await asyncio.sleep(0)
         print(count, cpu_now() - cpu, time.perf_counter() - start)
         with contextlib.suppress(aiodtls.EndpointClosed):
@@ -109,11 +127,13 @@ class Wire:
             lambda port: [program, "send", port, str(count), str(len(MESSAGE))],
         )
 
-    def aiodtls(self, count: int, version: str = "1.2", loop: str = "asyncio") -> Traffic:
+    def aiodtls(
+        self, count: int, version: str = "1.2", loop: str = "asyncio", calls: str = "each"
+    ) -> Traffic:
         python = [sys.executable, "-m", "benchmarks.wire"]
         return self._run(
-            [*python, "receive", version, loop, self._certificate, self._key],
-            lambda port: [*python, "send", version, loop, port, str(count)],
+            [*python, "receive", version, loop, calls, self._certificate, self._key],
+            lambda port: [*python, "send", version, loop, calls, port, str(count)],
         )
 
     def _run(self, receiver: list[Any], sender: Any) -> Traffic:
@@ -134,11 +154,11 @@ def wire() -> Any:
 
 
 def main() -> None:
-    role, version, loop, *arguments = sys.argv[1:]
+    role, version, loop, calls, *arguments = sys.argv[1:]
     if role == "receive":
-        main_task = receive(version, *arguments)
+        main_task = receive(version, calls, *arguments)
     else:
-        main_task = send(version, int(arguments[0]), int(arguments[1]))
+        main_task = send(version, calls, int(arguments[0]), int(arguments[1]))
     if loop == "uvloop":
         import uvloop
 
