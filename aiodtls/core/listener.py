@@ -68,6 +68,8 @@ class Listener:
         self._random = random
         self._cookies = Cookies(random)
         self._routes = Routes(config, random)
+        # The one connection of an address; None where there are two, or none.
+        self.live_connection = self._routes.only
         self._pool = HelloPool()
         # Connections that changed since ``ready`` was last called; they add themselves.
         self._touched: set[DTLSConnection] = set()
@@ -100,10 +102,6 @@ class Listener:
             self._counters.records_discarded += 1
         for record in records:
             self._route(record, addr, now)
-
-    def live_connection(self, addr: Address) -> DTLSConnection | None:
-        """The one connection of an address; None where there are two, or none."""
-        return self._routes.only(addr)
 
     def _receive_named(
         self, connection: DTLSConnection, data: bytes, addr: Address, now: float
