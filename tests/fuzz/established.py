@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aiodtls.core.record.epochs import FEW
+from aiodtls.core.wire.records import FIXED_BITS, FIXED_MASK
 from tests.fuzz.courses import Talk, course, drain
 from tests.fuzz.grammar import View, datagram
 from tests.fuzz.long_lived import Key, Subject, Target
@@ -18,6 +20,8 @@ LIFE = 20_000
 LEASE = 8192
 # Seconds that may pass between two datagrams.
 A_WHILE = 50.0
+# Where a record of DTLS 1.2 has its number.
+NUMBER_AT, NUMBER_END = 3, 11
 # How many of the real datagrams a stranger remembers: the handshake's, and the newest of data.
 REMEMBERED = 24
 
@@ -76,6 +80,16 @@ def _other(side: str) -> str:
     return SERVER if side == CLIENT else CLIENT
 
 
+def as_run(data: bytes, count: int) -> bytes:
+    """So many like it, whose numbers count up where they stand in the clear."""
+    head, number, rest = data[:NUMBER_AT], data[NUMBER_AT:NUMBER_END], data[NUMBER_END:]
+    if data[0] & FIXED_MASK == FIXED_BITS or len(data) < NUMBER_END:
+        return data * count
+    first = int.from_bytes(number, "big")
+    numbers = [(first + at) % (1 << 64) for at in range(count)]
+    return b"".join([head + number.to_bytes(8, "big") + rest for number in numbers])
+
+
 class Established(Target[Living]):
     """A stranger's datagrams, from the peer's address and from elsewhere, with a lease too."""
 
@@ -98,8 +112,15 @@ class Established(Target[Living]):
             if plan.is_over:
                 break
             address = "elsewhere" if elsewhere else own
-            target.receive_datagram(datagram(plan, subject.view), address, talk.now)
+            data = datagram(plan, subject.view)
+            target.receive_datagram(data, address, talk.now)
             then = plan.byte()
+            if then & 8 and data:
+                messages: list[bytes] = []
+                taken = target.receive_run(
+                    as_run(data, FEW + (then >> 4)), len(data), messages, talk.now
+                )
+                assert not taken and not messages, "a stranger's run was taken"
             elsewhere ^= bool(then & 2)
             if then & 4:
                 talk.now += A_WHILE
