@@ -84,11 +84,13 @@ class Door(Subject):
     def stranger_writes(self, plan: Plan, address: object) -> None:
         self.view.datagrams = self.seen
         data = datagram(plan, self.view)
-        was_known = self._knows(address)
+        was_known, failed = self._knows(address), self.door.statistics.handshakes_failed
         given = len(data) + self._waiting(address)
         self.door.receive_datagram(data, address, self.now)
         sent = sum(len(answer) for answer, to in self.answers() if to == address)
-        if not was_known and self._knows(address):
+        # An alert behind the hello has perhaps ended it already.
+        has_begun = self._knows(address) or self.door.statistics.handshakes_failed > failed
+        if not was_known and has_begun:
             # Who has seen a caller's cookie may repeat it, and nobody else may know one.
             assert address in self.called, "an association without a cookie"
         elif not was_known:
