@@ -153,6 +153,18 @@ def test_associations_share_sheets_and_nothing_else(first):
     assert len(SEALING._sheets) <= KEPT and len(OPENING._sheets) <= KEPT
 
 
+@pytest.mark.parametrize("count", [1, 12])
+def test_what_is_too_long_is_not_opened_though_one_as_long_was(count):
+    for writer, reader in pairs():
+        run = writer.protect_run([b"abc"] * count)
+        size = len(run) // count
+        opened: list[bytes] = []
+        assert reader.open_run(run, size, size, opened) == count
+        more = writer.protect_run([b"abc"] * count)
+        assert reader.open_run(more, size, size - 1, opened) == 0
+        assert reader.open_run(more, size, size, opened) == count
+
+
 def test_a_failure_loses_the_sheet_and_no_number():
     """What stands in its rows then is nobody's, and is not sent by the next."""
     writer, reader = pairs()[1]

@@ -260,10 +260,13 @@ class RecordReader12(RecordReader):
 
     def open_one(self, datagram: bytes, longest: int) -> bytes | None:
         recipe, window = self.recipe, self.window
-        length = len(datagram) - self._least
+        size = len(datagram)
+        if size > longest:
+            return None
+        length = size - self._least
         measured, said, additional_tail = recipe.measured
         if length != measured:
-            if length < recipe.hides_type or len(datagram) > longest:
+            if length < recipe.hides_type:
                 return None
             _, said, additional_tail = recipe.measure(length)
         prefix, number, tail, explicit = self._header.unpack_from(datagram)
