@@ -114,7 +114,7 @@ class Sending:
             # The first of its run was admitted with as many others as may join it.
             pending = self._pending
             pending.append(data)
-            if len(pending) == self._full:
+            if len(pending) >= self._full:
                 self.flush()
             return True
         if self._pending:
