@@ -17,7 +17,8 @@ from typing import Any
 OURS = ("aiodtls", "tests.fuzz")
 DICTS = (dict, OrderedDict)
 SEQUENCES = (list, deque, bytearray)
-# What may differ although nothing has happened: how much was dropped, and ciphers at rest.
+# What may differ although nothing has happened: how much was dropped, ciphers at rest, and what is
+# kept of the length of the last record.
 COUNTERS = frozenset({"Counters", "forged", "_cipher", "_masks", "measured"})
 
 
