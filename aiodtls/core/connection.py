@@ -218,6 +218,9 @@ class DTLSConnection(ShortWay):
             self._guarded(now, self._receive_record, record, now)
             if self.closed:
                 return
+        if self._post.has_stopped:
+            self._post.peer_heard(now)
+            self._drain_driver()
         if self._layer.alarmed:
             key_limits.forgery_alarm(self, now)
         if self._layer.kept_early:

@@ -212,6 +212,7 @@ def _post(connection: Association) -> State:
     post = connection._post
     return {
         "flights": [[timer.name, _messages(flight)] for timer, flight in post.unacknowledged],
+        "stopped": [timer.name for timer in post.stopped],
         "waiting": [[timer.name, msg_type, _hex(body)] for timer, msg_type, body in post.waiting],
         "wanted": post.wanted,
         "old_keys": _old_keys(connection._layer) if post.keeps_old_keys else None,
@@ -222,6 +223,7 @@ def _restore_post(connection: Association, state: State, now: float) -> None:
     wanted = state["wanted"]
     connection._post.resume(
         [(Timer[timer], _flight(messages)) for timer, messages in state["flights"]],
+        [Timer[timer] for timer in state.get("stopped", ())],
         [
             (Timer[timer], HandshakeType(msg_type), bytes.fromhex(body))
             for timer, msg_type, body in state["waiting"]

@@ -37,8 +37,11 @@ class ShortWay(Association):
             or not run
         ):
             return 0
-        if self._post.keeps_old_keys:
-            self._post.expire(now)
+        post = self._post
+        if post.watches_records:
+            post.expire(now)
+            if post.has_stopped:
+                return 0
         counters = self.counters
         if size == len(run):
             try:

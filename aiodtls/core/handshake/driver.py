@@ -32,6 +32,7 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
 # What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
 _HELLO_REQUEST = int(HandshakeType.hello_request)
+_UPDATE = int(HandshakeType.key_update)
 _FIRST_MESSAGES = (_HELLO_REQUEST, int(HandshakeType.client_hello))
 
 
@@ -241,6 +242,11 @@ class HandshakeDriver:
         if epoch != self._layer.read_epoch:
             if 0 < epoch < self._layer.read_epoch:
                 raise _superfluous()
+            return False
+        if fragment.msg_type == _UPDATE and not self._reassembly.has_all_before(
+            fragment.message_seq, epoch
+        ):
+            # The ACK would let the peer use keys that we cannot have before the messages between.
             return False
         if self._is_dtls13 and epoch and not self.complete:
             # The peer answers our flight, so it has all of it (RFC 9147 section 7.1).

@@ -7,11 +7,15 @@ allows, because OpenSSL's servers take the warning for fatal. Either way the ass
 In DTLS 1.3 each message is a flight of its own, with its own timer and ACK (RFC 9147 section
 5.8.4). Of KeyUpdates one is under way at a time, with nothing before it unacknowledged and nothing
 sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 8).
+
+No message is ever given up: the peer could not read the messages behind it. After
+``MAX_TIMED_RESENDS`` resends without an ACK its timer stops, and the flight waits for a sign of
+the peer: a newest record from it sends the flight again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from aiodtls.core.config import DTLSConfig
@@ -47,6 +51,8 @@ from aiodtls.core.wire.messages13 import (
 # Of 16 bits, and it does not wrap (RFC 9147 section 5.2).
 MAX_MESSAGE_SEQ = 0xFFFF
 NEVER = float("inf")
+# The timer of a message stops after so many resends without an ACK.
+MAX_TIMED_RESENDS = 6
 # A message of ours that waits: its flight's timer, its type, its body.
 Waiting: TypeAlias = tuple[Timer, HandshakeType, bytes]
 POST_HANDSHAKE_TIMERS = frozenset(
@@ -76,19 +82,23 @@ class PostHandshake13:
         "_driver",
         "_events",
         "_flights",
+        "_heard_number",
         "_layer",
         "_negotiated",
         "_old_keys_until",
+        "_resend_from",
         "_role",
         "_timers",
         "_transmitter",
         "_wanted",
+        "has_stopped",
         "ids",
         "is_exhausted",
         "keeps_old_keys",
         "lease",
         "new_keys_wait",
         "waiting",
+        "watches_records",
     )
 
     def __init__(
@@ -122,6 +132,13 @@ class PostHandshake13:
         self._wanted: KeyUpdateRequest | None = None
         self.keeps_old_keys = False
         self._old_keys_until = NEVER
+        # Whether the timer of a flight has stopped. The newest record of the peer that is known,
+        # and the time from which a newer one sends such flights again.
+        self.has_stopped = False
+        self._heard_number = 0
+        self._resend_from = 0.0
+        # Whether ``expire`` or ``peer_heard`` wait for records of the peer.
+        self.watches_records = False
         # There is no message_seq left for what is wanted: the owner ends the association.
         self.is_exhausted = False
         self._events = events
@@ -167,6 +184,7 @@ class PostHandshake13:
         self._layer.forget_readers(traffic.read_epoch - 1)
         self.keeps_old_keys = True
         self._old_keys_until = NEVER
+        self._watch()
         self._events.append(KeysUpdated("received"))
         if update.request_update == KeyUpdateRequest.update_requested:
             self._want(KeyUpdateRequest.update_not_requested, now)
@@ -191,8 +209,14 @@ class PostHandshake13:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a message of ours is not acknowledged yet, or about to be sent."""
-        return bool(self._flights) or self._wanted is not None or self.ids.is_waiting
+        """Whether a message of ours is under way, or about to be sent.
+
+        A flight whose timer has stopped is not under way, and what waits for its ACK is not
+        about to be sent.
+        """
+        if self._flights:
+            return any(flight.is_running for flight in self._flights.values())
+        return self._wanted is not None or self.ids.is_waiting
 
     @property
     def wanted(self) -> KeyUpdateRequest | None:
@@ -203,19 +227,33 @@ class PostHandshake13:
     def unacknowledged(self) -> list[tuple[Timer, Flight]]:
         return [(timer, flight.flight) for timer, flight in self._flights.items()]
 
+    @property
+    def stopped(self) -> list[Timer]:
+        """Of the unacknowledged flights those whose timer has stopped."""
+        return [timer for timer, flight in self._flights.items() if not flight.is_running]
+
     def resume(
         self,
         flights: Sequence[tuple[Timer, Flight]],
+        stopped: Collection[Timer],
         waiting: Sequence[Waiting],
         wanted: KeyUpdateRequest | None,
         now: float,
         *,
         keeps_old_keys: bool,
     ) -> None:
-        """Goes on from where another process was; what is not acknowledged goes out again."""
+        """Goes on from where another process was; what is not acknowledged goes out again.
+
+        The flights that ``stopped`` names go on waiting for a record of the peer.
+        """
         self.keeps_old_keys = keeps_old_keys
+        self._heard_number = self._layer.newest_number
         for timer, flight in flights:
-            self._transmit(timer, flight, now)
+            if timer in stopped:
+                self._begin_flight(timer, flight)
+            else:
+                self._transmit(timer, flight, now)
+        self._watch()
         self.waiting = list(waiting)
         self._wanted = wanted
         self.proceed(now)
@@ -240,6 +278,7 @@ class PostHandshake13:
         if now >= self._old_keys_until:
             self._layer.forget_readers(self._layer.read_epoch)
             self.keeps_old_keys = False
+            self._watch()
         elif self._old_keys_until == NEVER and self._layer.newest_has_opened:
             self._old_keys_until = now + LAST_FLIGHT_LIFETIME
 
@@ -320,12 +359,16 @@ class PostHandshake13:
         ]
 
     def _transmit(self, timer: Timer, messages: Flight, now: float) -> None:
-        backoff = Backoff(self._driver.retransmission.backoff.initial, self._config.retransmit_max)
-        flight = Retransmission(self._timers, backoff, self._config.max_retransmits, timer=timer)
-        self._flights[timer] = flight
-        flight.start(messages, {}, may_have_acks=True)
+        flight = self._begin_flight(timer, messages)
         self._transmitter.transmit(flight, 0, now)
         flight.rearm(now)
+
+    def _begin_flight(self, timer: Timer, messages: Flight) -> Retransmission:
+        backoff = Backoff(self._driver.retransmission.backoff.initial, self._config.retransmit_max)
+        flight = Retransmission(self._timers, backoff, MAX_TIMED_RESENDS, timer=timer)
+        self._flights[timer] = flight
+        flight.start(messages, {}, may_have_acks=True)
+        return flight
 
     def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
         for timer, flight in list(self._flights.items()):
@@ -355,7 +398,7 @@ class PostHandshake13:
         self._events.append(KeysUpdated("sent"))
 
     def timer_due(self, timer: Timer, now: float) -> None:
-        """A message without an ACK: sent again, and given up in the end."""
+        """A message without an ACK: sent again, until there were enough resends."""
         flight = self._flights.get(timer)
         if flight is None:
             return
@@ -363,7 +406,33 @@ class PostHandshake13:
         if verdict is Verdict.resend:
             self._transmitter.transmit(flight, flight.backoff.resends, now)
         elif verdict is Verdict.give_up:
-            self._forget(timer)
+            # The timer is not set again. The last resend was one timeout ago.
+            self._heard_number = self._layer.newest_number
+            last_resend = now - flight.backoff.timeout
+            self._resend_from = max(self._resend_from, last_resend + self._config.retransmit_max)
+            self._watch()
+
+    def peer_heard(self, now: float) -> None:
+        """Records of the peer were opened: the newest of all shows that it can hear us again.
+
+        Each such record sends the flights whose timers have stopped, at most once in
+        ``retransmit_max``.
+        """
+        newest = self._layer.newest_number
+        if newest <= self._heard_number:
+            return
+        self._heard_number = newest
+        if now < self._resend_from:
+            return
+        self._resend_from = now + self._config.retransmit_max
+        for timer in self.stopped:
+            flight = self._flights[timer]
+            flight.count_resend()
+            self._transmitter.transmit(flight, flight.backoff.resends, now)
+
+    def _watch(self) -> None:
+        self.has_stopped = bool(self.stopped)
+        self.watches_records = self.keeps_old_keys or self.has_stopped
 
     def rescale(self, initial: float) -> None:
         for flight in self._flights.values():
@@ -371,6 +440,7 @@ class PostHandshake13:
 
     def _forget(self, timer: Timer) -> None:
         self._flights.pop(timer).forget()
+        self._watch()
 
 
 def _unexpected(message: HandshakeMessage) -> AlertError:

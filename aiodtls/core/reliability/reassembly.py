@@ -241,6 +241,10 @@ class Reassembly:
         if ready is not None:
             self._buffered -= len(ready.body)
 
+    def has_all_before(self, message_seq: int, epoch: int) -> bool:
+        """Whether every message before this one is whole, or was taken already."""
+        return all((seq, epoch) in self._ready for seq in range(self.next_seq, message_seq))
+
     @property
     def has_begun(self) -> bool:
         """Whether anything of the messages to come is here."""
