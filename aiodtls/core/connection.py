@@ -167,7 +167,7 @@ class DTLSConnection(ShortWay):
         if self.closed:
             self._receive_after_close(data, now)
             return
-        self._post.expire(now)
+        self._post.records_come(now)
         self._receive_records(self._layer.receive(data), data, addr, now)
         if self._leases is not None:
             renewal.review(self)
@@ -180,7 +180,7 @@ class DTLSConnection(ShortWay):
         if self.closed:
             self._receive_after_close(data, now)
             return
-        self._post.expire(now)
+        self._post.records_come(now)
         newest, own_cid = self._layer.newest_number, self.own_cid
         records = self._layer.receive(data)
         has_new_id = own_cid != self.own_cid
@@ -218,8 +218,8 @@ class DTLSConnection(ShortWay):
             self._guarded(now, self._receive_record, record, now)
             if self.closed:
                 return
-        if self._post.has_stopped:
-            self._post.peer_heard(now)
+        self._post.peer_heard(now)
+        if self._transmitter.datagrams:
             self._drain_driver()
         if self._layer.alarmed:
             key_limits.forgery_alarm(self, now)

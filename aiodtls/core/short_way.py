@@ -38,10 +38,8 @@ class ShortWay(Association):
         ):
             return 0
         post = self._post
-        if post.watches_records:
-            post.expire(now)
-            if post.has_stopped:
-                return 0
+        if post.watches_records and post.records_come(now):
+            return 0
         counters = self.counters
         if size == len(run):
             try:

@@ -93,6 +93,7 @@ def test_a_thousand_updates_on_a_bad_network(seed):
             # Where the timer has stopped, what the peer sends brings the update out again.
             if pair.run(lambda s=side, b=before: s._layer.write_epoch > b, limit=400):
                 break
+            pair.now += 64
             other.send(b"here", pair.now)
             pair.flush()
         assert side._layer.write_epoch > before
@@ -301,12 +302,14 @@ def test_stopped_messages_are_sent_again_at_most_once_in_the_longest_timeout():
         pair.server.send(b"%d" % number, pair.now)
         pair.flush()
         pair.idle(1)
-    # The first record at once, and then one in 64 s.
-    assert pair.client.counters.flights_resent - before == 1000 // 64 + 1
+        pair.now += 1
+    # The first record at once, and then one in 64 s; each takes the link's delay as well.
+    resent = pair.client.counters.flights_resent - before
+    assert resent == 1 + (1000 * (1 + pair.link.delay) - 1) // 64
     assert len(pair.data[CLIENT]) == 1000
     # Nothing of the peer's, nothing of ours.
     pair.idle(1000)
-    assert pair.client.counters.flights_resent - before == 1000 // 64 + 1
+    assert pair.client.counters.flights_resent - before == resent
 
 
 def test_only_a_newer_record_of_the_peer_sends_a_stopped_message_again():
@@ -319,7 +322,7 @@ def test_only_a_newer_record_of_the_peer_sends_a_stopped_message_again():
     assert pair.client.counters.flights_resent == before
     pair.client.receive_datagram(newer, SERVER, pair.now)
     assert pair.client.counters.flights_resent == before + 1
-    pair.idle(100)
+    pair.now += 100
     for datagram in (old, newer):
         pair.client.receive_datagram(datagram, SERVER, pair.now)
     assert pair.client.counters.flights_resent == before + 1

@@ -82,6 +82,7 @@ class PostHandshake13:
         "_driver",
         "_events",
         "_flights",
+        "_has_stopped",
         "_heard_number",
         "_layer",
         "_negotiated",
@@ -91,7 +92,6 @@ class PostHandshake13:
         "_timers",
         "_transmitter",
         "_wanted",
-        "has_stopped",
         "ids",
         "is_exhausted",
         "keeps_old_keys",
@@ -132,12 +132,12 @@ class PostHandshake13:
         self._wanted: KeyUpdateRequest | None = None
         self.keeps_old_keys = False
         self._old_keys_until = NEVER
-        # Whether the timer of a flight has stopped. The newest record of the peer that is known,
-        # and the time from which a newer one sends such flights again.
-        self.has_stopped = False
+        # Whether the timer of a flight has stopped, the newest record that the peer had sent when
+        # its latest datagram came, and from when a newer one sends such flights again.
+        self._has_stopped = False
         self._heard_number = 0
         self._resend_from = 0.0
-        # Whether ``expire`` or ``peer_heard`` wait for records of the peer.
+        # Whether ``records_come`` has anything to do.
         self.watches_records = False
         # There is no message_seq left for what is wanted: the owner ends the association.
         self.is_exhausted = False
@@ -247,7 +247,6 @@ class PostHandshake13:
         The flights that ``stopped`` names go on waiting for a record of the peer.
         """
         self.keeps_old_keys = keeps_old_keys
-        self._heard_number = self._layer.newest_number
         for timer, flight in flights:
             if timer in stopped:
                 self._begin_flight(timer, flight)
@@ -268,13 +267,23 @@ class PostHandshake13:
         self._wanted = request if self._wanted is None else max(self._wanted, request)
         self.proceed(now)
 
-    def expire(self, now: float) -> None:
+    def records_come(self, now: float) -> bool:
+        """To be called before records of the peer are opened; whether ``peer_heard`` is due after.
+
+        HOT PATH while ``watches_records``.
+        """
+        if self.keeps_old_keys:
+            self._expire(now)
+        if not self._has_stopped:
+            return False
+        self._heard_number = self._layer.newest_number
+        return now >= self._resend_from
+
+    def _expire(self, now: float) -> None:
         """Forgets the keys before the peer's last KeyUpdate, a while after it uses the new ones.
 
         Until then it may have to repeat the KeyUpdate (RFC 9147 section 8).
         """
-        if not self.keeps_old_keys:
-            return
         if now >= self._old_keys_until:
             self._layer.forget_readers(self._layer.read_epoch)
             self.keeps_old_keys = False
@@ -407,32 +416,30 @@ class PostHandshake13:
             self._transmitter.transmit(flight, flight.backoff.resends, now)
         elif verdict is Verdict.give_up:
             # The timer is not set again. The last resend was one timeout ago.
-            self._heard_number = self._layer.newest_number
             last_resend = now - flight.backoff.timeout
             self._resend_from = max(self._resend_from, last_resend + self._config.retransmit_max)
             self._watch()
 
     def peer_heard(self, now: float) -> None:
-        """Records of the peer were opened: the newest of all shows that it can hear us again.
+        """Records of the peer were opened. A newest one shows that the peer may hear us again.
 
-        Each such record sends the flights whose timers have stopped, at most once in
-        ``retransmit_max``.
+        It sends the flights whose timers have stopped, at most once in ``retransmit_max``.
         """
-        newest = self._layer.newest_number
-        if newest <= self._heard_number:
-            return
-        self._heard_number = newest
-        if now < self._resend_from:
+        if (
+            not self._has_stopped
+            or now < self._resend_from
+            or self._layer.newest_number <= self._heard_number
+        ):
             return
         self._resend_from = now + self._config.retransmit_max
         for timer in self.stopped:
             flight = self._flights[timer]
-            flight.count_resend()
+            flight.count_late_resend()
             self._transmitter.transmit(flight, flight.backoff.resends, now)
 
     def _watch(self) -> None:
-        self.has_stopped = bool(self.stopped)
-        self.watches_records = self.keeps_old_keys or self.has_stopped
+        self._has_stopped = bool(self.stopped)
+        self.watches_records = self.keeps_old_keys or self._has_stopped
 
     def rescale(self, initial: float) -> None:
         for flight in self._flights.values():

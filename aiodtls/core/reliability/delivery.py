@@ -17,13 +17,23 @@ Part = tuple[int, int, int]
 class Delivery:
     """The state of one flight; ``lengths`` are its messages' by message_seq."""
 
-    __slots__ = ("_arrived", "_carried", "_lengths", "_newest_arrived", "_sent", "_unproved")
+    __slots__ = (
+        "_arrived",
+        "_carried",
+        "_lengths",
+        "_newest_arrived",
+        "_sent",
+        "_stale_below",
+        "_unproved",
+    )
 
     def __init__(self, lengths: Mapping[int, int]) -> None:
         self._lengths = lengths
         # record number -> its place in the order of sending, and the parts in it
         self._carried: dict[int, tuple[int, list[Part]]] = {}
         self._sent = 0
+        # Places below it are forgotten by the next ``forget_stale``.
+        self._stale_below = 0
         self._newest_arrived = -1
         self._arrived: dict[int, Coverage] = {}
         # Messages that plaintext ACKs spoke of, which anybody can send.
@@ -32,6 +42,14 @@ class Delivery:
     def carried(self, record_number: int, parts: list[Part]) -> None:
         self._carried[record_number] = (self._sent, parts)
         self._sent += 1
+
+    def forget_stale(self) -> None:
+        """Forgets the records sent before the last call: no ACK of them can come any more.
+
+        Without this a flight that is sent again for ever would remember every record.
+        """
+        stale, self._stale_below = self._stale_below, self._sent
+        self._carried = {n: sent for n, sent in self._carried.items() if sent[0] >= stale}
 
     def acknowledge(self, record_numbers: Iterable[int], epoch: int) -> bool:
         """Takes an ACK that came in ``epoch``; whether it told anything new."""

@@ -166,14 +166,17 @@ class Retransmission:
         self._timers_without_progress += 1
         if self._timers_without_progress >= TIMERS_BEFORE_DOUBT and self.delivery is not None:
             self.delivery.doubt()
-        self.count_resend()
+        self.backoff.resent()
+        self._count_for_size()
         self.rearm(now)
         return Verdict.resend
 
-    def count_resend(self) -> None:
-        """The flight is about to be sent again, and had no answer."""
+    def count_late_resend(self) -> None:
+        """The flight is about to be sent again, long after its timer has stopped."""
         self.backoff.resent()
         self._count_for_size()
+        if self.delivery is not None:
+            self.delivery.forget_stale()
 
     def _count_for_size(self) -> None:
         """What a resend does to the datagram size: it goes straight to what once got through."""
