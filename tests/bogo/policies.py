@@ -152,10 +152,8 @@ _shown_by_client = certificate_types.shown_by_client
 
 def due(association: Association, timer: Timer, now: float) -> None:
     """Tickets that are never acknowledged end the association, as a last flight would."""
-    flights = association._post._flights
-    were_under_way = timer is Timer.new_session_ticket and timer in flights
     _due(association, timer, now)
-    if were_under_way and timer not in flights:
+    if timer is Timer.new_session_ticket and timer in association._post.stopped:
         timeouts._give_up(association)
 
 
@@ -201,6 +199,7 @@ def install() -> None:
     flight.MIN_FRAGMENT_LENGTH = 1
     association.HandshakeDriver = PatientDriver  # type: ignore[misc]
     post.PostHandshake13 = ForgetfulPost  # type: ignore[misc]
+    post.MAX_TIMED_RESENDS = DTLSConfig.max_retransmits
     association.Retransmission = post.Retransmission = PatientRetransmission  # type: ignore[misc]
     # What overtakes a Finished is lost, and too many epochs or lost tickets end it all.
     association.MAX_EARLY_DATA = 0
