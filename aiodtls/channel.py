@@ -27,8 +27,10 @@ from aiodtls.core.events import (
     Question,
     SessionReceived,
     SignatureRequested,
+    VerificationRequested,
 )
 from aiodtls.sending import Sending
+from aiodtls.verification import Verdict, Verification, VerificationRefused, verify
 from aiodtls.waiter import Waiter, reject, resolve
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Channel(Sending):
             resolve(self.handshake)
         if connection.confirmed:
             resolve(self.confirmed)
-        self._questions: set[asyncio.Task[None]] = set()
+        self._questions: set[asyncio.Task[None] | Verification] = set()
 
     @property
     def config(self) -> DTLSConfig:
@@ -173,8 +175,8 @@ class Channel(Sending):
 
     def _end(self) -> None:
         self._schedule(None)
-        for task in self._questions:
-            task.cancel()
+        for asked in self._questions:
+            asked.cancel()
         error = self.connection.failure
         assert error is not None
         reject(self.handshake, error)
@@ -189,6 +191,9 @@ class Channel(Sending):
 
     def _ask(self, question: Question) -> None:
         """Calls the user's function; a coroutine runs as a task of this channel's own."""
+        if isinstance(question, VerificationRequested):
+            self._verify(question)
+            return
         try:
             value = self._call(question)
         except Exception as error:
@@ -225,6 +230,26 @@ class Channel(Sending):
             answer = error
         self.connection.answer(question, answer, self.loop.time())
         self.protocol.drain()
+
+    def _verify(self, question: VerificationRequested) -> None:
+        """The verdict comes from another thread, by way of the loop, or at once."""
+        asked = verify(question, self.connection.peer, self.loop, self._verified)
+        if isinstance(asked, Verification):
+            self._questions.add(asked)
+        else:
+            self._use_verdict(question, asked)
+
+    def _verified(
+        self, asked: Verification, question: VerificationRequested, verdict: Verdict
+    ) -> None:
+        self._questions.discard(asked)
+        self._use_verdict(question, verdict)
+        self.protocol.drain()
+
+    def _use_verdict(self, question: VerificationRequested, verdict: Verdict) -> None:
+        if isinstance(verdict, VerificationRefused):
+            self.connection.counters.verifications_refused += 1
+        self.connection.answer(question, verdict, self.loop.time())
 
     # -- receiving ----------------------------------------------------------------------------
 

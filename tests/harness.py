@@ -15,7 +15,7 @@ from typing import Any
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.events import Event, PeerConnected, Question
+from aiodtls.core.events import Event, PeerConnected, Question, VerificationRequested
 from aiodtls.core.listener import Listener
 from aiodtls.core.sessions import Session
 
@@ -146,6 +146,9 @@ class Pair:
                     question = event
             while (payload := connection.read()) is not None:
                 self.data[side].append(payload)
+            if isinstance(question, VerificationRequested):
+                connection.answer(question, question.verify(), self.now)
+                continue
             if question is None or self.answers is None:
                 return
             connection.answer(question, self.answers(side, question), self.now)

@@ -15,7 +15,8 @@ core.wire.extensions13 core.wire.extension_blocks core.wire.fragments core.wire.
 core.wire.messages13 core.wire.records core.crypto.suites core.crypto.key_exchange
 core.crypto.signatures core.crypto.hmacs core.crypto.prf core.crypto.srtp core.crypto.key_schedule
 core.crypto.transcript
-core.crypto.certificates core.crypto.credentials core.crypto.trust core.sessions core.config
+core.crypto.certificates core.crypto.credentials core.crypto.chains core.crypto.trust
+core.sessions core.config
 core.events core.cookies
 core.record.replay core.record.connection_ids core.record.rows core.record.epochs
 core.record.protection12 core.record.protection13
@@ -33,7 +34,8 @@ core.lease core.handshake.driver
 core.handshake.id_updates core.handshake.post core.facts core.association core.renewal
 core.key_limits core.paths core.liveness core.timeouts
 core.handover core.short_way core.connection core.routes core.hello_pool core.listener events log
-waiter runs ancillary udp sending channel endpoint sockets protocol client server transport testing
+waiter runs ancillary udp sending verification channel endpoint sockets protocol client server
+transport testing
 cli.options cli.output cli.loss cli.serve cli.connect cli.demo cli.main __main__
 """.split()  # noqa: SIM905 - a list of words is read better so
 MODULES = {

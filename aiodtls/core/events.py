@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aiodtls.core.crypto.trust import why_refused
 from aiodtls.core.values import value
 
 if TYPE_CHECKING:
     from aiodtls.core.config import PSKContext
     from aiodtls.core.connection import DTLSConnection
+    from aiodtls.core.crypto.certificates import Role
     from aiodtls.core.crypto.credentials import SignFunction
-    from aiodtls.core.crypto.trust import TrustFunction
+    from aiodtls.core.crypto.trust import Trust, TrustFunction
+    from aiodtls.core.errors import AlertError
     from aiodtls.core.sessions import Session
 
 
@@ -147,6 +150,28 @@ class CertificateReceived(Question):
     chain: tuple[bytes, ...] = field(repr=False)
     server_hostname: str | None
     function: TrustFunction = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerificationRequested(Question):
+    """Asked where trust is certificates: the chain (DER, leaf first) is to be verified.
+
+    That can take milliseconds, so an owner with other things to do calls :meth:`verify` in another
+    thread. Answer with what it returned, in any thread's case from the connection's own thread; a
+    program without other threads answers at once: ``answer(question, question.verify(), now)``.
+    """
+
+    chain: tuple[bytes, ...] = field(repr=False)
+    peer_role: Role
+    server_hostname: str | None
+    trusts: tuple[Trust, ...] = field(repr=False)
+
+    def verify(self) -> AlertError | bool:
+        """True where one of ``trusts`` accepts the chain, else why not. Needs no connection."""
+        error = why_refused(
+            self.trusts, self.chain, peer_role=self.peer_role, server_hostname=self.server_hostname
+        )
+        return True if error is None else error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

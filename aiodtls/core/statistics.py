@@ -43,6 +43,8 @@ class Statistics:
     """how often the peer's new address was taken up"""
     path_checks_failed: int = 0
     """return routability checks of a new address that came to nothing"""
+    verifications_refused: int = 0
+    """handshakes ended because too many certificate chains of the peer's network wait"""
 
     def __add__(self, other: Statistics) -> Statistics:
         return Statistics(*map(add, _all_counters(self), _all_counters(other)))
@@ -68,6 +70,7 @@ class Counters:
         self.hellos_answered = self.hellos_refused = 0
         self.handshakes_completed = self.handshakes_failed = 0
         self.addresses_changed = self.path_checks_failed = 0
+        self.verifications_refused = 0
 
     def snapshot(self) -> Statistics:
         return Statistics(*_all_counters(self))

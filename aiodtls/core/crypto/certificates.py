@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_public_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from aiodtls.core.errors import AlertError, CertificateError, ConfigError
 from aiodtls.core.registry import AlertDescription, CertificateType
@@ -47,7 +47,26 @@ PARSE_ERRORS = (
     x509.UnsupportedGeneralNameType,
 )
 
+# Bounds of every key that a peer shows: a signature check takes less than a millisecond then.
 MINIMUM_RSA_BITS = 2048
+MAXIMUM_RSA_BITS = 8192
+MAXIMUM_EXPONENT_BITS = 32
+# No real chain has more certificates, and each costs work.
+MAX_CHAIN_LENGTH = 10
+# The kinds of key that are loaded at all. Loading others (DH) can take many milliseconds.
+_KEY_ALGORITHMS = {
+    ObjectIdentifier("1.2.840.113549.1.1.1"): "2a864886f70d010101",  # rsaEncryption
+    ObjectIdentifier("1.2.840.113549.1.1.10"): "2a864886f70d01010a",  # id-RSASSA-PSS
+    ObjectIdentifier("1.2.840.10045.2.1"): "2a8648ce3d0201",  # id-ecPublicKey
+    ObjectIdentifier("1.3.101.112"): "2b6570",  # id-Ed25519
+    ObjectIdentifier("1.3.101.113"): "2b6571",  # id-Ed448
+    ObjectIdentifier("2.16.840.1.101.3.4.3.17"): "608648016503040311",  # id-ml-dsa-44
+    ObjectIdentifier("2.16.840.1.101.3.4.3.18"): "608648016503040312",  # id-ml-dsa-65
+    ObjectIdentifier("2.16.840.1.101.3.4.3.19"): "608648016503040313",  # id-ml-dsa-87
+}
+_ALGORITHM_PREFIXES = tuple(
+    b"\x06" + bytes([len(value) // 2]) + bytes.fromhex(value) for value in _KEY_ALGORITHMS.values()
+)
 # So many keys, out of so many bytes at the most, are kept parsed.
 KEYS_KEPT = 256
 LONGEST_KEPT = 4096
@@ -73,28 +92,26 @@ def check_dates(certificate: x509.Certificate, what: str = "the peer's certifica
 
 def check_usage(leaf: x509.Certificate, peer_role: Role) -> None:
     """Extensions that are absent restrict nothing (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
-    public_key = leaf.public_key()
-    if isinstance(public_key, rsa.RSAPublicKey) and public_key.key_size < MINIMUM_RSA_BITS:
-        raise refusal(
-            AlertDescription.bad_certificate,
-            f"the peer's RSA key has {public_key.key_size} bits; {MINIMUM_RSA_BITS} are needed",
-        )
-    usage = _extension(leaf, x509.KeyUsage)
+    usage = extension(leaf, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         raise refusal(
             AlertDescription.unsupported_certificate,
             "keyUsage of the peer's certificate lacks digitalSignature",
         )
-    purposes = _extension(leaf, x509.ExtendedKeyUsage)
-    server = peer_role == "server"
-    wanted = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-    if purposes is not None and not {wanted, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(
-        purposes
-    ):
+    if not allows_role(extension(leaf, x509.ExtendedKeyUsage), peer_role):
         raise refusal(
             AlertDescription.unsupported_certificate,
             f"the peer's certificate is not for use as a {peer_role} (extendedKeyUsage)",
         )
+
+
+def allows_role(usage: x509.ExtendedKeyUsage | None, peer_role: Role) -> bool:
+    """Whether an extendedKeyUsage, of a leaf or of a CA above it, lets the peer have this role."""
+    server = peer_role == "server"
+    wanted = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+    return usage is None or not {wanted, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}.isdisjoint(
+        usage
+    )
 
 
 def check_name(leaf: x509.Certificate, server_hostname: str | None) -> None:
@@ -110,7 +127,7 @@ def check_name(leaf: x509.Certificate, server_hostname: str | None) -> None:
 
 def subject_names(certificate: x509.Certificate) -> list[HostName]:
     """The DNS names and IP addresses of subjectAltName."""
-    names = _extension(certificate, x509.SubjectAlternativeName)
+    names = extension(certificate, x509.SubjectAlternativeName)
     return [name for name in names or () if isinstance(name, x509.DNSName | x509.IPAddress)]
 
 
@@ -146,7 +163,7 @@ def general_name(name: str) -> HostName:
     return x509.DNSName(labels)
 
 
-def _extension(
+def extension(
     certificate: x509.Certificate, kind: type[x509.extensions.ExtensionTypeVar]
 ) -> x509.extensions.ExtensionTypeVar | None:
     try:
@@ -156,7 +173,7 @@ def _extension(
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
 
@@ -211,8 +228,65 @@ def public_key_of(shown: bytes, kind: CertificateType) -> PublicKeyTypes:
 
 def _parse_key(shown: bytes, kind: CertificateType) -> PublicKeyTypes:
     if kind is CertificateType.X509:
-        return x509.load_der_x509_certificate(shown).public_key()
+        certificate = x509.load_der_x509_certificate(shown)
+        if certificate.public_key_algorithm_oid not in _KEY_ALGORITHMS:
+            raise UnsupportedAlgorithm("the key is of a kind that no handshake uses")
+        return certificate.public_key()
+    # SubjectPublicKeyInfo begins with two sequences and the algorithm (RFC 5280 section 4.1).
+    if not shown[_after_header(shown, _after_header(shown, 0)) :].startswith(_ALGORITHM_PREFIXES):
+        raise UnsupportedAlgorithm("the key is of a kind that no handshake uses")
     return load_der_public_key(shown)
+
+
+def _after_header(der: bytes, at: int) -> int:
+    """Where the content of the DER value at ``at`` begins."""
+    length = der[at + 1] if at + 1 < len(der) else 0
+    return at + 2 + (length & 0x7F if length & 0x80 else 0)
+
+
+def check_keys(chain: Sequence[bytes], kind: CertificateType) -> PublicKeyTypes:
+    """The key of the leaf, after every key of the chain has met the bounds.
+
+    Called before any signature is checked with one of them, whatever the peer is trusted by.
+    Raises :class:`AlertError`.
+    """
+    if len(chain) > MAX_CHAIN_LENGTH:
+        raise refusal(
+            AlertDescription.bad_certificate,
+            f"the peer's chain has {len(chain)} certificates; {MAX_CHAIN_LENGTH} are the most",
+        )
+    try:
+        keys = [public_key_of(shown, kind) for shown in chain]
+    except UnsupportedAlgorithm as error:
+        raise refusal(
+            AlertDescription.unsupported_certificate,
+            "a certificate or key of the peer's has a key of an unknown kind",
+        ) from error
+    except PARSE_ERRORS as error:
+        raise refusal(
+            AlertDescription.bad_certificate, f"the peer's certificate does not parse: {error}"
+        ) from error
+    for key in keys:
+        if isinstance(key, rsa.RSAPublicKey):
+            _check_rsa(key)
+    return keys[0]
+
+
+def _check_rsa(key: rsa.RSAPublicKey) -> None:
+    bits = key.key_size
+    if not MINIMUM_RSA_BITS <= bits <= MAXIMUM_RSA_BITS:
+        raise refusal(
+            AlertDescription.bad_certificate,
+            f"an RSA key of the peer's chain has {bits} bits; "
+            f"{MINIMUM_RSA_BITS} to {MAXIMUM_RSA_BITS} are accepted",
+        )
+    exponent_bits = key.public_numbers().e.bit_length()
+    if exponent_bits > MAXIMUM_EXPONENT_BITS:
+        raise refusal(
+            AlertDescription.bad_certificate,
+            f"an RSA key of the peer's chain has an exponent of {exponent_bits} bits; "
+            f"{MAXIMUM_EXPONENT_BITS} are the most",
+        )
 
 
 _parse_again = functools.lru_cache(KEYS_KEPT)(_parse_key)

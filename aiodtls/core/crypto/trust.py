@@ -1,7 +1,7 @@
 """Whom we believe: certificates, pins and functions, and the check of names.
 
-Chains are built and checked by ``cryptography.x509.verification``; what it leaves to the
-application (names, pins, key usage, telling messages) is here.
+Chains are built and checked in ``chains``; what that leaves to the application (names, pins, key
+usage of the leaf) is here.
 """
 
 from __future__ import annotations
@@ -17,18 +17,14 @@ from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509 import verification
-from cryptography.x509.oid import (
-    SignatureAlgorithmOID,
-)
 
 from aiodtls.core.crypto.certificates import (
     PARSE_ERRORS,
     FilePath,
     Role,
     check_dates,
+    check_keys,
     check_name,
     check_usage,
     fingerprint_of,
@@ -36,23 +32,21 @@ from aiodtls.core.crypto.certificates import (
     load_pem,
     load_public_key,
     parse_fingerprint,
+    public_key_of,
     refusal,
     show_fingerprint,
     subject_names,
     to_der,
     to_spki,
-    today,
 )
+from aiodtls.core.crypto.chains import Anchors
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, CertificateType
 
 TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | Awaitable[bool | None] | None"]
 
-# No real chain is longer; each certificate costs the checker work.
-MAX_CHAIN_LENGTH = 16
 _X509 = (CertificateType.X509,)
 _RAW = (CertificateType.RawPublicKey,)
-_EDWARDS = (SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448)
 
 
 class Trust:
@@ -136,6 +130,11 @@ class Trust:
     @property
     def checks_names(self) -> bool:
         """Whether a server can be accepted only under a name."""
+        return False
+
+    @property
+    def verifies_chains(self) -> bool:
+        """Whether :meth:`check` may take milliseconds, and is asked for by a question."""
         return False
 
     @property
@@ -228,7 +227,8 @@ class _PublicKeys(Trust):
         self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
     ) -> None:
         try:
-            known = to_spki(load_der_public_key(_require_leaf(chain))) in self._pinned
+            key = public_key_of(_require_leaf(chain), CertificateType.RawPublicKey)
+            known = to_spki(key) in self._pinned
         except PARSE_ERRORS as error:
             raise refusal(
                 AlertDescription.bad_certificate, f"the peer's raw public key: {error}"
@@ -261,7 +261,7 @@ class _Certificates(Trust):
     """``_pinned`` has every certificate, CAs included: each is good as the peer's leaf."""
 
     _pinned: frozenset[bytes] = field(repr=False)
-    _store: verification.Store | None = field(repr=False, compare=False)
+    _anchors: Anchors | None = field(repr=False, compare=False)
     _named: bool
     _authorities: tuple[bytes, ...] = field(repr=False)
 
@@ -270,6 +270,7 @@ class _Certificates(Trust):
         try:
             cas = [certificate for certificate in certificates if is_ca(certificate)]
             others = [certificate for certificate in certificates if not is_ca(certificate)]
+            anchors = Anchors(cas) if cas else None
             named = bool(cas) or any(subject_names(certificate) for certificate in others)
         except PARSE_ERRORS as error:
             raise ConfigError(f"a certificate given as trust does not parse: {error}") from None
@@ -278,7 +279,7 @@ class _Certificates(Trust):
         authorities = dict.fromkeys(name.public_bytes() for name in names) if announce else ()
         return cls(
             frozenset(to_der(certificate) for certificate in certificates),
-            verification.Store(cas) if cas else None,
+            anchors,
             named,
             tuple(authorities),
         )
@@ -288,6 +289,10 @@ class _Certificates(Trust):
         return self._named
 
     @property
+    def verifies_chains(self) -> bool:
+        return True
+
+    @property
     def authorities(self) -> tuple[bytes, ...]:
         return self._authorities
 
@@ -295,6 +300,7 @@ class _Certificates(Trust):
         self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
     ) -> None:
         _require_leaf(chain)
+        check_keys(chain, CertificateType.X509)
         try:
             certificates = [x509.load_der_x509_certificate(der) for der in chain]
             if chain[0] in self._pinned:
@@ -321,68 +327,14 @@ class _Certificates(Trust):
     ) -> None:
         leaf = chain[0]
         check_dates(leaf)
-        self._check_issuers(chain)
-        check_usage(leaf, peer_role)
-        if peer_role == "server":
-            check_name(leaf, server_hostname)
-
-    def _check_issuers(self, chain: list[x509.Certificate]) -> None:
-        if self._store is None:
+        if self._anchors is None:
             raise refusal(
                 AlertDescription.unknown_ca, "the peer's certificate is not the pinned one"
             )
-        if len(chain) > MAX_CHAIN_LENGTH:
-            raise refusal(
-                AlertDescription.bad_certificate, f"the peer's chain has {len(chain)} certificates"
-            )
-        # The client verifier serves both roles: it leaves the names to us, and the server
-        # verifier refuses every certificate without a subjectAltName.
-        verifier = (
-            verification.PolicyBuilder()
-            .store(self._store)
-            .time(today())
-            .extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
-            .build_client_verifier()
-        )
-        try:
-            verifier.verify(chain[0], chain[1:])
-        except verification.VerificationError as error:
-            raise _explain(chain, error) from error
-
-
-def _check_may_sign(
-    _policy: verification.Policy, _ca: x509.Certificate, usage: x509.KeyUsage | None
-) -> None:
-    if usage is not None and not usage.key_cert_sign:
-        raise ValueError("keyUsage of a CA certificate lacks keyCertSign")
-
-
-# Private CAs leave out what the Web's rules ask for (key identifiers, usages); what protects the
-# chain stays: signatures, dates, basicConstraints, path lengths, name constraints, keyCertSign.
-_CA_POLICY = (
-    verification.ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, verification.Criticality.AGNOSTIC, None)
-    .may_be_present(x509.KeyUsage, verification.Criticality.AGNOSTIC, _check_may_sign)
-)
-_LEAF_POLICY = verification.ExtensionPolicy.permit_all()
-
-
-def _explain(chain: list[x509.Certificate], error: Exception) -> AlertError:
-    """The refusal of a chain, in words that say what to do about it."""
-    for certificate in chain[1:]:
-        check_dates(certificate, "a CA certificate of the peer's chain")
-    if chain[0].subject == chain[0].issuer:
-        message = "the peer's certificate is self-signed and not among the trusted ones"
-    elif any(certificate.signature_algorithm_oid in _EDWARDS for certificate in chain):
-        return refusal(
-            AlertDescription.unsupported_certificate,
-            "a CA of the peer's chain signs with Ed25519 or Ed448, which is not supported; "
-            "pin the peer's certificate instead",
-        )
-    else:
-        issuer = chain[-1].issuer.rfc4514_string()
-        message = f"the peer's certificate does not lead to a trusted CA (last issuer: {issuer})"
-    return refusal(AlertDescription.unknown_ca, f"{message}: {error}")
+        self._anchors.check(chain, peer_role)
+        check_usage(leaf, peer_role)
+        if peer_role == "server":
+            check_name(leaf, server_hostname)
 
 
 @functools.cache

@@ -4,40 +4,37 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from aiodtls.core.config import PSK, PSKContext
 from aiodtls.core.crypto import signatures
-from aiodtls.core.crypto.certificates import PARSE_ERRORS, public_key_of
+from aiodtls.core.crypto.certificates import check_keys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.crypto.trust import why_refused
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.events import CertificateReceived, PSKRequested, SignatureRequested
+from aiodtls.core.events import (
+    CertificateReceived,
+    PSKRequested,
+    SignatureRequested,
+    VerificationRequested,
+)
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.registry import AlertDescription, CertificateType, SignatureScheme
 from aiodtls.core.sessions import Session
 
 
 def public_key(hs: Handshake, chain: tuple[bytes, ...]) -> PublicKeyTypes:
-    """The key of the leaf, or the raw one. Raises :class:`AlertError`."""
-    try:
-        kind = hs.negotiated.peer_certificate_type
-        if kind is CertificateType.RawPublicKey and len(chain) != 1:
-            raise ValueError("a raw public key stands alone")
-        return public_key_of(chain[0], kind)
-    except UnsupportedAlgorithm as error:
-        message = "the peer's certificate has a key of an unknown kind"
-        raise AlertError(
-            AlertDescription.unsupported_certificate, message, CertificateError(message)
-        ) from error
-    except PARSE_ERRORS as error:
-        message = "the peer's certificate does not parse"
-        raise AlertError(
-            AlertDescription.bad_certificate, message, CertificateError(message)
-        ) from error
+    """The key of the leaf, or the raw one; all keys of the chain meet the bounds.
+
+    Raises :class:`AlertError`.
+    """
+    kind = hs.negotiated.peer_certificate_type
+    if kind is CertificateType.RawPublicKey and len(chain) != 1:
+        message = "a raw public key stands alone; the peer sent more"
+        raise AlertError(AlertDescription.bad_certificate, message, CertificateError(message))
+    return check_keys(chain, kind)
 
 
 def key_exchange_for(key: PublicKeyTypes) -> KeyExchange:
@@ -87,7 +84,11 @@ def _why_refused(
     trusts = hs.config.client_trusts() if peer_role == "server" else hs.config.trusts
     judges = [trust for trust in trusts if kind in trust.certificate_types]
     checks = [trust for trust in judges if trust.function is None]
-    error = why_refused(checks, chain, peer_role=peer_role, server_hostname=hostname)
+    if any(trust.verifies_chains for trust in checks):
+        question = VerificationRequested(chain, peer_role, hostname, tuple(checks))
+        error = yield from _verified(hs, question)
+    else:
+        error = why_refused(checks, chain, peer_role=peer_role, server_hostname=hostname)
     for trust in judges:
         if error is None:
             break
@@ -104,6 +105,18 @@ def _why_refused(
         )
         error = None if answer else refused
     return error
+
+
+def _verified(hs: Handshake, question: VerificationRequested) -> Step[AlertError | None]:
+    answer = yield from hs.ask(question)
+    if answer is True:
+        return None
+    if isinstance(answer, AlertError):
+        return answer
+    cause = answer if isinstance(answer, Exception) else None
+    raise AlertError(
+        AlertDescription.internal_error, "the verification of the peer's chain failed"
+    ) from cause
 
 
 def sign(

@@ -1,0 +1,233 @@
+"""Certificate chains: the search for a path to a trusted CA, and how much work it may be.
+
+``cryptography`` builds the path and checks it. Its search can be made to branch, by certificates
+that share a name, so the work that it could do is counted before it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509 import verification
+from cryptography.x509.oid import SignatureAlgorithmOID
+
+from aiodtls.core.crypto.certificates import (
+    PARSE_ERRORS,
+    Role,
+    allows_role,
+    check_dates,
+    extension,
+    refusal,
+    to_der,
+    today,
+)
+from aiodtls.core.errors import AlertError
+from aiodtls.core.registry import AlertDescription
+
+# Signature checks that the search for a path may need at the most, slow ones counted twice.
+MAX_SIGNATURE_CHECKS = 32
+# Comparisons of a name with a name constraint, 0.2 us each.
+MAX_NAME_CHECKS = 65_536
+# In bytes. Names in it are parsed in one go, which takes 0.5 ms for each KiB.
+MAX_CERTIFICATE_SIZE = 16 * 1024
+# Certificates between the leaf and the trusted CA.
+_MAX_DEPTH = 8
+_EDWARDS = (SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448)
+
+
+class _Link:
+    """A certificate as the search for a path sees it. Raises ``PARSE_ERRORS``."""
+
+    __slots__ = ("constraints", "cost", "issuer", "names", "subject")
+
+    def __init__(self, certificate: x509.Certificate) -> None:
+        self.subject = certificate.subject
+        self.issuer = certificate.issuer
+        self.names = len(list(extension(certificate, x509.SubjectAlternativeName) or ()))
+        limits = extension(certificate, x509.NameConstraints)
+        subtrees = (limits.permitted_subtrees, limits.excluded_subtrees) if limits else ()
+        self.constraints = sum(len(subtree or ()) for subtree in subtrees)
+        self.cost = 1 if _is_fast(certificate) else 2
+
+
+def _is_fast(certificate: x509.Certificate) -> bool:
+    """Whether a check with its key takes less than 0.2 ms."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size <= 4096
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return isinstance(key.curve, ec.SECP256R1)
+    return isinstance(key, ed25519.Ed25519PublicKey)
+
+
+class Anchors:
+    """CA certificates that are trusted, and the check of a chain against them. Immutable."""
+
+    __slots__ = ("_certificates", "_links", "_store")
+
+    def __init__(self, certificates: Sequence[x509.Certificate]) -> None:
+        """Raises ``PARSE_ERRORS``."""
+        self._certificates = frozenset(certificates)
+        self._store = verification.Store(list(certificates))
+        self._links = _by_subject(_Link(certificate) for certificate in self._certificates)
+
+    def check(self, chain: Sequence[x509.Certificate], peer_role: Role) -> None:
+        """Finds a path from the leaf, the first, to a trusted CA. The keys have met the bounds.
+
+        Raises :class:`AlertError`, and ``PARSE_ERRORS``.
+        """
+        for certificate in chain:
+            _check_size(certificate)
+        leaf = chain[0]
+        issuers = [c for c in dict.fromkeys(chain[1:]) if c not in self._certificates]
+        # A certificate that its own key signed leads nowhere else, and is where a search branches.
+        useful = [issuer for issuer in issuers if not _is_self_signed(issuer)]
+        self._check_work(leaf, useful)
+        # The client verifier serves both roles: it leaves the names to us, and the server
+        # verifier refuses every certificate without a subjectAltName.
+        verifier = (
+            verification.PolicyBuilder()
+            .store(self._store)
+            .time(today())
+            .max_chain_depth(_MAX_DEPTH)
+            .extension_policies(ca_policy=_CA_POLICIES[peer_role], ee_policy=_LEAF_POLICY)
+            .build_client_verifier()
+        )
+        try:
+            verifier.verify(leaf, useful)
+        except verification.VerificationError as error:
+            raise _explain(chain, error, peer_role) from error
+
+    def _check_work(self, leaf: x509.Certificate, issuers: Sequence[x509.Certificate]) -> None:
+        """Refuses a chain whose names let the search take too long, whatever the signatures are."""
+        first = _Link(leaf)
+        links = [_Link(issuer) for issuer in issuers]
+        search = _Search(self._links, _by_subject(links))
+        search.follow(first, 0)
+        names = first.names + sum(link.names for link in links)
+        comparisons = search.constraints * names
+        if search.checks > MAX_SIGNATURE_CHECKS:
+            message = f"needs more than {MAX_SIGNATURE_CHECKS} signature checks"
+        elif comparisons > MAX_NAME_CHECKS:
+            message = f"needs {comparisons} checks of name constraints; {MAX_NAME_CHECKS} are made"
+        else:
+            return
+        raise refusal(AlertDescription.bad_certificate, f"the peer's chain {message}")
+
+
+class _Search:
+    """Counts what the library's search would do if every signature were valid and none led to an
+    end: ``checks`` of signatures, and the ``constraints`` that names would be compared with."""
+
+    __slots__ = ("_issuers", "_trusted", "checks", "constraints")
+
+    def __init__(
+        self, trusted: dict[x509.Name, list[_Link]], issuers: dict[x509.Name, list[_Link]]
+    ) -> None:
+        self._trusted = trusted
+        self._issuers = issuers
+        self.checks = 0
+        self.constraints = 0
+
+    def follow(self, link: _Link, depth: int) -> None:
+        """Stops soon after there are too many checks."""
+        for issuer in self._trusted.get(link.issuer, ()):
+            self._count(issuer)
+        for issuer in self._issuers.get(link.issuer, ()):
+            self._count(issuer)
+            if depth < _MAX_DEPTH and self.checks <= MAX_SIGNATURE_CHECKS:
+                self.follow(issuer, depth + 1)
+
+    def _count(self, issuer: _Link) -> None:
+        self.checks += issuer.cost
+        self.constraints += issuer.constraints
+
+
+def _by_subject(links: Iterable[_Link]) -> dict[x509.Name, list[_Link]]:
+    found: dict[x509.Name, list[_Link]] = defaultdict(list)
+    for link in links:
+        found[link.subject].append(link)
+    return dict(found)
+
+
+def _check_size(certificate: x509.Certificate) -> None:
+    size = len(to_der(certificate))
+    if size > MAX_CERTIFICATE_SIZE:
+        raise refusal(
+            AlertDescription.bad_certificate,
+            f"a certificate of the peer's chain has {size} bytes; {MAX_CERTIFICATE_SIZE} are read",
+        )
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    with contextlib.suppress(InvalidSignature, *PARSE_ERRORS):
+        certificate.verify_directly_issued_by(certificate)
+        return True
+    return False
+
+
+def _check_may_sign(
+    _policy: verification.Policy, _ca: x509.Certificate, usage: x509.KeyUsage | None
+) -> None:
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("keyUsage of a CA certificate lacks keyCertSign")
+
+
+_UsageCheck = Callable[[verification.Policy, x509.Certificate, x509.ExtendedKeyUsage | None], None]
+
+
+def _may_issue_for(role: Role) -> _UsageCheck:
+    def check(
+        _policy: verification.Policy, _ca: x509.Certificate, usage: x509.ExtendedKeyUsage | None
+    ) -> None:
+        if not allows_role(usage, role):
+            raise ValueError(f"extendedKeyUsage of a CA certificate does not allow a {role}")
+
+    return check
+
+
+def _ca_policy(role: Role) -> verification.ExtensionPolicy:
+    """Private CAs leave out what the Web's rules ask for (key identifiers, usages).
+
+    What protects the chain stays: signatures, dates, basicConstraints, path lengths, name
+    constraints, keyCertSign. An extendedKeyUsage restricts what is below it, as everywhere else.
+    """
+    agnostic = verification.Criticality.AGNOSTIC
+    return (
+        verification.ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, agnostic, None)
+        .may_be_present(x509.KeyUsage, agnostic, _check_may_sign)
+        .may_be_present(x509.ExtendedKeyUsage, agnostic, _may_issue_for(role))
+    )
+
+
+_CA_POLICIES = {role: _ca_policy(role) for role in ("server", "client")}
+_LEAF_POLICY = verification.ExtensionPolicy.permit_all()
+
+
+def _explain(chain: Sequence[x509.Certificate], error: Exception, peer_role: Role) -> AlertError:
+    """The refusal of a chain, in words that say what to do about it."""
+    for certificate in chain[1:]:
+        check_dates(certificate, "a CA certificate of the peer's chain")
+    if "extendedKeyUsage of a CA" in str(error):
+        return refusal(
+            AlertDescription.unsupported_certificate,
+            f"a CA of the peer's chain may not issue for a {peer_role} (extendedKeyUsage)",
+        )
+    if chain[0].subject == chain[0].issuer:
+        message = "the peer's certificate is self-signed and not among the trusted ones"
+    elif any(certificate.signature_algorithm_oid in _EDWARDS for certificate in chain):
+        return refusal(
+            AlertDescription.unsupported_certificate,
+            "a CA of the peer's chain signs with Ed25519 or Ed448, which is not supported; "
+            "pin the peer's certificate instead",
+        )
+    else:
+        issuer = chain[-1].issuer.rfc4514_string()
+        message = f"the peer's certificate does not lead to a trusted CA (last issuer: {issuer})"
+    return refusal(AlertDescription.unknown_ca, f"{message}: {error}")

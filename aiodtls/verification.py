@@ -1,0 +1,218 @@
+"""The thread that verifies certificate chains, and the queue in front of it.
+
+There is one of each in a process, whatever the number of loops and associations. The thread
+exists only while chains come: it ends soon after the queue is empty, so that nothing has to stop
+it and no interpreter waits for it at exit. Networks (/24 of IPv4, /48 of IPv6) take turns, and the
+thread takes no more than a share of one core, so that nobody can buy much work with chains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from aiodtls.core.errors import AlertError, HandshakeError
+from aiodtls.core.events import VerificationRequested
+from aiodtls.core.registry import AlertDescription
+
+# Chains that wait at the most, of 48 KiB each by default.
+MAX_WAITING = 256
+# Of one core, and the seconds of wall time that may be used ahead of it: 50 ms of work.
+CORE_SHARE = 0.25
+BURST = 0.2
+# Seconds for which the thread waits for another chain before it ends.
+LINGER = 0.05
+# Whoever interprets loop.time() as the machine's clock is at most so many seconds off.
+_CLOCK_TOLERANCE = 0.5
+
+Verdict = AlertError | Exception | bool
+
+
+class VerificationRefused(AlertError):
+    """Too many chains wait, most of them of this peer's network."""
+
+    def __init__(self) -> None:
+        message = (
+            f"{MAX_WAITING} certificate chains already wait for verification, and no network has "
+            "more of them than the peer's; try again later"
+        )
+        super().__init__(AlertDescription.internal_error, message, HandshakeError(message))
+
+
+class Verification:
+    """One chain that waits or is being verified. ``done`` gets the verdict, in the loop."""
+
+    __slots__ = ("_done", "_loop", "_question", "network")
+
+    def __init__(
+        self,
+        question: VerificationRequested,
+        network: Hashable,
+        loop: asyncio.AbstractEventLoop,
+        done: Callable[[Verification, VerificationRequested, Verdict], None],
+    ) -> None:
+        self.network = network
+        self._question = question
+        self._loop = loop
+        self._done: Callable[[Verification, VerificationRequested, Verdict], None] | None = done
+
+    def cancel(self) -> None:
+        """Nobody wants the verdict any more."""
+        self._done = None
+        _queue.discard(self)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody can still get the verdict."""
+        if self._done is None or self._loop.is_closed():
+            return False
+        # At exit a loop that stands still will not run again.
+        return self._loop.is_running() or threading.main_thread().is_alive()
+
+    def verify(self) -> Verdict:
+        try:
+            return self._question.verify()
+        except Exception as error:
+            return error
+
+    def finish(self, verdict: Verdict) -> None:
+        """From any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, verdict)
+        except RuntimeError:
+            # The loop is closed, and with it all that could want to know.
+            self._done = None
+
+    def _deliver(self, verdict: Verdict) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(self, self._question, verdict)
+
+
+class VerificationQueue:
+    """The owner of the thread. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        """Nothing waits and there is no thread; so it is after a fork, whatever the parent has."""
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting: OrderedDict[Hashable, deque[Verification]] = OrderedDict()
+        self._count = 0
+        self._thread: threading.Thread | None = None
+        # All work so far fits under the share of the core until then.
+        self._paid_until = 0.0
+
+    def add(self, verification: Verification) -> bool:
+        """False where the queue is full and it is refused.
+
+        A full queue loses the newest chain of the network that has the most: either this one, or
+        that of another, whose owner is told.
+        """
+        evicted = None
+        with self._changed:
+            if self._count >= MAX_WAITING:
+                largest = max(self._waiting.values(), key=len)
+                if len(self._waiting.get(verification.network, ())) >= len(largest):
+                    return False
+                evicted = largest[-1]
+                self._remove(evicted)
+            self._waiting.setdefault(verification.network, deque()).append(verification)
+            self._count += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="aiodtls verification")
+                self._thread.start()
+            else:
+                self._changed.notify()
+        if evicted is not None:
+            evicted.finish(VerificationRefused())
+        return True
+
+    def discard(self, verification: Verification) -> None:
+        """It is no longer in the queue; where the thread has it already, nothing happens."""
+        with self._changed:
+            self._remove(verification)
+
+    def _remove(self, verification: Verification) -> None:
+        of_network = self._waiting.get(verification.network, deque())
+        if verification in of_network:
+            of_network.remove(verification)
+            self._count -= 1
+            if not of_network:
+                del self._waiting[verification.network]
+
+    # -- in the thread ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (verification := self._next()) is not None:
+            begun = time.thread_time()
+            verdict = verification.verify()
+            cost = time.thread_time() - begun
+            self._paid_until = max(self._paid_until, time.monotonic()) + cost / CORE_SHARE
+            verification.finish(verdict)
+
+    def _next(self) -> Verification | None:
+        """Waits for one, and until the share of the core allows it; None ends the thread."""
+        with self._changed:
+            idle_until = time.monotonic() + LINGER
+            while True:
+                until = self._paid_until - BURST if self._waiting else idle_until
+                rest = until - time.monotonic()
+                if rest > 0:
+                    self._changed.wait(min(rest, LINGER))
+                elif not self._waiting:
+                    self._thread = None
+                    return None
+                elif (verification := self._take()).is_wanted:
+                    return verification
+
+    def _take(self) -> Verification:
+        """The oldest of the network whose turn it is."""
+        network, of_network = self._waiting.popitem(last=False)
+        verification = of_network.popleft()
+        self._count -= 1
+        if of_network:
+            self._waiting[network] = of_network
+        return verification
+
+
+_queue = VerificationQueue()
+
+
+def verify(
+    question: VerificationRequested,
+    peer: Any,
+    loop: asyncio.AbstractEventLoop,
+    done: Callable[[Verification, VerificationRequested, Verdict], None],
+) -> Verification | Verdict:
+    """What verifies the chain of ``peer`` and calls ``done``, or the verdict at once.
+
+    At once comes a refusal because of a full queue, and any verdict in a loop that simulates time:
+    there a second may pass while the thread works for a moment.
+    """
+    if abs(loop.time() - time.monotonic()) > _CLOCK_TOLERANCE:
+        return question.verify()
+    verification = Verification(question, network_of(peer), loop, done)
+    return verification if _queue.add(verification) else VerificationRefused()
+
+
+def network_of(peer: Any) -> Hashable:
+    """The network of an address; whatever is no IP address is one of its own."""
+    host = peer[0] if isinstance(peer, tuple) and peer else None
+    if not isinstance(host, str):
+        return peer if isinstance(peer, Hashable) else None
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.packed[: 3 if address.version == 4 else 6]
