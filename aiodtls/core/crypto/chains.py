@@ -32,7 +32,7 @@ from aiodtls.core.registry import AlertDescription
 # Signature checks that the search for a path may need at the most, slow ones counted twice.
 MAX_SIGNATURE_CHECKS = 32
 # Comparisons of a name with a name constraint, 0.2 us each.
-MAX_NAME_CHECKS = 65_536
+MAX_NAME_CHECKS = 32_768
 # In bytes. Names in it are parsed in one go, which takes 0.5 ms for each KiB.
 MAX_CERTIFICATE_SIZE = 16 * 1024
 # Certificates between the leaf and the trusted CA.
@@ -52,17 +52,19 @@ class _Link:
         limits = extension(certificate, x509.NameConstraints)
         subtrees = (limits.permitted_subtrees, limits.excluded_subtrees) if limits else ()
         self.constraints = sum(len(subtree or ()) for subtree in subtrees)
-        self.cost = 1 if _is_fast(certificate) else 2
+        self.cost = _cost(certificate)
 
 
-def _is_fast(certificate: x509.Certificate) -> bool:
-    """Whether a check with its key takes less than 0.2 ms."""
+def _cost(certificate: x509.Certificate) -> int:
+    """Of a check with its key: 1 where that takes less than 0.2 ms, else 2."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
-        return key.key_size <= 4096
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return isinstance(key.curve, ec.SECP256R1)
-    return isinstance(key, ed25519.Ed25519PublicKey)
+        is_fast = key.key_size <= 4096
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        is_fast = isinstance(key.curve, ec.SECP256R1)
+    else:
+        is_fast = isinstance(key, ed25519.Ed25519PublicKey)
+    return 1 if is_fast else 2
 
 
 class Anchors:
@@ -86,8 +88,11 @@ class Anchors:
         leaf = chain[0]
         issuers = [c for c in dict.fromkeys(chain[1:]) if c not in self._certificates]
         # A certificate that its own key signed leads nowhere else, and is where a search branches.
-        useful = [issuer for issuer in issuers if not _is_self_signed(issuer)]
-        self._check_work(leaf, useful)
+        self_issued = [issuer for issuer in issuers if issuer.issuer == issuer.subject]
+        spent = sum(_cost(issuer) for issuer in self_issued)
+        useless = {issuer for issuer in self_issued if _is_self_signed(issuer)}
+        useful = [issuer for issuer in issuers if issuer not in useless]
+        self._check_work(leaf, useful, spent)
         # The client verifier serves both roles: it leaves the names to us, and the server
         # verifier refuses every certificate without a subjectAltName.
         verifier = (
@@ -103,11 +108,13 @@ class Anchors:
         except verification.VerificationError as error:
             raise _explain(chain, error, peer_role) from error
 
-    def _check_work(self, leaf: x509.Certificate, issuers: Sequence[x509.Certificate]) -> None:
+    def _check_work(
+        self, leaf: x509.Certificate, issuers: Sequence[x509.Certificate], spent: int
+    ) -> None:
         """Refuses a chain whose names let the search take too long, whatever the signatures are."""
         first = _Link(leaf)
         links = [_Link(issuer) for issuer in issuers]
-        search = _Search(self._links, _by_subject(links))
+        search = _Search(self._links, _by_subject(links), spent)
         search.follow(first, 0)
         names = first.names + sum(link.names for link in links)
         comparisons = search.constraints * names
@@ -127,11 +134,14 @@ class _Search:
     __slots__ = ("_issuers", "_trusted", "checks", "constraints")
 
     def __init__(
-        self, trusted: dict[x509.Name, list[_Link]], issuers: dict[x509.Name, list[_Link]]
+        self,
+        trusted: dict[x509.Name, list[_Link]],
+        issuers: dict[x509.Name, list[_Link]],
+        spent: int,
     ) -> None:
         self._trusted = trusted
         self._issuers = issuers
-        self.checks = 0
+        self.checks = spent
         self.constraints = 0
 
     def follow(self, link: _Link, depth: int) -> None:

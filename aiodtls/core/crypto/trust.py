@@ -6,11 +6,14 @@ usage of the leaf) is here.
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import functools
+import re
 import ssl
+import sys
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -45,6 +48,9 @@ from aiodtls.core.registry import AlertDescription, CertificateType
 
 TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | Awaitable[bool | None] | None"]
 
+_PEM_BLOCK = re.compile(
+    b"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]*)-----END CERTIFICATE-----"
+)
 _X509 = (CertificateType.X509,)
 _RAW = (CertificateType.RawPublicKey,)
 
@@ -350,25 +356,33 @@ def _system_trust() -> Trust:
 
 
 def _system_certificates() -> list[x509.Certificate]:
-    """What OpenSSL would use. A directory it reads only on demand, so we read that ourselves."""
+    """What OpenSSL would use: one file, and a directory, which OpenSSL reads only on demand."""
     certificates: list[x509.Certificate] = []
-    ders = dict.fromkeys(ssl.create_default_context().get_ca_certs(binary_form=True))
-    capath = ssl.get_default_verify_paths().capath
-    for path in sorted(Path(capath).glob("*.[0-9]")) if capath else ():
-        try:
-            ders[ssl.PEM_cert_to_DER_cert(path.read_text("ascii").strip())] = None
-        except (OSError, ValueError):
-            continue
     with warnings.catch_warnings():
         # One odd old root must not take the others with it: some do not parse, and those whose
         # serial number is zero draw a warning that is not for the user.
         warnings.simplefilter("error", CryptographyDeprecationWarning)
-        for der in ders:
+        for der in _system_ders():
             with contextlib.suppress(*PARSE_ERRORS):
                 certificate = x509.load_der_x509_certificate(der)
                 if is_ca(certificate):
                     certificates.append(certificate)
     return certificates
+
+
+def _system_ders() -> Iterable[bytes]:
+    if sys.platform == "win32":
+        return ssl.create_default_context().get_ca_certs(binary_form=True)
+    paths = ssl.get_default_verify_paths()
+    files = [Path(paths.cafile)] if paths.cafile else []
+    files += sorted(Path(paths.capath).glob("*.[0-9]")) if paths.capath else []
+    ders: dict[bytes, None] = {}
+    for path in files:
+        with contextlib.suppress(OSError):
+            for block in _PEM_BLOCK.findall(path.read_bytes()):
+                with contextlib.suppress(ValueError):
+                    ders[binascii.a2b_base64(block)] = None
+    return ders
 
 
 def _require_leaf(chain: Sequence[bytes]) -> bytes:
