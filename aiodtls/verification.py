@@ -35,12 +35,12 @@ Verdict = AlertError | Exception | bool
 
 
 class VerificationRefused(AlertError):
-    """Too many chains wait, most of them of this peer's network."""
+    """The queue is full and no network has more in it than this peer's, or there is no thread."""
 
     def __init__(self) -> None:
         message = (
-            f"{MAX_WAITING} certificate chains already wait for verification, and no network has "
-            "more of them than the peer's; try again later"
+            "too many certificate chains wait for verification, most of them from the peer's "
+            "network; try again later"
         )
         super().__init__(AlertDescription.internal_error, message, HandshakeError(message))
 
@@ -48,16 +48,18 @@ class VerificationRefused(AlertError):
 class Verification:
     """One chain that waits or is being verified. ``done`` gets the verdict, in the loop."""
 
-    __slots__ = ("_done", "_loop", "_question", "network")
+    __slots__ = ("_done", "_loop", "_question", "_queue", "network")
 
     def __init__(
         self,
+        queue: VerificationQueue,
         question: VerificationRequested,
         network: Hashable,
         loop: asyncio.AbstractEventLoop,
         done: Callable[[Verification, VerificationRequested, Verdict], None],
     ) -> None:
         self.network = network
+        self._queue = queue
         self._question = question
         self._loop = loop
         self._done: Callable[[Verification, VerificationRequested, Verdict], None] | None = done
@@ -65,7 +67,7 @@ class Verification:
     def cancel(self) -> None:
         """Nobody wants the verdict any more."""
         self._done = None
-        _queue.discard(self)
+        self._queue.discard(self)
 
     @property
     def is_wanted(self) -> bool:
@@ -99,10 +101,9 @@ class VerificationQueue:
     """The owner of the thread. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        self.reset()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         """Nothing waits and there is no thread; so it is after a fork, whatever the parent has."""
         self._changed = threading.Condition(threading.Lock())
         self._waiting: OrderedDict[Hashable, deque[Verification]] = OrderedDict()
@@ -112,7 +113,7 @@ class VerificationQueue:
         self._paid_until = 0.0
 
     def add(self, verification: Verification) -> bool:
-        """False where the queue is full and it is refused.
+        """False where it is refused, because the queue is full or no thread can be had.
 
         A full queue loses the newest chain of the network that has the most: either this one, or
         that of another, whose owner is told.
@@ -127,13 +128,24 @@ class VerificationQueue:
                 self._remove(evicted)
             self._waiting.setdefault(verification.network, deque()).append(verification)
             self._count += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="aiodtls verification")
-                self._thread.start()
-            else:
-                self._changed.notify()
+            if not self._has_thread():
+                self._remove(verification)
+                return False
         if evicted is not None:
             evicted.finish(VerificationRefused())
+        return True
+
+    def _has_thread(self) -> bool:
+        """Wakes it, or starts it; False where the system has no more threads to give."""
+        if self._thread is not None:
+            self._changed.notify()
+            return True
+        thread = threading.Thread(target=self._run, name="aiodtls verification")
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
         return True
 
     def discard(self, verification: Verification) -> None:
@@ -185,6 +197,8 @@ class VerificationQueue:
 
 
 _queue = VerificationQueue()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_queue.reset)
 
 
 def verify(
@@ -200,7 +214,7 @@ def verify(
     """
     if abs(loop.time() - time.monotonic()) > _CLOCK_TOLERANCE:
         return question.verify()
-    verification = Verification(question, network_of(peer), loop, done)
+    verification = Verification(_queue, question, network_of(peer), loop, done)
     return verification if _queue.add(verification) else VerificationRefused()
 
 

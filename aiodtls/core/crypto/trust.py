@@ -48,9 +48,7 @@ from aiodtls.core.registry import AlertDescription, CertificateType
 
 TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | Awaitable[bool | None] | None"]
 
-_PEM_BLOCK = re.compile(
-    b"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]*)-----END CERTIFICATE-----"
-)
+_PEM_BLOCK = re.compile(b"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]*)-----END CERTIFICATE-----")
 _X509 = (CertificateType.X509,)
 _RAW = (CertificateType.RawPublicKey,)
 
