@@ -21,14 +21,14 @@ from aiodtls.core.errors import AlertError, HandshakeError
 from aiodtls.core.events import VerificationRequested
 from aiodtls.core.registry import AlertDescription
 
-# Chains that wait at the most, of 48 KiB each by default.
+# Chains that wait at the most, each of max_certificate_length bytes at the most.
 MAX_WAITING = 256
 # Of one core, and the seconds of wall time that may be used ahead of it: 50 ms of work.
 CORE_SHARE = 0.25
 BURST = 0.2
 # Seconds for which the thread waits for another chain before it ends.
 LINGER = 0.05
-# Whoever interprets loop.time() as the machine's clock is at most so many seconds off.
+# A loop that keeps real time is no more seconds behind the machine's clock.
 _CLOCK_TOLERANCE = 0.5
 
 Verdict = AlertError | Exception | bool

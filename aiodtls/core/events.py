@@ -156,9 +156,9 @@ class CertificateReceived(Question):
 class VerificationRequested(Question):
     """Asked where trust is certificates: the chain (DER, leaf first) is to be verified.
 
-    That can take milliseconds, so an owner with other things to do calls :meth:`verify` in another
-    thread. Answer with what it returned, in any thread's case from the connection's own thread; a
-    program without other threads answers at once: ``answer(question, question.verify(), now)``.
+    That can take some milliseconds. An owner with other things to do calls :meth:`verify` in another
+    thread and answers, in the connection's own, with what it returned. A program without threads
+    answers at once: ``connection.answer(question, question.verify(), now)``.
     """
 
     chain: tuple[bytes, ...] = field(repr=False)

@@ -57,7 +57,11 @@ class _Link:
 
 def _cost(certificate: x509.Certificate) -> int:
     """Of a check with its key: 1 where that takes less than 0.2 ms, else 2."""
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except PARSE_ERRORS:
+        # A trusted one, with which the library can check nothing. Those of peers are loaded before.
+        return 1
     if isinstance(key, rsa.RSAPublicKey):
         is_fast = key.key_size <= 4096
     elif isinstance(key, ec.EllipticCurvePublicKey):

@@ -363,7 +363,7 @@ def _system_certificates() -> list[x509.Certificate]:
         for der in _system_ders():
             with contextlib.suppress(*PARSE_ERRORS):
                 certificate = x509.load_der_x509_certificate(der)
-                if is_ca(certificate):
+                if is_ca(certificate) and certificate.subject and certificate.issuer:
                     certificates.append(certificate)
     return certificates
 
