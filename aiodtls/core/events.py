@@ -156,7 +156,7 @@ class CertificateReceived(Question):
 class VerificationRequested(Question):
     """Asked where trust is certificates: the chain (DER, leaf first) is to be verified.
 
-    That can take some milliseconds. An owner with other things to do calls :meth:`verify` in another
+    That can take milliseconds. An owner with other things to do calls :meth:`verify` in another
     thread and answers, in the connection's own, with what it returned. A program without threads
     answers at once: ``connection.answer(question, question.verify(), now)``.
     """

@@ -316,6 +316,11 @@ def test_duplicates_and_self_signed_copies_do_no_harm():
     check(trusting(CA), *chain, *renewed)
 
 
+def test_authorities_that_are_trusted_themselves_count_once():
+    chain = line(9, "p384")
+    check(trusting(CA, *chain[1:]), *chain, CA)
+
+
 def test_a_rolled_over_ca_key_is_accepted():
     """RFC 4210 section 4.4: the old key's certificate, signed by the new key, of the same name."""
     new = Issued("Rolling CA", ca_flag(True), number=70)

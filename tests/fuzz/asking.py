@@ -10,7 +10,12 @@ from cryptography.x509 import load_der_x509_certificate
 from aiodtls import Credentials, DTLSConfig, Trust
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto import signatures
-from aiodtls.core.events import CertificateReceived, PSKRequested, SignatureRequested
+from aiodtls.core.events import (
+    CertificateReceived,
+    PSKRequested,
+    SignatureRequested,
+    VerificationRequested,
+)
 from tests.simulated import variants
 
 ASKING = ("asking", "asking13", "asking_psk", "asking_psk13")
@@ -50,6 +55,8 @@ def answer(connection: DTLSConnection, now: float) -> bool:
             connection.answer(question, KEY, now)
         case CertificateReceived():
             connection.answer(question, True, now)
+        case VerificationRequested():
+            connection.answer(question, question.verify(), now)
         case SignatureRequested():
             connection.answer(question, question.function(question.scheme, question.data), now)
         case _:
