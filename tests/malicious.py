@@ -49,7 +49,7 @@ from aiodtls.core.sessions import Session
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import Extension, UnknownExtension
 from aiodtls.core.wire.messages import ClientHello, Message, encode_body
-from aiodtls.core.wire.records import DTLSv1_2, HEADER
+from aiodtls.core.wire.records import HEADER, DTLSv1_2
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs
 

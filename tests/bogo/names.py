@@ -25,6 +25,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("a record of unknown type 0", "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),
     ("a record of unknown type", "UNEXPECTED_MESSAGE"),
     ("not one binder a PSK", "PSK_IDENTITY_BINDER_COUNT_MISMATCH"),
+    (" has no place in ", "UNEXPECTED_EXTENSION"),
     ("the peer's message: ", "DECODE_ERROR"),
     (" was expected, the peer sent ", "UNEXPECTED_MESSAGE"),
     (" after the handshake", "UNEXPECTED_MESSAGE"),

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.registry import HandshakeType
 from aiodtls.core.wire import extensions as ext
 from aiodtls.core.wire import extensions13 as ext13
 from aiodtls.core.wire import messages as msg
@@ -17,6 +16,7 @@ from aiodtls.core.wire import messages13 as msg13
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, parse_extensions
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
+from aiodtls.core.wire.places import Place
 from aiodtls.core.wire.records import (
     HEADER,
     MAX_CIPHERTEXT_LENGTH,
@@ -205,15 +205,13 @@ def test_duplicate_extensions_are_refused():
     block = b"\x00\x17\x00\x00" * 2
     data = len(block).to_bytes(2, "big") + block
     with pytest.raises(DecodeError):
-        parse_extensions(Reader(data), HandshakeType.client_hello)
+        parse_extensions(Reader(data), Place.CLIENT_HELLO)
 
 
 def test_two_names_and_odd_names_are_refused():
     for names in (b"\x00\x00\x01a\x00\x00\x01b", b"\x00\x00\x01\x00", b"\x00\x00\x02\xc3\xa4"):
         with pytest.raises(DecodeError):
-            ext.ServerName.parse(
-                Reader(len(names).to_bytes(2, "big") + names), HandshakeType.client_hello
-            )
+            ext.ServerName.parse(Reader(len(names).to_bytes(2, "big") + names), Place.CLIENT_HELLO)
 
 
 def test_splitting_keeps_what_stands_before_the_damage():

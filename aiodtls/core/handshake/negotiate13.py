@@ -66,14 +66,6 @@ from aiodtls.core.wire.messages13 import CertificateRequest13, HelloRetryRequest
 from aiodtls.core.wire.records import HEADER_LENGTH
 
 VERSION = ProtocolVersion.DTLSv1_3
-# What a server may answer in its ServerHello; all else is encrypted (RFC 8446 section 4.1.3).
-SERVER_HELLO_EXTENSIONS = {
-    ExtensionType.supported_versions,
-    ExtensionType.key_share,
-    ExtensionType.pre_shared_key,
-    ExtensionType.connection_id,
-    ExtensionType.rrc,
-}
 FORWARD_SECRET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
 # Without (EC)DHE only where the peer can do no better.
 PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
@@ -281,11 +273,6 @@ def check_server_hello13(config: DTLSConfig, offer: Offer, reply: ServerHello) -
         )
     _check_session_id(reply.session_id)
     check_only_offered(offer.hello, reply.extensions)
-    for code in reply.extensions:
-        if code not in SERVER_HELLO_EXTENSIONS:
-            raise AlertError(
-                AlertDescription.illegal_parameter, f"extension {code} belongs elsewhere"
-            )
     return _suite13(config, reply.cipher_suite)
 
 

@@ -5,13 +5,13 @@ Unknown ones are kept as :class:`UnknownExtension`; a doubled one is an error (R
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from struct import Struct
 from typing import TypeVar
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.registry import HandshakeType
+from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extensions import (
     ALPN,
@@ -44,6 +44,7 @@ from aiodtls.core.wire.extensions13 import (
     SelectedPsk,
     SignatureAlgorithmsCert,
 )
+from aiodtls.core.wire.places import PLACES, Place
 
 E = TypeVar("E", bound=Extension)
 # Code point, and the length of what follows.
@@ -59,35 +60,35 @@ ENCODED_KEPT = 512
 # What the length of one has room for.
 LONGEST = 0xFFFF
 
-KNOWN: Mapping[tuple[int, HandshakeType], type[KnownExtension]] = {
-    (extension.type, place): extension
-    for extension in (
-        ServerName,
-        SupportedGroups,
-        ECPointFormats,
-        SignatureAlgorithms,
-        UseSRTP,
-        ALPN,
-        ExtendedMasterSecret,
-        SessionTicket,
-        SignedCertificateTimestamps,
-        StatusRequest,
-        SupportedVersions,
-        RenegotiationInfo,
-        ClientCertificateTypes,
-        ServerCertificateTypes,
-        SignatureAlgorithmsCert,
-        CertificateAuthorities,
-        KeyShares,
-        Cookie,
-        PskKeyExchangeModes,
-        PreSharedKey,
-        SelectedPsk,
-        RecordSizeLimit,
-        ConnectionId,
-        ReturnRoutability,
-    )
-    for place in extension.places
+_CLASSES = (
+    ServerName,
+    SupportedGroups,
+    ECPointFormats,
+    SignatureAlgorithms,
+    UseSRTP,
+    ALPN,
+    ExtendedMasterSecret,
+    SessionTicket,
+    SignedCertificateTimestamps,
+    StatusRequest,
+    SupportedVersions,
+    RenegotiationInfo,
+    ClientCertificateTypes,
+    ServerCertificateTypes,
+    SignatureAlgorithmsCert,
+    CertificateAuthorities,
+    KeyShares,
+    Cookie,
+    PskKeyExchangeModes,
+    PreSharedKey,
+    RecordSizeLimit,
+    ConnectionId,
+    ReturnRoutability,
+)
+KNOWN: Mapping[tuple[int, Place], type[KnownExtension]] = {
+    **{(kind.type, place): kind for kind in _CLASSES for place in PLACES[kind.type]},
+    # The server's choice has another form than the client's offer.
+    (SelectedPsk.type, Place.SERVER_HELLO_13): SelectedPsk,
 }
 
 
@@ -125,18 +126,53 @@ class Extensions(dict[int, Extension]):
         return found if isinstance(found, kind) else None
 
 
-def parse_extensions(reader: Reader, place: HandshakeType, *, required: bool = False) -> Extensions:
-    """A block of extensions; a hello may have none at all (RFC 5246 section 7.4.1.2)."""
+def parse_extensions(reader: Reader, place: Place, *, required: bool = False) -> Extensions:
+    """A block of extensions; a hello may have none at all (RFC 5246 section 7.4.1.2).
+
+    Raises :class:`DecodeError`, with illegal_parameter for a known extension that ``place`` must
+    not have (RFC 8446 section 4.2).
+    """
     if not reader.remaining and not required:
         return Extensions()
+    return _parse_whole(reader.vector(2), place)
+
+
+def parse_server_hello_extensions(reader: Reader) -> Extensions:
+    """Those of a ServerHello of either version."""
+    if not reader.remaining:
+        return Extensions()
     block = reader.vector(2)
+    return _parse_whole(block, server_hello_place({code for code, _ in _split(block)}))
+
+
+def server_hello_place(codes: Container[int]) -> Place:
+    """By the codes of its extensions: supported_versions says DTLS 1.3 (RFC 8446 s. 4.2.1)."""
+    is_13 = SupportedVersions.type in codes
+    return Place.SERVER_HELLO_13 if is_13 else Place.SERVER_HELLO_12
+
+
+def _parse_whole(block: bytes, place: Place) -> Extensions:
     parse = _parse_block_again if len(block) <= LONGEST_BLOCK_KEPT else _parse_block
     # What is kept may be shared; this is the message's own.
     return Extensions(parse(block, place))
 
 
-def _parse_block(block: bytes, place: HandshakeType) -> Extensions:
+def _parse_block(block: bytes, place: Place) -> Extensions:
     extensions = Extensions()
+    for code, body in _split(block):
+        if code in extensions:
+            raise DecodeError(f"extension {code} stands twice")
+        if code in PLACES and place not in PLACES[code]:
+            raise DecodeError(
+                f"extension {code} has no place in {place.name}", AlertDescription.illegal_parameter
+            )
+        parse = _parse_again if len(body) <= LONGEST_KEPT else _parse
+        extensions[code] = parse(code, body, place)
+    return extensions
+
+
+def _split(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Code and body of each extension."""
     position, end = 0, len(block)
     while position < end:
         start = position + _HEADER.size
@@ -146,14 +182,10 @@ def _parse_block(block: bytes, place: HandshakeType) -> Extensions:
         position = start + length
         if position > end:
             raise DecodeError("an extension reaches past the end of its block")
-        if code in extensions:
-            raise DecodeError(f"extension {code} stands twice")
-        parse = _parse_again if length <= LONGEST_KEPT else _parse
-        extensions[code] = parse(code, block[start:position], place)
-    return extensions
+        yield code, block[start:position]
 
 
-def _parse(code: int, body: bytes, place: HandshakeType) -> Extension:
+def _parse(code: int, body: bytes, place: Place) -> Extension:
     kind = KNOWN.get((code, place))
     if kind is None:
         return UnknownExtension(code, body)
@@ -170,7 +202,7 @@ _parse_block_again = lru_cache(BLOCKS_KEPT)(_parse_block)
 
 
 def encode_extensions(
-    writer: Writer, extensions: Extensions, place: HandshakeType, *, required: bool = False
+    writer: Writer, extensions: Extensions, place: Place, *, required: bool = False
 ) -> None:
     """Nothing where there are none and none are required: the oldest servers know no block."""
     if not extensions and not required:
@@ -182,7 +214,7 @@ def encode_extensions(
     writer.vector(b"".join(encoded), 2)
 
 
-def _encode(extension: Extension, place: HandshakeType) -> bytes:
+def _encode(extension: Extension, place: Place) -> bytes:
     writer = Writer()
     extension.encode(writer, place)
     if len(writer) > LONGEST:

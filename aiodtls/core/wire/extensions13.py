@@ -6,18 +6,10 @@ from dataclasses import field
 from typing import ClassVar
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.registry import AlertDescription, ExtensionType, HandshakeType
+from aiodtls.core.registry import AlertDescription, ExtensionType
 from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
-from aiodtls.core.wire.extensions import (
-    CLIENT_HELLO,
-    CLIENT_ONLY,
-    HELLO_RETRY_REQUEST,
-    NEGOTIATED,
-    REQUESTS,
-    SERVER_HELLO,
-    VERSION_PLACES,
-)
+from aiodtls.core.wire.places import Place
 
 
 @value
@@ -25,14 +17,13 @@ class SignatureAlgorithmsCert:
     """RFC 8446 section 4.2.3: what may sign certificates, where it differs."""
 
     type: ClassVar[ExtensionType] = ExtensionType.signature_algorithms_cert
-    places: ClassVar[frozenset[HandshakeType]] = REQUESTS
     schemes: tuple[int, ...]
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> SignatureAlgorithmsCert:
+    def parse(cls, reader: Reader, place: Place) -> SignatureAlgorithmsCert:
         return cls(reader.u16_list())
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
+    def encode(self, writer: Writer, place: Place) -> None:
         writer.u16_list(self.schemes)
 
 
@@ -41,18 +32,17 @@ class CertificateAuthorities:
     """RFC 8446 section 4.2.4: DER names of authorities that the sender trusts."""
 
     type: ClassVar[ExtensionType] = ExtensionType.certificate_authorities
-    places: ClassVar[frozenset[HandshakeType]] = REQUESTS
     names: tuple[bytes, ...]
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> CertificateAuthorities:
+    def parse(cls, reader: Reader, place: Place) -> CertificateAuthorities:
         block = reader.sub(2, 3)
         names = []
         while block.remaining:
             names.append(block.vector(2, 1))
         return cls(tuple(names))
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
+    def encode(self, writer: Writer, place: Place) -> None:
         writer.vectors(self.names, 2, 2)
 
 
@@ -64,14 +54,13 @@ class KeyShares:
     """
 
     type: ClassVar[ExtensionType] = ExtensionType.key_share
-    places: ClassVar[frozenset[HandshakeType]] = VERSION_PLACES
     shares: tuple[tuple[int, bytes], ...]
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> KeyShares:
-        if place == HELLO_RETRY_REQUEST:
+    def parse(cls, reader: Reader, place: Place) -> KeyShares:
+        if place == Place.HELLO_RETRY_REQUEST:
             return cls(((reader.u16(), b""),))
-        if place == SERVER_HELLO:
+        if place == Place.SERVER_HELLO_13:
             return cls(((reader.u16(), reader.vector(2, 1)),))
         block = reader.sub(2)
         shares = []
@@ -81,10 +70,10 @@ class KeyShares:
             raise DecodeError("two shares of one group", AlertDescription.illegal_parameter)
         return cls(tuple(shares))
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
-        if place == HELLO_RETRY_REQUEST:
+    def encode(self, writer: Writer, place: Place) -> None:
+        if place == Place.HELLO_RETRY_REQUEST:
             writer.u16(self.shares[0][0])
-        elif place == SERVER_HELLO:
+        elif place == Place.SERVER_HELLO_13:
             writer.u16(self.shares[0][0]).vector(self.shares[0][1], 2)
         else:
             with writer.sub(2):
@@ -97,14 +86,13 @@ class Cookie:
     """RFC 8446 section 4.2.2: from HelloRetryRequest, back in the second ClientHello."""
 
     type: ClassVar[ExtensionType] = ExtensionType.cookie
-    places: ClassVar[frozenset[HandshakeType]] = frozenset({CLIENT_HELLO, HELLO_RETRY_REQUEST})
     cookie: bytes
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> Cookie:
+    def parse(cls, reader: Reader, place: Place) -> Cookie:
         return cls(reader.vector(2, 1))
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
+    def encode(self, writer: Writer, place: Place) -> None:
         writer.vector(self.cookie, 2)
 
 
@@ -113,14 +101,13 @@ class PskKeyExchangeModes:
     """RFC 8446 section 4.2.9."""
 
     type: ClassVar[ExtensionType] = ExtensionType.psk_key_exchange_modes
-    places: ClassVar[frozenset[HandshakeType]] = CLIENT_ONLY
     modes: bytes
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> PskKeyExchangeModes:
+    def parse(cls, reader: Reader, place: Place) -> PskKeyExchangeModes:
         return cls(reader.vector(1, 1))
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
+    def encode(self, writer: Writer, place: Place) -> None:
         writer.vector(self.modes, 1)
 
 
@@ -132,12 +119,11 @@ class PreSharedKey:
     """
 
     type: ClassVar[ExtensionType] = ExtensionType.pre_shared_key
-    places: ClassVar[frozenset[HandshakeType]] = CLIENT_ONLY
     identities: tuple[tuple[bytes, int], ...]
     binders: tuple[bytes, ...] = field(repr=False)
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> PreSharedKey:
+    def parse(cls, reader: Reader, place: Place) -> PreSharedKey:
         block = reader.sub(2, 7)
         identities = []
         while block.remaining:
@@ -151,7 +137,7 @@ class PreSharedKey:
             raise DecodeError("not one binder a PSK", AlertDescription.illegal_parameter)
         return cls(tuple(identities), tuple(binders))
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
+    def encode(self, writer: Writer, place: Place) -> None:
         with writer.sub(2):
             for identity, age in self.identities:
                 writer.vector(identity, 2).uint(age, 4)
@@ -170,14 +156,13 @@ class SelectedPsk:
     """RFC 8446 section 4.2.11: the server's choice among the client's identities."""
 
     type: ClassVar[ExtensionType] = ExtensionType.pre_shared_key
-    places: ClassVar[frozenset[HandshakeType]] = frozenset({SERVER_HELLO})
     index: int
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> SelectedPsk:
+    def parse(cls, reader: Reader, place: Place) -> SelectedPsk:
         return cls(reader.u16())
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
+    def encode(self, writer: Writer, place: Place) -> None:
         writer.u16(self.index)
 
 
@@ -186,15 +171,14 @@ class RecordSizeLimit:
     """RFC 8449 section 4: the largest record the sender takes, its content type counted in 1.3."""
 
     type: ClassVar[ExtensionType] = ExtensionType.record_size_limit
-    places: ClassVar[frozenset[HandshakeType]] = NEGOTIATED
     limit: int
 
     @classmethod
-    def parse(cls, reader: Reader, place: HandshakeType) -> RecordSizeLimit:
+    def parse(cls, reader: Reader, place: Place) -> RecordSizeLimit:
         limit = reader.u16()
         if limit < 64:
             raise DecodeError("record_size_limit below 64", AlertDescription.illegal_parameter)
         return cls(limit)
 
-    def encode(self, writer: Writer, place: HandshakeType) -> None:
+    def encode(self, writer: Writer, place: Place) -> None:
         writer.u16(self.limit)

@@ -16,8 +16,15 @@ from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
 from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
-from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
+from aiodtls.core.wire.extension_blocks import (
+    Extensions,
+    encode_extensions,
+    parse_extensions,
+    parse_server_hello_extensions,
+    server_hello_place,
+)
 from aiodtls.core.wire.extensions import OCSP
+from aiodtls.core.wire.places import Place
 
 RANDOM_LENGTH = 32
 # ECCurveType (RFC 8422 section 5.4).
@@ -86,14 +93,14 @@ class ClientHello:
         cookie = reader.vector(1)
         suites = reader.u16_list()
         compression = reader.vector(1, 1)
-        extensions = parse_extensions(reader, cls.msg_type)
+        extensions = parse_extensions(reader, Place.CLIENT_HELLO)
         return cls(random, suites, extensions, session_id, cookie, compression, version)
 
     def encode(self, writer: Writer) -> None:
         writer.u16(self.client_version).raw(self.random)
         writer.vector(self.session_id, 1).vector(self.cookie, 1)
         writer.u16_list(self.cipher_suites).vector(self.compression_methods, 1)
-        encode_extensions(writer, self.extensions, self.msg_type)
+        encode_extensions(writer, self.extensions, Place.CLIENT_HELLO)
 
 
 @value
@@ -132,13 +139,13 @@ class ServerHello:
         session_id = reader.vector(1, 0, 32)
         suite = reader.u16()
         compression = reader.u8()
-        extensions = parse_extensions(reader, cls.msg_type)
+        extensions = parse_server_hello_extensions(reader)
         return cls(random, suite, extensions, session_id, compression, version)
 
     def encode(self, writer: Writer) -> None:
         writer.u16(self.server_version).raw(self.random).vector(self.session_id, 1)
         writer.u16(self.cipher_suite).u8(self.compression_method)
-        encode_extensions(writer, self.extensions, self.msg_type)
+        encode_extensions(writer, self.extensions, server_hello_place(self.extensions))
 
 
 @value

@@ -16,8 +16,8 @@ from aiodtls.core.registry import (
 from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
-from aiodtls.core.wire.extensions import HELLO_RETRY_REQUEST
 from aiodtls.core.wire.messages import RANDOM_LENGTH
+from aiodtls.core.wire.places import Place
 
 # RFC 8446 section 4.1.3: SHA-256 of "HelloRetryRequest", in the place of a server's random.
 HELLO_RETRY_RANDOM = hashlib.sha256(b"HelloRetryRequest").digest()
@@ -39,17 +39,22 @@ class HelloRetryRequest:
 
     @classmethod
     def parse(cls, reader: Reader) -> HelloRetryRequest:
-        reader.take(2 + RANDOM_LENGTH)
+        version = reader.u16()
+        if version != ProtocolVersion.DTLSv1_2:
+            raise DecodeError(
+                f"HelloRetryRequest of version {version:#06x}", AlertDescription.illegal_parameter
+            )
+        reader.take(RANDOM_LENGTH)
         session_id = reader.vector(1, 0, 32)
         suite = reader.u16()
         if reader.u8() != 0:
             raise DecodeError("a compression", AlertDescription.illegal_parameter)
-        return cls(suite, parse_extensions(reader, HELLO_RETRY_REQUEST), session_id)
+        return cls(suite, parse_extensions(reader, Place.HELLO_RETRY_REQUEST), session_id)
 
     def encode(self, writer: Writer) -> None:
         writer.u16(ProtocolVersion.DTLSv1_2).raw(HELLO_RETRY_RANDOM)
         writer.vector(self.session_id, 1).u16(self.cipher_suite).u8(0)
-        encode_extensions(writer, self.extensions, HELLO_RETRY_REQUEST)
+        encode_extensions(writer, self.extensions, Place.HELLO_RETRY_REQUEST)
 
 
 @value
@@ -61,10 +66,10 @@ class EncryptedExtensions:
 
     @classmethod
     def parse(cls, reader: Reader) -> EncryptedExtensions:
-        return cls(parse_extensions(reader, cls.msg_type, required=True))
+        return cls(parse_extensions(reader, Place.ENCRYPTED_EXTENSIONS, required=True))
 
     def encode(self, writer: Writer) -> None:
-        encode_extensions(writer, self.extensions, self.msg_type, required=True)
+        encode_extensions(writer, self.extensions, Place.ENCRYPTED_EXTENSIONS, required=True)
 
 
 @value
@@ -78,11 +83,11 @@ class CertificateRequest13:
     @classmethod
     def parse(cls, reader: Reader) -> CertificateRequest13:
         context = reader.vector(1)
-        return cls(parse_extensions(reader, cls.msg_type, required=True), context)
+        return cls(parse_extensions(reader, Place.CERTIFICATE_REQUEST, required=True), context)
 
     def encode(self, writer: Writer) -> None:
         writer.vector(self.context, 1)
-        encode_extensions(writer, self.extensions, self.msg_type, required=True)
+        encode_extensions(writer, self.extensions, Place.CERTIFICATE_REQUEST, required=True)
 
 
 @value
@@ -101,7 +106,7 @@ class Certificate13:
         chain, extensions = [], []
         while entries.remaining:
             chain.append(entries.vector(3, 1))
-            extensions.append(parse_extensions(entries, cls.msg_type, required=True))
+            extensions.append(parse_extensions(entries, Place.CERTIFICATE, required=True))
         return cls(tuple(chain), context, tuple(extensions))
 
     def encode(self, writer: Writer) -> None:
@@ -110,7 +115,7 @@ class Certificate13:
             for index, certificate in enumerate(self.chain):
                 writer.vector(certificate, 3)
                 carried = self.extensions[index] if self.extensions else Extensions()
-                encode_extensions(writer, carried, self.msg_type, required=True)
+                encode_extensions(writer, carried, Place.CERTIFICATE, required=True)
 
 
 @value
@@ -129,13 +134,17 @@ class NewSessionTicket13:
         lifetime, age_add = reader.uint(4), reader.uint(4)
         nonce, ticket = reader.vector(1), reader.vector(2, 1)
         return cls(
-            lifetime, age_add, nonce, ticket, parse_extensions(reader, cls.msg_type, required=True)
+            lifetime,
+            age_add,
+            nonce,
+            ticket,
+            parse_extensions(reader, Place.NEW_SESSION_TICKET, required=True),
         )
 
     def encode(self, writer: Writer) -> None:
         writer.uint(self.lifetime, 4).uint(self.age_add, 4)
         writer.vector(self.nonce, 1).vector(self.ticket, 2)
-        encode_extensions(writer, self.extensions, self.msg_type, required=True)
+        encode_extensions(writer, self.extensions, Place.NEW_SESSION_TICKET, required=True)
 
 
 @value
