@@ -126,9 +126,7 @@ class Association(NegotiatedFacts):
         touched: set[Any] | None = None,
         max_datagram_size: int | None = None,
     ) -> None:
-        self.role = role
-        self.config = config
-        self.peer = peer
+        self.role, self.config, self.peer = role, config, peer
         self.counters = Counters()
         self.handshake_complete = self.confirmed = self.closed = False
         self.failure: Exception | None = None
@@ -288,12 +286,12 @@ class Association(NegotiatedFacts):
             self.counters.records_discarded += 1
 
     def _receive_ack(self, payload: bytes, epoch: int, now: float) -> None:
-        """RFC 9147 section 7.2; DTLS 1.2 has none, and in the clear it counts for little."""
-        expected = self._is_dtls13 or (not epoch and self.config.speaks13)
+        """RFC 9147 section 7.2; none counts until the version is known, one in the clear little."""
+        expected = self._transmitter.has_acks
         if epoch and not self._is_dtls13:
             raise AlertError(AlertDescription.unexpected_message, "an ACK in DTLS 1.2")
         try:
-            numbers = parse_ack(payload)
+            numbers = parse_ack(payload, epoch)
         except DecodeError:
             if epoch:
                 raise
@@ -317,8 +315,7 @@ class Association(NegotiatedFacts):
                 self._post.receive(message, now)
                 self._update_max_payload()
                 continue
-            warning = post.receive12(self.role, message)
-            if warning is not None:
+            if (warning := post.receive12(self.role, message)) is not None:
                 self._send_alert(AlertLevel.warning, warning)
 
     def _receive_data(self, payload: bytes) -> None:
@@ -351,6 +348,9 @@ class Association(NegotiatedFacts):
                 raise
             level, code = AlertLevel.warning, AlertDescription.user_canceled
         closing = code == AlertDescription.close_notify
+        if epoch and self._is_dtls13 and level == AlertLevel.warning:
+            # What it says decides there, not its level (RFC 8446 section 6).
+            level = level if code == AlertDescription.user_canceled else AlertLevel.fatal
         if not epoch and (self._peer_proved or self.handshake_complete):
             self.counters.records_discarded += 1
         elif level == AlertLevel.fatal or closing:

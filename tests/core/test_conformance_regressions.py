@@ -363,27 +363,52 @@ def test_a_datagram_of_many_small_records_behind_the_server_hello_is_kept_whole(
     assert counters.records_too_early == counters.records_discarded == 0
 
 
+EARLY13 = bytes((0x2E, 1, 2, 0, 32)) + bytes(32)
+
+
 def test_a_record_that_waits_for_keys_draws_an_ack_and_that_the_lost_hello() -> None:
     """RFC 9147 section 7.1: an empty ACK asks for what no record can be named of."""
-    pair = Pair(*variants.configs("no_cookie13"), cookie=False)
+    pair = Pair(*variants.configs("retry13"), cookie=False)
     client, server = pair.client, pair.server
     for datagram in pair.sent[CLIENT]:
         server.receive_datagram(datagram, CLIENT, pair.now)
+    for datagram in sent(server):
+        client.receive_datagram(datagram, SERVER, pair.now)
+    # HelloRetryRequest says which version it is.
+    second = sent(client)
+    for datagram in second:
+        server.receive_datagram(datagram, CLIENT, pair.now)
     # The ServerHello, and what shares its datagram, is lost.
     sent(server)
-    early = bytes((0x2E, 1, 2, 0, 32)) + bytes(32)
-    client.receive_datagram(early, SERVER, pair.now)
+    client.receive_datagram(EARLY13, SERVER, pair.now)
     due = client.next_timeout()
     assert due == pytest.approx(pair.now + client.retransmit_initial / 4)
-    client.receive_datagram(early, SERVER, pair.now + 0.1)
+    client.receive_datagram(EARLY13, SERVER, pair.now + 0.1)
     assert client.next_timeout() == due
     client.handle_timeout(due)
     (ack,) = sent(client)
-    assert ack == HEADER.pack(ContentType.ack, 0xFEFD, len(pair.sent[CLIENT]), 2) + bytes(2)
+    number = len(pair.sent[CLIENT]) + len(second)
+    assert ack == HEADER.pack(ContentType.ack, 0xFEFD, number, 2) + bytes(2)
     server.receive_datagram(ack, CLIENT, due)
     for datagram in sent(server):
         client.receive_datagram(datagram, SERVER, due)
     assert client.handshake_complete
+
+
+@pytest.mark.parametrize("versions", [["1.3"], ["1.3", "1.2"]])
+def test_no_ack_is_sent_or_believed_before_the_version_is_known(versions) -> None:
+    """Neither says anything of the peer: anybody can make such records (RFC 9147 section 7)."""
+    config = dataclasses.replace(variants.configs("certificate13")[0], versions=versions)
+    pair = Pair(config, variants.configs("certificate13")[1], cookie=False)
+    client, before = pair.client, pair.client.next_timeout()
+    client.receive_datagram(EARLY13, SERVER, pair.now)
+    names_the_hello = (16).to_bytes(2, "big") + bytes(16)
+    ack = HEADER.pack(ContentType.ack, 0xFEFD, 0, 18) + names_the_hello
+    client.receive_datagram(ack, SERVER, pair.now)
+    assert client.statistics.records_discarded == 1
+    assert client.next_timeout() == before
+    client.handle_timeout(before)
+    assert [datagram[0] for datagram in sent(client)] == [ContentType.handshake]
 
 
 def test_an_early_record_of_dtls12_draws_nothing() -> None:

@@ -219,11 +219,14 @@ def test_splitting_keeps_what_stands_before_the_damage():
     for bad in (
         b"\x16",
         HEADER.pack(22, 0xFEFD, 5, 9) + b"abc",
-        HEADER.pack(22, 0x0303, 5, 3) + b"abc",
         HEADER.pack(23, 0xFEFF, 1 << 48, 3) + b"abc",
         HEADER.pack(22, 0xFEFD, 5, MAX_CIPHERTEXT_LENGTH + 1) + bytes(MAX_CIPHERTEXT_LENGTH + 1),
     ):
         assert split_datagram(good + bad) == ([(22, 5, b"abc")], False)
+    for version in (0x0303, 0, 0xFEFF, 0xFEFC, 0xFFFF):
+        # In the clear the version says nothing (RFC 9147 section 4).
+        assert split_datagram(HEADER.pack(22, version, 5, 3) + b"abc") == ([(22, 5, b"abc")], True)
+        assert split_datagram(HEADER.pack(22, version, 1 << 48, 3) + b"abc") == ([], False)
     assert split_datagram(good + good) == ([(22, 5, b"abc")] * 2, True)
 
 

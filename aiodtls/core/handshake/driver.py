@@ -372,8 +372,11 @@ class HandshakeDriver:
         self._acks.rescale(factor)
 
     def records_wait_for_keys(self, now: float) -> None:
-        """Records of an epoch came whose keys the script has still to install."""
-        if self._may_have_acks and not self.complete:
+        """Records of an epoch came whose keys the script has still to install.
+
+        Anybody can make such a record, so it says nothing of the version.
+        """
+        if self._is_dtls13 and not self.complete:
             self._acks.schedule(now, self.retransmission.backoff.timeout / 4)
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:

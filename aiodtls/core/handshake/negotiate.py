@@ -225,10 +225,15 @@ def server_random12(config: DTLSConfig, random: bytes) -> bytes:
     return random[: -len(DOWNGRADE_TO_12)] + DOWNGRADE_TO_12 if config.speaks13 else random
 
 
-def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | None:
+def check_point_formats(extensions: Extensions) -> None:
+    """Either side's list has the one form that is left (RFC 8422 sections 5.1.2 and 5.2)."""
     formats = extensions.find(ECPointFormats)
     if formats is not None and UNCOMPRESSED not in formats.formats:
         raise AlertError(AlertDescription.illegal_parameter, "uncompressed points are not offered")
+
+
+def _choose_group(config: DTLSConfig, extensions: Extensions) -> NamedGroup | None:
+    check_point_formats(extensions)
     groups = extensions.find(SupportedGroups)
     if groups is None:
         # RFC 8422 section 4: without the extension the server may choose any.
@@ -270,12 +275,12 @@ def _choose_credentials12(
 ) -> tuple[Credentials, SignatureScheme] | None:
     """The first that fits the suite and that the client can verify; by name first."""
     peer_schemes = hello.extensions.find(SignatureAlgorithms)
+    offered = peer_schemes.schemes if peer_schemes else None
     for credentials in credentials_by_name(config, hello):
-        if credentials.key_exchange is not suite.key_exchange:
+        if credentials.key_exchange is not suite.key_exchange or not _knows_curve(
+            hello, credentials
+        ):
             continue
-        if not _knows_curve(hello, credentials):
-            continue
-        offered = peer_schemes.schemes if peer_schemes else None
         scheme = choose_scheme(config, credentials, offered)
         if scheme is not None:
             return credentials, scheme
@@ -289,8 +294,7 @@ def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
 
 
 def has_server_name(hello: ClientHello) -> bool:
-    """Whether the client names the server: sessions are bound to the name and the application
-    learns it, so it is acknowledged (RFC 6066 section 3)."""
+    """Whether the client names the server, which is acknowledged (RFC 6066 section 3)."""
     name = hello.extensions.find(ServerName)
     return name is not None and name.host_name is not None
 
@@ -389,11 +393,8 @@ def check_extended_master_secret(config: DTLSConfig, extensions: Extensions) -> 
     """Whether the peer has it (RFC 7627 section 5.1)."""
     present = extensions.find(ExtendedMasterSecret) is not None
     if config.require_extended_master_secret and not present:
-        raise AlertError(
-            AlertDescription.handshake_failure,
-            "the peer does not know extended_master_secret, which "
-            "require_extended_master_secret asks for",
-        )
+        message = "no extended_master_secret, which require_extended_master_secret asks for"
+        raise AlertError(AlertDescription.handshake_failure, message)
     return present
 
 
@@ -419,6 +420,7 @@ def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHe
     # RFC 5746 section 3.6: a server may acknowledge the SCSV too; here the extension is offered.
     check_only_offered(hello, reply.extensions)
     check_renegotiation_info(reply.extensions)
+    check_point_formats(reply.extensions)
     return suite
 
 

@@ -117,7 +117,6 @@ def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:
 def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> Script:
     """After ServerHello."""
     suite = SUITES[session.suite]
-    use_session(hs.negotiated, session)
     master = use_master_secret(hs, suite, session.secret)
     if gives_ticket:
         keep_session(hs, session_id=b"", with_ticket=True)

@@ -36,6 +36,7 @@ from aiodtls.core.handshake.resume12 import (
     renews_ticket,
     server_resumes12,
 )
+from aiodtls.core.handshake.resumption import use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription, CertificateType, ProtocolVersion
 from aiodtls.core.sessions import psk_check
@@ -83,6 +84,7 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     negotiated.version = "1.2"
     session = yield from find_session(hs, hello)
     if session is not None:
+        use_session(negotiated, session)
         chosen = Choice12(SUITES[session.suite], None, None, None)
         gives_ticket = renews_ticket(hs, hello)
         hs.send(_server_hello(hs, hello, chosen, hello.session_id, gives_ticket=gives_ticket))
@@ -176,7 +178,7 @@ def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> li
     """Only answers to what the client sent (RFC 5246 section 7.4.1.4)."""
     negotiated = hs.negotiated
     reply: list[Extension] = []
-    if negotiate.has_server_name(hello):
+    if negotiate.has_server_name(hello) and not negotiated.resumed:
         reply.append(ServerName(None))
     if negotiated.extended_master_secret:
         reply.append(EXTENDED_MASTER_SECRET)

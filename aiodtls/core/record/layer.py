@@ -275,7 +275,7 @@ class RecordLayer:
                     self._keep_early(record)
                     continue
                 try:
-                    found = reader13.open(body, number_at)
+                    found = reader13.open(body, number_at, self.max_plaintext)
                 except InvalidTag:
                     self._count_forged(reader13)
                     continue

@@ -32,6 +32,7 @@ from aiodtls.core.wire.records import (
     FIXED_BITS,
     LENGTH_BIT,
     LONG_NUMBER_BIT,
+    MAX_PLAINTEXT_LENGTH,
     SEQUENCE_NUMBER_MASK,
 )
 
@@ -195,10 +196,13 @@ class RecordReader13(RecordReader):
     def keys(self) -> TrafficKeys:
         return self._keys
 
-    def open(self, record: bytes, number_at: int = 1) -> tuple[int, int, bytes] | None:
+    def open(
+        self, record: bytes, number_at: int = 1, longest: int = MAX_PLAINTEXT_LENGTH
+    ) -> tuple[int, int, bytes] | None:
         """Content type, record number and plaintext of a whole record; None for a replay.
 
-        The hidden number stands at ``number_at``. Moves nothing. Raises InvalidTag.
+        The hidden number stands at ``number_at``. Padding counts as plaintext (RFC 8449 section 4):
+        it stays where there is more than ``longest`` with it. Moves nothing. Raises InvalidTag.
         """
         cipher = self._cipher or self._wake()
         first = record[0]
@@ -218,8 +222,11 @@ class RecordReader13(RecordReader):
         header = b"".join(
             (record[:number_at], low.to_bytes(size, "big"), record[number_at + size : body_at])
         )
-        inner = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, header).rstrip(b"\0")
+        padded = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, header)
+        inner = padded.rstrip(b"\0")
         number |= self.epoch << EPOCH_SHIFT
+        if len(padded) > longest + 1:
+            return (inner[-1] if inner else 0, number, padded[:-1])
         # All padding and no type is the peer's fault (RFC 8446 section 5.4), like type 0.
         return (inner[-1], number, inner[:-1]) if inner else (0, number, b"")
 

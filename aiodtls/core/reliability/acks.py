@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from struct import Struct
 
+from aiodtls.core.errors import DecodeError
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
+from aiodtls.core.registry import AlertDescription
 from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.records import EPOCH_SHIFT, SEQUENCE_NUMBER_MASK
@@ -90,8 +92,13 @@ class Acknowledgement:
         self._timers.cancel(_ACKNOWLEDGE)
 
 
-def parse_ack(body: bytes) -> list[int]:
-    """The record numbers that an ACK names. Raises :class:`DecodeError`."""
+def parse_ack(body: bytes, sent_in: int = 0) -> list[int]:
+    """The record numbers that an ACK names.
+
+    Raises :class:`DecodeError`, with illegal_parameter where a protected ACK of the handshake
+    names a record of an epoch above its own, ``sent_in`` (RFC 9147 section 7, errata 8108). One in
+    the clear may be anybody's: what it names is for the caller to judge.
+    """
     reader = Reader(body)
     block = reader.vector(LIST_LENGTH)
     reader.finish()
@@ -99,6 +106,11 @@ def parse_ack(body: bytes) -> list[int]:
         reader.fail("an ACK with a part of a record number")
     numbers = []
     for epoch, sequence_number in RECORD_NUMBER.iter_unpack(block):
+        if sent_in < epoch and 0 < sent_in < APPLICATION_EPOCH:
+            raise DecodeError(
+                f"an ACK in epoch {sent_in} names a record of epoch {epoch}",
+                AlertDescription.illegal_parameter,
+            )
         # A number that no record can have is nobody's.
         if sequence_number <= SEQUENCE_NUMBER_MASK:
             numbers.append(epoch << EPOCH_SHIFT | sequence_number)

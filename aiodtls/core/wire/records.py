@@ -10,7 +10,7 @@ from __future__ import annotations
 from struct import Struct
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.registry import AlertLevel, ContentType, ProtocolVersion
+from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, ProtocolVersion
 
 HEADER = Struct("!BHQH")
 HEADER_LENGTH = HEADER.size
@@ -46,7 +46,7 @@ def split_datagram(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], 
 
     Our connection ids have ``cid_length`` bytes; with 0 there are none.
 
-    What does not begin like a record of DTLS 1.2, or claims more bytes than there are, ends the
+    What does not begin like a record, or claims more bytes than there are, ends the
     splitting: without a length nothing behind it can be found.
     """
     records: list[Record] = []
@@ -72,8 +72,8 @@ def split_datagram(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], 
             body_at = position + CID_AT
             length = datagram[start - 2] << 8 | datagram[start - 1]
         position = start + length
-        # In epoch 0 any minor version: an old ClientHello or a HelloVerifyRequest says DTLS 1.0.
-        if version != DTLSv1_2 and (version >> 8 != 0xFE or record_number > SEQUENCE_NUMBER_MASK):
+        # In epoch 0 the version says nothing (RFC 9147 section 4); above, it is authenticated.
+        if version != DTLSv1_2 and record_number > SEQUENCE_NUMBER_MASK:
             return records, False
         if position > end or length > MAX_CIPHERTEXT_LENGTH:
             return records, False
@@ -129,7 +129,12 @@ def encode_alert(level: AlertLevel, description: int) -> bytes:
 
 
 def parse_alert(body: bytes) -> tuple[int, int]:
-    """Level and description (RFC 5246 section 7.2). Raises :class:`DecodeError`."""
+    """Level and description (RFC 5246 section 7.2). Raises :class:`DecodeError`.
+
+    An empty one is an unexpected_message (RFC 8446 section 5.4).
+    """
+    if not body:
+        raise DecodeError("an alert without content", AlertDescription.unexpected_message)
     if len(body) != 2:
         raise DecodeError("an alert has two bytes")
     return body[0], body[1]
