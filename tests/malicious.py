@@ -128,8 +128,8 @@ class Deviation:
         client, server = made
         with altered_messages(self._alter) as altered:
             pair = Pair(
-                dataclasses.replace(client, **self.client),
-                dataclasses.replace(server, **self.server),
+                dataclasses.replace(client, **self.client) if self.client else client,
+                dataclasses.replace(server, **self.server) if self.server else server,
                 self.link,
                 cookie=self.cookie,
                 session=self.session,
