@@ -9,7 +9,9 @@ import pytest
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import ConfigError, MessageTooLarge
 from aiodtls.core.events import Closed
+from aiodtls.core.registry import ContentType
 from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.malicious import seal
 from tests.simulated.variants import configs
 
 
@@ -64,3 +66,40 @@ def test_a_record_above_our_limit_ends_it_with_record_overflow(variant):
 def test_limits_out_of_range_are_refused(limit):
     with pytest.raises(ConfigError, match="record_size_limit"):
         DTLSConfig(record_size_limit=limit)
+
+
+@pytest.mark.parametrize(("padding", "fits"), [(1, True), (49, True), (50, False), (3000, False)])
+@pytest.mark.parametrize("content", [b"x" * 50, b""])
+def test_padding_counts(padding, fits, content):
+    """RFC 8449 section 4: the limit is that of the whole inner plaintext of DTLS 1.3."""
+    pair = limited("mutual13", client=100)
+    # Content, content type, padding: 50 + 1 + 49 are 100.
+    inner = content + bytes((ContentType.application_data,)) + bytes(padding + 50 - len(content))
+    record = seal(pair.server, 0, inner[:-1])
+    pair.client.receive_datagram(record, SERVER, pair.now)
+    assert pair.client.closed is not fits
+    if fits:
+        assert pair.client.read() == (content or None)
+    else:
+        assert "record is too long" in str(pair.client.failure)
+
+
+def test_padding_of_a_datagram_among_many():
+    """The fast path for equal datagrams keeps to the limit too."""
+    pair = limited("mutual13", client=100)
+    pair.idle()
+    pair.send(CLIENT, b"confirm")
+    pair.idle()
+    inner = b"x" * 90 + bytes((ContentType.application_data,)) + bytes(60)
+    run = [seal(pair.server, 0, inner) for _ in range(20)]
+    messages: list[bytes] = []
+    taken = pair.client.receive_run(b"".join(run), len(run[0]), messages, pair.now)
+    assert not taken and not messages
+    pair.client.receive_datagram(run[0], SERVER, pair.now)
+    assert pair.client.closed and "record is too long" in str(pair.client.failure)
+
+
+def test_a_record_of_padding_alone_is_measured_too():
+    pair = limited("mutual13", client=100)
+    pair.client.receive_datagram(seal(pair.server, 0, bytes(200)), SERVER, pair.now)
+    assert pair.client.closed and "record is too long" in str(pair.client.failure)

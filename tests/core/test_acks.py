@@ -1,0 +1,98 @@
+"""ACKs (RFC 9147 section 7): what one names, and what is made of one that must not be."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiodtls.core.errors import DecodeError
+from aiodtls.core.registry import ContentType
+from aiodtls.core.reliability.acks import Acknowledgement, parse_ack
+from aiodtls.core.reliability.timers import Timers
+from aiodtls.core.wire.records import EPOCH_SHIFT
+from tests.harness import CLIENT, SERVER, Pair
+from tests.malicious import plaintext, seal
+from tests.simulated.variants import configs
+
+
+def number(epoch: int, sequence_number: int) -> int:
+    return epoch << EPOCH_SHIFT | sequence_number
+
+
+def body(*numbers: tuple[int, int]) -> bytes:
+    named = b"".join(e.to_bytes(8, "big") + n.to_bytes(8, "big") for e, n in numbers)
+    return len(named).to_bytes(2, "big") + named
+
+
+def acknowledging(*numbers: tuple[int, int]) -> Acknowledgement:
+    acks = Acknowledgement(Timers())
+    for each in numbers:
+        acks.received(number(*each))
+    return acks
+
+
+def test_numbers_stand_in_increasing_order():
+    acks = acknowledging((2, 5), (0, 9), (2, 1), (0, 3))
+    assert acks.encode(2, 1000) == body((0, 3), (0, 9), (2, 1), (2, 5))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "named"),
+    [(0, [(0, 1)]), (2, [(0, 1), (2, 1)]), (3, [(0, 1), (2, 1), (3, 1), (7, 1)])],
+)
+def test_an_ack_of_the_handshake_names_no_epoch_above_its_own(epoch, named):
+    """RFC 9147 section 7; from epoch 3 on each direction has epochs of its own."""
+    acks = acknowledging((7, 1), (3, 1), (2, 1), (0, 1))
+    assert acks.encode(epoch, 1000) == body(*named)
+
+
+def test_the_newest_are_named_where_not_all_fit():
+    acks = acknowledging((2, 1), (2, 2), (2, 3))
+    assert acks.encode(2, 2 + 2 * 16) == body((2, 2), (2, 3))
+    assert acks.encode(2, 0) == body()
+
+
+@pytest.mark.parametrize(("sent_in", "epoch"), [(2, 3), (2, 1 << 40), (1, 2)])
+def test_one_that_names_an_epoch_above_its_own_is_illegal(sent_in, epoch):
+    with pytest.raises(DecodeError, match=f"names a record of epoch {epoch}") as caught:
+        parse_ack(body((sent_in, 0), (epoch, 0)), sent_in)
+    assert caught.value.description.name == "illegal_parameter"
+
+
+@pytest.mark.parametrize(("sent_in", "epoch"), [(0, 3), (2, 2), (2, 0), (3, 4), (4, 3)])
+def test_other_epochs_are_for_the_caller_to_judge(sent_in, epoch):
+    assert parse_ack(body((epoch, 7)), sent_in) == [number(epoch, 7)]
+
+
+def waiting_client() -> Pair:
+    """Its client waits for the ACK of the last flight."""
+    pair = Pair(*configs("mutual13"))
+    assert pair.run(lambda: pair.client.handshake_complete)
+    return pair
+
+
+def test_a_protected_ack_of_a_higher_epoch_ends_it_with_illegal_parameter():
+    pair = waiting_client()
+    record = seal(pair.server, ContentType.ack, body((3, 0)), epoch=2)
+    pair.client.receive_datagram(record, SERVER, pair.now)
+    assert pair.client.closed and "names a record of epoch 3" in str(pair.client.failure)
+
+
+def test_an_ack_in_the_clear_of_a_higher_epoch_is_nobodys():
+    pair = waiting_client()
+    record = plaintext(ContentType.ack, body((2, 0), (3, 0)))
+    pair.client.receive_datagram(record, SERVER, pair.now)
+    assert not pair.client.closed and not pair.client.confirmed
+    assert pair.run() and pair.connected
+    pair.exchange()
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_dtls12_has_no_acks(side):
+    pair = Pair(*configs("mutual"))
+    assert pair.run() and pair.connected
+    pair.idle()
+    victim, peer = (pair.client, pair.server) if side == CLIENT else (pair.server, pair.client)
+    victim.receive_datagram(plaintext(ContentType.ack, body((0, 0))), "x", pair.now)
+    assert not victim.closed
+    victim.receive_datagram(seal(peer, ContentType.ack, body((1, 0))), "x", pair.now)
+    assert victim.closed and "an ACK in DTLS 1.2" in str(victim.failure)
