@@ -15,7 +15,8 @@ core.wire.extensions core.wire.extensions13 core.wire.extension_blocks core.wire
 core.wire.messages core.wire.messages13 core.wire.records core.crypto.suites
 core.crypto.key_exchange core.crypto.signatures core.crypto.hmacs core.crypto.prf
 core.crypto.srtp core.crypto.key_schedule core.crypto.transcript
-core.crypto.certificates core.crypto.credentials core.crypto.chains core.crypto.trust core.sessions core.config
+core.crypto.certificates core.crypto.credentials core.crypto.chains core.crypto.trust
+core.sessions core.config
 core.events core.cookies
 core.record.replay core.record.connection_ids core.record.rows core.record.epochs
 core.record.protection12 core.record.protection13
