@@ -97,6 +97,10 @@ class Program:
             pass
         assert text in self.output, f"{self.name} never printed {text!r}:\n{self.output.decode()}"
 
+    async def ended(self) -> None:
+        """Until all of the output of a program that has ended is here."""
+        await self._reader
+
     async def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGKILL)

@@ -106,6 +106,35 @@ async def test_an_interrupt_ends_with_130(free_udp_port):
         assert await asyncio.wait_for(server.process.wait(), 10) == 130
 
 
+@pytest.mark.parametrize("lines", [[], [b"a line"]])
+async def test_an_interrupted_client_ends_with_130_while_its_input_is_open(free_udp_port, lines):
+    target = f"127.0.0.1:{free_udp_port}"
+    async with running(*AIODTLS, "serve", target, "--psk", PSK) as server:
+        await server.wait_for(b"serving on")
+        async with running(*AIODTLS, "connect", target, "--psk", PSK) as client:
+            await client.wait_for(b"connected")
+            for line in lines:
+                await client.send_line(line)
+                await client.wait_for(b"\n" + line)
+            client.process.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(client.process.wait(), 10) == 130
+            await client.ended()
+            assert b"Fatal" not in client.output and b"Traceback" not in client.output
+        await server.wait_for(b"close_notify")
+
+
+async def test_a_client_whose_peer_closes_ends_with_0_while_its_input_is_open(free_udp_port):
+    target = f"127.0.0.1:{free_udp_port}"
+    async with running(*AIODTLS, "serve", target, "--psk", PSK) as server:
+        await server.wait_for(b"serving on")
+        async with running(*AIODTLS, "connect", target, "--psk", PSK) as client:
+            await client.wait_for(b"connected")
+            server.process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(client.process.wait(), 10) == 0
+            await client.ended()
+            assert b"Fatal" not in client.output and b"Traceback" not in client.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "word"),
     [

@@ -36,7 +36,7 @@ core.key_limits core.paths core.liveness core.timeouts
 core.handover core.short_way core.connection core.routes core.hello_pool core.listener events log
 waiter runs ancillary udp sending verification channel endpoint sockets protocol client server
 transport testing
-cli.options cli.output cli.loss cli.serve cli.connect cli.demo cli.main __main__
+cli.options cli.output cli.standard_input cli.loss cli.serve cli.connect cli.demo cli.main __main__
 """.split()  # noqa: SIM905 - a list of words is read better so
 MODULES = {
     str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."): path

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import sys
-import threading
 import time
 
 from aiodtls.cli.options import config
 from aiodtls.cli.output import Output
+from aiodtls.cli.standard_input import lines
 from aiodtls.client import connect
 from aiodtls.core.errors import EndpointClosed, MessageTooLarge
 from aiodtls.endpoint import DTLSEndpoint
@@ -51,30 +50,11 @@ async def _receive(endpoint: DTLSEndpoint, output: Output) -> None:
 
 
 async def _send(endpoint: DTLSEndpoint, output: Output) -> None:
-    lines = _read_lines(asyncio.get_running_loop())
-    while (line := await lines.get()) is not None:
+    async for line in lines():
         try:
             await endpoint.send(line, split=False)
         except MessageTooLarge as error:
             output.tell("error", f"not sent: {error}", error=str(error))
-
-
-def _read_lines(loop: asyncio.AbstractEventLoop) -> asyncio.Queue[bytes | None]:
-    """Lines of standard input, then None.
-
-    A daemon thread reads them: a file, a pipe and a terminal then all work, on every loop, and a
-    terminal that says nothing does not hold up the end.
-    """
-    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-    def read() -> None:
-        with contextlib.suppress(RuntimeError, ValueError):
-            for line in sys.stdin.buffer:
-                loop.call_soon_threadsafe(lines.put_nowait, line)
-            loop.call_soon_threadsafe(lines.put_nowait, None)
-
-    threading.Thread(target=read, daemon=True).start()
-    return lines
 
 
 async def _wait_for_replies(
