@@ -73,6 +73,8 @@ class Outcome:
 
     pair: Pair
     malicious: str
+    # Its listener has forgotten one that failed.
+    server: DTLSConnection
 
     @property
     def connected(self) -> bool:
@@ -80,7 +82,12 @@ class Outcome:
 
     @property
     def honest(self) -> DTLSConnection:
-        return self.pair.server if self.malicious == CLIENT else self.pair.client
+        return self.server if self.malicious == CLIENT else self.pair.client
+
+    @property
+    def peer(self) -> DTLSConnection:
+        """The malicious side."""
+        return self.pair.client if self.malicious == CLIENT else self.server
 
     @property
     def failure(self) -> Exception | None:
@@ -90,8 +97,8 @@ class Outcome:
     @property
     def alert(self) -> str | None:
         """The description of the alert that the malicious side got, if any."""
-        peer = self.pair.client if self.malicious == CLIENT else self.pair.server
-        for error in (peer.failure, getattr(peer.failure, "__cause__", None)):
+        failure = self.peer.failure
+        for error in (failure, getattr(failure, "__cause__", None)):
             if isinstance(error, PeerAlert):
                 return error.description
         return None
@@ -99,8 +106,7 @@ class Outcome:
     def __str__(self) -> str:
         if self.connected:
             return "connected"
-        peer = self.pair.client if self.malicious == CLIENT else self.pair.server
-        return f"alert {self.alert}, honest {self.failure!r}, malicious {peer.failure!r}"
+        return f"alert {self.alert}, honest {self.failure!r}, malicious {self.peer.failure!r}"
 
 
 @dataclass(frozen=True)
@@ -135,10 +141,18 @@ class Deviation:
                 session=self.session,
                 server_hostname=self.server_hostname,
             )
-            pair.run(lambda: pair.connected or pair.client.closed, limit=30.0)
+            servers = []
+
+            def over() -> bool:
+                if pair.has_server and pair.server not in servers:
+                    servers.append(pair.server)
+                return pair.connected or pair.client.closed
+
+            pair.run(over, limit=30.0)
             pair.idle(1.0)
+        assert servers, "the listener let no hello through"
         assert altered, f"the {self.side} sent no {self.kind.__name__} to alter"
-        return Outcome(pair, self.side)
+        return Outcome(pair, self.side, servers[-1])
 
     def is_refused(
         self, alert: str, *, match: str = "", error: type[Exception] | None = None

@@ -185,6 +185,17 @@ def test_a_hello_retry_request(name, change, alert, match):
     deviation.is_refused(alert, match=match)
 
 
+def test_the_version_stays_after_the_first_answer():
+    """RFC 8446 section 4.1.4: HelloVerifyRequest is DTLS 1.2's, HelloRetryRequest DTLS 1.3's."""
+    either = {"versions": ["1.3", "1.2"]}
+    older = without_extension(ExtensionType.supported_versions, KEY_SHARE)
+    deviation = Deviation("retry13", SERVER, ServerHello, older, client=either)
+    deviation.is_refused(ILLEGAL, match="changed the version after HelloRetryRequest")
+    newer = with_fields(extensions=Extensions.of([SupportedVersions((0xFEFC,))]))
+    deviation = Deviation("certificate", SERVER, ServerHello, newer, client=either, cookie=True)
+    deviation.is_refused(ILLEGAL, match="changed the version after HelloVerifyRequest")
+
+
 ENCRYPTED = [
     ("ALPN name", with_extension(ALPN((b"x",))), ILLEGAL, "ALPN"),
     ("two ALPN names", with_extension(ALPN((b"h", b"h"))), ILLEGAL, "ALPN"),
