@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from aiodtls.core import association, timeouts
 from aiodtls.core.association import Association
 from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto import certificates
 from aiodtls.core.crypto.suites import DEFAULT_SUITES
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import certificate_types, client, negotiate, negotiate13, post, server13
@@ -34,6 +35,8 @@ from aiodtls.core.wire.messages13 import KeyUpdate
 NEVER = 1 << 30
 # The epoch that makes an ACK count in full.
 BELIEVED = 2
+# After so many resends a ticket without an ACK ends the association.
+TICKET_RESENDS = 12
 # BoringSSL counts epochs in 16 bits.
 LAST_EPOCH = 0xFFFF
 
@@ -99,6 +102,9 @@ class PatientDriver(HandshakeDriver):
             # The peer's answer stops the timer of our flight, in the clear too.
             self._answered()
         return taken
+
+    def _comes_too_soon(self, update: Fragment, epoch: int) -> bool:
+        return False
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:
         if self._knew_version:
@@ -199,13 +205,14 @@ def install() -> None:
     flight.MIN_FRAGMENT_LENGTH = 1
     association.HandshakeDriver = PatientDriver  # type: ignore[misc]
     post.PostHandshake13 = ForgetfulPost  # type: ignore[misc]
-    post.MAX_TIMED_RESENDS = DTLSConfig.max_retransmits
+    post.MAX_TIMED_RESENDS = TICKET_RESENDS
     association.Retransmission = post.Retransmission = PatientRetransmission  # type: ignore[misc]
     # What overtakes a Finished is lost, and too many epochs or lost tickets end it all.
     association.MAX_EARLY_DATA = 0
     timeouts.due = due
     # Refusals that keep no secret and speak of no types.
     server13.UNKNOWN_PSK = AlertDescription.handshake_failure
+    certificates.MAX_CHAIN_LENGTH = NEVER
     certificate_types.NO_TYPE_IN_COMMON = AlertDescription.handshake_failure
     # What single tests ask for.
     negotiate13.client_hello = client_hello

@@ -243,15 +243,19 @@ class HandshakeDriver:
             if 0 < epoch < self._layer.read_epoch:
                 raise _superfluous()
             return False
-        if fragment.msg_type == _UPDATE and not self._reassembly.has_all_before(
-            fragment.message_seq, epoch
-        ):
-            # The ACK would let the peer use keys that we cannot have before the messages between.
+        if fragment.msg_type == _UPDATE and self._comes_too_soon(fragment, epoch):
             return False
         if self._is_dtls13 and epoch and not self.complete:
             # The peer answers our flight, so it has all of it (RFC 9147 section 7.1).
             self._answered()
         return self._reassembly.add(fragment, epoch)
+
+    def _comes_too_soon(self, update: Fragment, epoch: int) -> bool:
+        """Whether a message before this KeyUpdate is missing.
+
+        An ACK of it would let the peer use keys that we cannot have before that message is here.
+        """
+        return not self._reassembly.has_all_before(update.message_seq, epoch)
 
     def _answer_repeat(self, fragment: Fragment, epoch: int, now: float) -> None:
         if self._question is None and self.retransmission.repeat_completed(
