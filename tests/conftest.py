@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aiodtls import Credentials, DTLSConfig, Trust
+from tests import ports
 from tests.pki import PKI
+from tests.selection import (  # noqa: F401
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +44,10 @@ def client_config(credentials: Credentials) -> DTLSConfig:
 
 
 @pytest.fixture
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_udp_port() -> Iterator[int]:
+    """A UDP port that nobody else takes before the test does; so is the next one."""
+    with ports.reserved() as port:
+        yield port
 
 
 def _run_asyncio(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

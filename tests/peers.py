@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
-
-import pytest
+from typing import Any
 
 from tests import traces
 from tests.pki import Leaf
+from tests.selection import missing, need, place
 
 PACKAGES = {
     "openssl": "openssl",
@@ -34,28 +31,24 @@ PSK_KEY = bytes.fromhex(PSK_HEX)
 PSK_IDENTITY = "Client_identity"
 
 
-def missing(message: str) -> NoReturn:
-    """Skips with a word; fails in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 def requires(program: str) -> None:
     if shutil.which(program) is None:
         missing(f"{program} is missing; on Debian: apt-get install {PACKAGES[program]}")
 
 
 def trixie(program: str) -> tuple[str, ...]:
-    """The command of a program of Debian 13, unpacked in AIODTLS_NSS by tests/debian13.sh.
+    """The command of a program of Debian 13, as tests/debian13.sh unpacks it.
 
     Its own dynamic linker runs it with its own libraries: neither root nor a chroot is needed.
     """
-    root = Path(os.environ.get("AIODTLS_NSS") or "/nonexistent")
+    need("debian13")
+    root = place("debian13")
     linker = next(root.glob("usr/lib/*/ld-linux*.so.*"), None)
-    executable = root / "usr/bin" / program
-    if linker is None or not executable.exists():
-        missing(f"AIODTLS_NSS names no directory of tests/debian13.sh with {program}")
+    executable = next(
+        (p for d in ("bin", "sbin") if (p := root / "usr" / d / program).exists()), None
+    )
+    if linker is None or executable is None:
+        missing(f"{root} has no {program}; sh tests/debian13.sh {root} makes it anew")
     return (str(linker), "--library-path", str(linker.parent), str(executable))
 
 
@@ -132,16 +125,29 @@ async def running(
         await program.end()
 
 
-async def bound(port: int, timeout: float = 10.0) -> None:
-    """Until some socket of this machine is bound to the UDP port."""
-    wanted = f":{port:04X} "
-    async with asyncio.timeout(timeout):
-        while True:
-            for table in ("/proc/net/udp", "/proc/net/udp6"):
-                with contextlib.suppress(FileNotFoundError), open(table) as file:
-                    if any(wanted in line.split("rem_address")[0] for line in file):
-                        return
-            await asyncio.sleep(0.01)
+async def bound(port: int, program: Program, timeout: float = 20.0) -> None:
+    """Until an IPv4 socket is bound to the UDP port, where 127.0.0.1 reaches it.
+
+    A server that binds both families may have the IPv6 one first.
+    """
+    wanted = {f"{host}:{port:04X}" for host in ("0100007F", "00000000")}
+    deadline = asyncio.get_running_loop().time() + timeout
+    while True:
+        with open("/proc/net/udp") as file:
+            if any(line.split()[1] in wanted for line in file):
+                return
+        ended = program.process.returncode is not None
+        late = asyncio.get_running_loop().time() > deadline
+        assert not ended and not late, f"{program.name} never listened:\n{program.output.decode()}"
+        await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def serving(port: int, *command: str, cwd: str | None = None) -> AsyncIterator[Program]:
+    """A server, once it takes datagrams at 127.0.0.1 and the port."""
+    async with running(*command, cwd=cwd) as program:
+        await bound(port, program)
+        yield program
 
 
 @contextlib.asynccontextmanager
@@ -156,8 +162,7 @@ async def openssl_server(
     )
     address = f"127.0.0.1:{port}"
     command = ("openssl", "s_server", "-dtls1_2", "-accept", address, *keys, *extra)
-    async with running(*command) as program:
-        await bound(port)
+    async with serving(port, *command) as program:
         yield program
 
 
@@ -173,8 +178,7 @@ async def openssl_client(address: Any, *extra: str) -> AsyncIterator[Program]:
 async def gnutls_server(port: int, *extra: str) -> AsyncIterator[Program]:
     """``gnutls-serv --echo``. It binds every address; nothing but the test knows its port."""
     command = ("gnutls-serv", "--udp", "--echo", "-p", str(port), *extra)
-    async with running(*command) as program:
-        await bound(port)
+    async with serving(port, *command) as program:
         yield program
 
 

@@ -1,45 +1,53 @@
 #!/bin/sh
-# Installs what the tests need, then runs lint, types and all tests. Arguments go to pytest.
+# usage: run.sh [--all] [ARGUMENTS OF PYTEST]
+# Installs what the tests need, then runs lint, types and tests. Without --all: unit tests, simulated
+# networks, and the foreign peers that are Debian packages. With --all also the peers that are
+# unpacked or built, the mutants, other Pythons and the lowest versions; then a skip is a failure,
+# unless a source cannot be had just now, which is said at the end.
 #   AIODTLS_NO_APT=1   install no Debian packages, even as root
+#   AIODTLS_CACHE      directory of what --all fetches and builds; else aiodtls in the user's cache
+#   AIODTLS_VENV       directory of the virtual environment; else .venv
 #   CI=true            a missing foreign peer is a failure, not a skip
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV=${AIODTLS_VENV:-.venv}
-PEERS="openssl gnutls-bin libcoap3-bin"
 PROGRAMS="openssl gnutls-cli coap-client-openssl"
+PEERS="openssl gnutls-bin libcoap3-bin"
+BUILDERS="autoconf automake libtool gcc make libc6-dev"
+all=
+if [ "${1:-}" = --all ]; then
+    all=1
+    shift
+fi
 
 have_venv() { "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; }
 missing() {
-    for program in $PROGRAMS; do
+    for program in "$@"; do
         command -v "$program" >/dev/null || printf '%s ' "$program"
     done
 }
 
-if [ "$(id -u)" = 0 ] && [ "${AIODTLS_NO_APT:-}" != 1 ] && command -v apt-get >/dev/null; then
-    packages=
-    [ -z "$(missing)" ] || packages=$PEERS
-    have_venv || packages="$packages python3-venv"
-    if [ -n "$packages" ]; then
-        echo "running as root: installing with apt-get: $packages"
+packages=
+# shellcheck disable=SC2086
+[ -z "$(missing $PROGRAMS)" ] || packages="$packages $PEERS"
+have_venv || packages="$packages python3-venv"
+[ -z "$all" ] || [ -z "$(missing autoreconf libtoolize gcc make)" ] || packages="$packages $BUILDERS"
+if [ -n "$packages" ]; then
+    if [ "$(id -u)" = 0 ] && [ "${AIODTLS_NO_APT:-}" != 1 ] && command -v apt-get >/dev/null; then
+        echo "running as root: installing with apt-get:$packages"
         apt-get -qq update
         # shellcheck disable=SC2086
         DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages
-    fi
-    AIODTLS_NSS=${AIODTLS_NSS:-${XDG_CACHE_HOME:-$HOME/.cache}/aiodtls/debian13}
-    if sh tests/debian13.sh "$AIODTLS_NSS"; then
-        export AIODTLS_NSS
     else
-        unset AIODTLS_NSS
-        echo "NSS of Debian 13 could not be fetched: its tests are skipped"
+        echo "not installed, as only root does that, without AIODTLS_NO_APT=1:$packages"
     fi
 fi
-absent=$(missing)
+# shellcheck disable=SC2086
+absent=$(missing $PROGRAMS)
 [ -z "$absent" ] || echo "foreign peers that are missing, and whose tests are skipped: $absent"
 
-if [ ! -x "$VENV/bin/python" ]; then
-    "$PYTHON" -m venv "$VENV"
-fi
+[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 PATH=$(cd "$VENV/bin" && pwd):$PATH
 export PATH
 python -m pip --disable-pip-version-check --quiet install --editable '.[test]'
@@ -47,4 +55,7 @@ python -m pip --disable-pip-version-check --quiet install --editable '.[test]'
 ruff check .
 ruff format --check .
 mypy
-exec pytest -n 2 "$@"
+if [ -z "$all" ]; then
+    exec pytest -n 2 -m "not built" "$@"
+fi
+exec sh tests/all.sh "$@"

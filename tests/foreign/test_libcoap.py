@@ -8,7 +8,7 @@ import pytest
 
 import aiodtls
 from aiodtls import PSK, DTLSConfig
-from tests.peers import bound, run_to_end, running
+from tests.peers import run_to_end, serving
 from tests.pki import PKI
 
 BUILDS = ["openssl", "gnutls"]
@@ -61,8 +61,7 @@ async def test_coap_server_with_psk(free_udp_port, build):
     config = DTLSConfig(psk=PSK(USER, KEY.encode()))
     port = str(free_udp_port)
     command = (f"coap-server-{build}", "-A", "127.0.0.1", "-p", port, "-k", KEY, "-h", "CoAP")
-    async with running(*command):
-        await bound(free_udp_port + 1)
+    async with serving(free_udp_port + 1, *command):
         await get_content(free_udp_port + 1, config)
 
 
@@ -72,8 +71,8 @@ async def test_coap_server_with_certificates(pki: PKI, free_udp_port, build):
     config = DTLSConfig(trust=pki.trust, credentials=mine.credentials)
     keys = ("-c", leaf.certfile, "-j", leaf.keyfile, "-C", pki.cafile)
     port = str(free_udp_port)
-    async with running(f"coap-server-{build}", "-A", "127.0.0.1", "-p", port, *keys):
-        await bound(free_udp_port + 1)
+    command = (f"coap-server-{build}", "-A", "127.0.0.1", "-p", port, *keys)
+    async with serving(free_udp_port + 1, *command):
         await get_content(free_udp_port + 1, config)
 
 

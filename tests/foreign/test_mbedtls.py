@@ -1,14 +1,12 @@
 """mbedTLS's example programs, DTLS 1.2 with connection ids, both roles.
 
-AIODTLS_MBEDTLS is a build directory of mbedTLS 3.6 with its programs; docs/foreign-peers.md says
-how to make one. Without it these tests are skipped.
+tests/built/mbedtls.sh builds them; AIODTLS_MBEDTLS names another build directory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,13 +15,12 @@ import pytest
 import aiodtls
 from aiodtls import PSK, DTLSConfig
 from tests.chaos import ChaosProxy
-from tests.peers import PSK_HEX, PSK_IDENTITY, PSK_KEY, Program, bound, running
+from tests.peers import PSK_HEX, PSK_IDENTITY, PSK_KEY, Program, running, serving
 from tests.pki import PKI
+from tests.selection import place
 
-MBEDTLS = os.environ.get("AIODTLS_MBEDTLS", "")
-pytestmark = pytest.mark.skipif(
-    not MBEDTLS, reason="AIODTLS_MBEDTLS names no build of mbedTLS; see docs/foreign-peers.md"
-)
+MBEDTLS = place("mbedtls")
+pytestmark = pytest.mark.built("mbedtls")
 
 # The programs would keep their words until they end.
 UNBUFFERED = ("stdbuf", "-oL")
@@ -46,8 +43,7 @@ async def mbedtls_server(port: int, *extra: str) -> AsyncIterator[Program]:
     """Answers each message of a client with an HTTP page."""
     command = [*UNBUFFERED, f"{MBEDTLS}/programs/ssl/ssl_server2", "dtls=1"]
     command += ["server_addr=127.0.0.1", f"server_port={port}"]
-    async with running(*command, *extra) as program:
-        await bound(port)
+    async with serving(port, *command, *extra) as program:
         yield program
 
 

@@ -21,6 +21,8 @@ from tests.chaos import ChaosProxy
 from tests.peers import Program, bound, running, trixie
 from tests.pki import PKI, Leaf
 
+pytestmark = pytest.mark.built("debian13")
+
 SUITES = {
     "TLS_AES_128_GCM_SHA256": ":1301",
     "TLS_AES_256_GCM_SHA384": ":1302",
@@ -92,7 +94,7 @@ async def tstclnt(role: str, port: int, database: str, *extra: str) -> AsyncIter
 @contextlib.asynccontextmanager
 async def nss_server(port: int, database: str, *extra: str) -> AsyncIterator[Program]:
     async with tstclnt("server", port, database, "-n", "leaf", *extra) as program:
-        await bound(port)
+        await bound(port, program)
         yield program
 
 

@@ -1,7 +1,7 @@
 """pion/dtls, DTLS 1.3 and 1.2, both roles.
 
-AIODTLS_PION is a program built from ``tests/foreign/pion``; docs/foreign-peers.md says how. Without
-it these tests are skipped.
+tests/built/pion.sh builds a driver of its release, which speaks DTLS 1.2 alone. AIODTLS_PION names
+a driver of its main branch, which is in no package; docs/foreign-peers.md says how to make one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import pytest
 import aiodtls
 from aiodtls import DTLSConfig, events
 from tests.chaos import ChaosProxy
-from tests.peers import bound, running
+from tests.peers import running, serving
 from tests.pki import PKI
+from tests.selection import place
 
-PION = os.environ.get("AIODTLS_PION", "")
-pytestmark = pytest.mark.skipif(
-    not PION, reason="AIODTLS_PION names no driver of pion/dtls; see docs/foreign-peers.md"
-)
-VERSIONS = ["1.2", "1.3"]
+PION = os.environ.get("AIODTLS_PION") or str(place("pion") / "pion-driver")
+pytestmark = pytest.mark.built("pion")
+# What the main branch alone has: DTLS 1.3 and return routability checks.
+of_main = pytest.mark.by_hand("AIODTLS_PION")
+VERSIONS = ["1.2", pytest.param("1.3", marks=of_main)]
 CHAOS = {"drop": 0.2, "duplicate": 0.2, "delay": 0.2}
 
 
@@ -33,8 +34,7 @@ async def pion_server(port: int, pki: PKI, version: str, *extra: str):
     keys = ("-cert", leaf.certfile, "-key", leaf.keyfile, "-ca", pki.cafile)
     address = f"127.0.0.1:{port}"
     command = (PION, "-role", "server", "-addr", address, "-version", version, *keys, *extra)
-    async with running(*command) as program:
-        await bound(port)
+    async with serving(port, *command) as program:
         yield program
 
 
@@ -105,6 +105,7 @@ async def test_server(pki: PKI, version):
     assert endpoint.group == ("X25519MLKEM768" if version == "1.3" else "x25519")
 
 
+@of_main
 @pytest.mark.parametrize(
     "suite",
     ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"],
@@ -118,6 +119,7 @@ async def test_suites_of_dtls13(pki: PKI, free_udp_port, suite):
     assert endpoint.cipher_suite == suite
 
 
+@of_main
 @pytest.mark.parametrize("group", ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"])
 async def test_groups_of_dtls13(pki: PKI, free_udp_port, group):
     async with pion_server(free_udp_port, pki, "1.3"):
@@ -141,6 +143,7 @@ async def test_mutual_authentication(pki: PKI, free_udp_port, version):
     assert endpoint.peer_certificates[0] == own.credentials.leaf
 
 
+@of_main
 async def test_we_update_our_keys(pki: PKI, free_udp_port):
     async with pion_server(free_udp_port, pki, "1.3"):
         await echoed(("127.0.0.1", free_udp_port), client_config(pki, "1.3"), update=True)
@@ -171,6 +174,7 @@ async def until_echoed(endpoint: aiodtls.DTLSEndpoint, message: bytes) -> None:
             received = await asyncio.wait_for(endpoint.recv(), 0.1)
 
 
+@of_main
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("own", [0, 4])
 async def test_our_client_is_followed_once_it_has_answered(pki: PKI, free_udp_port, version, own):
@@ -191,6 +195,7 @@ async def test_our_client_is_followed_once_it_has_answered(pki: PKI, free_udp_po
             await until_echoed(endpoint, b"after %d" % number)
 
 
+@of_main
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("theirs", [0, 5])
 @pytest.mark.parametrize("check", ["basic", "enhanced"])
@@ -219,6 +224,7 @@ async def test_their_client_is_followed_once_it_has_answered(pki: PKI, version, 
         assert endpoints[0].statistics.path_checks_failed == 0
 
 
+@of_main
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_their_client_answers_our_probes(pki: PKI, version):
     told = []

@@ -1,19 +1,12 @@
 """Raw public keys (RFC 7250) with OpenSSL 3.5 and GnuTLS 3.8, both roles, and wolfSSL's client.
 
-The system's own may be older, so those of Debian 13 are run: AIODTLS_TRIXIE names a directory with
-that system, openssl and gnutls-bin in it, which it takes root to change into. AIODTLS_WOLFSSL is
-a build directory of wolfSSL with raw public keys; its example server has no option for them.
-docs/foreign-peers.md says how to make both.
+The system's own may be older, so those of Debian 13 are run. wolfSSL's example server has no option
+for raw public keys.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,24 +14,23 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import aiodtls
 from aiodtls import Credentials, DTLSConfig, Trust
-from tests.peers import Program, bound, running
+from tests.peers import Program, running, serving, trixie
 from tests.pki import PKI
+from tests.selection import place
 
-ROOT = os.environ.get("AIODTLS_TRIXIE")
-WOLFSSL = os.environ.get("AIODTLS_WOLFSSL")
-in_trixie = pytest.mark.skipif(not ROOT, reason="AIODTLS_TRIXIE does not name a Debian 13")
+WOLFSSL = str(place("wolfssl"))
+in_trixie = pytest.mark.built("debian13")
 KINDS = ["ecdsa-p256", "ed25519", "rsa-2048"]
 RAW_PRIORITY = "NORMAL:+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK"
 
 
 class Keys:
-    """The peer's files, by their path inside the other system, and the same keys as ours."""
+    """The peer's files, and the same keys as ours."""
 
     def __init__(self, pki: PKI, kind: str, directory: Path) -> None:
-        self.inside = "/" + str(directory.relative_to(str(ROOT)))
+        self.directory = directory
         theirs, ours = pki.leaf(kind), pki.leaf(kind, "client")
-        shutil.copy(theirs.certfile, directory / "peer.crt")
-        shutil.copy(theirs.keyfile, directory / "peer.key")
+        self.leaf = theirs
         self.ours = Credentials.raw_public_key(ours.keyfile)
         self.theirs = Credentials.raw_public_key(theirs.keyfile)
         for name, credentials in (("ours.pub", self.ours), ("peer.pub", self.theirs)):
@@ -55,36 +47,22 @@ class Keys:
 
     @property
     def openssl(self) -> tuple[str, ...]:
-        at = self.inside
-        own = ("-cert", f"{at}/peer.crt", "-key", f"{at}/peer.key")
+        own = ("-cert", self.leaf.certfile, "-key", self.leaf.keyfile)
         return (*own, "-enable_server_rpk", "-enable_client_rpk")
 
     @property
     def gnutls(self) -> tuple[str, ...]:
-        own = (
-            "--rawpkkeyfile",
-            f"{self.inside}/peer.key",
-            "--rawpkfile",
-            f"{self.inside}/peer.pub",
-        )
+        own = ("--rawpkkeyfile", self.leaf.keyfile, "--rawpkfile", str(self.directory / "peer.pub"))
         return ("--udp", "--priority", RAW_PRIORITY, *own)
 
 
 @pytest.fixture
-def keys(pki: PKI, kind: str) -> Iterator[Keys]:
-    with tempfile.TemporaryDirectory(dir=f"{ROOT}/tmp") as directory:
-        yield Keys(pki, kind, Path(directory))
-
-
-@contextlib.asynccontextmanager
-async def inside(*command: str) -> AsyncIterator[Program]:
-    async with running("chroot", str(ROOT), *command) as program:
-        yield program
+def keys(pki: PKI, kind: str, tmp_path: Path) -> Keys:
+    return Keys(pki, kind, tmp_path)
 
 
 async def call(port: int, program: Program, keys: Keys) -> None:
     """Our client, and a line from it."""
-    await bound(port)
     async with aiodtls.connect("127.0.0.1", port, config=keys.config) as endpoint:
         assert endpoint.peer_public_key == keys.theirs.public_key
         assert endpoint.peer_certificates == ()
@@ -109,8 +87,8 @@ async def test_our_client_and_openssls_server(keys, free_udp_port):
     target = f"127.0.0.1:{free_udp_port}"
     # It can be given no keys to expect, so it asks for one and says which it got.
     asks = ("-Verify", "1")
-    command = ("openssl", "s_server", "-dtls1_2", "-accept", target, *keys.openssl, *asks)
-    async with inside(*command) as program:
+    command = (*trixie("openssl"), "s_server", "-dtls1_2", "-accept", target, *keys.openssl, *asks)
+    async with serving(free_udp_port, *command) as program:
         await call(free_udp_port, program, keys)
         await program.wait_for(b"Client raw public key")
 
@@ -120,8 +98,8 @@ async def test_our_client_and_openssls_server(keys, free_udp_port):
 async def test_openssls_client_and_our_server(keys):
     async with aiodtls.serve(None, "127.0.0.1", config=keys.config) as server:
         target = f"127.0.0.1:{server.sockname[1]}"
-        command = ("openssl", "s_client", "-dtls1_2", "-connect", target, *keys.openssl)
-        async with inside(*command) as program:
+        command = (*trixie("openssl"), "s_client", "-dtls1_2", "-connect", target, *keys.openssl)
+        async with running(*command) as program:
             await answer(server, program, keys)
             await program.wait_for(b"Server raw public key")
 
@@ -130,7 +108,7 @@ async def test_openssls_client_and_our_server(keys):
 @pytest.mark.parametrize("kind", KINDS)
 async def test_our_client_and_gnutls_server(keys, free_udp_port):
     options = ("--echo", "-p", str(free_udp_port), "--require-client-cert", *keys.gnutls)
-    async with inside("gnutls-serv", *options) as program:
+    async with serving(free_udp_port, *trixie("gnutls-serv"), *options) as program:
         await call(free_udp_port, program, keys)
 
 
@@ -139,11 +117,11 @@ async def test_our_client_and_gnutls_server(keys, free_udp_port):
 async def test_gnutls_client_and_our_server(keys):
     async with aiodtls.serve(None, "127.0.0.1", config=keys.config) as server:
         options = ("--insecure", "-p", str(server.sockname[1]), *keys.gnutls)
-        async with inside("gnutls-cli", *options, "127.0.0.1") as program:
+        async with running(*trixie("gnutls-cli"), *options, "127.0.0.1") as program:
             await answer(server, program, keys)
 
 
-@pytest.mark.skipif(not WOLFSSL, reason="AIODTLS_WOLFSSL does not name a wolfSSL")
+@pytest.mark.built("wolfssl")
 @pytest.mark.parametrize(("version", "number"), [("1.2", "3"), ("1.3", "4")])
 async def test_wolfssls_client_and_our_server(version, number):
     certs = Path(str(WOLFSSL), "certs")

@@ -1,14 +1,12 @@
 """wolfSSL's example programs, DTLS 1.3 and 1.2, both roles.
 
-AIODTLS_WOLFSSL is a build directory of wolfSSL with DTLS 1.3; docs/foreign-peers.md says how to
-make one. Without it these tests are skipped.
+tests/built/wolfssl.sh builds them; AIODTLS_WOLFSSL names another build directory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,13 +15,12 @@ import pytest
 import aiodtls
 from aiodtls import PSK, DTLSConfig, SessionCache
 from tests.chaos import ChaosProxy
-from tests.peers import Program, bound, running
+from tests.peers import Program, running, serving
 from tests.pki import PKI
+from tests.selection import place
 
-WOLFSSL = os.environ.get("AIODTLS_WOLFSSL", "")
-pytestmark = pytest.mark.skipif(
-    not WOLFSSL, reason="AIODTLS_WOLFSSL names no build of wolfSSL; see docs/foreign-peers.md"
-)
+WOLFSSL = str(place("wolfssl"))
+pytestmark = pytest.mark.built("wolfssl")
 
 VERSIONS = {"1.2": "3", "1.3": "4"}
 # The programs would keep their words until they end.
@@ -54,8 +51,7 @@ async def wolfssl_server(
     if pki is not None:
         leaf = pki.leaf("ecdsa-p256")
         command += ["-A", pki.cafile, "-c", leaf.certfile, "-k", leaf.keyfile]
-    async with running(*command, *extra, cwd=WOLFSSL) as program:
-        await bound(port)
+    async with serving(port, *command, *extra, cwd=WOLFSSL) as program:
         yield program
 
 

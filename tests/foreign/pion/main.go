@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/pion/dtls/v3"
-	"github.com/pion/dtls/v3/pkg/protocol"
 )
 
 func must(err error) {
@@ -52,19 +51,14 @@ func main() {
 	cid := flag.Int("cid", -1, "length of our connection id")
 	flag.Parse()
 
-	wanted := protocol.Version1_3
-	if *version == "1.2" {
-		wanted = protocol.Version1_2
-	}
 	pool := x509.NewCertPool()
 	pem, err := os.ReadFile(*ca)
 	must(err)
 	pool.AppendCertsFromPEM(pem)
-	common := []dtls.Option{
-		dtls.WithMinVersion(wanted), dtls.WithMaxVersion(wanted),
-		dtls.WithMTU(*mtu), dtls.WithFlightInterval(200 * time.Millisecond),
+	common := append(versions(*version),
+		dtls.WithMTU(*mtu), dtls.WithFlightInterval(200*time.Millisecond),
 		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
-	}
+	)
 	if *cert != "" {
 		pair, err := tls.LoadX509KeyPair(*cert, *key)
 		must(err)

@@ -1,0 +1,48 @@
+#!/bin/sh
+# What tests/run.sh --all runs behind lint and types, with the virtual environment first in PATH.
+# Each part runs whatever became of those before it; the exit status is 0 where all passed.
+# A later part is one more line below.
+set -eu
+AIODTLS_CACHE=${AIODTLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/aiodtls}
+AIODTLS_ALL=1
+AIODTLS_UNAVAILABLE=
+export AIODTLS_CACHE AIODTLS_ALL AIODTLS_UNAVAILABLE
+mkdir -p "$AIODTLS_CACHE"
+failed=
+times=
+
+part() {
+    name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    began=$(date +%s)
+    "$@" || failed="$failed
+  $name"
+    times="$times
+  $(($(date +%s) - began)) s  $name"
+}
+
+# Makes a peer in the cache. Status 75 says that its source cannot be had just now.
+peer() {
+    status=0
+    sh "$2" "$AIODTLS_CACHE/$1" || status=$?
+    if [ "$status" = 75 ]; then
+        AIODTLS_UNAVAILABLE="$AIODTLS_UNAVAILABLE $1"
+        return 0
+    fi
+    return "$status"
+}
+
+part "Debian 13" peer debian13 tests/debian13.sh
+part "build mbedTLS" peer mbedtls tests/built/mbedtls.sh
+part "build wolfSSL" peer wolfssl tests/built/wolfssl.sh
+part "build pion" peer pion tests/built/pion.sh
+part "tests" pytest -n 2 "$@"
+if [ -f tests/mutants/__main__.py ] || [ -f tests/mutants.py ]; then
+    part "mutants" python -m tests.mutants
+fi
+part "BoringSSL's runner" env PYTHON=python sh tests/bogo/run.sh
+
+printf '\nseconds of each part:%s\n' "$times"
+[ -z "$AIODTLS_UNAVAILABLE" ] || printf 'cannot be had just now:%s\n' "$AIODTLS_UNAVAILABLE"
+[ -z "$failed" ] || { printf 'failed:%s\n' "$failed"; exit 1; }
