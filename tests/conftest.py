@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from aiodtls import Credentials, DTLSConfig, Trust
@@ -20,6 +21,15 @@ from tests.selection import (  # noqa: F401
     pytest_runtest_setup,
     pytest_terminal_summary,
 )
+
+# What is found depends on the code alone: neither on chance nor on how fast the machine is.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

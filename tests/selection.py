@@ -13,8 +13,15 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import cryptography
 import pytest
 
+from aiodtls.core.crypto.capabilities import FEATURES, ML_KEM
+
+# What a test that cannot do without ML-KEM is marked with.
+needs_ml_kem = pytest.mark.feature(ML_KEM)
+# Parameters that say the same: names of groups, and of a variant of tests/simulated.
+WORDS_OF_ML_KEM = ("MLKEM768", "pq_hello")
 # With --all a skip is a failure.
 ALL = os.environ.get("AIODTLS_ALL") == "1"
 # What tests/run.sh tried to fetch in vain, as words.
@@ -52,18 +59,23 @@ def need(name: str) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "built(name): needs a peer that tests/run.sh --all makes")
+    config.addinivalue_line("markers", "feature(name): needs what old cryptography lacks")
     config.addinivalue_line("markers", "by_hand(variable): needs a peer that the variable names")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = [
-        item
-        for item in items
-        if any(not os.environ.get(mark.args[0]) for mark in item.iter_markers("by_hand"))
-    ]
+    left_out = {item for item in items if _is_left_out(item)}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    by_hand = (mark.args[0] for mark in item.iter_markers("by_hand"))
+    features = {mark.args[0] for mark in item.iter_markers("feature")}
+    if any(word in item.name for word in WORDS_OF_ML_KEM):
+        features.add(ML_KEM)
+    return not all(map(os.environ.get, by_hand)) or not features <= FEATURES
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -99,5 +111,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for variable, what in BY_HAND.items():
         if not os.environ.get(variable):
             terminalreporter.write_line(f"left out, as {variable} names no build: {what}")
+    if ML_KEM not in FEATURES:
+        version = cryptography.__version__
+        terminalreporter.write_line(f"left out, as cryptography {version} lacks it: {ML_KEM}")
     for name in UNAVAILABLE:
         terminalreporter.write_line(f"left out, as its source {EXCUSE}{name}")

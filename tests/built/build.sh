@@ -1,16 +1,17 @@
 # Sourced by the scripts that build a peer. What they have in common: a directory that the same
 # recipe has filled is kept, and one that a build fills appears only when the build is done.
-#   begin DIRECTORY   ends the script where nothing is to be done; else makes $WORK and $BUILT
-#   finish            makes $BUILT the content of DIRECTORY
+#   begin DIRECTORY FILE...   ends the script where nothing is to be done; else makes $WORK and
+#                             $BUILT; the recipe is the script itself and the files
+#   finish                    makes $BUILT the content of DIRECTORY
 . "$(dirname "$0")/apt.sh"
 MAKEFLAGS=-j$(nproc)
 export MAKEFLAGS
 
-# The recipe is the script itself, so an edited one builds anew.
 begin() {
-    RECIPE=$(realpath "$0")
     TARGET=$(realpath -m "$1")
-    if cmp -s "$RECIPE" "$TARGET/recipe"; then
+    shift
+    RECIPE=$(cat "$0" "$@" | sha256sum)
+    if [ "$(cat "$TARGET/recipe" 2>/dev/null)" = "$RECIPE" ]; then
         exit 0
     fi
     echo "building $(basename "$0" .sh) in $TARGET"
@@ -23,7 +24,7 @@ begin() {
 
 finish() {
     cd /
-    cp "$RECIPE" "$BUILT/recipe"
+    echo "$RECIPE" >"$BUILT/recipe"
     chmod 755 "$BUILT"
     rm -rf "$TARGET"
     mv "$BUILT" "$TARGET"

@@ -4,8 +4,8 @@
 # release, which speaks DTLS 1.2 alone.
 set -eu
 . "$(dirname "$0")/build.sh"
-begin "$1"
 driver=$(cd "$(dirname "$0")/../foreign/pion" && pwd)
+begin "$1" "$driver"/*.go
 open_apt "$WORK/apt" forky
 unpack "$WORK/root" golang-go golang-github-pion-dtls-v3-dev
 # Debian's packages have the layout of a GOPATH.

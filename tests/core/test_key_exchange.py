@@ -1,8 +1,9 @@
 """Key agreement: both sides agree, known answers, and what a peer must not send."""
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 
+from aiodtls.core.crypto import capabilities
 from aiodtls.core.crypto.key_exchange import (
     DEFAULT_GROUPS,
     KeyShare,
@@ -12,6 +13,7 @@ from aiodtls.core.crypto.key_exchange import (
 )
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, NamedGroup
+from tests.selection import needs_ml_kem
 
 groups = pytest.mark.parametrize("group", DEFAULT_GROUPS, ids=lambda group: group.name)
 CURVES = {"secp256r1": 65, "secp384r1": 97, "secp521r1": 133, "x25519": 32, "x448": 56}
@@ -184,10 +186,11 @@ def test_a_hybrid_share_of_another_length_is_refused(name: str, change: int) -> 
         assert caught.value.description is AlertDescription.illegal_parameter
 
 
+@needs_ml_kem
 def test_the_order_of_the_parts_of_a_hybrid() -> None:
     """The KEM first in X25519MLKEM768, last in SecP256r1MLKEM768 (draft-ietf-tls-ecdhe-mlkem)."""
     curve_first = KeyShare.generate(NamedGroup.SecP256r1MLKEM768).public
     assert curve_first[0] == 4
     ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), curve_first[:65])
     kem_first = KeyShare.generate(NamedGroup.X25519MLKEM768).public
-    mlkem.MLKEM768PublicKey.from_public_bytes(kem_first[:1184])
+    capabilities.mlkem.MLKEM768PublicKey.from_public_bytes(kem_first[:1184])

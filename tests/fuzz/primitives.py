@@ -16,12 +16,13 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 
-from aiodtls.core.crypto import key_exchange, key_schedule, prf, signatures
+from aiodtls.core.crypto import capabilities, key_exchange, key_schedule, prf, signatures
 from aiodtls.core.registry import NamedGroup
 
 KEPT = 1 << 12
+_KEM = capabilities.mlkem
 _remembering: list[Callable[[], None]] = []
 
 
@@ -71,11 +72,8 @@ class _FixedKEM:
 
     @staticmethod
     @lru_cache
-    def generate() -> mlkem.MLKEM768PrivateKey:
-        return mlkem.MLKEM768PrivateKey.from_seed_bytes(_chance(b"ML-KEM-768", 0, 64))
-
-
-_KEM = SimpleNamespace(MLKEM768PrivateKey=_FixedKEM, MLKEM768PublicKey=mlkem.MLKEM768PublicKey)
+    def generate() -> Any:
+        return _KEM.MLKEM768PrivateKey.from_seed_bytes(_chance(b"ML-KEM-768", 0, 64))
 
 
 def _by_heart(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,8 +130,11 @@ def known_by_heart() -> Iterator[None]:
                 if value is function:
                     replaced.append((module, name, value))
                     setattr(module, name, substitute)
-    replaced.append((key_exchange, "mlkem", key_exchange.mlkem))
-    key_exchange.mlkem = _KEM  # type: ignore[assignment]
+    if _KEM is not None:
+        replaced.append((capabilities, "mlkem", _KEM))
+        capabilities.mlkem = SimpleNamespace(
+            MLKEM768PrivateKey=_FixedKEM, MLKEM768PublicKey=_KEM.MLKEM768PublicKey
+        )
     try:
         yield
     finally:

@@ -36,9 +36,11 @@ FilePath: TypeAlias = "str | os.PathLike[str]"
 HostName: TypeAlias = x509.DNSName | x509.IPAddress
 
 # What the library raises for bytes that are no proper certificate, at once or at a later look into
-# it: TypeError for odd attributes of a name, and UserWarning where warnings are errors.
+# it: TypeError for odd attributes of a name, KeyError for an odd kind of string in one (before
+# version 46 or later), and UserWarning where warnings are errors.
 PARSE_ERRORS = (
     ValueError,
+    KeyError,
     TypeError,
     UserWarning,
     UnsupportedAlgorithm,

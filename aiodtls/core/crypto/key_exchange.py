@@ -11,15 +11,16 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from aiodtls.core.crypto import capabilities
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, NamedGroup
 from aiodtls.core.values import value
 
 # Hybrids first: what is recorded today must not open when quantum computers come.
-DEFAULT_GROUPS: tuple[NamedGroup, ...] = (
+GROUPS: tuple[NamedGroup, ...] = (
     NamedGroup.X25519MLKEM768,
     NamedGroup.x25519,
     NamedGroup.secp256r1,
@@ -33,6 +34,11 @@ HYBRIDS: dict[NamedGroup, NamedGroup] = {
     NamedGroup.X25519MLKEM768: NamedGroup.x25519,
     NamedGroup.SecP256r1MLKEM768: NamedGroup.secp256r1,
 }
+DEFAULT_GROUPS = tuple(
+    group
+    for group in GROUPS
+    if group not in HYBRIDS or capabilities.ML_KEM in capabilities.FEATURES
+)
 
 _CURVES: dict[NamedGroup, Callable[[], ec.EllipticCurve]] = {
     NamedGroup.secp256r1: ec.SECP256R1,
@@ -62,16 +68,14 @@ class KeyShare:
     group: NamedGroup
     public: bytes
     _private: Any = field(repr=False, compare=False)
-    _decapsulation_key: mlkem.MLKEM768PrivateKey | None = field(
-        default=None, repr=False, compare=False
-    )
+    _decapsulation_key: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
     def generate(cls, group: NamedGroup) -> KeyShare:
         """A fresh key in ``group``."""
         if group in HYBRIDS:
             classic = cls.generate(HYBRIDS[group])
-            kem = mlkem.MLKEM768PrivateKey.generate()
+            kem = capabilities.mlkem.MLKEM768PrivateKey.generate()
             encapsulation_key = kem.public_key().public_bytes_raw()
             public = _join(group, classic.public, encapsulation_key)
             return cls(group, public, classic._private, kem)
@@ -87,7 +91,7 @@ class KeyShare:
         try:
             if self._decapsulation_key is not None:
                 classic, ciphertext = _split(self.group, peer_public, KEM_CIPHERTEXT_LENGTH)
-                kem_secret = self._decapsulation_key.decapsulate(ciphertext)
+                kem_secret: bytes = self._decapsulation_key.decapsulate(ciphertext)
                 secret = _agree(HYBRIDS[self.group], self._private, classic)
                 return _join(self.group, secret, kem_secret)
             return _agree(self.group, self._private, peer_public)
@@ -108,7 +112,7 @@ def respond(group: NamedGroup, peer_public: bytes) -> tuple[bytes, bytes]:
         return share.public, share.exchange(peer_public)
     try:
         classic, encapsulation_key = _split(group, peer_public, KEM_KEY_LENGTH)
-        kem = mlkem.MLKEM768PublicKey.from_public_bytes(encapsulation_key)
+        kem = capabilities.mlkem.MLKEM768PublicKey.from_public_bytes(encapsulation_key)
         kem_secret, ciphertext = kem.encapsulate()
     except ValueError as error:
         raise AlertError(
@@ -135,8 +139,10 @@ def _split(group: NamedGroup, joined: bytes, kem_length: int) -> tuple[bytes, by
 
 def group_by_name(name: str) -> NamedGroup:
     """The group of this IANA name, in any case. Raises :class:`ConfigError`."""
-    for group in DEFAULT_GROUPS:
+    for group in GROUPS:
         if group.name.lower() == name.lower():
+            if group in HYBRIDS:
+                capabilities.require(capabilities.ML_KEM, f"group {group.name}")
             return group
     known = ", ".join(group.name for group in DEFAULT_GROUPS)
     raise ConfigError(f"group {name!r} is not spoken; there are {known}")

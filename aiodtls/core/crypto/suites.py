@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
+from aiodtls.core.crypto import capabilities
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.registry import CipherSuite
 
@@ -26,9 +27,9 @@ class AEADObject(Protocol):
     The last argument of ``..._into`` takes the result, as long as it is.
     """
 
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
+    def encrypt(self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, /) -> bytes: ...
 
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
+    def decrypt(self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, /) -> bytes: ...
 
     def encrypt_into(
         self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, into: memoryview, /
@@ -62,7 +63,33 @@ class AEAD:
         """The keyed algorithm. ``key`` has ``key_length`` bytes, else ValueError."""
         if len(key) != self.key_length:
             raise ValueError(f"{self.name} takes a key of {self.key_length} bytes")
-        return self._make(key)
+        made = self._make(key)
+        return made if capabilities.INTO in capabilities.FEATURES else CopyingAEAD(made)
+
+
+class CopyingAEAD:
+    """``..._into`` for versions of ``cryptography`` that lack it: it copies each result."""
+
+    def __init__(self, made: AEADObject) -> None:
+        self.encrypt = made.encrypt
+        self.decrypt = made.decrypt
+
+    def encrypt_into(
+        self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, into: memoryview, /
+    ) -> int:
+        return _fill(into, self.encrypt(nonce, data, associated_data))
+
+    def decrypt_into(
+        self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, into: memoryview, /
+    ) -> int:
+        return _fill(into, self.decrypt(nonce, data, associated_data))
+
+
+def _fill(into: memoryview, result: bytes) -> int:
+    if len(into) != len(result):
+        raise ValueError(f"buffer must be {len(result)} bytes")
+    into[:] = result
+    return len(result)
 
 
 def _gcm(bits: int) -> AEAD:

@@ -7,6 +7,8 @@ import (
 	"github.com/pion/dtls/v3/pkg/protocol"
 )
 
+const serverName = "localhost"
+
 // The options that allow one version alone.
 func versions(version string) []dtls.Option {
 	wanted := protocol.Version1_3

@@ -77,7 +77,7 @@ func main() {
 		for _, option := range common {
 			options = append(options, option)
 		}
-		options = append(options, dtls.WithRootCAs(pool), dtls.WithServerName("localhost"))
+		options = append(options, dtls.WithRootCAs(pool), dtls.WithServerName(serverName))
 		conn, err := dtls.DialWithOptions("udp", target, options...)
 		must(err)
 		must(conn.HandshakeContext(ctx))
