@@ -3,6 +3,7 @@
 # Each part runs whatever became of those before it; the exit status is 0 where all passed.
 # A later part is one more line below.
 set -eu
+VENV=${AIODTLS_VENV:-.venv}
 AIODTLS_CACHE=${AIODTLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/aiodtls}
 AIODTLS_ALL=1
 AIODTLS_UNAVAILABLE=
@@ -33,14 +34,26 @@ peer() {
     return "$status"
 }
 
+# Runs the tests with a Python that is unpacked in the cache, where it could be had.
+with_python() {
+    case " $AIODTLS_UNAVAILABLE " in
+    *" $2 "*) echo "Python $1 cannot be had just now" ;;
+    *) sh tests/versions.sh "$AIODTLS_CACHE/$2/usr/bin/python$1" newest "$VENV-$1" ;;
+    esac
+}
+
 part "Debian 13" peer debian13 tests/debian13.sh
 part "build mbedTLS" peer mbedtls tests/built/mbedtls.sh
 part "build wolfSSL" peer wolfssl tests/built/wolfssl.sh
 part "build pion" peer pion tests/built/pion.sh
+part "Python 3.14" peer python3.14 tests/built/python314.sh
 part "tests" pytest -n 2 "$@"
 if [ -f tests/mutants/__main__.py ] || [ -f tests/mutants.py ]; then
     part "mutants" python -m tests.mutants
 fi
+part "tests with the lowest versions" sh tests/versions.sh python3 lowest "$VENV-lowest"
+part "tests with Python 3.13" with_python 3.13 debian13
+part "tests with Python 3.14" with_python 3.14 python3.14
 part "BoringSSL's runner" env PYTHON=python sh tests/bogo/run.sh
 
 printf '\nseconds of each part:%s\n' "$times"

@@ -1,5 +1,7 @@
-"""Prints the lowest versions that pyproject.toml allows, as requirements: of the dependencies and of
-the extras named as arguments."""
+"""Prints the lowest versions that pyproject.toml allows, as requirements.
+
+They are those of the dependencies, and of the extras that the arguments name.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from aiodtls._version import __version__
 from aiodtls.cli.options import address
 from tests.peers import PSK_HEX, PSK_IDENTITY, openssl_client, openssl_server, run_to_end, running
 from tests.pki import PKI
+from tests.selection import needs_ml_kem
 
 AIODTLS = (sys.executable, "-W", "error", "-m", "aiodtls")
 PSK = f"{PSK_IDENTITY}:{PSK_HEX}"
@@ -33,6 +34,7 @@ async def status_of(*arguments: str) -> tuple[int, bytes]:
     return process.returncode, errors
 
 
+@needs_ml_kem
 async def test_demo_shows_what_happened():
     output = (await run_to_end([*AIODTLS, "demo", "--burst", "100"])).decode()
     for wanted in ("DTLS 1.3", "X25519MLKEM768", "finished", "message 5 of 5", "100 echoed"):

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import aiodtls
 from aiodtls import Credentials, DTLSConfig, Trust, events
 from aiodtls.testing import pair
+from tests.selection import needs_ml_kem
 
 
 def configs12() -> tuple[DTLSConfig, DTLSConfig]:
@@ -21,6 +22,7 @@ def configs12() -> tuple[DTLSConfig, DTLSConfig]:
     return client, DTLSConfig(versions=["1.2"], credentials=credentials)
 
 
+@needs_ml_kem
 async def test_what_is_negotiated_is_shown():
     async with pair() as (client, server):
         assert (client.role, server.role) == ("client", "server")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.peers import run_to_end, running
+from tests.selection import needs_ml_kem
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -35,6 +36,7 @@ async def test_echo_server_and_client():
         await asyncio.sleep(0)
 
 
+@needs_ml_kem
 async def test_resumption():
     output = await run_to_end(example("resumption.py"))
     assert output.decode().splitlines() == [

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "aiodtls"
 ORDER = """
 _version core.registry core.values core.errors core.statistics core.wire.codec core.wire.places
 core.wire.extensions core.wire.extensions13 core.wire.extension_blocks core.wire.fragments
-core.wire.messages core.wire.messages13 core.wire.records core.crypto.suites
-core.crypto.key_exchange core.crypto.signatures core.crypto.hmacs core.crypto.prf
+core.wire.messages core.wire.messages13 core.wire.records core.crypto.capabilities
+core.crypto.suites core.crypto.key_exchange core.crypto.signatures core.crypto.hmacs core.crypto.prf
 core.crypto.srtp core.crypto.key_schedule core.crypto.transcript
 core.crypto.certificates core.crypto.credentials core.crypto.chains core.crypto.trust
 core.sessions core.config

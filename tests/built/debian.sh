@@ -6,7 +6,7 @@
 # A directory made from the same list of packages is kept.
 set -eu
 suite=$1
-target=$2
+target=$(realpath -m "$2")
 shift 2
 if [ "$(cat "$target/packages" 2>/dev/null)" = "$*" ]; then
     exit 0
@@ -19,6 +19,20 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/unpacked"
 open_apt "$work" "$suite"
 unpack "$work/unpacked" "$@"
+# A Python starts itself anew by its own path, so what runs it by its linker stands there.
+for python in "$work"/unpacked/usr/bin/python3.[0-9]*; do
+    case $python in *[0-9]) ;; *) continue ;; esac
+    mv "$python" "$python.program"
+    name=$(basename "$python")
+    libraries=$(dirname "$(ls -d "$work"/unpacked/usr/lib/*/ld-linux*.so.*)")
+    libraries=$target/${libraries#"$work"/unpacked/}
+    cat >"$python" <<WRAPPER
+#!/bin/sh
+exec $libraries/ld-linux*.so.* --library-path $libraries --argv0 "\$0" \\
+    $target/usr/bin/$name.program "\$@"
+WRAPPER
+    chmod 755 "$python"
+done
 echo "$*" >"$work/unpacked/packages"
 chmod 755 "$work/unpacked"
 rm -rf "$target"

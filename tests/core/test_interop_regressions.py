@@ -25,6 +25,7 @@ from aiodtls.core.wire.messages import RANDOM_LENGTH, ClientHello
 from aiodtls.core.wire.records import EPOCH_MASK, encode_alert
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.pki import PKI
+from tests.selection import needs_ml_kem
 from tests.simulated.variants import configs
 
 NO_RENEGOTIATION = encode_alert(AlertLevel.warning, AlertDescription.no_renegotiation)
@@ -134,6 +135,7 @@ def test_ed25519_key_needs_no_group(pki: PKI) -> None:
     assert negotiate.choose12(config, hello).credentials is not None
 
 
+@needs_ml_kem
 def test_the_cookie_is_in_the_first_fragment_of_a_second_hello() -> None:
     """wolfSSL's server looks for it there and drops a long hello that has it further behind."""
     pair = Pair(
@@ -188,6 +190,7 @@ def test_what_follows_a_repeated_message_reaches_a_peer_that_drops_it_in_the_sam
     assert pair.run(limit=2) and pair.connected
 
 
+@needs_ml_kem
 def test_a_flight_is_cut_alike_the_first_time_and_the_second() -> None:
     """pion puts no message together once fragments of it have come that overlap."""
     pair = Pair(

@@ -62,11 +62,12 @@ def openssl_session(request):
     """Two finished DTLS 1.2 connections of OpenSSL in memory, and their PRF's hash."""
     credentials = Credentials.self_signed()
     contexts = [SSL.Context(SSL.DTLS_METHOD) for _ in range(2)]
-    for context in contexts:
-        context.set_cipher_list(f"ECDHE-ECDSA-{request.param}".encode())
-        context.set_options(SSL.OP_NO_QUERY_MTU)
     contexts[1].use_certificate(credentials.leaf)
     contexts[1].use_privatekey(credentials.private_key)
+    for context in contexts:
+        context.set_options(SSL.OP_NO_QUERY_MTU)
+        # Last, as it makes a connection, after which pyOpenSSL warns of changes.
+        context.set_cipher_list(f"ECDHE-ECDSA-{request.param}".encode())
     client, server = (SSL.Connection(context, None) for context in contexts)
     for connection in (client, server):
         connection.set_ciphertext_mtu(1400)

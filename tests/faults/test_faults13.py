@@ -18,6 +18,7 @@ from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.records import SEQUENCE_NUMBER_MASK
 from tests.faults.forging import connected, record, unified
 from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.selection import needs_ml_kem
 from tests.simulated.variants import VARIANTS13, configs, pair_options
 
 SUITES13 = [suite.name for suite in SUITES.values() if suite.version == "1.3"]
@@ -222,6 +223,7 @@ def long_hello_config(length: int) -> DTLSConfig:
     )
 
 
+@needs_ml_kem
 @pytest.mark.parametrize("length", [1300, 2000, 3000])
 @pytest.mark.parametrize("pmtu", [300, 600, 1280])
 def test_f16_a_hello_of_several_kilobytes_in_two_to_twelve_fragments(length, pmtu):
@@ -233,6 +235,7 @@ def test_f16_a_hello_of_several_kilobytes_in_two_to_twelve_fragments(length, pmt
         pair.exchange()
 
 
+@needs_ml_kem
 def test_f16_a_lost_fragment_costs_a_resend_and_no_more():
     _, server = configs("certificate13")
     for lost in range(3):
@@ -245,6 +248,7 @@ def test_f16_a_lost_fragment_costs_a_resend_and_no_more():
         assert pair.elapsed < 5
 
 
+@needs_ml_kem
 def test_f16_strangers_hellos_in_parts_take_no_more_than_the_pool():
     listener = Listener(configs("certificate13")[1])
     hello = Pair(long_hello_config(2500), configs("certificate13")[1]).sent[CLIENT][0]
