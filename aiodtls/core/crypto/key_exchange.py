@@ -34,11 +34,16 @@ HYBRIDS: dict[NamedGroup, NamedGroup] = {
     NamedGroup.X25519MLKEM768: NamedGroup.x25519,
     NamedGroup.SecP256r1MLKEM768: NamedGroup.secp256r1,
 }
-DEFAULT_GROUPS = tuple(
-    group
-    for group in GROUPS
-    if group not in HYBRIDS or capabilities.ML_KEM in capabilities.FEATURES
-)
+
+
+def available_groups() -> tuple[NamedGroup, ...]:
+    """Those of ``GROUPS`` that the installed ``cryptography`` can do."""
+    if capabilities.ML_KEM in capabilities.FEATURES:
+        return GROUPS
+    return tuple(group for group in GROUPS if group not in HYBRIDS)
+
+
+DEFAULT_GROUPS = available_groups()
 
 _CURVES: dict[NamedGroup, Callable[[], ec.EllipticCurve]] = {
     NamedGroup.secp256r1: ec.SECP256R1,
