@@ -28,14 +28,16 @@ async def run(options: argparse.Namespace, output: Output) -> int:
         output.connected(endpoint)
         receiving = asyncio.ensure_future(_receive(endpoint, output))
         sending = asyncio.ensure_future(_send(endpoint, output))
-        await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
-        if not receiving.done():
-            sending.result()
-            await _wait_for_replies(endpoint, options.wait, receiving)
-        for task in (sending, receiving):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        try:
+            await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if not receiving.done():
+                sending.result()
+                await _wait_for_replies(endpoint, options.wait, receiving)
+        finally:
+            sending.cancel()
+            receiving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await receiving
     return 0
 
 
@@ -55,6 +57,9 @@ async def _send(endpoint: DTLSEndpoint, output: Output) -> None:
             await endpoint.send(line, split=False)
         except MessageTooLarge as error:
             output.tell("error", f"not sent: {error}", error=str(error))
+        except EndpointClosed:
+            # ``_receive`` meets the same end, and says why.
+            return
 
 
 async def _wait_for_replies(
