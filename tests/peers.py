@@ -26,6 +26,8 @@ PACKAGES = {
     "coap-server-openssl": "libcoap3-bin",
     "coap-server-gnutls": "libcoap3-bin",
 }
+# Seconds until a program has surely failed, however busy the machine is.
+LONGEST_WAIT = 60.0
 PSK_HEX = "1a2b3c4d5e6f"
 PSK_KEY = bytes.fromhex(PSK_HEX)
 PSK_IDENTITY = "Client_identity"
@@ -77,7 +79,7 @@ class Program:
         self.process.stdin.write(line + b"\n")
         await self.process.stdin.drain()
 
-    async def wait_for(self, text: bytes, timeout: float = 10.0) -> None:
+    async def wait_for(self, text: bytes, timeout: float = LONGEST_WAIT) -> None:
         """Until the output holds ``text``. Fails the test with the output otherwise."""
         try:
             async with asyncio.timeout(timeout):
@@ -125,7 +127,7 @@ async def running(
         await program.end()
 
 
-async def bound(port: int, program: Program, timeout: float = 20.0) -> None:
+async def bound(port: int, program: Program, timeout: float = LONGEST_WAIT) -> None:
     """Until an IPv4 socket is bound to the UDP port, where 127.0.0.1 reaches it.
 
     A server that binds both families may have the IPv6 one first.
@@ -189,7 +191,7 @@ async def gnutls_client(address: Any, *extra: str) -> AsyncIterator[Program]:
         yield program
 
 
-async def run_to_end(command: Sequence[str], timeout: float = 15.0) -> bytes:
+async def run_to_end(command: Sequence[str], timeout: float = LONGEST_WAIT) -> bytes:
     """Runs a program that ends by itself; its output."""
     requires(command[0])
     process = await asyncio.create_subprocess_exec(
