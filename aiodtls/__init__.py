@@ -21,7 +21,7 @@ from aiodtls.core.errors import (
     PeerAlert,
     SimultaneousOpen,
 )
-from aiodtls.core.handover import lineage_of
+from aiodtls.core.sealed_state import lineage_of
 from aiodtls.core.sessions import (
     MemorySessionStore,
     Session,

@@ -285,7 +285,7 @@ class Channel(Sending):
         inbox = self.inbox
         room = max(0, self.config.recv_queue - len(inbox))
         if len(messages) > room:
-            self.connection.counters.messages_dropped += len(messages) - room
+            self.connection.counters.count_dropped(len(messages) - room)
             del messages[room:]
         begins = bool(messages) and not inbox
         inbox.extend(messages)

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiodtls import sockets, udp
 from aiodtls.channel import Channel, EventHandler
-from aiodtls.core import handover
+from aiodtls.core import sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
 from aiodtls.core.sessions import Session, SessionCache
@@ -165,9 +165,9 @@ async def adopt(
 
     Raises ValueError for what was not sealed with ``key``, and OSError.
     """
-    exported = handover.unseal(state, key)
+    exported = sealed_state.unseal(state, key)
     if sock is None:
-        sock = _socket_between(handover.local_of(exported), handover.peer_of(exported))
+        sock = _socket_between(exported.local, exported.peer)
     protocol = ClientProtocol()
     try:
         sock.setblocking(False)

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from aiodtls import log, sockets, udp
 from aiodtls.channel import Channel, EventHandler
-from aiodtls.core import handover
+from aiodtls.core import sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.sessions import Session
@@ -274,7 +274,7 @@ class DTLSServer:
         Raises ValueError for what was not sealed with ``key``, :class:`DTLSError` for a state that
         was adopted before and where the peer's address has an association here already.
         """
-        peer = handover.peer_of(handover.unseal(state, key))
+        peer = sealed_state.unseal(state, key).peer
         return self._protocol_for(peer).adopt(state, key)
 
     def _protocol_for(self, addr: Any) -> _ServerProtocol:

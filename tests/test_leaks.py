@@ -284,8 +284,8 @@ def test_whatever_is_refused_is_not_repeated_in_the_refusal(secrets, heard):
         lambda: TicketKeys(TICKET_SECRET, period=1),
         lambda: TicketKeys(TICKET_SECRET[:31]),
         lambda: aiodtls.Session.from_bytes(TICKET_SECRET + PSK_KEY),
-        lambda: aiodtls.core.handover.unseal(state, EXPORT_KEY),
-        lambda: aiodtls.core.handover.unseal(state, EXPORT_KEY + b"x"),
+        lambda: aiodtls.core.sealed_state.unseal(state, EXPORT_KEY),
+        lambda: aiodtls.core.sealed_state.unseal(state, EXPORT_KEY + b"x"),
     ):
         with pytest.raises(ValueError) as caught:
             call()

@@ -174,7 +174,7 @@ class Nonces:
             if opened is not None:
                 reader.window.highest = max(reader.window.highest, opened[1] & (1 << 48) - 1)
                 # Numbers are to be found again, not refused.
-                reader.window.state = reader.window.highest, 0
+                reader.window.restore((reader.window.highest, 0))
             return opened
         return None
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from aiodtls import BufferFull, EndpointClosed, LeaseExhausted, MessageTooLarge, udp
-from aiodtls.core.lease import MIN_RECORDS
+from aiodtls.core.record.lease import MIN_RECORDS
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.runs import MAX_SEGMENTS
 from tests.sockets_of_two import CONFIG, two_endpoints

@@ -1,7 +1,12 @@
 """DTLSConnection: one association, sans-IO.
 
-Bytes, time and answers go in through methods; what is to be sent, told or asked waits until the
-owner drains it. Nothing the network does raises out of here.
+Bytes, time and answers go in through methods. What is to be sent, told or asked waits until the
+owner drains it. Nothing the network does raises out of here. This is the one place where an
+exception becomes an alert, and where an association ends.
+
+The parts it owns answer with values and do not know it: the record layer, the handshake driver,
+post-handshake messages, the outbox, the negotiated facts, and, made when they are first needed,
+the validation of a path, the idle monitor and the lease keeper.
 """
 
 from __future__ import annotations
@@ -9,42 +14,189 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, Literal, NoReturn, TypedDict, Unpack
 
-from aiodtls.core import handover, key_limits, paths, renewal, timeouts
-from aiodtls.core.association import APPLICATION_DATA, NO_END, Address
+from cryptography.exceptions import InvalidTag
+
+from aiodtls.core import sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
+from aiodtls.core.crypto.srtp import SRTPKeys
 from aiodtls.core.errors import (
+    AlertError,
+    DecodeError,
     DTLSError,
     EndpointClosed,
     HandshakeError,
+    HandshakeRefused,
+    HandshakeTimeout,
     LeaseExhausted,
     MessageTooLarge,
+    PeerAlert,
+    alert_name,
+    caused_by,
 )
 from aiodtls.core.events import (
+    AddressChanged,
+    Closed,
+    Confirmed,
     Event,
+    ExportNeeded,
+    HandshakeCompleted,
+    KeyLimitReached,
     PathMTUChanged,
+    PeerUnresponsive,
+    SessionReceived,
+    Unwatched,
 )
-from aiodtls.core.lease import CONTROL_RESERVE
+from aiodtls.core.exported_state import ExportedState
+from aiodtls.core.handshake import post
+from aiodtls.core.handshake.client import client
+from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.handshake.restored_keys import install_keys
+from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.handshake.server import server
+from aiodtls.core.inbox import NO_END, Inbox
+from aiodtls.core.leases import UNKNOWN_STATE, DoubtfulData, LeaseKeeper
+from aiodtls.core.liveness import IdleMonitor, Liveness
+from aiodtls.core.negotiated import Negotiated
+from aiodtls.core.outbox import Address, Outbox
+from aiodtls.core.path_validation import (
+    AMPLIFICATION_LIMIT,
+    MESSAGE_LENGTH,
+    PathValidation,
+    PathVerdict,
+    challenge_message,
+    response_message,
+)
 from aiodtls.core.record.connection_ids import ConnectionIds
-from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.record.lease import CONTROL_RESERVE, Lease, check_size
+from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, RRCMessageType
+from aiodtls.core.reliability.acks import parse_ack
+from aiodtls.core.reliability.retransmission import LAST_FLIGHT_LIFETIME, Retransmission
+from aiodtls.core.reliability.timers import Backoff, Timer, Timers
+from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.sessions import Session
-from aiodtls.core.short_way import ShortWay
-from aiodtls.core.statistics import Statistics
-from aiodtls.core.wire.records import EPOCH_SHIFT, Record
+from aiodtls.core.statistics import Counters, Statistics
+from aiodtls.core.wire.records import (
+    EPOCH_SHIFT,
+    HANDSHAKE,
+    SEQUENCE_NUMBER_MASK,
+    Record,
+    encode_alert,
+    parse_alert,
+)
 
+APPLICATION_DATA = int(ContentType.application_data)
 ROUTABILITY = int(ContentType.return_routability_check)
+# An IPv6 header and a UDP header: what of the PMTU is no datagram where the family is unknown.
+HEADER_ALLOWANCE = 48
+# Beyond its plaintext a protected record has at most a header, an explicit nonce and a tag.
+MAX_OVERHEAD = 13 + 8 + 16
+# With a shorter tag the forgery limit is so low that anybody could end the association.
+SAFE_TAG_LENGTH = 16
+NEVER = float("-inf")
 
 
-class DTLSConnection(ShortWay):
+class ConnectionOptions(TypedDict, total=False):
+    """What the owner of a connection may give it beside its config.
+
+    ``random`` gives so many random bytes. ``own_ids`` is where a listener keeps the connection ids
+    of all associations. ``touched`` is a set that the connection adds itself to whenever something
+    changed. Without ``max_datagram_size``, in bytes of UDP payload, the address family is taken
+    for the one with the longer header.
+    """
+
+    random: Callable[[int], bytes]
+    own_ids: ConnectionIds | None
+    touched: set[DTLSConnection] | None
+    max_datagram_size: int | None
+
+
+class DTLSConnection:
     """One association with one peer; see docs/architecture.md for the duties of its owner.
 
     ``failure`` is why it ended, once ``closed``. ``max_payload`` is the most that one ``send``
     takes, in bytes.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        *("__weakref__", "_doubt", "_driver", "_early_close", "_events", "_idle", "_inbox"),
+        *("_layer", "_leases", "_on_fast_path", "_outbox", "_path", "_peer_proved", "_post"),
+        *("_random", "_retransmission", "_timers", "_touched", "_transmitter", "closed", "config"),
+        *("confirmed", "counters", "failure", "handshake_complete", "lineage", "max_payload"),
+        *("negotiated", "own_ids", "peer", "role"),
+    )
+
+    def __init__(
+        self,
+        role: Literal["client", "server"],
+        config: DTLSConfig,
+        peer: Address,
+        now: float,
+        *,
+        hello: ValidatedHello | None = None,
+        negotiated: Negotiated | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+        own_ids: ConnectionIds | None = None,
+        touched: set[Any] | None = None,
+        max_datagram_size: int | None = None,
+    ) -> None:
+        self.role, self.config, self.peer = role, config, peer
+        self.counters = counters = Counters()
+        self.handshake_complete = self.confirmed = self.closed = False
+        self.failure: Exception | None = None
+        self._touched: set[Any] = touched if touched is not None else Unwatched()
+        self._touched.add(self)
+        self._events: list[Event] = []
+        self._inbox = Inbox(counters, config.recv_queue)
+        self._random = random
+        # Whether received data may take the fast path; ``_set_fast_path`` alone sets it.
+        self._on_fast_path = False
+        # Whether a close_notify of the peer's has overtaken its Finished.
+        self._early_close = False
+        # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
+        self._peer_proved = False
+        # Which association this is where it was carried from process to process, and how often.
+        self.lineage = b"", 0
+        if own_ids is None:
+            own_ids = ConnectionIds(config.connection_id or 0, random)
+        self.own_ids = own_ids
+        self.negotiated = Negotiated() if negotiated is None else negotiated
+        # Made when they are first needed.
+        self._path: PathValidation | None = None
+        self._idle: IdleMonitor | None = None
+        self._leases: LeaseKeeper | None = None
+        self._doubt: DoubtfulData | None = None
+        self._timers = timers = Timers()
+        first_number = hello.record_number if hello else 0
+        self._layer = layer = RecordLayer(counters, first_number, own_ids)
+        self._retransmission = Retransmission(
+            timers,
+            Backoff(config.retransmit_initial, config.retransmit_max),
+            config.max_retransmits,
+            not config.resend_after_partial_flight,
+        )
+        self._transmitter = transmitter = Transmitter(
+            layer,
+            counters,
+            timers,
+            self._events,
+            max_datagram_size=max_datagram_size or config.pmtu - HEADER_ALLOWANCE,
+            individually=config.records_individually,
+            max_burst=config.max_burst,
+        )
+        next_seq, retransmission = hello.message_seq + 1 if hello else 0, self._retransmission
+        self._driver = HandshakeDriver(
+            layer, counters, timers, transmitter, retransmission, self._events, next_seq
+        )
+        parts = self.negotiated, layer, timers, transmitter, self._driver, self.own_ids
+        self._post = post.PostHandshake13(role, config, *parts, self._events)
+        self._outbox = Outbox(layer, transmitter)
+        if config.handshake_timeout is not None:
+            timers.set(Timer.handshake, now + config.handshake_timeout)
+        self._update_max_payload()
 
     @classmethod
     def client(
@@ -55,28 +207,14 @@ class DTLSConnection(ShortWay):
         *,
         server_hostname: str | None = None,
         session: Session | None = None,
-        random: Callable[[int], bytes] = os.urandom,
-        own_ids: ConnectionIds | None = None,
-        touched: set[DTLSConnection] | None = None,
-        max_datagram_size: int | None = None,
+        **options: Unpack[ConnectionOptions],
     ) -> DTLSConnection:
         """A client; its ClientHello is ready at once. ``session`` is offered where it fits.
-
-        ``own_ids`` and ``max_datagram_size`` are as of :meth:`server`.
 
         Raises :class:`ConfigError` where the config leaves no way to know the server.
         """
         config.check_client(server_hostname)
-        connection = cls(
-            "client",
-            config,
-            peer,
-            now,
-            random=random,
-            own_ids=own_ids,
-            touched=touched,
-            max_datagram_size=max_datagram_size,
-        )
+        connection = cls("client", config, peer, now, **options)
         connection.begin(now, server_hostname=server_hostname, session=session)
         return connection
 
@@ -88,28 +226,11 @@ class DTLSConnection(ShortWay):
         now: float,
         *,
         hello: ValidatedHello | None = None,
-        random: Callable[[int], bytes] = os.urandom,
-        own_ids: ConnectionIds | None = None,
-        touched: set[DTLSConnection] | None = None,
-        max_datagram_size: int | None = None,
+        **options: Unpack[ConnectionOptions],
     ) -> DTLSConnection:
-        """A server; without ``hello`` the address is taken as proved. Raises ConfigError.
-
-        ``own_ids`` is where a listener keeps the connection ids of all associations. Without
-        ``max_datagram_size`` the address family is taken for the one with the longer header.
-        """
+        """A server; without ``hello`` the address is taken as proved. Raises ConfigError."""
         config.check_server()
-        connection = cls(
-            "server",
-            config,
-            peer,
-            now,
-            random=random,
-            hello=hello,
-            own_ids=own_ids,
-            touched=touched,
-            max_datagram_size=max_datagram_size,
-        )
+        connection = cls("server", config, peer, now, hello=hello, **options)
         connection.begin(now, hello=hello)
         return connection
 
@@ -122,8 +243,8 @@ class DTLSConnection(ShortWay):
         now: float,
         *,
         peer: Address = None,
-        random: Callable[[int], bytes] = os.urandom,
         new_ids: Callable[[int], ConnectionIds] = ConnectionIds,
+        random: Callable[[int], bytes] = os.urandom,
         touched: set[DTLSConnection] | None = None,
     ) -> DTLSConnection:
         """The association that ``export_state`` put into ``state``, in the same role.
@@ -133,22 +254,152 @@ class DTLSConnection(ShortWay):
         given the length of its connection ids. Raises ValueError for what was not sealed with
         ``key``.
         """
-        exported = handover.unseal(state, key)
-        role, address = handover.role_of(exported), handover.peer_of(exported)
-        connection = cls(
-            role,
+        exported = sealed_state.unseal(state, key)
+        own_ids = new_ids(len(exported.own_ids[0]) if exported.own_ids else 0)
+        own_ids.restore(exported.own_ids)
+        adopted = cls(
+            exported.role,
             config,
-            address if peer is None else peer,
+            exported.peer if peer is None else peer,
             now,
+            negotiated=exported.negotiated,
             random=random,
-            own_ids=handover.ids_of(exported, new_ids),
+            own_ids=own_ids,
             touched=touched,
+            max_datagram_size=exported.max_datagram_size,
         )
-        connection.lineage = handover.lineage_of(state)
-        handover.restore(connection, exported, now)
-        return connection
+        adopted.restore(exported, sealed_state.lineage_of(state), now)
+        return adopted
 
-    # -- bytes and time in ----------------------------------------------------------------
+    def begin(
+        self,
+        now: float,
+        *,
+        server_hostname: str | None = None,
+        session: Session | None = None,
+        hello: ValidatedHello | None = None,
+    ) -> None:
+        """Starts the handshake."""
+        handshake = Handshake(
+            self.config,
+            self.peer,
+            self._driver,
+            self._random,
+            server_hostname,
+            session,
+            self.own_ids,
+            next_seq=hello.message_seq if hello else 0,
+            datagram_size=self._transmitter.max_datagram_size,
+            negotiated=self.negotiated,
+        )
+        script = client(handshake) if self.role == "client" else server(handshake, hello)
+        self._guarded(now, self._driver.begin, handshake, script, now)
+
+    # -- the fast path of application data: HOT PATH --------------------------------------------
+    # It takes what is plainly data of an established association. Everything else takes the slow
+    # path, through ``receive_datagram`` and ``send``, and comes to the same.
+
+    def _set_fast_path(self) -> None:
+        """Whether received data may take the fast path, after one of these conditions changed."""
+        self._on_fast_path = (
+            self.confirmed
+            and not self.closed
+            and not self._inbox.is_held
+            and self._leases is None
+            and self._doubt is None
+        )
+
+    def receive_run(self, run: bytes, size: int, messages: list[bytes], now: float) -> int:
+        """How many of the first datagrams were data of the association and nothing else.
+
+        HOT PATH. ``run`` is datagrams of ``size`` bytes one behind another, of which the last may
+        be shorter. Their data is put into ``messages``, an empty list, and is nowhere else;
+        nothing is to be drained for them. The others are for ``receive_datagram``, which does
+        the same for one.
+        """
+        layer = self._layer
+        reader = layer.data_reader
+        if not self._on_fast_path or reader is None or not run:
+            return 0
+        post = self._post
+        if post.watches_records and post.records_come(now):
+            return 0
+        counters = self.counters
+        if size == len(run):
+            try:
+                message = reader.open_one(run, layer.max_plaintext)
+            except InvalidTag:
+                return 0
+            if message:
+                messages.append(message)
+                counters.datagrams_received += 1
+                counters.records_received += 1
+                counters.bytes_received += len(message)
+                return 1
+            if message is None:
+                return 0
+            counters.datagrams_received += 1
+            return 1
+        taken = reader.open_run(run, size, layer.max_plaintext, messages)
+        if taken:
+            # None is padded, so they are as their datagrams: of one size, but for the last.
+            counters.bytes_received += (taken - 1) * len(messages[0]) + len(messages[-1])
+            if not messages[0] or not messages[-1]:
+                messages[:] = filter(None, messages)
+            counters.datagrams_received += taken
+            counters.records_received += len(messages)
+        return taken
+
+    def protect(self, data: bytes) -> bytes | None:
+        """The datagram of one record of application data, to be sent to ``peer`` at once.
+
+        HOT PATH, for owners that send without draining. None where there is more to it: then
+        nothing is done, and ``send`` does or tells what.
+        """
+        writer = self._layer.writer
+        size = len(data)
+        if (
+            size > self.max_payload
+            or writer.next_number + 1 >= writer.alarm
+            or self.closed
+            or not self.handshake_complete
+        ):
+            return None
+        counters = self.counters
+        counters.datagrams_sent += 1
+        counters.records_sent += 1
+        counters.bytes_sent += size
+        return writer.protect(APPLICATION_DATA, data)
+
+    def admits(self, size: int, waiting: int) -> bool:
+        """Whether ``protect_run`` would take so many bytes behind ``waiting`` other messages.
+
+        HOT PATH. Where it would not, ``send`` does or tells what there is to be done.
+        """
+        return (
+            size <= self.max_payload
+            and self._layer.writer.next_number + waiting + 1 < self._layer.writer.alarm
+            and self.handshake_complete
+            and not self.closed
+        )
+
+    def protect_run(self, messages: Sequence[bytes]) -> bytes:
+        """The records of messages that it ``admits``, one behind another, to be sent at once.
+
+        HOT PATH. The messages are of one size, but for the last, which may be shorter. Each record
+        is to be a datagram, of ``record_size`` bytes.
+        """
+        counters, count = self.counters, len(messages)
+        counters.datagrams_sent += count
+        counters.records_sent += count
+        counters.bytes_sent += (count - 1) * len(messages[0]) + len(messages[-1])
+        return self._layer.writer.protect_run(messages)
+
+    def record_size(self, length: int) -> int:
+        """Bytes of a record with so many bytes of application data."""
+        return self._layer.writer.record_size(length)
+
+    # -- bytes and time in ----------------------------------------------------------------------
 
     def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
         """One UDP payload, at most 65,535 bytes. Never raises for what the network did.
@@ -161,22 +412,22 @@ class DTLSConnection(ShortWay):
             return
         messages: list[bytes] = []
         if self.receive_run(data, len(data), messages, now):
-            self._inbox += messages
+            self._inbox.add(messages)
             return
-        self.counters.datagrams_received += 1
+        self.counters.count_received()
         if self.closed:
             self._receive_after_close(data, now)
             return
         self._post.records_come(now)
         self._receive_records(self._layer.receive(data), data, addr, now)
-        if self._leases is not None:
-            renewal.review(self)
-        if self._in_doubt:
-            renewal.end_doubt(self)
+        self._review_leases()
+        if self._doubt is not None and self._doubt.is_over():
+            self._doubt = None
+            self._set_fast_path()
 
     def _receive_from_elsewhere(self, data: bytes, addr: Address, now: float) -> None:
         """A datagram for this association, not from where the peer is known to be."""
-        self.counters.datagrams_received += 1
+        self.counters.count_received()
         if self.closed:
             self._receive_after_close(data, now)
             return
@@ -188,11 +439,10 @@ class DTLSConnection(ShortWay):
         authentic = any(number >> EPOCH_SHIFT for _, number, _ in records)
         if authentic and not self.closed and addr not in (None, self.peer):
             is_newest = self._layer.newest_number > newest
-            paths.came_from_elsewhere(
-                self, addr, len(data), now, is_newest=is_newest, has_new_id=has_new_id
+            self._came_from_elsewhere(
+                addr, len(data), now, is_newest=is_newest, has_new_id=has_new_id
             )
-        if self._leases is not None:
-            renewal.review(self)
+        self._review_leases()
 
     def _receive_records(
         self, records: list[Record], data: bytes, addr: Address, now: float
@@ -203,37 +453,36 @@ class DTLSConnection(ShortWay):
             if content_type == APPLICATION_DATA:
                 if (
                     self.handshake_complete
-                    and self._least_data_number <= number < self._data_end
+                    and self._inbox.takes(number)
                     and len(payload) <= self._layer.max_plaintext
                 ):
                     self._deliver(payload)
                     continue
-                if self._first_data_number <= number < self._least_data_number:
-                    renewal.doubtful_data(self, now)
+                if self._inbox.is_doubtful(number):
+                    self._receive_doubtful_data(now)
                     continue
             elif content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
                 if self.handshake_complete:
-                    paths.receive(self, payload, addr, len(data), now)
+                    self._receive_path_message(payload, addr, len(data), now)
                 continue
             self._guarded(now, self._receive_record, record, now)
             if self.closed:
                 return
         self._post.peer_heard(now)
-        if self._transmitter.datagrams:
-            self._drain_driver()
+        if self._transmitter.has_datagrams:
+            self._collect()
         if self._layer.alarmed:
-            key_limits.forgery_alarm(self, now)
-        if self._layer.kept_early:
-            self._layer.kept_early = False
+            self._forgery_alarm(now)
+        if self._layer.take_kept_early():
             self._driver.records_wait_for_keys(now)
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed ``next_timeout()``; calling too early does no harm."""
         self._touched.add(self)
         for timer in self._timers.take_due(now):
-            timeouts.due(self, timer, now)
-        self._drain_driver()
-        renewal.review(self)
+            self._timer_due(timer, now)
+        self._collect()
+        self._review_leases()
 
     def transport_error(self, error: OSError, now: float) -> None:
         """What the socket reported: a datagram too big, or an ICMP error about the peer.
@@ -246,7 +495,7 @@ class DTLSConnection(ShortWay):
             return
         if error.errno == errno.EMSGSIZE:
             self._driver.too_big(now)
-            self._drain_driver()
+            self._collect()
         elif self.role == "client":
             self._end(error)
 
@@ -256,7 +505,7 @@ class DTLSConnection(ShortWay):
         if not self.closed:
             self._guarded(now, self._driver.answer, question, value, now)
 
-    # -- the owner's wishes ---------------------------------------------------------------
+    # -- the owner's wishes ---------------------------------------------------------------------
 
     def send(self, data: bytes, now: float) -> None:
         """One record of application data, in a datagram of its own.
@@ -272,13 +521,13 @@ class DTLSConnection(ShortWay):
         if not self.room:
             raise LeaseExhausted
         writer = self._layer.writer
-        self._out.append((writer.protect(APPLICATION_DATA, data), self.peer))
+        self._outbox.put(writer.protect(APPLICATION_DATA, data), self.peer)
         counters = self.counters
         counters.records_sent += 1
         counters.bytes_sent += len(data)
         self._touched.add(self)
         if writer.next_number >= writer.alarm:
-            key_limits.sealing_alarm(self, now)
+            self._sealing_alarm(now)
 
     def update_keys(self, now: float) -> None:
         """New keys for both directions by KeyUpdate (RFC 8446 section 4.6.3).
@@ -291,8 +540,8 @@ class DTLSConnection(ShortWay):
             raise DTLSError("DTLS 1.2 cannot update its keys")
         self._touched.add(self)
         self._post.update_keys(now)
-        self._drain_driver()
-        renewal.review(self)
+        self._collect()
+        self._review_leases()
 
     def change_connection_ids(self, now: float) -> None:
         """Other connection ids both ways, for a new path (RFC 9147 section 9).
@@ -308,9 +557,9 @@ class DTLSConnection(ShortWay):
         if not self._is_dtls13:
             raise DTLSError("the connection ids of DTLS 1.2 never change")
         self._touched.add(self)
-        paths.use_spare_id(self)
+        self._use_spare_id()
         self._post.path_changed(now, peer_keeps_id=not self._post.ids.has_given_spares)
-        self._drain_driver()
+        self._collect()
 
     def _refuse_call(self) -> NoReturn:
         if self.failure is None:
@@ -320,62 +569,19 @@ class DTLSConnection(ShortWay):
     def accept_peer(self, now: float) -> None:
         """With ``Trust.deferred()``: the peer is the right one, what it sent may be read."""
         self._touched.add(self)
-        self._held = False
-
-    def export_state(
-        self,
-        key: bytes,
-        now: float = 0.0,
-        *,
-        lease: int | None = None,
-        unread: Sequence[bytes] = (),
-        local: Address = None,
-    ) -> bytes:
-        """The association, sealed with ``key`` (32 bytes), for ``adopt`` elsewhere.
-
-        It ends here, and to the peer the adopter is the same as we were; ``unread`` is data that
-        was read and given to nobody, and goes along, before what waits. With a ``lease`` it goes
-        on for so many records each way, and is for an adopter once we are gone: see
-        ``export_stored``. ``local`` is the socket's address, for an adopter that wants the same.
-
-        Raises :class:`DTLSError` during a handshake, while the peer owes an acknowledgement, and
-        while it is in the midst of a message; ValueError for a bad key or lease.
-        """
-        return handover.export(self, key, now, lease, unread, local)
-
-    def export_stored(self, state: bytes, now: float) -> None:
-        """This export, made with a lease, lies where an adopter would find it, and no older one.
-
-        Only now its lease is in force, and what ``ExportNeeded`` told of goes on. Raises ValueError
-        where it is no export of this association, or an older one than the last stored.
-        """
-        self._touched.add(self)
-        renewal.stored(self, state, now)
-
-    @property
-    def most_room(self) -> int:
-        """What ``room`` can be at the most, right after an export."""
-        leases = self._leases
-        return NO_END if leases is None else leases.granted.records - CONTROL_RESERVE
-
-    @property
-    def room(self) -> int:
-        """How many records ``send`` may still take; a lease ends sooner than the numbers do."""
-        writer = self._layer.writer
-        return max(0, writer.lease_end - CONTROL_RESERVE - writer.next_number)
+        self._inbox.release()
+        self._set_fast_path()
 
     def close(self, now: float) -> None:
         """Ends the association with a close_notify; idempotent."""
         if not self.closed:
-            self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
+            self._send_close_notify()
             self._end(EndpointClosed("local"))
 
     def abort(self, error: DTLSError | None = None) -> None:
         """Ends it and sends nothing, not even what waits to be sent."""
-        self._out.clear()
-        if not self.closed:
-            self._end(error or EndpointClosed("local"))
-        self._retransmission.forget()
+        self._outbox.clear()
+        self.fail(error or EndpointClosed("local"))
 
     def fail(self, error: DTLSError) -> None:
         """Ends it in silence for a reason the owner knows."""
@@ -388,17 +594,17 @@ class DTLSConnection(ShortWay):
         if not self.closed:
             self._touched.add(self)
             self._driver.hello_repeated(message_seq, now)
-            self._drain_driver()
+            self._collect()
 
     def stop_resending(self) -> None:
         """Of a handshake that may have been given up: it goes on only where its peer does."""
         self._driver.stop_resending()
 
-    # -- to drain after any of these ------------------------------------------------------
+    # -- to drain after any of these ------------------------------------------------------------
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
-        out, self._out = self._out, []
-        self.counters.datagrams_sent += len(out)
+        out = self._outbox.take()
+        self.counters.count_sent(len(out))
         return out
 
     def next_timeout(self) -> float | None:
@@ -414,9 +620,9 @@ class DTLSConnection(ShortWay):
 
     def read(self) -> bytes | None:
         """The data of one record; None where none waits, or ``accept_peer`` is awaited."""
-        return self._inbox.pop(0) if self._inbox and not self._held else None
+        return self._inbox.read()
 
-    # -- what is known --------------------------------------------------------------------
+    # -- what is known --------------------------------------------------------------------------
 
     @property
     def statistics(self) -> Statistics:
@@ -430,7 +636,7 @@ class DTLSConnection(ShortWay):
     @max_datagram_size.setter
     def max_datagram_size(self, size: int) -> None:
         if size != self._transmitter.max_datagram_size:
-            self._transmitter.max_datagram_size = size
+            self._transmitter.limit_datagrams(size)
             self._update_max_payload()
             if self.handshake_complete:
                 self._events.append(PathMTUChanged(size))
@@ -459,3 +665,719 @@ class DTLSConnection(ShortWay):
     def keeps_early(self, record: bytes) -> bool:
         """Whether one protected record may be this connection's once it has the keys."""
         return self._layer.keeps_early(record)
+
+    @property
+    def version(self) -> str | None:
+        """ "1.2" or "1.3"; None before it is chosen, like all of these."""
+        return self.negotiated.version
+
+    @property
+    def cipher_suite(self) -> str | None:
+        """The IANA name."""
+        return self.negotiated.cipher_suite
+
+    @property
+    def group(self) -> str | None:
+        """The IANA name; None for a suite without (EC)DHE."""
+        return self.negotiated.group_name
+
+    @property
+    def peer_certificate_chain(self) -> tuple[bytes, ...]:
+        """DER, the peer's own first; empty where it showed none, or a raw public key."""
+        return self.negotiated.peer_certificate_chain
+
+    @property
+    def peer_raw_public_key(self) -> bytes | None:
+        """SubjectPublicKeyInfo, DER, where the peer showed that alone (RFC 7250)."""
+        return self.negotiated.peer_raw_public_key
+
+    @property
+    def psk_identity(self) -> bytes | None:
+        """The identity that the client named."""
+        return self.negotiated.psk_identity
+
+    @property
+    def psk_identity_hint(self) -> bytes | None:
+        """The server's hint (RFC 4279 section 5.2), as a client got it."""
+        return self.negotiated.psk_identity_hint
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name that the client asked for."""
+        return self.negotiated.server_hostname
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        return self.negotiated.alpn_name
+
+    @property
+    def srtp_profile(self) -> str | None:
+        """The IANA name."""
+        return self.negotiated.srtp_profile_name
+
+    @property
+    def own_cid(self) -> bytes:
+        """The connection id that the peer's records bear; empty for none."""
+        return next(iter(self.own_ids), b"") if self.own_ids.expected else b""
+
+    @property
+    def peer_cid(self) -> bytes:
+        """The connection id that our records bear; empty for none."""
+        return self.negotiated.peer_cid
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier session went on."""
+        return self.negotiated.resumed
+
+    @property
+    def session(self) -> Session | None:
+        """What a client may resume with: the newest."""
+        return self.negotiated.session
+
+    @property
+    def client_random(self) -> bytes:
+        """What tells one ClientHello from another; empty before it is known."""
+        return self.negotiated.client_random
+
+    def export_keying_material(
+        self, label: str, length: int, context: bytes | None = None
+    ) -> bytes:
+        """Keying material for another protocol (RFC 5705, RFC 8446 section 7.5), ``length`` bytes.
+
+        Raises :class:`HandshakeError` before the handshake is complete, :class:`DTLSError` without
+        extended_master_secret, whose absence makes it unsafe (RFC 7627 section 5.4), and
+        ValueError for a label that TLS itself uses, or a length that cannot be. In DTLS 1.3 no
+        context is an empty one.
+        """
+        self._check_complete()
+        return self.negotiated.export_keying_material(label, length, context)
+
+    def srtp_keys(self) -> SRTPKeys:
+        """Master keys and salts of DTLS-SRTP (RFC 5764). Raises :class:`DTLSError` without it."""
+        if self.negotiated.srtp_profile is not None:
+            self._check_complete()
+        return self.negotiated.srtp_keys()
+
+    def _check_complete(self) -> None:
+        if not self.handshake_complete:
+            raise HandshakeError("the handshake is not complete")
+
+    # -- records --------------------------------------------------------------------------------
+
+    @property
+    def _is_dtls13(self) -> bool:
+        return self.negotiated.version == "1.3"
+
+    def _guarded(self, now: float, step: Callable[..., None], *arguments: object) -> None:
+        """Runs a step; what the peer did wrong becomes one alert and one exception."""
+        try:
+            step(*arguments)
+        except AlertError as error:
+            self._refuse(error.description, caused_by(error.error, error.__cause__))
+        except DecodeError as error:
+            self._refuse(error.description, HandshakeError(f"the peer's message: {error}"))
+        except Exception as error:
+            # A fault of ours, met by bytes of the peer's choice: it must not reach the owner's
+            # loop, and the association cannot be trusted any more.
+            failure = caused_by(HandshakeError("an internal error"), error)
+            self._refuse(AlertDescription.internal_error, failure)
+        self._collect()
+        if self._driver.complete and not self.handshake_complete and not self.closed:
+            self._complete(now)
+        while self._driver.reopened and not self.closed:
+            self._guarded(now, self._receive_record, self._driver.reopened.pop(0), now)
+
+    def _collect(self) -> None:
+        """After a step of the handshake: puts what it has to send into the outbox."""
+        self._outbox.collect(self.peer)
+        if self._post.is_exhausted and not self.closed:
+            self._send_close_notify()
+            self._end(EndpointClosed("key_limit", "no number is left for a handshake message"))
+
+    def _receive_record(self, record: Record, now: float) -> None:
+        """All but data of an established association, which never comes here."""
+        content_type, number, payload = record
+        epoch = number >> EPOCH_SHIFT
+        if epoch:
+            self._peer_proved = True
+            if len(payload) > self._layer.max_plaintext:
+                raise AlertError(AlertDescription.record_overflow, "a record is too long")
+        if content_type == HANDSHAKE:
+            self._receive_handshake(payload, number, now)
+        elif content_type == ContentType.ack:
+            self._receive_ack(payload, epoch, now)
+        elif content_type == ContentType.alert:
+            self._receive_alert(payload, epoch)
+        elif content_type == APPLICATION_DATA and self._inbox.is_past_lease(number):
+            self.counters.count_dropped()
+        elif content_type == APPLICATION_DATA and self._inbox.takes(number):
+            self._receive_data(payload)
+        elif content_type == ContentType.change_cipher_spec and not epoch:
+            # Epochs say all that it says, and cannot be lost or come out of order.
+            return
+        elif epoch:
+            raise AlertError(
+                AlertDescription.unexpected_message, f"a record of unknown type {content_type}"
+            )
+        else:
+            self.counters.count_discarded()
+
+    def _receive_ack(self, payload: bytes, epoch: int, now: float) -> None:
+        """RFC 9147 section 7.2; none counts until the version is known, one in the clear little."""
+        expected = self._transmitter.has_acks
+        if epoch and not self._is_dtls13:
+            raise AlertError(AlertDescription.unexpected_message, "an ACK in DTLS 1.2")
+        try:
+            numbers = parse_ack(payload, epoch)
+        except DecodeError:
+            if epoch:
+                raise
+            expected = False
+        if not expected or (self.handshake_complete and not epoch):
+            self.counters.count_discarded()
+            return
+        self._driver.receive_ack(numbers, epoch, now)
+        self._post.receive_ack(numbers, epoch, now)
+        if self._driver.last_flight_arrived and not self.confirmed:
+            self._confirm()
+
+    def _receive_handshake(self, payload: bytes, number: int, now: float) -> None:
+        if self.handshake_complete and number <= SEQUENCE_NUMBER_MASK:
+            self.counters.count_discarded()
+            return
+        driver = self._driver
+        driver.receive(payload, number, now)
+        while driver.complete and (message := driver.post_handshake_message()) is not None:
+            if self._is_dtls13:
+                self._post.receive(message, now)
+                self._update_max_payload()
+                continue
+            if (warning := post.receive12(self.role, message)) is not None:
+                self._send_alert(AlertLevel.warning, warning)
+
+    def _receive_data(self, payload: bytes) -> None:
+        """Application data before the handshake is complete, or reopened just after."""
+        if self.handshake_complete:
+            self._deliver(payload)
+        else:
+            self._inbox.keep_early(payload)
+
+    def _deliver(self, payload: bytes) -> None:
+        if not self.confirmed and not self._is_dtls13:
+            self._confirm()
+        self._inbox.deliver(payload)
+
+    def _receive_alert(self, payload: bytes, epoch: int) -> None:
+        """A plaintext alert ends a handshake, until the peer is proved; nothing more (F5)."""
+        try:
+            level, code = parse_alert(payload)
+        except DecodeError:
+            if epoch:
+                raise
+            level, code = AlertLevel.warning, AlertDescription.user_canceled
+        closing = code == AlertDescription.close_notify
+        if epoch and self._is_dtls13 and level == AlertLevel.warning:
+            # What it says decides there, not its level (RFC 8446 section 6).
+            level = level if code == AlertDescription.user_canceled else AlertLevel.fatal
+        if not epoch and (self._peer_proved or self.handshake_complete):
+            self.counters.count_discarded()
+        elif level == AlertLevel.fatal or closing:
+            self._ended_by_peer(alert_name(code), closing=closing)
+        elif epoch and level != AlertLevel.warning:
+            raise AlertError(AlertDescription.illegal_parameter, f"an alert of level {level}")
+
+    def _ended_by_peer(self, description: str, *, closing: bool) -> None:
+        if not self.handshake_complete:
+            if closing and self._peer_proved:
+                # It has overtaken the peer's Finished; until that is here nothing has ended.
+                self._early_close = True
+            else:
+                self._end(HandshakeRefused(description))
+            return
+        if closing:
+            # RFC 5246 section 7.2.1: answered with one's own, then nothing more is sent.
+            self._send_close_notify()
+            self._end(EndpointClosed("close_notify"))
+            return
+        error = EndpointClosed("peer_alert", f"the peer ended the association: {description}")
+        self._end(caused_by(error, PeerAlert(description)))
+
+    def _receive_after_close(self, data: bytes, now: float) -> None:
+        """Only what a peer without our last flight may still ask for."""
+        if now >= self.lingers_until:
+            return
+        for content_type, number, payload in self._layer.receive(data):
+            if content_type == HANDSHAKE and number > SEQUENCE_NUMBER_MASK:
+                try:
+                    self._driver.receive(payload, number, now)
+                except (AlertError, DecodeError):
+                    return
+                if self._is_dtls13:
+                    self._driver.acknowledge(now)
+        if self._transmitter.has_datagrams:
+            self._collect()
+            self._send_close_notify()
+
+    # -- the peer's address ---------------------------------------------------------------------
+
+    def _came_from_elsewhere(
+        self, addr: Address, size: int, now: float, *, is_newest: bool, has_new_id: bool
+    ) -> None:
+        """A datagram with an authenticated record came from ``addr``, which is not the peer's.
+
+        ``has_new_id``: it bears an id that no record before it has borne.
+        """
+        if self._path is not None and self._path.address == addr:
+            self._path.received(size)
+            return
+        if not is_newest:
+            return
+        if self.negotiated.rrc:
+            parts = self._layer, self._timers, self._retransmission.backoff, self._random
+            enhanced = self.config.return_routability_check == "enhanced"
+            self._path = PathValidation(
+                addr, size, *parts, enhanced=enhanced, has_new_id=has_new_id
+            )
+            self._act_on_path(self._path, PathVerdict.challenge, now)
+        elif self.config.follow_unchecked_address:
+            self._use_spare_id()
+            self._follow(addr, now, has_new_id=has_new_id)
+
+    def _receive_path_message(self, payload: bytes, addr: Address, size: int, now: float) -> None:
+        """A return_routability_check message, in a datagram of ``size`` bytes."""
+        if len(payload) != MESSAGE_LENGTH:
+            self.counters.count_discarded()
+            return
+        kind, cookie = payload[0], payload[1:]
+        if kind == RRCMessageType.path_challenge:
+            self._answer_challenge(cookie, self.peer if addr is None else addr, size)
+        elif self._path is not None:
+            verdict = self._path.receive(kind, cookie, addr, self.peer)
+            self._act_on_path(self._path, verdict, now)
+
+    def _answer_challenge(self, cookie: bytes, addr: Address, size: int) -> None:
+        """At once, and to where the challenge came from (RFC 9853 section 5)."""
+        if self._layer.writer.overhead + MESSAGE_LENGTH > AMPLIFICATION_LIMIT * size:
+            return
+        sent = self._send_path_message(response_message(cookie), addr)
+        if self._path is not None:
+            self._path.sent(addr, sent)
+
+    def _act_on_path(self, path: PathValidation, verdict: PathVerdict, now: float) -> None:
+        if verdict is PathVerdict.challenge:
+            if path.begins_new_path:
+                self._use_spare_id()
+            challenge = path.challenge(self.peer, now)
+            if challenge is not None:
+                self._send_path_message(*challenge)
+            self._touched.add(self)
+        elif verdict is PathVerdict.follow:
+            self._follow(path.address, now, has_new_id=path.has_new_id)
+        elif verdict is PathVerdict.drop:
+            # The peer is where it was.
+            self._end_path_validation()
+            self.counters.count_path_check_failed()
+
+    def _send_path_message(self, message: bytes, addr: Address) -> int:
+        content_type = ContentType.return_routability_check
+        return self._send_control(self._layer.write_epoch, content_type, message, addr)
+
+    def _follow(self, addr: Address, now: float, *, has_new_id: bool) -> None:
+        """The peer is there now. If it does not know that it has moved, it is given another id."""
+        before, self.peer = self.peer, addr
+        self._end_path_validation()
+        self.counters.count_address_changed()
+        self._events.append(AddressChanged(before, addr))
+        if self._is_dtls13:
+            self._post.path_changed(now, peer_keeps_id=self._post.ids.is_known and not has_new_id)
+            self._collect()
+        self._touched.add(self)
+
+    def _end_path_validation(self) -> None:
+        self._path = None
+        self._timers.cancel(Timer.path)
+
+    def _use_spare_id(self) -> None:
+        """Who watches both paths should not see the same ids on them (RFC 9147 section 9).
+
+        Not with a lease: the peer forgets the id before, and an adopter would still bear that.
+        """
+        if self._leases is None:
+            self._post.ids.use_spare()
+            self._update_max_payload()
+
+    # -- timers ---------------------------------------------------------------------------------
+
+    def _timer_due(self, timer: Timer, now: float) -> None:
+        """``timer`` was set for ``now`` or earlier, and has been taken."""
+        if timer is Timer.handshake:
+            self._time_out(f"not complete after {self.config.handshake_timeout} s")
+        elif self.closed:
+            return
+        elif timer is Timer.idle:
+            self._look_for_peer(now)
+        elif timer is Timer.path:
+            if self._path is not None:
+                self._act_on_path(self._path, self._path.timer_due(), now)
+        elif timer in post.POST_HANDSHAKE_TIMERS:
+            self._post.timer_due(timer, now)
+        elif not self._driver.timer_due(timer, now):
+            self._give_up()
+        elif timer is Timer.retransmit and self._retransmission.backoff.resends:
+            self._events.append(PeerUnresponsive(self._retransmission.backoff.resends))
+
+    def _give_up(self) -> None:
+        """There were enough resends. Only a client of DTLS 1.3 still resends when complete."""
+        if not self.handshake_complete:
+            self._time_out(f"no answer to {self.config.max_retransmits} resends")
+            return
+        self._send_close_notify()
+        self._end(EndpointClosed("idle", "the peer does not acknowledge our last flight"))
+        self._retransmission.forget()
+
+    def _time_out(self, reason: str) -> None:
+        if self.closed or self.handshake_complete:
+            return
+        forged = self.counters.records_forged
+        hint = ""
+        if forged:
+            hint = f"; {forged} records did not open: is the key the same?"
+        elif self.role == "client" and self.negotiated.psk_identity is not None:
+            hint = "; the server knows another key, perhaps, or not this identity"
+        if self._layer.writer.is_protected:
+            # The peer may have completed the handshake already; it should not wait for us.
+            self._send_close_notify()
+        self._end(HandshakeTimeout(f"the handshake timed out: {reason}{hint}"))
+
+    def _watch_idleness(self, now: float) -> None:
+        """From now on the peer's silence counts, where that is asked for (``liveness.py``)."""
+        if self.config.watches_peers:
+            parts = self._layer, self._timers, self._retransmission.backoff
+            self._idle = IdleMonitor(self.config, *parts, answers_probes=self.negotiated.rrc)
+            self._timers.set(Timer.idle, now)
+
+    def _look_for_peer(self, now: float) -> None:
+        """The idle timer is due."""
+        idle = self._idle
+        if idle is None:
+            return
+        verdict = idle.look(now)
+        if verdict is Liveness.gone:
+            # Where the peer is still there, it should know.
+            self._send_close_notify()
+            self._end(EndpointClosed("idle", idle.reason))
+        elif verdict is Liveness.probe and self._send_path_message(
+            challenge_message(self._random), self.peer
+        ):
+            # Where no lease has a number for it nothing was asked, and silence is no answer.
+            unanswered = idle.probed()
+            if unanswered:
+                self._events.append(PeerUnresponsive(unanswered))
+
+    # -- usage limits of an AEAD (RFC 9147 section 4.5.3) ---------------------------------------
+    # DTLS 1.3 takes new keys at half the limit and ends at the limit. DTLS 1.2 has no new keys:
+    # there the owner is told, and decides by ``key_limit``.
+
+    def _sealing_alarm(self, now: float) -> None:
+        """Half of what may be protected with these keys is, or all of it; or half of a lease."""
+        writer = self._layer.writer
+        self._review_leases()
+        if writer.next_number < writer.limit_alarm:
+            return
+        exhausted, overflows = writer.ring()
+        self._limit_reached("sent", exhausted, now, may_close=True, must_close=overflows)
+
+    def _forgery_alarm(self, now: float) -> None:
+        """Half of the forgeries that these keys may meet have come, or all of them."""
+        suite = self.negotiated.suite
+        assert suite is not None
+        safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
+        exhausted = self._layer.take_alarm()
+        self._limit_reached("forged", exhausted, now, may_close=safe, must_close=False)
+
+    def _limit_reached(
+        self, direction: str, exhausted: bool, now: float, *, may_close: bool, must_close: bool
+    ) -> None:
+        self._events.append(KeyLimitReached(direction, exhausted))
+        if self._is_dtls13 and self.handshake_complete and not self.closed:
+            self._post.update_keys(now)
+            self._collect()
+        strict = self._is_dtls13 or self.config.key_limit == "close"
+        if ((exhausted and may_close and strict) or must_close) and not self.closed:
+            self._send_close_notify()
+            self._end(EndpointClosed("key_limit"))
+
+    # -- exported state, and leases -------------------------------------------------------------
+
+    def export_state(
+        self,
+        key: bytes,
+        now: float = 0.0,
+        *,
+        lease: int | None = None,
+        unread: Sequence[bytes] = (),
+        local: Address = None,
+    ) -> bytes:
+        """The association, sealed with ``key`` (32 bytes), for ``adopt`` elsewhere.
+
+        It ends here, and to the peer the adopter is the same as we were; ``unread`` is data that
+        was read and given to nobody, and goes along, before what waits. With a ``lease`` it goes
+        on for so many records each way, and is for an adopter once we are gone: see
+        ``export_stored``. ``local`` is the socket's address, for an adopter that wants the same.
+
+        Raises :class:`DTLSError` during a handshake, while the peer owes an acknowledgement, and
+        while it is in the midst of a message; ValueError for a bad key or lease.
+        """
+        self._check_exportable()
+        if lease is not None:
+            check_size(lease)
+        keeper = self._leases
+        if lease is not None and keeper is None:
+            keeper = LeaseKeeper(self._layer, self._post, self._driver)
+        leased = keeper.next_lease(lease) if keeper is not None and lease is not None else None
+        identity, generation = self.lineage
+        lineage = identity or self._random(sealed_state.ID_LENGTH), generation + 1
+        state = self._snapshot(leased, unread, local)
+        sealed = sealed_state.seal(state, lineage, key, self._random)
+        self.lineage = lineage
+        if keeper is None or leased is None:
+            self._hand_over()
+        else:
+            keeper.exported(sealed_state.nonce_of(sealed), leased, now)
+            self._leases = keeper
+            self._follow_lease(keeper)
+        return sealed
+
+    def export_stored(self, state: bytes, now: float) -> None:
+        """This export, made with a lease, lies where an adopter would find it, and no older one.
+
+        Only now its lease is in force, and what ``ExportNeeded`` told of goes on. Raises ValueError
+        where it is no export of this association, or an older one than the last stored.
+        """
+        self._touched.add(self)
+        keeper = self._leases
+        if keeper is None:
+            raise ValueError(UNKNOWN_STATE)
+        keeper.stored(sealed_state.nonce_of(state), now, in_force=not self.closed)
+        if not self.closed:
+            self._follow_lease(keeper)
+
+    def _follow_lease(self, keeper: LeaseKeeper) -> None:
+        """Another lease is in force."""
+        self._inbox.end_at(keeper.granted.received_end)
+        self._set_fast_path()
+        self._collect()
+
+    @property
+    def most_room(self) -> int:
+        """What ``room`` can be at the most, right after an export."""
+        leases = self._leases
+        return NO_END if leases is None else leases.granted.records - CONTROL_RESERVE
+
+    @property
+    def room(self) -> int:
+        """How many records ``send`` may still take; a lease ends sooner than the numbers do."""
+        writer = self._layer.writer
+        return max(0, writer.lease_end - CONTROL_RESERVE - writer.next_number)
+
+    def _review_leases(self) -> None:
+        """Asks for an export where something waits for one."""
+        if self._leases is None or self.closed:
+            return
+        reason = self._leases.review()
+        if reason is not None:
+            self._events.append(ExportNeeded(reason))
+
+    def _receive_doubtful_data(self, now: float) -> None:
+        """It is dropped. In DTLS 1.3 the peer is asked for new keys, under which all is fresh."""
+        self.counters.count_replayed()
+        if self._doubt is not None and self._doubt.may_ask and self._is_dtls13:
+            self._doubt.asked()
+            self._post.update_keys(now)
+
+    def _check_exportable(self) -> None:
+        """Raises :class:`DTLSError` in a handshake, or while the peer owes an acknowledgement."""
+        if self.closed:
+            raise self.failure or DTLSError("the association has ended")
+        self._check_complete()
+        is_leased = self._leases is not None
+        # With a lease messages wait, each side's for the other's export: those are carried along.
+        if self._retransmission.is_running or (self._post.is_busy and not is_leased):
+            raise DTLSError("a handshake message is not acknowledged yet: export a little later")
+        if self._driver.receives_message and not is_leased:
+            # Its parts may have been acknowledged, and would not come again.
+            raise DTLSError("a handshake message has come in part: export a little later")
+
+    def _snapshot(
+        self, lease: Lease | None, unread: Sequence[bytes], local: Address
+    ) -> ExportedState:
+        """All of it, before anything of it changes. ``unread`` is data not given to anybody yet.
+
+        With a lease that data stays here, and an adopter begins behind the lease.
+        """
+        layer, post, negotiated = self._layer, self._post, self.negotiated
+        # Our newest keys begin with 0 where nobody uses them yet.
+        next_number = 0 if post.new_keys_wait else layer.writer.next_number
+        if lease is not None:
+            next_number = lease.end
+        return ExportedState(
+            role=self.role,
+            peer=self.peer,
+            local=local,
+            confirmed=self.confirmed,
+            held=self._inbox.is_held,
+            negotiated=negotiated,
+            numbers=layer.snapshot(next_number, lease.records if lease else 0),
+            traffic=negotiated.traffic_secrets(next_keys=post.new_keys_wait),
+            old_keys=layer.old_keys() if post.keeps_old_keys else None,
+            doubtful=lease.received_end - layer.newest_number - 1 if lease else 0,
+            record_limit=self._transmitter.record_limit,
+            max_datagram_size=self._transmitter.max_datagram_size,
+            next_seq=self._driver.next_seq,
+            next_receive_seq=self._driver.next_receive_seq,
+            post=post.snapshot(),
+            own_ids=tuple(self.own_ids),
+            last_flight=self._retransmission.snapshot() if not self.confirmed else None,
+            unread=() if lease else (*unread, *self._inbox.unread),
+        )
+
+    def restore(self, state: ExportedState, lineage: tuple[bytes, int], now: float) -> None:
+        """Makes a connection that has begun nothing into the exported one."""
+        self.lineage = lineage
+        driver, negotiated, numbers = self._driver, self.negotiated, state.numbers
+        keys, window = (state.traffic, state.old_keys), self.config.replay_window
+        install_keys(driver, negotiated, *keys, window, is_client=self.role == "client")
+        driver.limit_records(state.record_limit, numbers.max_plaintext)
+        self._layer.restore(numbers)
+        driver.restore(state.next_seq, state.next_receive_seq, now)
+        self.handshake_complete = self._peer_proved = True
+        self.confirmed = state.confirmed
+        self._expect_data(held=state.held)
+        self._update_max_payload()
+        self._watch_idleness(now)
+        if state.last_flight is not None:
+            self._retransmission.restore(state.last_flight, now, may_have_acks=negotiated.is_dtls13)
+        self._inbox.add(state.unread)
+        if state.doubtful:
+            self._doubt = DoubtfulData(self._layer, state.doubtful)
+            self._inbox.doubt_below(self._doubt.end)
+        self._set_fast_path()
+        self._post.restore(state.post, now, keeps_old_keys=state.old_keys is not None)
+        self._collect()
+
+    def _hand_over(self) -> None:
+        """The state is exported: nothing is sent, taken or answered here any more."""
+        self._outbox.clear()
+        self._inbox.clear()
+        self._end(EndpointClosed("local", "the association was handed over"))
+        self._retransmission.forget()
+        self._driver.hand_over()
+
+    # -- beginning and end ----------------------------------------------------------------------
+
+    def _complete(self, now: float) -> None:
+        self.handshake_complete = True
+        negotiated = self.negotiated
+        self.counters.count_completed()
+        self._update_max_payload()
+        self._watch_idleness(now)
+        self._events.append(
+            HandshakeCompleted(str(negotiated.version), str(negotiated.cipher_suite))
+        )
+        self._expect_data(
+            held=bool(negotiated.peer_chain)
+            and any(
+                trust.is_deferred and negotiated.peer_certificate_type in trust.certificate_types
+                for trust in self.config.trusts
+            )
+        )
+        if not self._driver.sent_last:
+            # The peer's Finished answers ours.
+            self._confirm()
+        if self.role == "client" and negotiated.session is not None:
+            self._events.append(SessionReceived(negotiated.session))
+        if self._is_dtls13:
+            self._post.begin(self._random, now)
+            self._collect()
+        elif self.role == "server" and negotiated.resumed and self.config.confirm_resumption:
+            # The client, which sent last, has nothing else to know it by.
+            self._outbox.put(self._layer.writer.protect(APPLICATION_DATA, b""), self.peer)
+        for payload in self._inbox.take_early():
+            self._deliver(payload)
+        if self._early_close:
+            self._ended_by_peer(AlertDescription.close_notify.name, closing=True)
+
+    def _expect_data(self, *, held: bool) -> None:
+        """The handshake is complete; with ``held`` nothing may be read yet."""
+        self._timers.cancel(Timer.handshake)
+        if self._is_dtls13:
+            self._inbox.expect_dtls13()
+        if held:
+            self._inbox.hold()
+
+    def _confirm(self) -> None:
+        self.confirmed = True
+        self._set_fast_path()
+        if not self._is_dtls13:
+            self._retransmission.forget()
+        self._events.append(Confirmed())
+
+    def _refuse(self, description: AlertDescription, error: Exception) -> None:
+        """One fatal alert, and the end."""
+        self._send_alert(AlertLevel.fatal, description)
+        if self.handshake_complete:
+            message = f"the peer broke the protocol: {error}"
+            error = caused_by(EndpointClosed("local", message), error)
+        self._end(error)
+        self._retransmission.forget()
+
+    def _end(self, error: Exception) -> None:
+        """The one way an association ends."""
+        self.closed, self.failure = True, error
+        self._set_fast_path()
+        if isinstance(error, DTLSError):
+            error.peername = self.peer
+        if not self.handshake_complete:
+            self.counters.count_failed()
+            self._retransmission.forget()
+        self._timers.clear()
+        self._driver.abandon()
+        self._inbox.drop_early()
+        self._touched.add(self)
+        self._events.append(Closed(error))
+
+    def _send_close_notify(self) -> None:
+        self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
+
+    def _send_alert(self, level: AlertLevel, description: AlertDescription) -> None:
+        """Under the newest keys that the peer can have; never resent, and nothing waits for one."""
+        body = encode_alert(level, description)
+        self._send_control(self._driver.write_epoch, ContentType.alert, body, self.peer)
+
+    def _send_control(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
+        """A record that may be lost; the bytes sent, none where no lease has its number."""
+        size = self._outbox.put_record(epoch, content_type, body, addr)
+        if size:
+            self._touched.add(self)
+        return size
+
+    def rest(self, now: float) -> None:
+        """Gives back what an idle association does not need; the next record makes it anew."""
+        self._layer.rest()
+        self._driver.rest(now)
+        self._timers.trim()
+
+    @property
+    def lingers_until(self) -> float:
+        """Closed, but until then a peer without our last flight, or its ACK, may ask for it."""
+        if not self._is_dtls13:
+            return self._retransmission.last_flight_until if not self.confirmed else NEVER
+        local = isinstance(self.failure, EndpointClosed) and self.failure.reason == "local"
+        asked = local and self.role == "server" and self.handshake_complete
+        return self._driver.completed_at + LAST_FLIGHT_LIFETIME if asked else NEVER
+
+    def _update_max_payload(self) -> None:
+        overhead = self._layer.writer.overhead if self.handshake_complete else MAX_OVERHEAD
+        room = self._transmitter.max_datagram_size - overhead
+        self.max_payload = max(0, min(room, self._transmitter.record_limit))

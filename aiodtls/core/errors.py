@@ -6,9 +6,11 @@ turns into one alert and one public exception; what the caller did wrong is rais
 """
 
 import errno
-from typing import Any
+from typing import Any, TypeVar
 
 from aiodtls.core.registry import AlertDescription
+
+E = TypeVar("E", bound=BaseException)
 
 
 class DTLSError(Exception):
@@ -105,6 +107,12 @@ class AlertError(Exception):
         super().__init__(message)
         self.description = description
         self.error = error or HandshakeError(message)
+
+
+def caused_by(error: E, cause: BaseException | None) -> E:
+    """``error``, with what led to it."""
+    error.__cause__ = cause
+    return error
 
 
 def alert_name(code: int) -> str:

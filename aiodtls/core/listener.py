@@ -11,7 +11,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from aiodtls.core.association import Address
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import Cookies, ValidatedHello
@@ -20,6 +19,7 @@ from aiodtls.core.events import Event, PeerConnected
 from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.hello_pool import HelloPool
+from aiodtls.core.outbox import Address
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
@@ -96,10 +96,10 @@ class Listener:
         if live is not None and not _begins_hello(data):
             live.receive_datagram(data, addr, now)
             return
-        self._counters.datagrams_received += 1
+        self._counters.count_received()
         records, whole = split_datagram(data, self._routes.cid_length)
         if not whole:
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
         for record in records:
             self._route(record, addr, now)
 
@@ -129,7 +129,7 @@ class Listener:
             # Keys that are still to come are those of the newest handshake.
             target = target or next((c for c in candidates if c.keeps_early(raw)), None)
         if target is None:
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
         else:
             target.receive_datagram(encode_record(record), addr, now)
 
@@ -166,7 +166,7 @@ class Listener:
         try:
             fragments = parse_fragments(record[2])
         except DecodeError:
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
             return
         for fragment in fragments:
             if fragment.msg_type != _CLIENT_HELLO:
@@ -180,7 +180,7 @@ class Listener:
         """A part of a hello, which may make it whole."""
         found = self._pool.add(fragment, number, addr, now)
         if not found:
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
         elif not isinstance(found, bool):
             message, highest = found
             self._receive_hello(message.body, message.message_seq, highest, addr, now)
@@ -192,7 +192,7 @@ class Listener:
         try:
             hello = parse_body(ClientHello, body)
         except DecodeError:
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
             return
         assert isinstance(hello, ClientHello)
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
@@ -201,7 +201,7 @@ class Listener:
                 known.hello_repeated(message_seq, now)
                 return
         if self.config is None or not self.accepting:
-            self._counters.hellos_refused += 1
+            self._counters.count_hello_refused()
             return
         dialling = live is not None and live.role == "client" and not live.handshake_complete
         if dialling and live is not None and live.client_random > hello.random:
@@ -262,7 +262,7 @@ class Listener:
         oldest = msg_type is HandshakeType.hello_verify_request
         version = ProtocolVersion.DTLSv1_0 if oldest else DTLSv1_2
         self._answer(ContentType.handshake, version, fragment, record_number, addr)
-        self._counters.hellos_answered += 1
+        self._counters.count_hello_answered()
 
     def _answer(
         self, content_type: ContentType, version: int, body: bytes, number: int, addr: Address
@@ -275,7 +275,7 @@ class Listener:
         assert config is not None
         full = len(self._half_open) >= config.max_half_open
         if full or len(self._routes) >= config.max_associations:
-            self._counters.hellos_refused += 1
+            self._counters.count_hello_refused()
             return
         connection = DTLSConnection.server(
             config,
@@ -411,7 +411,7 @@ class Listener:
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Stateless answers."""
         out, self._out = self._out, []
-        self._counters.datagrams_sent += len(out)
+        self._counters.count_sent(len(out))
         return out
 
     def next_event(self) -> Event | None:

@@ -1,88 +1,102 @@
 """Noticing that nothing authenticated comes from the peer any more, and asking whether it is there.
 
-Application records never touch a timer, so the watch looks now and then whether the replay window
+Application records never touch a timer, so the monitor looks now and then whether the replay window
 has moved: it notices the end of ``idle_timeout`` or ``keepalive_interval`` up to an eighth late.
-A probe is a path challenge (RFC 9853), which any peer has to answer that has agreed to; of who has
-not, silence says nothing.
+A probe is a path challenge (RFC 9853). A peer that has agreed to these must answer; from any other
+peer silence means nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from enum import Enum, auto
 
-from aiodtls.core import paths
-from aiodtls.core.association import Association
-from aiodtls.core.errors import EndpointClosed
-from aiodtls.core.events import PeerUnresponsive
-from aiodtls.core.registry import AlertDescription, AlertLevel
-from aiodtls.core.reliability.timers import SLACK, Backoff, Timer
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.reliability.timers import SLACK, Backoff, Timer, Timers
 
 LOOKS = 8
-# After so many without an answer the peer is gone.
+# After so many probes without an answer the peer is gone.
 MAX_PROBES = 6
 
 
-@dataclass(slots=True)
-class Watch:
-    """What was last seen of the peer's records, when, and the probes since; times in seconds."""
+class Liveness(Enum):
+    """What a look comes to."""
 
-    seen: int
-    since: float
-    # As of resends: of probes sent, and of the pause after the next.
-    backoff: Backoff
-    next_probe: float = float("-inf")
+    quiet = auto()
+    probe = auto()
+    gone = auto()
 
 
-def look(association: Association, now: float) -> None:
-    """The idle timer is due: goes on, probes, or ends the association with reason "idle"."""
-    # None where the peer answers no probes, and nothing else is watched for.
-    periods = _periods(association)
-    if not periods or association.closed:
-        return
-    layer, config = association._layer, association.config
-    seen = layer.newest_number
-    watch = association.watch
-    if watch is None or watch.seen != seen:
-        backoff = Backoff(association._retransmission.backoff.initial, config.retransmit_max)
-        watch = association.watch = Watch(seen, now, backoff)
-    silence = now - watch.since
-    if config.idle_timeout is not None and silence >= config.idle_timeout - SLACK:
-        _end(association, f"the peer has sent nothing for {config.idle_timeout:g} s")
-        return
-    next_look = now + min(periods) / LOOKS
-    interval = _probe_interval(association)
-    if interval is not None and silence >= interval - SLACK:
-        if now >= watch.next_probe - SLACK:
-            if watch.backoff.resends == MAX_PROBES:
-                _end(association, f"the peer answers none of {MAX_PROBES} probes")
-                return
-            _probe(association, watch, now)
-        next_look = min(next_look, watch.next_probe)
-    association._timers.set(Timer.idle, next_look)
+class IdleMonitor:
+    """Watches one peer; times are in seconds. ``reason`` says why it is taken for gone."""
 
+    __slots__ = (
+        "_backoff",
+        "_idle_timeout",
+        "_layer",
+        "_next_probe",
+        "_probe_interval",
+        "_retransmit_max",
+        "_seen",
+        "_silent_since",
+        "_timers",
+        "_timing",
+        "reason",
+    )
 
-def _probe(association: Association, watch: Watch, now: float) -> None:
-    backoff = watch.backoff
-    watch.next_probe = now + backoff.timeout
-    if not paths.probe(association):
-        # No lease has a number for it: to a question that was not asked silence is no answer.
-        return
-    if backoff.resends:
-        association._events.append(PeerUnresponsive(backoff.resends))
-    backoff.resent()
+    def __init__(
+        self,
+        config: DTLSConfig,
+        layer: RecordLayer,
+        timers: Timers,
+        timing: Backoff,
+        *,
+        answers_probes: bool,
+    ) -> None:
+        self._idle_timeout = config.idle_timeout
+        self._probe_interval = config.keepalive_interval if answers_probes else None
+        self._retransmit_max = config.retransmit_max
+        self._layer = layer
+        self._timers = timers
+        # Of the handshake: probes begin with the initial timeout that holds at the time.
+        self._timing = timing
+        # The newest record number of the last look, and since when it has been the newest.
+        self._seen: int | None = None
+        self._silent_since = 0.0
+        # Counts the probes since, and gives the pause after the next.
+        self._backoff = timing
+        self._next_probe = float("-inf")
+        self.reason = ""
 
+    def look(self, now: float) -> Liveness:
+        """The idle timer is due; sets it again, unless there is nothing to watch for."""
+        both = (self._idle_timeout, self._probe_interval)
+        periods = [period for period in both if period is not None]
+        if not periods:
+            return Liveness.quiet
+        newest = self._layer.newest_number
+        if newest != self._seen:
+            self._seen, self._silent_since = newest, now
+            self._backoff = Backoff(self._timing.initial, self._retransmit_max)
+            self._next_probe = float("-inf")
+        silence = now - self._silent_since
+        if self._idle_timeout is not None and silence >= self._idle_timeout - SLACK:
+            self.reason = f"the peer has sent nothing for {self._idle_timeout:g} s"
+            return Liveness.gone
+        next_look, verdict = now + min(periods) / LOOKS, Liveness.quiet
+        if self._probe_interval is not None and silence >= self._probe_interval - SLACK:
+            if now >= self._next_probe - SLACK:
+                if self._backoff.resends == MAX_PROBES:
+                    self.reason = f"the peer answers none of {MAX_PROBES} probes"
+                    return Liveness.gone
+                self._next_probe = now + self._backoff.timeout
+                verdict = Liveness.probe
+            next_look = min(next_look, self._next_probe)
+        self._timers.set(Timer.idle, next_look)
+        return verdict
 
-def _probe_interval(association: Association) -> float | None:
-    return association.config.keepalive_interval if association.negotiated.rrc else None
-
-
-def _periods(association: Association) -> list[float]:
-    """The silences that are watched for, in seconds."""
-    both = (association.config.idle_timeout, _probe_interval(association))
-    return [period for period in both if period is not None]
-
-
-def _end(association: Association, reason: str) -> None:
-    # Where the peer is still there, it should know.
-    association._send_alert(AlertLevel.warning, AlertDescription.close_notify)
-    association._end(EndpointClosed("idle", reason))
+    def probed(self) -> int:
+        """A probe was sent; how many went unanswered before it."""
+        unanswered = self._backoff.resends
+        self._backoff.resent()
+        return unanswered

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from aiodtls.core.association import Address
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError
+from aiodtls.core.outbox import Address
 from aiodtls.core.record.connection_ids import ConnectionIds, IdTable
 
 # Bytes of a connection id of ours, where nothing is said and a peer asks for one.
@@ -28,7 +28,9 @@ class Routes:
         self._all: dict[DTLSConnection, None] = {}
         self._live: dict[Address, DTLSConnection] = {}
         self._shadows: dict[Address, DTLSConnection] = {}
+        # Which association has an id, in two steps: ids are made where no association is known.
         self._ids: IdTable = {}
+        self._with_ids: dict[ConnectionIds, DTLSConnection] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -51,7 +53,7 @@ class Routes:
 
     def by_id(self, cid: bytes) -> DTLSConnection | None:
         ids = self._ids.get(cid)
-        return ids.owner if ids is not None else None
+        return self._with_ids.get(ids) if ids is not None else None
 
     def new_ids(self, config: DTLSConfig, addr: Address, default: int) -> ConnectionIds:
         """Of the socket's one length, or none: where there is one path, nothing is to be told."""
@@ -73,6 +75,8 @@ class Routes:
         """The live one of its address, or the shadow; the shadow before it, which gives way."""
         addr = connection.peer
         self._all[connection] = None
+        if connection.own_ids.length:
+            self._with_ids[connection.own_ids] = connection
         if addr not in self._live:
             self._live[addr] = connection
             return None
@@ -110,8 +114,7 @@ class Routes:
     def remove(self, connection: DTLSConnection) -> None:
         del self._all[connection]
         connection.own_ids.release()
-        # The two refer to each other no more, and are freed without the garbage collector.
-        connection.own_ids.owner = None
+        self._with_ids.pop(connection.own_ids, None)
         self._leave(connection, connection.peer)
 
     def _leave(self, connection: DTLSConnection, addr: Address) -> None:

@@ -72,5 +72,58 @@ class Counters:
         self.addresses_changed = self.path_checks_failed = 0
         self.verifications_refused = 0
 
+    # What happens once for each record of data is counted in place (HOT PATH); all else by these.
+
+    def count_discarded(self) -> None:
+        self.records_discarded += 1
+
+    def count_replayed(self) -> None:
+        self.records_replayed += 1
+
+    def count_forged(self) -> None:
+        self.records_forged += 1
+
+    def count_too_early(self) -> None:
+        self.records_too_early += 1
+
+    def count_dropped(self, messages: int = 1) -> None:
+        self.messages_dropped += messages
+
+    def count_data(self, size: int) -> None:
+        """One message that was received."""
+        self.records_received += 1
+        self.bytes_received += size
+
+    def count_sent(self, datagrams: int) -> None:
+        self.datagrams_sent += datagrams
+
+    def count_received(self) -> None:
+        """One datagram."""
+        self.datagrams_received += 1
+
+    def count_resent(self) -> None:
+        """One flight."""
+        self.flights_resent += 1
+
+    def count_hello_answered(self) -> None:
+        self.hellos_answered += 1
+
+    def count_hello_refused(self) -> None:
+        self.hellos_refused += 1
+
+    def count_completed(self) -> None:
+        """One handshake."""
+        self.handshakes_completed += 1
+
+    def count_failed(self) -> None:
+        """One handshake."""
+        self.handshakes_failed += 1
+
+    def count_address_changed(self) -> None:
+        self.addresses_changed += 1
+
+    def count_path_check_failed(self) -> None:
+        self.path_checks_failed += 1
+
     def snapshot(self) -> Statistics:
         return Statistics(*_all_counters(self))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from aiodtls.core import association, timeouts
-from aiodtls.core.association import Association
+from aiodtls.core import connection, inbox
 from aiodtls.core.config import DTLSConfig
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto import certificates
 from aiodtls.core.crypto.suites import DEFAULT_SUITES
 from aiodtls.core.errors import AlertError
@@ -149,18 +149,18 @@ class PatientRetransmission(Retransmission):
 
 # -- functions that stand in for those of the core ---------------------------------------------
 
-_due = timeouts.due
+_timer_due = DTLSConnection._timer_due
 _client_hello = negotiate.client_hello
 _check_alpn_reply = negotiate.check_alpn_reply
 _has_server_name = negotiate.has_server_name
 _shown_by_client = certificate_types.shown_by_client
 
 
-def due(association: Association, timer: Timer, now: float) -> None:
+def timer_due(self: DTLSConnection, timer: Timer, now: float) -> None:
     """Tickets that are never acknowledged end the association, as a last flight would."""
-    _due(association, timer, now)
-    if timer is Timer.new_session_ticket and timer in association._post.stopped:
-        timeouts._give_up(association)
+    _timer_due(self, timer, now)
+    if timer is Timer.new_session_ticket and timer in self._post.stopped:
+        self._give_up()
 
 
 def client_hello(
@@ -203,13 +203,13 @@ def install() -> None:
     flight.RESENDS_AT_FULL_SIZE = client.UNANSWERED_RESENDS = NEVER
     # It wants every last byte of a datagram used.
     flight.MIN_FRAGMENT_LENGTH = 1
-    association.HandshakeDriver = PatientDriver  # type: ignore[misc]
+    connection.HandshakeDriver = PatientDriver  # type: ignore[misc]
     post.PostHandshake13 = ForgetfulPost  # type: ignore[misc]
     post.MAX_TIMED_RESENDS = TICKET_RESENDS
-    association.Retransmission = post.Retransmission = PatientRetransmission  # type: ignore[misc]
+    connection.Retransmission = post.Retransmission = PatientRetransmission  # type: ignore[misc]
     # What overtakes a Finished is lost, and too many epochs or lost tickets end it all.
-    association.MAX_EARLY_DATA = 0
-    timeouts.due = due
+    inbox.MAX_EARLY_DATA = 0
+    DTLSConnection._timer_due = timer_due  # type: ignore[method-assign]
     # Refusals that keep no secret and speak of no types.
     server13.UNKNOWN_PSK = AlertDescription.handshake_failure
     certificates.MAX_CHAIN_LENGTH = NEVER

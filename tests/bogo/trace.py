@@ -7,7 +7,7 @@ each record; data is left out.
 
 from __future__ import annotations
 
-from aiodtls.core import association
+from aiodtls.core import connection
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.handshake import driver
 from aiodtls.core.record.layer import RecordLayer
@@ -69,7 +69,7 @@ def _note(verb: str, content_type: int, body: bytes) -> None:
 
 def install() -> None:
     """From here on connections of this process are traced."""
-    association.RecordLayer = TracedLayer  # type: ignore[misc]
+    connection.RecordLayer = TracedLayer  # type: ignore[misc]
     driver.Reassembly = TracedReassembly  # type: ignore[misc]
 
 

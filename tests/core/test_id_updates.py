@@ -34,7 +34,7 @@ def say(pair: Pair, *messages) -> None:
     """The client sends what its own rules might not let it send."""
     for message in messages:
         pair.client._post._send(Timer.new_session_ticket, [message], pair.now)
-        pair.client._drain_driver()
+        pair.client._collect()
     pair.flush()
     pair.idle(1)
 
@@ -146,7 +146,7 @@ def test_requests_without_end_are_refused():
     for _ in range(3):
         # None of our answers is acknowledged, and the peer goes on asking.
         pair.client._post._send(Timer.new_session_ticket, [RequestConnectionId(1)], pair.now)
-        pair.client._drain_driver()
+        pair.client._collect()
         for data, _ in pair.client.datagrams_to_send():
             pair.listener.receive_datagram(data, CLIENT, pair.now)
         pair.server.datagrams_to_send()
@@ -227,7 +227,7 @@ def test_an_id_to_go_on_to_makes_the_spare_ones_worthless_and_others_are_asked_f
     before = pair.client._post.ids._spares
     # Nobody here does so while the peer has spare ones; others may.
     pair.server._post.path_changed(pair.now, peer_keeps_id=True)
-    pair.server._drain_driver()
+    pair.server._collect()
     pair.flush()
     pair.idle(3)
     assert len(pair.client._post.ids._spares) == 2
@@ -247,15 +247,15 @@ def test_spare_ids_and_open_requests_are_carried_to_another_process(lost):
         )
         ids.use_spare()
         pair.client._post.path_changed(pair.now, peer_keeps_id=False)
-        pair.client._drain_driver()
+        pair.client._collect()
         pair.flush()
         pair.idle(0.5)
         pair.link.filter = None
-    state = ids.state
-    assert state[2] == lost
+    state = ids.snapshot()
+    assert state.asked == lost
     sealed = pair.client.export_state(bytes(32))
     pair.client = DTLSConnection.adopt(pair.client.config, sealed, bytes(32), pair.now)
-    assert pair.client._post.ids.state == state
+    assert pair.client._post.ids.snapshot() == state
     pair.exchange()
     pair.idle(5)
     pair.client.change_connection_ids(pair.now)
@@ -289,20 +289,20 @@ def test_spare_ids_that_became_worthless_before_they_came_are_asked_for_anew():
     ids = pair.client._post.ids
     ids.use_spare()
     pair.client._post.path_changed(pair.now, peer_keeps_id=False)
-    pair.client._drain_driver()
+    pair.client._collect()
     # Under way at the same time: what makes all of them worthless.
     pair.server._post.path_changed(pair.now, peer_keeps_id=True)
-    pair.server._drain_driver()
+    pair.server._collect()
     pair.flush()
     pair.idle(5)
-    assert len(ids.state[0]) == 3
+    assert len(ids.snapshot().spares) == 3
     pair.exchange()
 
 
 def test_a_peer_that_gives_no_spare_ids_is_not_asked_over_and_over():
     pair = connected(client=4, server=8, spare_connection_ids=8)
     # It has one in use, and gives seven more at the most.
-    assert len(pair.client._post.ids.state[0]) == MAX_OWN_IDS - 1
+    assert len(pair.client._post.ids.snapshot().spares) == MAX_OWN_IDS - 1
     sent = len(pair.sent[CLIENT])
     pair.idle(60)
     assert len(pair.sent[CLIENT]) == sent

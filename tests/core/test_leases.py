@@ -14,8 +14,8 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.suites import AEAD, AEADObject
 from aiodtls.core.errors import DTLSError, LeaseExhausted
 from aiodtls.core.events import ExportNeeded
-from aiodtls.core.handover import lineage_of
-from aiodtls.core.lease import CONTROL_RESERVE
+from aiodtls.core.record.lease import CONTROL_RESERVE
+from aiodtls.core.sealed_state import lineage_of
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs, pair_options
 
@@ -130,7 +130,7 @@ def test_a_shorter_lease_takes_nothing_from_an_earlier_one(variant, dies, nonces
     taken = list(pair.data[CLIENT])
     old = crash(pair, CLIENT, later)
     assert pair.client._layer.writer.next_number >= old._layer.writer.next_number
-    assert pair.client._least_data_number > old._layer.newest_number
+    assert pair.client._inbox._least > old._layer.newest_number
     pump(pair, CLIENT, 20)
     assert pair.data[CLIENT] == taken
 
@@ -245,7 +245,7 @@ def test_what_the_exporter_took_the_adopter_does_not_take_again(variant, nonces)
         # DTLS 1.2 has no new keys: the peer's numbers have to pass the lease.
         pump(pair, CLIENT, LEASE)
     pair.exchange()
-    assert not pair.server._in_doubt and pair.server._layer.data_reader
+    assert pair.server._doubt is None and pair.server._on_fast_path
     assert len(set(pair.data[SERVER])) == len(pair.data[SERVER])
 
 
@@ -385,7 +385,7 @@ def test_ids_that_were_asked_for_while_others_were_given_are_not_forgotten(side)
     for connection in (side_of(pair, side), side_of(pair, other)):
         connection._post.path_changed(pair.now, peer_keeps_id=True)
         connection._post.path_changed(pair.now, peer_keeps_id=True)
-        connection._drain_driver()
+        connection._collect()
     pair.flush()
     pair.idle(1)
     assert side_of(pair, side)._post.ids.is_waiting or side_of(pair, side)._post.waiting
@@ -401,5 +401,5 @@ def test_ids_that_were_asked_for_while_others_were_given_are_not_forgotten(side)
     assert pair.run(lambda: b"from the adopter" in pair.data[other], limit=5)
     assert not pair.client._post.is_busy and not pair.server._post.is_busy
     for connection in (pair.client, pair.server):
-        assert len(connection._post.ids.state[0]) == 2
+        assert len(connection._post.ids.snapshot().spares) == 2
         assert not connection.closed

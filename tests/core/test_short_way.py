@@ -225,7 +225,7 @@ def test_forgeries_raise_nothing_move_nothing_and_cost_one_decryption(suite, con
     reader = server._layer.data_reader
     assert server.receive_run(*whole(client.protect_run([bytes(40)])), [], NOW) == 1
     good = client.protect_run([bytes(50)])
-    cipher, state, before = reader._cipher, reader.window.state, server.statistics
+    cipher, state, before = reader._cipher, reader.window.snapshot(), server.statistics
     cost = 0
 
     class Counting:
@@ -246,7 +246,7 @@ def test_forgeries_raise_nothing_move_nothing_and_cost_one_decryption(suite, con
         assert server.receive_run(run, size, messages, NOW) == 0
         assert messages == []
         assert cost <= 1
-    assert (reader.window.state, server.statistics) == (state, before)
+    assert (reader.window.snapshot(), server.statistics) == (state, before)
     messages = []
     assert server.receive_run(*whole(good), messages, NOW) == 1
     assert messages == [bytes(50)]

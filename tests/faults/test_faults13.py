@@ -96,7 +96,7 @@ def acks(monkeypatch):
     def noting(self, epoch, content_type, payload):
         send_record(self, epoch, content_type, payload)
         if content_type == ContentType.ack:
-            sent.append(self.datagrams[-1])
+            sent.append(self._datagrams[-1])
 
     monkeypatch.setattr(Transmitter, "send_record", noting)
     return sent

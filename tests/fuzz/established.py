@@ -125,8 +125,8 @@ class Established(Target[Living]):
             if then & 4:
                 talk.now += A_WHILE
                 target.handle_timeout(talk.now)
-        assert not target._out, "a stranger was answered"
-        assert not target.closed and not target._events and not target._inbox
+        assert not target._outbox._waiting, "a stranger was answered"
+        assert not target.closed and not target._events and not target._inbox.unread
         assert target.next_timeout() == due and target.peer == own
         subject.inputs += 1
         if not subject.inputs % COMPARE_EVERY:

@@ -6,8 +6,8 @@ import inspect
 
 from aiodtls.core.cookies import Cookies
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.handover import unseal
 from aiodtls.core.reliability.acks import parse_ack
+from aiodtls.core.sealed_state import unseal
 from aiodtls.core.sessions import Session, TicketKeys
 from aiodtls.core.wire import messages, messages13
 from aiodtls.core.wire.fragments import parse_fragments

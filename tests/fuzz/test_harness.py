@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from aiodtls.core.association import Association
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import Cookies
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.listener import Listener
@@ -137,7 +137,7 @@ def plaintext_alerts_count(monkeypatch):
         if payload[:1] == b"\2" or payload[:1] == b"\0":
             self._ended_by_peer("alert", closing=False)
 
-    monkeypatch.setattr(Association, "_receive_alert", receive)
+    monkeypatch.setattr(DTLSConnection, "_receive_alert", receive)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ class HandshakeDriver:
         "_question",
         "_reassembly",
         "_runner",
+        "_stored_seq",
         "_transmitter",
         "complete",
         "completed_at",
@@ -71,7 +72,6 @@ class HandshakeDriver:
         "reopened",
         "retransmission",
         "sent_last",
-        "stored_seq",
     )
 
     def __init__(
@@ -106,7 +106,7 @@ class HandshakeDriver:
         self.completed_at = 0.0
         # With a lease: the peer's next message, by the state in the store. Whoever adopted that
         # would not know the later ones, so until a newer one is stored they get no ACK.
-        self.stored_seq: int | None = None
+        self._stored_seq: int | None = None
         self.reopened: list[Record] = []
 
     @property
@@ -131,10 +131,14 @@ class HandshakeDriver:
         """DTLS 1.3: something came that is to be acknowledged, and was not yet."""
         return self._is_dtls13 and self._acks.pending
 
-    def restored(self, next_seq: int, reassembly: Reassembly, now: float) -> None:
+    def hand_over(self) -> None:
+        """Exported: the peer's last flight is the adopter's to acknowledge."""
+        self.completed_at = float("-inf")
+
+    def restore(self, next_seq: int, next_receive_seq: int, now: float) -> None:
         """The handshake was completed elsewhere; the keys are installed."""
         self.next_seq = next_seq
-        self._reassembly = reassembly
+        self._reassembly = Reassembly(next_receive_seq)
         self.complete = True
         self.completed_at = now
         self._layer.expect_no_new_epoch()
@@ -153,13 +157,13 @@ class HandshakeDriver:
         """The version is chosen: from here on ACKs say what has come (RFC 9147 section 7)."""
         self._is_dtls13 = self._may_have_acks = True
         self._layer.say_dtls12()
-        self._transmitter.has_acks = True
+        self._transmitter.expect_acks()
         self.retransmission.pause()
 
     def limit_records(self, sent: int, received: int) -> None:
         """The most plaintext that protected records have either way (RFC 8449)."""
-        self._transmitter.record_limit = sent
-        self._layer.max_plaintext = received
+        self._transmitter.limit_records(sent)
+        self._layer.limit_records(received)
 
     def discard_early(self) -> None:
         self._reassembly.discard_all()
@@ -182,21 +186,21 @@ class HandshakeDriver:
         """
         epoch = record_number >> EPOCH_SHIFT
         if self._is_dtls13 and epoch == HANDSHAKE_EPOCH and self._is_long_complete(now):
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
             return
         try:
             fragments = parse_fragments(payload)
         except DecodeError:
             if epoch:
                 raise
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
             return
         all_taken, in_order = True, False
         for fragment in fragments:
             in_order = in_order or fragment.message_seq <= self._reassembly.next_seq
             if not self._take(fragment, epoch, now):
                 all_taken = False
-                self._counters.records_discarded += 1
+                self._counters.count_discarded()
         if all_taken and self._may_have_acks:
             self._acks.received(record_number)
         self._advance(now)
@@ -342,7 +346,7 @@ class HandshakeDriver:
         if not epoch:
             plaintext = [n for n in record_numbers if not n >> EPOCH_SHIFT]
             if len(plaintext) < len(record_numbers):
-                self._transmitter.parts_alone = True
+                self._transmitter.send_parts_alone()
             record_numbers = plaintext
         retransmission = self.retransmission
         verdict = retransmission.acknowledge(record_numbers, epoch, now)
@@ -356,13 +360,23 @@ class HandshakeDriver:
         elif verdict is Acknowledged.resend_lost and retransmission.delivery is not None:
             self._resend(now, retransmission.delivery.lost)
 
+    def acknowledge_below(self, message_seq: int) -> None:
+        """With a lease: the stored state knows the peer's messages below this one."""
+        self._stored_seq = message_seq
+
+    def number_messages(self, count: int) -> int:
+        """Takes the next ``count`` message_seq values of ours; the first of them."""
+        first = self.next_seq
+        self.next_seq += count
+        return first
+
     def acknowledge(self, now: float) -> None:
         """Sends an ACK of what has come, an empty one where no record can be named.
 
         A client without the keys of the server's flight asks so for the ServerHello.
         """
-        if self.stored_seq is not None and (
-            self.next_receive_seq != self.stored_seq or self.receives_message
+        if self._stored_seq is not None and (
+            self.next_receive_seq != self._stored_seq or self.receives_message
         ):
             return
         epoch = self.write_epoch if self._is_dtls13 else 0
@@ -426,8 +440,7 @@ class HandshakeDriver:
             return
         flight = handshake.flight
         if flight:
-            handshake.flight = []
-            self._start_flight(flight, now)
+            self._start_flight(handshake.take_flight(), now)
         if waiting is None:
             self._end_script(now, sent_last=bool(flight))
         elif flight:

@@ -7,23 +7,36 @@ nothing is sent of our own accord but to a peer that has sent one, and where the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TypeAlias
 
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.connection_ids import check_length
-from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import AlertDescription, ConnectionIdUsage
 from aiodtls.core.reliability.timers import Timer
+from aiodtls.core.values import value
 from aiodtls.core.wire.messages import Message
 from aiodtls.core.wire.messages13 import NewConnectionId, RequestConnectionId
-
-State: TypeAlias = tuple[tuple[bytes, ...], bool, bool, int | None, bool, int]
 
 # Ids that a peer may have of us at once, and those of its own that are kept here.
 MAX_OWN_IDS = 8
 MAX_SPARES = 8
+
+
+@value
+class IdState:
+    """The peer's spare ids, whether it knows these messages, and whether it still owes us ids.
+
+    Then what waits: how many we owe, whether it is to take another, and how many we want.
+    """
+
+    spares: tuple[bytes, ...] = ()
+    is_known: bool = False
+    asked: bool = False
+    owed: int | None = None
+    renews: bool = False
+    wanted: int = 0
 
 
 class IdUpdates:
@@ -78,21 +91,17 @@ class IdUpdates:
     def is_waiting(self) -> bool:
         return self._owed is not None or self._renews or self._wanted > 0
 
-    @property
-    def state(self) -> State:
-        """What another process needs to go on from here; to be set too.
-
-        The peer's spare ids, whether it knows these messages, whether it still owes us ids; then
-        what waits: how many we owe, whether it is to take another, how many we want.
-        """
-        return (
+    def snapshot(self) -> IdState:
+        """What another process needs to go on from here."""
+        return IdState(
             *(self._spares, self._is_known, self._asked),
             *(self._owed, self._renews, self._wanted),
         )
 
-    @state.setter
-    def state(self, state: State) -> None:
-        self._spares, self._is_known, self._asked, self._owed, self._renews, self._wanted = state
+    def restore(self, state: IdState) -> None:
+        """Goes on from a ``snapshot``."""
+        self._spares, self._is_known, self._asked = state.spares, state.is_known, state.asked
+        self._owed, self._renews, self._wanted = state.owed, state.renews, state.wanted
 
     # -- what the peer sent -----------------------------------------------------------------
 
@@ -173,7 +182,7 @@ class IdUpdates:
         """All records of ours bear it from now on."""
         self._negotiated.peer_cid = cid
         if self._negotiated.traffic is not None:
-            self._negotiated.traffic.peer_cid = cid
+            self._negotiated.traffic.use_peer_cid(cid)
         self._layer.use_peer_cid(cid)
 
 

@@ -7,7 +7,8 @@ import hmac
 from aiodtls.core.crypto import hmacs, prf
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake.script import Handshake, Negotiated
+from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.registry import AlertDescription

@@ -15,7 +15,7 @@ the peer: a newest record from it sends the flight again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from aiodtls.core.config import DTLSConfig
@@ -23,12 +23,12 @@ from aiodtls.core.crypto.key_schedule import resumption_psk
 from aiodtls.core.errors import AlertError
 from aiodtls.core.events import Event, KeysUpdated, SessionReceived
 from aiodtls.core.handshake.driver import HandshakeDriver
-from aiodtls.core.handshake.id_updates import IdUpdates
+from aiodtls.core.handshake.id_updates import IdState, IdUpdates
 from aiodtls.core.handshake.resumption import make_session
-from aiodtls.core.handshake.script import Negotiated
-from aiodtls.core.lease import Lease
+from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.record.lease import Lease
 from aiodtls.core.registry import AlertDescription, HandshakeType, KeyUpdateRequest
 from aiodtls.core.reliability.flight import Flight, OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
@@ -40,6 +40,7 @@ from aiodtls.core.reliability.retransmission import (
 )
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
+from aiodtls.core.values import value
 from aiodtls.core.wire.messages import Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import (
     KeyUpdate,
@@ -74,6 +75,21 @@ def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
     raise _unexpected(message)
 
 
+@value
+class PostSnapshot:
+    """What another process needs to go on with post-handshake messages.
+
+    Flights that are not acknowledged, those of them whose timer has stopped, messages that wait,
+    the KeyUpdate that is wanted, and the connection ids.
+    """
+
+    flights: tuple[tuple[Timer, Flight], ...]
+    stopped: tuple[Timer, ...]
+    waiting: tuple[Waiting, ...]
+    wanted: KeyUpdateRequest | None
+    ids: IdState
+
+
 class PostHandshake13:
     """``events`` is the owner's queue of them."""
 
@@ -85,6 +101,7 @@ class PostHandshake13:
         "_has_stopped",
         "_heard_number",
         "_layer",
+        "_lease",
         "_negotiated",
         "_old_keys_until",
         "_resend_from",
@@ -95,7 +112,6 @@ class PostHandshake13:
         "ids",
         "is_exhausted",
         "keeps_old_keys",
-        "lease",
         "new_keys_wait",
         "waiting",
         "watches_records",
@@ -122,9 +138,9 @@ class PostHandshake13:
         self._driver = driver
         self._flights: dict[Timer, Retransmission] = {}
         self.ids = IdUpdates(negotiated, own_ids, layer, config.spare_connection_ids)
-        # What the exported state leaves to us, where it lies in a store (``lease.py``), and our
-        # messages that wait until it says so.
-        self.lease: Lease | None = None
+        # What a stored export leaves to us (``record/lease.py``), and our messages that wait until
+        # it says so.
+        self._lease: Lease | None = None
         self.waiting: list[Waiting] = []
         # Whether our new keys, which the peer is ready for, wait for a lease of theirs.
         self.new_keys_wait = False
@@ -218,44 +234,39 @@ class PostHandshake13:
             return any(flight.is_running for flight in self._flights.values())
         return self._wanted is not None or self.ids.is_waiting
 
-    @property
-    def wanted(self) -> KeyUpdateRequest | None:
-        """The KeyUpdate that is to be sent behind what waits."""
-        return self._wanted
-
-    @property
-    def unacknowledged(self) -> list[tuple[Timer, Flight]]:
-        return [(timer, flight.flight) for timer, flight in self._flights.items()]
+    def snapshot(self) -> PostSnapshot:
+        """What another process needs to go on from here."""
+        flights = tuple((timer, flight.flight) for timer, flight in self._flights.items())
+        return PostSnapshot(
+            flights, tuple(self.stopped), tuple(self.waiting), self._wanted, self.ids.snapshot()
+        )
 
     @property
     def stopped(self) -> list[Timer]:
         """Of the unacknowledged flights those whose timer has stopped."""
         return [timer for timer, flight in self._flights.items() if not flight.is_running]
 
-    def resume(
-        self,
-        flights: Sequence[tuple[Timer, Flight]],
-        stopped: Collection[Timer],
-        waiting: Sequence[Waiting],
-        wanted: KeyUpdateRequest | None,
-        now: float,
-        *,
-        keeps_old_keys: bool,
-    ) -> None:
+    def restore(self, snapshot: PostSnapshot, now: float, *, keeps_old_keys: bool) -> None:
         """Goes on from where another process was; what is not acknowledged goes out again.
 
-        The flights that ``stopped`` names go on waiting for a record of the peer.
+        Flights whose timer has stopped go on waiting for a record of the peer.
         """
+        self.ids.restore(snapshot.ids)
         self.keeps_old_keys = keeps_old_keys
-        for timer, flight in flights:
-            if timer in stopped:
+        for timer, flight in snapshot.flights:
+            if timer in snapshot.stopped:
                 self._begin_flight(timer, flight)
             else:
                 self._transmit(timer, flight, now)
         self._watch()
-        self.waiting = list(waiting)
-        self._wanted = wanted
+        self.waiting = list(snapshot.waiting)
+        self._wanted = snapshot.wanted
         self.proceed(now)
+
+    def use_lease(self, lease: Lease) -> None:
+        """The export that leaves us this is stored."""
+        self._lease = lease
+        self.use_new_keys()
 
     # -- what we send -----------------------------------------------------------------------
 
@@ -344,7 +355,7 @@ class PostHandshake13:
     def _send(self, timer: Timer, messages: Sequence[Message], now: float) -> None:
         """One flight; with a lease, once an export that says so is stored."""
         bodies = [(message.msg_type, encode_body(message)) for message in messages]
-        if self.lease is None:
+        if self._lease is None:
             self._transmit(timer, self._numbered(bodies), now)
         else:
             self.waiting += [(timer, msg_type, body) for msg_type, body in bodies]
@@ -352,15 +363,15 @@ class PostHandshake13:
     def _send_what_waits(self, now: float) -> None:
         """What an adopter of the stored state would send too, as the same messages."""
         known = len(self.waiting)
-        if self.lease is not None:
-            known = self.lease.messages if self.lease.send_seq == self._driver.next_seq else 0
+        if self._lease is not None:
+            lease = self._lease
+            known = lease.messages if lease.send_seq == self._driver.next_seq else 0
         ready, self.waiting = self.waiting[:known], self.waiting[known:]
         for timer, msg_type, body in ready:
             self._transmit(timer, self._numbered([(msg_type, body)]), now)
 
     def _numbered(self, bodies: Sequence[tuple[HandshakeType, bytes]]) -> Flight:
-        first = self._driver.next_seq
-        self._driver.next_seq += len(bodies)
+        first = self._driver.number_messages(len(bodies))
         epoch = self._layer.write_epoch
         return [
             OutgoingMessage(epoch, msg_type, seq, body)
@@ -395,7 +406,8 @@ class PostHandshake13:
 
     def use_new_keys(self) -> None:
         """Ours, once the peer is ready for them; with a lease, once they are leased."""
-        if not self.new_keys_wait or (self.lease and self.lease.epoch <= self._layer.write_epoch):
+        lease = self._lease
+        if not self.new_keys_wait or (lease and lease.epoch <= self._layer.write_epoch):
             return
         traffic = self._negotiated.traffic
         assert traffic is not None

@@ -12,7 +12,8 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.handshake.authenticate import find_psk, is_still_trusted
 from aiodtls.core.handshake.negotiate import choose_alpn
-from aiodtls.core.handshake.script import Handshake, Negotiated, Step
+from aiodtls.core.handshake.script import Handshake, Step
+from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.registry import CertificateType
 from aiodtls.core.sessions import MAX_LIFETIME, Session, psk_check, wall_clock
 from aiodtls.core.wire.extensions import ServerName

@@ -14,20 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.events import Question
+from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
-from aiodtls.core.record.traffic import ApplicationTraffic
-from aiodtls.core.registry import (
-    AlertDescription,
-    CertificateType,
-    HandshakeType,
-    NamedGroup,
-    SRTPProtectionProfile,
-)
+from aiodtls.core.registry import AlertDescription, HandshakeType
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.sessions import Session
@@ -55,49 +48,6 @@ Script: TypeAlias = Generator[Wait, Any, None]
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 Step: TypeAlias = Generator[Wait, Any, T]
-
-
-@dataclass(slots=True)
-class Negotiated:
-    """What the handshake came to; the connection shows it to its owner."""
-
-    client_random: bytes = b""
-    server_random: bytes = b""
-    version: str | None = None
-    suite: Suite | None = None
-    group: NamedGroup | None = None
-    server_hostname: str | None = None
-    # What of itself each side shows, where it shows anything (RFC 7250).
-    own_certificate_type: CertificateType = CertificateType.X509
-    peer_certificate_type: CertificateType = CertificateType.X509
-    # A raw public key stands in it alone, as SubjectPublicKeyInfo.
-    peer_chain: tuple[bytes, ...] = ()
-    psk_identity: bytes | None = None
-    psk_identity_hint: bytes | None = None
-    alpn_protocol: bytes | None = None
-    srtp_profile: SRTPProtectionProfile | None = None
-    # What the server stapled to its certificate.
-    ocsp_response: bytes = b""
-    certificate_timestamps: tuple[bytes, ...] = ()
-    extended_master_secret: bool = False
-    # The connection ids that records of the peer's, and of ours, bear first (RFC 9146); and
-    # whether return routability can be checked (RFC 9853).
-    own_cid: bytes = b""
-    peer_cid: bytes = b""
-    rrc: bool = False
-    # Whether the handshake resumed a session; of a full one the time is not known yet.
-    resumed: bool = False
-    authenticated_at: float = 0.0
-    psk_check: bytes = field(default=b"", repr=False)
-    # A client's, to resume with.
-    session: Session | None = field(default=None, repr=False)
-    # Whether the client of a DTLS 1.3 handshake can use tickets.
-    wants_tickets: bool = False
-    master_secret: bytes = field(default=b"", repr=False)
-    # Of DTLS 1.3, where they stand for the master secret.
-    exporter_secret: bytes = field(default=b"", repr=False)
-    resumption_secret: bytes = field(default=b"", repr=False)
-    traffic: ApplicationTraffic | None = field(default=None, repr=False)
 
 
 class KeyStore(Protocol):
@@ -146,6 +96,11 @@ class Handshake:
         whole = self.transcript.add(msg_type, message_seq, body)
         self.flight.append(OutgoingMessage(self.write_epoch, msg_type, message_seq, body, whole))
         self.next_seq += 1
+
+    def take_flight(self) -> list[OutgoingMessage]:
+        """What was sent since the last flight."""
+        flight, self.flight = self.flight, []
+        return flight
 
     def send_change_cipher_spec(self) -> None:
         """RFC 5246 section 7.1; no handshake message, so neither numbered nor hashed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake.script import Negotiated
+from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import (

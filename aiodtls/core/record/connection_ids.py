@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiodtls.core.errors import DTLSError
 
@@ -19,13 +19,13 @@ ATTEMPTS = 64
 
 
 class ConnectionIds:
-    """The ids of one association, the oldest first; ``owner`` is the association.
+    """The ids of one association, the oldest first.
 
     ``length`` is in bytes; with 0 there are none, and records are told by their address.
     ``expected`` says that every protected record of the peer has to bear one.
     """
 
-    __slots__ = ("_ids", "_random", "_table", "expected", "length", "owner")
+    __slots__ = ("_ids", "_random", "_table", "expected", "length")
 
     def __init__(
         self,
@@ -35,7 +35,6 @@ class ConnectionIds:
     ) -> None:
         self.length = length
         self.expected = False
-        self.owner: Any = None
         self._random = random
         self._table: IdTable = {} if table is None else table
         self._ids: tuple[bytes, ...] = ()

@@ -59,6 +59,10 @@ class RecordWriter(ABC):
         self.alarm = self.limit_alarm = last if exhausted else self.limit
         return exhausted, self.next_number >= last
 
+    def go_on_at(self, number: int) -> None:
+        """Adopted: the next record has this number."""
+        self.next_number = number
+
     def lease(self, end: int, alarm: int) -> None:
         """Nothing may reach the number ``end``; the owner is to look at ``alarm``."""
         self.lease_end = end
@@ -114,6 +118,10 @@ class PlaintextWriter(RecordWriter):
         self.next_number = first_number
         self.hello_version = OLDEST_VERSION
 
+    def say_dtls12(self) -> None:
+        """From here on no record says DTLS 1.0."""
+        self.hello_version = VERSION
+
     def rest(self) -> None:
         """There is nothing to give back."""
 
@@ -145,6 +153,15 @@ class RecordReader(ABC):
         self.forged = 0
         self.forgery_limit = forgery_limit
         self.forgery_alarm = forgery_limit // 2
+
+    def count_forged(self) -> bool:
+        """Counts a record that did not open; whether the owner must look."""
+        self.forged += 1
+        return self.forged >= self.forgery_alarm
+
+    def sound_again_at(self, forged: int) -> None:
+        """The owner has looked, and must look again at so many."""
+        self.forgery_alarm = forged
 
     @property
     @abstractmethod

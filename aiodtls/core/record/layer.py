@@ -16,15 +16,15 @@ from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import (
     NEVER,
-    VERSION,
     PlaintextWriter,
     RecordReader,
     RecordWriter,
 )
 from aiodtls.core.record.protection12 import RecordReader12, true_type
-from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
+from aiodtls.core.record.protection13 import OldKeys, RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.statistics import Counters
+from aiodtls.core.values import value
 from aiodtls.core.wire.records import (
     CID_BIT,
     EPOCH_MASK,
@@ -41,6 +41,20 @@ from aiodtls.core.wire.records import (
 # Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
 MAX_EARLY_RECORDS = 64
 MAX_EARLY_BYTES = 32768
+
+
+@value
+class RecordNumbers:
+    """What another process needs to go on with the newest epochs.
+
+    The sequence numbers of our next protected and plaintext records, the replay window, and the
+    most plaintext that records of the peer's hold.
+    """
+
+    next_number: int
+    next_plaintext_number: int
+    window: tuple[int, int]
+    max_plaintext: int
 
 
 class RecordLayer:
@@ -84,14 +98,14 @@ class RecordLayer:
         self.read_epoch = 0
         # What protected records may hold, for the owner to check; what is longer is no accident.
         self.max_plaintext = MAX_PLAINTEXT_LENGTH
-        # Whether a record of DTLS 1.3 came too early for our keys; the owner resets it.
+        # Whether a record of DTLS 1.3 came too early for our keys.
         self.kept_early = False
         # The reader that has met so many forged records that the owner must take the alarm.
         self.alarmed: RecordReader | None = None
 
     def say_dtls12(self) -> None:
         """From here on no record says DTLS 1.0."""
-        self._plaintext.hello_version = VERSION
+        self._plaintext.say_dtls12()
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
         self._writers[epoch] = self.writer = writer
@@ -118,6 +132,15 @@ class RecordLayer:
         reader = self.newest_reader
         if not reader.is_dtls13 or self.read_epoch >= APPLICATION_EPOCH:
             self.data_reader = reader
+
+    def limit_records(self, plaintext: int) -> None:
+        """Protected records of the peer hold at most so many bytes of plaintext."""
+        self.max_plaintext = plaintext
+
+    def take_kept_early(self) -> bool:
+        """Whether a record of DTLS 1.3 has come too early for our keys since the last call."""
+        kept, self.kept_early = self.kept_early, False
+        return kept
 
     @property
     def newest_has_opened(self) -> bool:
@@ -149,13 +172,25 @@ class RecordLayer:
         elif reader.epoch == number >> EPOCH_SHIFT:
             reader.window.close_below(number & SEQUENCE_NUMBER_MASK)
 
-    @property
-    def next_plaintext_number(self) -> int:
-        return self._plaintext.next_number
+    def snapshot(self, next_number: int, skipped: int) -> RecordNumbers:
+        """What another process goes on with, from the record number ``next_number`` on.
 
-    @next_plaintext_number.setter
-    def next_plaintext_number(self, number: int) -> None:
-        self._plaintext.next_number = number
+        It leaves out ``skipped`` plaintext records.
+        """
+        return RecordNumbers(
+            next_number & SEQUENCE_NUMBER_MASK,
+            self._plaintext.next_number + skipped,
+            self.newest_reader.window.snapshot(),
+            self.max_plaintext,
+        )
+
+    def restore(self, numbers: RecordNumbers) -> None:
+        """Goes on with them; the keys are installed."""
+        if not self.newest_reader.is_dtls13:
+            self._plaintext.go_on_at(numbers.next_plaintext_number)
+        self.writer.go_on_at(self.writer.next_number + numbers.next_number)
+        self.newest_reader.window.restore(numbers.window)
+        self.max_plaintext = numbers.max_plaintext
 
     def use_peer_cid(self, cid: bytes) -> None:
         """DTLS 1.3: protected records of all epochs bear it from now on."""
@@ -163,11 +198,10 @@ class RecordLayer:
             if isinstance(writer, RecordWriter13):
                 writer.use_cid(cid)
 
-    @property
-    def previous_reader(self) -> RecordReader13 | None:
-        """DTLS 1.3: of the epoch before the newest for receiving, while it is kept."""
+    def old_keys(self) -> OldKeys | None:
+        """DTLS 1.3: of the epoch before the newest for receiving, while they are kept."""
         reader = self._readers13.get((self.read_epoch - 1) & EPOCH_MASK)
-        return reader if reader and reader.epoch == self.read_epoch - 1 else None
+        return reader.snapshot() if reader and reader.epoch == self.read_epoch - 1 else None
 
     def forget_readers(self, below: int) -> None:
         """DTLS 1.3: records of epochs below that one are not read any more."""
@@ -215,7 +249,7 @@ class RecordLayer:
         reader, self.alarmed = self.alarmed, None
         assert reader is not None
         exhausted = reader.forged >= reader.forgery_limit
-        reader.forgery_alarm = NEVER if exhausted else reader.forgery_limit
+        reader.sound_again_at(NEVER if exhausted else reader.forgery_limit)
         return exhausted
 
     def next_number(self, epoch: int) -> int:
@@ -253,7 +287,7 @@ class RecordLayer:
         """What the datagram's records hold: content type, record number, plaintext."""
         records, whole = split_datagram(datagram, self._cids.length)
         if not whole:
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
         return self._open_all(records)
 
     def _open_all(self, records: list[Record]) -> list[Record]:
@@ -268,7 +302,7 @@ class RecordLayer:
                 if (cid not in cids) if cid else cids.expected:
                     # In a datagram the first record has to bear an id, and all have the same
                     # association (RFC 9147 section 4): the rest is not ours.
-                    self._counters.records_discarded += 1
+                    self._counters.count_discarded()
                     break
                 reader13 = self._readers13.get(content_type & EPOCH_MASK)
                 if reader13 is None:
@@ -280,7 +314,7 @@ class RecordLayer:
                     self._count_forged(reader13)
                     continue
                 if found is None:
-                    self._counters.records_replayed += 1
+                    self._counters.count_replayed()
                     continue
                 if (
                     cid != reader13.cid
@@ -301,10 +335,10 @@ class RecordLayer:
                 cids.expected and body[: cids.length] not in cids
             ):
                 # RFC 9146 section 3: it is no record of this association.
-                self._counters.records_discarded += 1
+                self._counters.count_discarded()
                 continue
             if not reader.window.is_fresh(number):
-                self._counters.records_replayed += 1
+                self._counters.count_replayed()
                 continue
             try:
                 plaintext = reader.deprotect(content_type, number, body)
@@ -327,9 +361,8 @@ class RecordLayer:
         self._cids.retire_before(cid)
 
     def _count_forged(self, reader: RecordReader) -> None:
-        self._counters.records_forged += 1
-        reader.forged += 1
-        if reader.forged >= reader.forgery_alarm:
+        self._counters.count_forged()
+        if reader.count_forged():
             self.alarmed = reader
 
     def _is_early(self, record: Record) -> bool:
@@ -343,7 +376,7 @@ class RecordLayer:
 
     def _keep_early(self, record: Record) -> None:
         if not self._is_early(record):
-            self._counters.records_discarded += 1
+            self._counters.count_discarded()
             return
         # The newest are kept: forged ones that came before cannot shut the honest ones out.
         self.kept_early = record[0] & FIXED_MASK == FIXED_BITS
@@ -351,4 +384,4 @@ class RecordLayer:
         self._early_room -= len(record[2])
         while self._early and (len(self._early) > MAX_EARLY_RECORDS or self._early_room < 0):
             self._early_room += len(self._early.pop(0)[2])
-            self._counters.records_too_early += 1
+            self._counters.count_too_early()

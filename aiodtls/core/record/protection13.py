@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import field
 from struct import Struct
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import AEADObject
 from aiodtls.core.record.epochs import APPLICATION_DATA, BYTES, DATA, RecordReader, RecordWriter
 from aiodtls.core.record.rows import CARRY, MOST, OPENING, SAMPLE_LENGTH, SEALING, last_bytes
+from aiodtls.core.values import value
 from aiodtls.core.wire.records import (
     CID_BIT,
     EPOCH_MASK,
@@ -162,6 +164,17 @@ class RecordWriter13(RecordWriter):
         return run
 
 
+@value
+class OldKeys:
+    """What a reader of an earlier epoch needs to go on in another process."""
+
+    epoch: int
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+    sn_key: bytes = field(repr=False)
+    window: tuple[int, int]
+
+
 class RecordReader13(RecordReader):
     """Opens the records of one epoch, whose number is ``epoch``."""
 
@@ -192,9 +205,10 @@ class RecordReader13(RecordReader):
         self.cid = cid
         self._prefix, self._layout = _header(self.epoch, cid)
 
-    @property
-    def keys(self) -> TrafficKeys:
-        return self._keys
+    def snapshot(self) -> OldKeys:
+        """For a reader of the same epoch in another process."""
+        keys = self._keys
+        return OldKeys(self.epoch, keys.key, keys.iv, keys.sn_key, self.window.snapshot())
 
     def open(
         self, record: bytes, number_at: int = 1, longest: int = MAX_PLAINTEXT_LENGTH

@@ -17,13 +17,12 @@ class ReplayWindow:
         self._bitmap = 0
         self.highest = -1
 
-    @property
-    def state(self) -> tuple[int, int]:
+    def snapshot(self) -> tuple[int, int]:
         """The highest number, and the bitmap; another window of this size may take them."""
         return self.highest, self._bitmap
 
-    @state.setter
-    def state(self, state: tuple[int, int]) -> None:
+    def restore(self, state: tuple[int, int]) -> None:
+        """Goes on from a ``snapshot``."""
         self.highest, bitmap = state
         self._bitmap = bitmap & self._mask
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from aiodtls.core.crypto.key_schedule import TrafficKeys, next_traffic_secret
 from aiodtls.core.crypto.suites import Suite
-from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
+from aiodtls.core.record.protection13 import OldKeys, RecordReader13, RecordWriter13
+from aiodtls.core.values import value
 
 # The first epoch of application data (RFC 9147 section 6.1).
 APPLICATION_EPOCH = 3
+
+
+@value
+class TrafficSecrets:
+    """What another process needs to go on: the secrets and epochs, ours and the peer's."""
+
+    own: bytes = field(repr=False)
+    peer: bytes = field(repr=False)
+    read_epoch: int
+    write_epoch: int
 
 
 class ApplicationTraffic:
@@ -45,10 +58,21 @@ class ApplicationTraffic:
         self.read_epoch = read_epoch
         self.write_epoch = write_epoch
 
-    @property
-    def secrets(self) -> tuple[bytes, bytes]:
-        """The traffic secrets of these epochs, ours and the peer's."""
-        return self._own, self._peer
+    def snapshot(self, *, next_keys: bool) -> TrafficSecrets:
+        """What another process goes on with; with ``next_keys`` under our next ones."""
+        own = self.next_own_secret if next_keys else self._own
+        return TrafficSecrets(own, self._peer, self.read_epoch, self.write_epoch + next_keys)
+
+    def old_reader(self, old: OldKeys) -> RecordReader13:
+        """Of keys that the peer uses until it has our ACK of its KeyUpdate."""
+        keys = TrafficKeys(self._suite.aead, old.key, old.iv, old.sn_key)
+        reader = RecordReader13(old.epoch, keys, self._replay_window, self.own_cid)
+        reader.window.restore(old.window)
+        return reader
+
+    def use_peer_cid(self, cid: bytes) -> None:
+        """Our records of later epochs bear it."""
+        self.peer_cid = cid
 
     @property
     def next_own_secret(self) -> bytes:

@@ -11,6 +11,7 @@ from aiodtls.core.reliability.delivery import Delivery
 from aiodtls.core.reliability.flight import SIZE_LADDER, Flight, datagram_size
 from aiodtls.core.reliability.repeats import RepeatDetector
 from aiodtls.core.reliability.timers import SLACK, Backoff, Timer, Timers
+from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import Fragment
 
 # The sender of the last flight keeps it for twice the maximum segment lifetime.
@@ -34,6 +35,15 @@ class Acknowledged(Enum):
     all = auto()
     resend_missing = auto()
     resend_lost = auto()
+
+
+@value
+class LastFlight:
+    """A last flight, and the peer's messages whose repetition asks for it: their message_seq and
+    length."""
+
+    messages: Flight
+    watched: dict[int, int]
 
 
 class Retransmission:
@@ -145,10 +155,14 @@ class Retransmission:
         self.delivery = None
         self._repeats.watch({})
 
-    @property
-    def watched(self) -> dict[int, int]:
-        """The peer's messages, message_seq -> length, whose repetition asks for our flight."""
-        return self._repeats.flight
+    def snapshot(self) -> LastFlight | None:
+        """What another process needs to send it again; None where there is nothing to send."""
+        return LastFlight(tuple(self.flight), dict(self._repeats.flight)) if self.flight else None
+
+    def restore(self, last: LastFlight, now: float, *, may_have_acks: bool) -> None:
+        """Keeps it for a peer that asks for it again."""
+        self.start(last.messages, last.watched, may_have_acks=may_have_acks)
+        self.keep_last(now)
 
     @property
     def last_flight_until(self) -> float:

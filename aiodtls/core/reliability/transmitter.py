@@ -17,13 +17,14 @@ _BURST = Timer.burst
 
 
 class Transmitter:
-    """``datagrams`` are the owner's to drain; ``events`` are its queue of them.
+    """``events`` is the owner's queue of them, and ``take`` gives it the datagrams.
 
     ``max_burst`` records go out at once where ACKs tell when to go on, else whole flights.
     """
 
     __slots__ = (
         "_counters",
+        "_datagrams",
         "_events",
         "_held_back",
         "_individually",
@@ -31,7 +32,6 @@ class Transmitter:
         "_max_burst",
         "_pause",
         "_timers",
-        "datagrams",
         "has_acks",
         "max_datagram_size",
         "parts_alone",
@@ -64,7 +64,34 @@ class Transmitter:
         self.max_datagram_size = max_datagram_size
         # The most plaintext of a protected record that the peer takes.
         self.record_limit = MAX_PLAINTEXT_LENGTH
-        self.datagrams: list[bytes] = []
+        self._datagrams: list[bytes] = []
+
+    def take(self) -> list[bytes]:
+        """The datagrams made since the last call."""
+        if not self._datagrams:
+            return []
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+    @property
+    def has_datagrams(self) -> bool:
+        return bool(self._datagrams)
+
+    def expect_acks(self) -> None:
+        """From here on ACKs tell when to go on with a burst."""
+        self.has_acks = True
+
+    def send_parts_alone(self) -> None:
+        """From here on every fragment of a message has a record of its own."""
+        self.parts_alone = True
+
+    def limit_records(self, plaintext: int) -> None:
+        """The peer takes records with at most so many bytes of plaintext."""
+        self.record_limit = plaintext
+
+    def limit_datagrams(self, size: int) -> None:
+        """Datagrams have at most ``size`` bytes of UDP payload from now on."""
+        self.max_datagram_size = size
 
     def send_record(self, epoch: int, content_type: int, payload: bytes) -> None:
         """One record in a datagram of its own, never resent."""
@@ -72,7 +99,7 @@ class Transmitter:
             record = self._layer.protect(epoch, content_type, payload)
         except LeaseExhausted:
             return
-        self.datagrams.append(record)
+        self._datagrams.append(record)
 
     def room(self, epoch: int) -> int:
         """Bytes of plaintext that such a record may have."""
@@ -103,7 +130,7 @@ class Transmitter:
             return
         retransmission.sent(now)
         if resend:
-            self._counters.flights_resent += 1
+            self._counters.count_resent()
             if retransmission.is_running:
                 retransmission.rearm(now)
         sizes = tuple([len(datagram.data) for datagram in datagrams])
@@ -121,7 +148,7 @@ class Transmitter:
         budget = self._max_burst
         while self._held_back and (budget > 0 or not self.has_acks):
             datagram = self._held_back.pop(0)
-            self.datagrams.append(datagram.data)
+            self._datagrams.append(datagram.data)
             budget -= datagram.records
         if self._held_back:
             self._timers.set(_BURST, now + self._pause)

@@ -7,7 +7,7 @@ messages that it names. So nothing of one key is used twice, whichever of the tw
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiodtls.core.wire.records import EPOCH_SHIFT
 
@@ -59,17 +59,3 @@ class Lease:
     def received_half(self) -> int:
         """The peer's, likewise."""
         return self.received_end - self.records // 2
-
-
-@dataclass(slots=True)
-class Leases:
-    """``granted`` is in force; of later exports nobody has said yet that they are stored."""
-
-    granted: Lease
-    unstored: dict[bytes, Lease] = field(default_factory=dict)
-    # Whether the owner was asked for an export since the last one.
-    asked: bool = False
-
-    @property
-    def newest(self) -> Lease:
-        return next(reversed(self.unstored.values()), self.granted)

@@ -1,0 +1,369 @@
+"""What is in the exported state of an association, and its layout in bytes.
+
+It is everything that the peer's next record needs to be understood, and ours to be new: keys and
+numbers, the replay window, the numbers of handshake messages, and who the peer is. Each part of a
+connection gives a snapshot of itself and takes one. ``sealed_state.py`` seals the bytes.
+
+The layout begins with its version. Vectors have their length before them, as on the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field, replace
+from struct import Struct
+from typing import Literal
+
+from aiodtls.core.crypto.suites import SUITES
+from aiodtls.core.errors import DecodeError
+from aiodtls.core.handshake.id_updates import IdState
+from aiodtls.core.handshake.post import PostSnapshot, Waiting
+from aiodtls.core.negotiated import Negotiated
+from aiodtls.core.outbox import Address
+from aiodtls.core.record.layer import RecordNumbers
+from aiodtls.core.record.protection13 import OldKeys
+from aiodtls.core.record.traffic import TrafficSecrets
+from aiodtls.core.registry import (
+    CertificateType,
+    HandshakeType,
+    KeyUpdateRequest,
+    NamedGroup,
+    SRTPProtectionProfile,
+)
+from aiodtls.core.reliability.flight import Flight, OutgoingMessage
+from aiodtls.core.reliability.retransmission import LastFlight
+from aiodtls.core.reliability.timers import Timer
+from aiodtls.core.sessions import Session
+from aiodtls.core.values import value_of_names
+from aiodtls.core.wire.codec import Reader, Writer
+
+LAYOUT = 3
+# Next numbers, protected and plaintext; the window's highest; the most plaintext; records that may
+# be doubtful; record_limit, max_datagram_size; the next message_seq values.
+_NUMBERS = Struct("!QQqIIIIII")
+_TIME = Struct("!d")
+_EPOCHS = Struct("!QQ")
+_ROLES: tuple[Literal["client", "server"], ...] = ("client", "server")
+_VERSIONS = ("1.2", "1.3")
+# Stands for a number that is not there.
+_ABSENT = 0xFFFF
+# Timers in their order on the wire: new ones come last.
+_TIMERS = (
+    Timer.key_update,
+    Timer.new_session_ticket,
+    Timer.new_connection_id,
+    Timer.request_connection_id,
+)
+
+
+@value_of_names
+class ExportedState:
+    """What one export holds. ``peer`` and ``local`` are socket addresses.
+
+    ``doubtful`` is how many of the peer's next records an exporter with a lease may have taken.
+    """
+
+    role: Literal["client", "server"]
+    peer: Address
+    local: Address
+    confirmed: bool
+    held: bool
+    negotiated: Negotiated
+    numbers: RecordNumbers
+    traffic: TrafficSecrets | None = field(repr=False)
+    old_keys: OldKeys | None = field(repr=False)
+    doubtful: int
+    record_limit: int
+    max_datagram_size: int
+    next_seq: int
+    next_receive_seq: int
+    post: PostSnapshot = field(repr=False)
+    own_ids: tuple[bytes, ...]
+    last_flight: LastFlight | None = field(repr=False)
+    unread: tuple[bytes, ...] = field(repr=False)
+
+
+def encode(state: ExportedState) -> bytes:
+    """The layout of this release. Raises ValueError for an address that is none of a socket's."""
+    writer = Writer().u8(LAYOUT).u8(_ROLES.index(state.role))
+    writer.u8(_bits(state.confirmed, state.held, state.traffic, state.old_keys, state.last_flight))
+    _write_address(writer, state.peer)
+    _write_address(writer, state.local)
+    _write_negotiated(writer, state.negotiated)
+    numbers = state.numbers
+    highest, bitmap = numbers.window
+    writer.raw(
+        _NUMBERS.pack(
+            numbers.next_number,
+            numbers.next_plaintext_number,
+            highest,
+            numbers.max_plaintext,
+            state.doubtful,
+            state.record_limit,
+            state.max_datagram_size,
+            state.next_seq,
+            state.next_receive_seq,
+        )
+    )
+    _write_int(writer, bitmap)
+    if state.traffic is not None:
+        writer.vector(state.traffic.own, 1).vector(state.traffic.peer, 1)
+        writer.raw(_EPOCHS.pack(state.traffic.read_epoch, state.traffic.write_epoch))
+    if state.old_keys is not None:
+        _write_old_keys(writer, state.old_keys)
+    _write_post(writer, state.post)
+    writer.vectors(state.own_ids, 1, 2)
+    if state.last_flight is not None:
+        _write_flight(writer, state.last_flight.messages)
+        writer.u16(len(state.last_flight.watched))
+        for message_seq, length in state.last_flight.watched.items():
+            writer.uint(message_seq, 4).uint(length, 4)
+    return writer.vectors(state.unread, 2, 4).finish()
+
+
+def parse(data: bytes) -> ExportedState:
+    """Raises ValueError for what ``encode`` did not make."""
+    reader = Reader(data)
+    try:
+        if (layout := reader.u8()) != LAYOUT:
+            raise ValueError(f"a state of layout {layout}, not {LAYOUT}")
+        state = _parse(reader)
+        reader.finish()
+    except (DecodeError, LookupError) as error:
+        raise ValueError(f"this is no state of an association: {error}") from None
+    return state
+
+
+def _parse(reader: Reader) -> ExportedState:
+    role = _ROLES[reader.u8()]
+    confirmed, held, has_traffic, has_old_keys, has_flight = _read_bits(reader, 5)
+    peer, local = _read_address(reader), _read_address(reader)
+    negotiated = _read_negotiated(reader)
+    numbers = _NUMBERS.unpack(reader.take(_NUMBERS.size))
+    next_number, next_plaintext_number, highest, max_plaintext, doubtful, *limits = numbers
+    window = highest, _read_int(reader)
+    traffic = old_keys = last_flight = None
+    if has_traffic:
+        secrets = reader.vector(1), reader.vector(1)
+        traffic = TrafficSecrets(*secrets, *_EPOCHS.unpack(reader.take(_EPOCHS.size)))
+    if has_old_keys:
+        old_keys = _read_old_keys(reader)
+    post = _read_post(reader)
+    own_ids = _read_vectors(reader, 1, 2)
+    if has_flight:
+        messages = _read_flight(reader)
+        watched = {reader.uint(4): reader.uint(4) for _ in range(reader.u16())}
+        last_flight = LastFlight(messages, watched)
+    return ExportedState(
+        role=role,
+        peer=peer,
+        local=local,
+        confirmed=confirmed,
+        held=held,
+        negotiated=negotiated,
+        numbers=RecordNumbers(next_number, next_plaintext_number, window, max_plaintext),
+        traffic=traffic,
+        old_keys=old_keys,
+        doubtful=doubtful,
+        record_limit=limits[0],
+        max_datagram_size=limits[1],
+        next_seq=limits[2],
+        next_receive_seq=limits[3],
+        post=post,
+        own_ids=own_ids,
+        last_flight=last_flight,
+        unread=_read_vectors(reader, 2, 4),
+    )
+
+
+def _write_negotiated(writer: Writer, facts: Negotiated) -> None:
+    assert facts.suite is not None and facts.version is not None
+    writer.u8(_VERSIONS.index(facts.version)).u16(facts.suite.code)
+    writer.u8(_bits(facts.extended_master_secret, facts.resumed, facts.rrc, facts.session))
+    for code in (facts.group, facts.srtp_profile):
+        writer.u16(_ABSENT if code is None else int(code))
+    writer.u8(facts.own_certificate_type).u8(facts.peer_certificate_type)
+    writer.raw(_TIME.pack(facts.authenticated_at))
+    name = facts.server_hostname
+    for optional in (
+        name.encode() if name is not None else None,
+        facts.psk_identity,
+        facts.psk_identity_hint,
+        facts.alpn_protocol,
+    ):
+        _write_optional(writer, optional)
+    for short in (
+        *(facts.client_random, facts.server_random, facts.psk_check),
+        *(facts.master_secret, facts.exporter_secret, facts.resumption_secret),
+        *(facts.own_cid, facts.peer_cid),
+    ):
+        writer.vector(short, 1)
+    writer.vector(facts.ocsp_response, 3)
+    writer.vectors(facts.certificate_timestamps, 2, 3)
+    writer.vectors(facts.peer_chain, 3, 3)
+    if facts.session is not None:
+        writer.vector(facts.session.to_bytes(), 3)
+
+
+def _read_negotiated(reader: Reader) -> Negotiated:
+    facts = Negotiated(version=_VERSIONS[reader.u8()], suite=SUITES[reader.u16()])
+    ems, resumed, rrc, has_session = _read_bits(reader, 4)
+    group, profile = reader.u16(), reader.u16()
+    certificate_types = CertificateType(reader.u8()), CertificateType(reader.u8())
+    (authenticated_at,) = _TIME.unpack(reader.take(_TIME.size))
+    name, psk_identity, hint, alpn = (_read_optional(reader) for _ in range(4))
+    client_random, server_random, psk_check = (reader.vector(1) for _ in range(3))
+    master, exporter, resumption, own_cid, peer_cid = (reader.vector(1) for _ in range(5))
+    return replace(
+        facts,
+        extended_master_secret=ems,
+        resumed=resumed,
+        rrc=rrc,
+        group=NamedGroup(group) if group != _ABSENT else None,
+        srtp_profile=SRTPProtectionProfile(profile) if profile != _ABSENT else None,
+        own_certificate_type=certificate_types[0],
+        peer_certificate_type=certificate_types[1],
+        authenticated_at=authenticated_at,
+        server_hostname=name.decode() if name is not None else None,
+        psk_identity=psk_identity,
+        psk_identity_hint=hint,
+        alpn_protocol=alpn,
+        client_random=client_random,
+        server_random=server_random,
+        psk_check=psk_check,
+        master_secret=master,
+        exporter_secret=exporter,
+        resumption_secret=resumption,
+        own_cid=own_cid,
+        peer_cid=peer_cid,
+        ocsp_response=reader.vector(3),
+        certificate_timestamps=_read_vectors(reader, 2, 3),
+        peer_chain=_read_vectors(reader, 3, 3),
+        session=Session.from_bytes(reader.vector(3)) if has_session else None,
+    )
+
+
+def _write_old_keys(writer: Writer, old: OldKeys) -> None:
+    highest, bitmap = old.window
+    writer.uint(old.epoch, 8).vector(old.key, 1).vector(old.iv, 1).vector(old.sn_key, 1)
+    writer.uint(highest + 1, 8)
+    _write_int(writer, bitmap)
+
+
+def _read_old_keys(reader: Reader) -> OldKeys:
+    epoch, key, iv, sn_key = reader.uint(8), reader.vector(1), reader.vector(1), reader.vector(1)
+    return OldKeys(epoch, key, iv, sn_key, (reader.uint(8) - 1, _read_int(reader)))
+
+
+def _write_post(writer: Writer, post: PostSnapshot) -> None:
+    writer.u8(len(post.flights))
+    for timer, flight in post.flights:
+        writer.u8(_TIMERS.index(timer)).u8(timer in post.stopped)
+        _write_flight(writer, flight)
+    writer.u16(len(post.waiting))
+    for timer, msg_type, body in post.waiting:
+        writer.u8(_TIMERS.index(timer)).u8(msg_type).vector(body, 3)
+    writer.u16(_ABSENT if post.wanted is None else post.wanted)
+    ids = post.ids
+    writer.vectors(ids.spares, 1, 2).u8(_bits(ids.is_known, ids.asked, ids.renews))
+    writer.u16(_ABSENT if ids.owed is None else ids.owed).u16(ids.wanted)
+
+
+def _read_post(reader: Reader) -> PostSnapshot:
+    flights, stopped = [], []
+    for _ in range(reader.u8()):
+        timer, has_stopped = _TIMERS[reader.u8()], reader.u8()
+        flights.append((timer, _read_flight(reader)))
+        stopped += [timer] * has_stopped
+    waiting: tuple[Waiting, ...] = tuple(
+        (_TIMERS[reader.u8()], HandshakeType(reader.u8()), reader.vector(3))
+        for _ in range(reader.u16())
+    )
+    wanted = reader.u16()
+    spares = _read_vectors(reader, 1, 2)
+    is_known, asked, renews = _read_bits(reader, 3)
+    owed, ids_wanted = reader.u16(), reader.u16()
+    ids = IdState(spares, is_known, asked, None if owed == _ABSENT else owed, renews, ids_wanted)
+    request = None if wanted == _ABSENT else KeyUpdateRequest(wanted)
+    return PostSnapshot(tuple(flights), tuple(stopped), waiting, request, ids)
+
+
+def _write_flight(writer: Writer, flight: Flight) -> None:
+    writer.u16(len(flight))
+    for message in flight:
+        writer.uint(message.epoch, 8).u16(_ABSENT if message.msg_type is None else message.msg_type)
+        writer.uint(message.message_seq, 4).vector(message.body, 3)
+
+
+def _read_flight(reader: Reader) -> Flight:
+    return tuple(_read_message(reader) for _ in range(reader.u16()))
+
+
+def _read_message(reader: Reader) -> OutgoingMessage:
+    epoch, code = reader.uint(8), reader.u16()
+    msg_type = None if code == _ABSENT else HandshakeType(code)
+    return OutgoingMessage(epoch, msg_type, reader.uint(4), reader.vector(3))
+
+
+def _write_address(writer: Writer, address: Address) -> None:
+    """None, a number, a text, bytes, or a tuple of these, as the families of sockets have them."""
+    if address is None:
+        writer.u8(0)
+    elif isinstance(address, int):
+        writer.u8(1).raw(address.to_bytes(8, "big", signed=True))
+    elif isinstance(address, str):
+        writer.u8(2).vector(address.encode("utf-8", "surrogateescape"), 2)
+    elif isinstance(address, bytes):
+        writer.u8(3).vector(address, 2)
+    elif isinstance(address, tuple):
+        writer.u8(4).u8(len(address))
+        for item in address:
+            _write_address(writer, item)
+    else:
+        raise ValueError(f"an address that is no socket's cannot be exported: {address!r}")
+
+
+def _read_address(reader: Reader) -> Address:
+    kind = reader.u8()
+    if kind == 0:
+        return None
+    if kind == 1:
+        return int.from_bytes(reader.take(8), "big", signed=True)
+    if kind == 4:
+        return tuple(_read_address(reader) for _ in range(reader.u8()))
+    data = reader.vector(2)
+    return data.decode("utf-8", "surrogateescape") if kind == 2 else data
+
+
+def _write_optional(writer: Writer, data: bytes | None) -> None:
+    writer.u8(data is not None).vector(data or b"", 2)
+
+
+def _read_optional(reader: Reader) -> bytes | None:
+    present, data = reader.u8(), reader.vector(2)
+    return data if present else None
+
+
+def _write_int(writer: Writer, number: int) -> None:
+    """Of any size: the bitmap of a replay window."""
+    writer.vector(number.to_bytes((number.bit_length() + 7) // 8, "big"), 2)
+
+
+def _read_int(reader: Reader) -> int:
+    return int.from_bytes(reader.vector(2), "big")
+
+
+def _read_vectors(reader: Reader, item_length_size: int, length_size: int) -> tuple[bytes, ...]:
+    vectors, items = reader.sub(length_size), []
+    while vectors.remaining:
+        items.append(vectors.vector(item_length_size))
+    return tuple(items)
+
+
+def _bits(*flags: object) -> int:
+    """One bit for each that is true, or there."""
+    return sum((flag is not None and flag is not False) << at for at, flag in enumerate(flags))
+
+
+def _read_bits(reader: Reader, count: int) -> list[bool]:
+    bits = reader.u8()
+    return [bool(bits >> at & 1) for at in range(count)]

@@ -1,0 +1,155 @@
+"""When a live association asks for a newer export, and what one that is stored sets free.
+
+An export with a lease (``record/lease.py``) lets the association go on. The adopter, on its side,
+takes no data that the exporter may have taken before it was gone.
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.handshake.post import PostHandshake13
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.record.lease import Lease
+from aiodtls.core.wire.records import EPOCH_SHIFT
+
+UNKNOWN_STATE = "this is no export of this association, or an older one"
+
+
+class LeaseKeeper:
+    """Asks for a newer export when something waits for one, and says what a stored one frees.
+
+    Whatever an adopter of the stored state could not know waits until a state that says it is
+    stored: our handshake messages, our new keys, and the ACK of a message of the peer's.
+    """
+
+    __slots__ = ("_asked", "_driver", "_granted", "_layer", "_post", "_unstored")
+
+    def __init__(self, layer: RecordLayer, post: PostHandshake13, driver: HandshakeDriver) -> None:
+        self._layer = layer
+        self._post = post
+        self._driver = driver
+        # The lease in force, and later ones by state: nobody has said yet that those are stored.
+        self._granted: Lease | None = None
+        self._unstored: dict[bytes, Lease] = {}
+        # Whether the owner was asked for an export since the last one.
+        self._asked = False
+
+    @property
+    def granted(self) -> Lease:
+        """The lease in force."""
+        assert self._granted is not None
+        return self._granted
+
+    def next_lease(self, records: int) -> Lease:
+        """What an export of now leaves to the association: so many records, or more.
+
+        Until it is known to be stored the association goes on under earlier ones, so whoever adopts
+        it begins behind what those leave, too.
+        """
+        layer, post, driver = self._layer, self._post, self._driver
+        next_number = layer.writer.next_number
+        if post.new_keys_wait:
+            next_number = layer.write_epoch + 1 << EPOCH_SHIFT
+        end, received_end = next_number + records, layer.newest_number + 1 + records
+        if self._granted is not None:
+            earlier = self._newest
+            end, received_end = max(end, earlier.end), max(received_end, earlier.received_end)
+        return Lease(
+            records,
+            end,
+            received_end,
+            driver.next_seq,
+            driver.next_receive_seq,
+            len(post.waiting),
+        )
+
+    def exported(self, state_id: bytes, lease: Lease, now: float) -> None:
+        """The state is in the owner's hands; anybody who has it may adopt it from now on."""
+        if self._granted is None:
+            # Nothing of ours waited before there was a lease: the first one binds at once.
+            self._granted = lease
+            self._put_in_force(now)
+        self._unstored[state_id] = lease
+        self._asked = False
+
+    def stored(self, state_id: bytes, now: float, *, in_force: bool) -> None:
+        """No older state will be adopted any more.
+
+        Raises ValueError for a state that was not exported here, or an older one.
+        """
+        if state_id not in self._unstored:
+            raise ValueError(UNKNOWN_STATE)
+        while state_id in self._unstored:
+            oldest = next(iter(self._unstored))
+            self._granted = self._unstored.pop(oldest)
+        if in_force:
+            self._put_in_force(now)
+
+    def review(self) -> str | None:
+        """Why a newer export is wanted, if it is; said once."""
+        self._set_alarm()
+        reason = self._need()
+        if reason is None or self._asked:
+            return None
+        self._asked = True
+        return reason
+
+    @property
+    def _newest(self) -> Lease:
+        return next(reversed(self._unstored.values()), self.granted)
+
+    def _put_in_force(self, now: float) -> None:
+        lease, post, driver = self.granted, self._post, self._driver
+        post.use_lease(lease)
+        driver.acknowledge_below(lease.receive_seq)
+        self._set_alarm()
+        post.proceed(now)
+        if driver.owes_ack:
+            driver.acknowledge(now)
+
+    def _set_alarm(self) -> None:
+        """At half of the lease, or, where that is past, at its end."""
+        lease, writer = self.granted, self._layer.writer
+        if lease.epoch == self._layer.write_epoch:
+            alarm = lease.half if writer.next_number < lease.half else lease.data_end
+            writer.lease(lease.end, alarm)
+
+    def _need(self) -> str | None:
+        """What waits for more than the newest lease allows."""
+        lease = self._newest
+        layer, post, driver = self._layer, self._post, self._driver
+        if driver.next_receive_seq != lease.receive_seq:
+            return "received_message"
+        if post.new_keys_wait:
+            return "new_keys" if lease.epoch == layer.write_epoch else None
+        known = lease.messages if lease.send_seq == driver.next_seq else 0
+        if len(post.waiting) > known:
+            return "message"
+        if layer.writer.next_number >= lease.half or layer.newest_number >= lease.received_half - 1:
+            return "records"
+        return None
+
+
+class DoubtfulData:
+    """Adopted from a lease: the exporter may have taken data of the record numbers below ``end``.
+
+    ``may_ask`` says whether the peer may still be asked for new keys, under which all is fresh.
+    """
+
+    __slots__ = ("_layer", "end", "may_ask")
+
+    def __init__(self, layer: RecordLayer, records: int) -> None:
+        self._layer = layer
+        self.end = layer.newest_number + 1 + records
+        self.may_ask = True
+
+    def asked(self) -> None:
+        """The peer was asked for new keys."""
+        self.may_ask = False
+
+    def is_over(self) -> bool:
+        """Whether the peer's numbers are past ``end``; lower ones are replays from then on."""
+        if self._layer.newest_number < self.end:
+            return False
+        self._layer.refuse_below(self.end)
+        return True

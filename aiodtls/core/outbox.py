@@ -1,0 +1,54 @@
+"""What a connection has to send: datagrams, each with the address that it goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TypeAlias
+
+from aiodtls.core.errors import LeaseExhausted
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.reliability.transmitter import Transmitter
+
+Address: TypeAlias = Hashable
+
+
+class Outbox:
+    """Collects datagrams until the owner of the connection takes them."""
+
+    __slots__ = ("_layer", "_transmitter", "_waiting")
+
+    def __init__(self, layer: RecordLayer, transmitter: Transmitter) -> None:
+        self._layer = layer
+        self._transmitter = transmitter
+        self._waiting: list[tuple[bytes, Address]] = []
+
+    def put(self, datagram: bytes, addr: Address) -> None:
+        """Adds one datagram."""
+        self._waiting.append((datagram, addr))
+
+    def collect(self, addr: Address) -> None:
+        """Adds the handshake datagrams that the transmitter has made."""
+        datagrams = self._transmitter.take()
+        if datagrams:
+            self._waiting += [(datagram, addr) for datagram in datagrams]
+
+    def put_record(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
+        """Adds a record that is never resent, in a datagram of its own.
+
+        Returns its bytes: 0 where the lease has no record number left for it.
+        """
+        try:
+            record = self._layer.protect(epoch, content_type, body)
+        except LeaseExhausted:
+            return 0
+        self._waiting.append((record, addr))
+        return len(record)
+
+    def take(self) -> list[tuple[bytes, Address]]:
+        """Everything that waits, in order."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def clear(self) -> None:
+        """Drops everything that waits."""
+        self._waiting.clear()

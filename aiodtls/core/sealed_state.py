@@ -1,0 +1,75 @@
+"""Sealing the state of an association for another process.
+
+In the clear stand the association id, the export generation and the nonce. The rest is sealed with
+AES-256-GCM, whose additional data covers those and the version of the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from aiodtls.core import exported_json, exported_state
+from aiodtls.core.exported_state import ExportedState
+
+KEY_LENGTH = 32
+NONCE_LENGTH = 12
+LABEL = b"aiodtls association 3"
+# The association id and the export generation: in the clear, for those who store states.
+CLEAR = Struct("!16sQ")
+ID_LENGTH = 16
+HEAD_LENGTH = CLEAR.size + NONCE_LENGTH
+
+
+def lineage_of(state: bytes) -> tuple[bytes, int]:
+    """The association id in an exported state, 16 bytes, and its export generation.
+
+    Readable by all, and authentic once the state was adopted: a store keeps the highest generation
+    of each association, and gives each out once. Raises ValueError for what is no state.
+    """
+    if len(state) < HEAD_LENGTH:
+        raise ValueError("this is no state of an association")
+    identity, generation = CLEAR.unpack_from(state)
+    return identity, generation
+
+
+def nonce_of(state: bytes) -> bytes:
+    """What tells one exported state from all others."""
+    return state[CLEAR.size : HEAD_LENGTH]
+
+
+def seal(
+    state: ExportedState,
+    association: tuple[bytes, int],
+    key: bytes,
+    random: Callable[[int], bytes],
+) -> bytes:
+    """AES-256-GCM under ``key``, 32 bytes. Raises ValueError for another length."""
+    cipher = _cipher(key)
+    nonce = random(NONCE_LENGTH)
+    clear = CLEAR.pack(*association)
+    return clear + nonce + cipher.encrypt(nonce, exported_state.encode(state), LABEL + clear)
+
+
+def unseal(data: bytes, key: bytes) -> ExportedState:
+    """Raises ValueError for what this key did not seal, or another layout."""
+    cipher = _cipher(key)
+    clear = CLEAR.pack(*lineage_of(data))
+    nonce, sealed = nonce_of(data), data[HEAD_LENGTH:]
+    # The layout of the release before is still read, and no longer written.
+    for label, parse in ((LABEL, exported_state.parse), (exported_json.LABEL, exported_json.parse)):
+        try:
+            content = cipher.decrypt(nonce, sealed, label + clear)
+        except InvalidTag:
+            continue
+        return parse(content)
+    raise ValueError("this state was not sealed with this key, or was changed")
+
+
+def _cipher(key: bytes) -> AESGCM:
+    if len(key) != KEY_LENGTH:
+        raise ValueError(f"the key of a state has {KEY_LENGTH} bytes")
+    return AESGCM(key)
