@@ -18,8 +18,7 @@ from aiodtls.channel import Channel, EventHandler
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, EndpointClosed
-from aiodtls.core.events import PeerConnected
-from aiodtls.core.listener import Listener
+from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint

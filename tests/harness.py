@@ -15,8 +15,8 @@ from typing import Any
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.events import Event, PeerConnected, Question, VerificationRequested
-from aiodtls.core.listener import Listener
+from aiodtls.core.events import Event, Question, VerificationRequested
+from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
 
 CLIENT, SERVER = "client", "server"
@@ -65,6 +65,17 @@ class Link:
                 copy = data[:at] + bytes((data[at] ^ (1 << rng.randrange(8)),)) + data[at + 1 :]
             fate.append((self.delay + late, copy))
         return fate
+
+
+def check_fast_path(connection: DTLSConnection) -> None:
+    """The gate of the fast path is open where nothing asks for a closer look at received data."""
+    held = connection._inbox.is_held
+    leased = connection._leases is not None
+    in_doubt = connection._doubt is not None
+    closed = connection.closed
+    unconfirmed = not connection.confirmed
+    expected = not (held or leased or in_doubt or closed or unconfirmed)
+    assert connection._on_fast_path is expected, (held, leased, in_doubt, closed, unconfirmed)
 
 
 class Pair:
@@ -205,6 +216,9 @@ class Pair:
             if due is not None and due <= self.now:
                 item.handle_timeout(self.now)
         self.flush()
+        for item in self._timed():
+            if isinstance(item, DTLSConnection):
+                check_fast_path(item)
         return True
 
     def run(

@@ -141,7 +141,7 @@ class Nonces:
     def note(self) -> None:
         traffic = self._connection.negotiated.traffic
         if traffic is not None:
-            self._secrets[traffic.read_epoch] = traffic.secrets[1]
+            self._secrets[traffic.read_epoch] = traffic.snapshot(next_keys=False).peer
 
     def count(self, datagrams: list[bytes]) -> int:
         """How many protected records there are; asserts that no number has two of them."""

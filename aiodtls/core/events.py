@@ -14,7 +14,6 @@ from aiodtls.core.values import value
 
 if TYPE_CHECKING:
     from aiodtls.core.config import PSKContext
-    from aiodtls.core.connection import DTLSConnection
     from aiodtls.core.crypto.certificates import Role
     from aiodtls.core.crypto.credentials import SignFunction
     from aiodtls.core.crypto.trust import Trust, TrustFunction
@@ -185,14 +184,6 @@ class SignatureRequested(Question):
     scheme: str
     data: bytes = field(repr=False)
     function: SignFunction = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PeerConnected(Event):
-    """From a listener: a peer's handshake completed, and it is the live one at its address."""
-
-    connection: DTLSConnection = field(repr=False)
-    replaced: DTLSConnection | None = field(default=None, repr=False)
 
 
 class Unwatched(set[Any]):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import Cookies, ValidatedHello
 from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
-from aiodtls.core.events import Event, PeerConnected
+from aiodtls.core.events import Event
 from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.hello_pool import HelloPool
@@ -48,6 +49,14 @@ REST_EVERY = 60.0
 REST_FROM = 64
 # A record that can begin a ClientHello: handshake, epoch 0, and the message type behind them.
 _CLIENT_HELLO = int(HandshakeType.client_hello)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeerConnected(Event):
+    """A peer's handshake completed, and it is the live one at its address."""
+
+    connection: DTLSConnection = field(repr=False)
+    replaced: DTLSConnection | None = field(default=None, repr=False)
 
 
 class Listener:
@@ -469,11 +478,8 @@ class Listener:
     def _unmap(self, connection: DTLSConnection) -> None:
         """Forgets it; a shadow of it is alone at the address then, and live."""
         if connection in self._routes:
-            self._count_ended(connection)
+            self._ended += connection.statistics
             self._routes.remove(connection)
-
-    def _count_ended(self, connection: DTLSConnection) -> None:
-        self._ended += connection.statistics
 
 
 def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from aiodtls.core import paths
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.events import FlightSent
+from aiodtls.core.path_validation import challenge_message
 from aiodtls.core.registry import ContentType
 from aiodtls.core.reliability.timers import Timer
 from tests.harness import CLIENT, SERVER, Pair
@@ -81,7 +81,7 @@ def test_several_stopped_messages_arrive_and_the_update_goes_last(side, carried)
     pair.send(other_than(side), b"here again")
     pair.idle(10)
     assert connection._layer.write_epoch == side_of(pair, other_than(side))._layer.read_epoch == 4
-    assert not connection._post.unacknowledged and connection._post.wanted is None
+    assert not connection._post.snapshot().flights and connection._post.snapshot().wanted is None
     pair.exchange()
     pair.idle(300)
     assert pair.client.next_timeout() is None and pair.server.next_timeout() is None
@@ -95,7 +95,7 @@ def test_an_ack_of_what_is_merely_buffered_permits_no_update(side):
     connection, other = side_of(pair, side), side_of(pair, other_than(side))
     connection._post.ids._wanted = 1
     connection._post.proceed(pair.now)
-    connection._drain_driver()
+    connection._collect()
     pair.flush()
     pair.link.filter = None
     connection._post.ids.renew()
@@ -103,10 +103,12 @@ def test_an_ack_of_what_is_merely_buffered_permits_no_update(side):
     connection.update_keys(pair.now)
     pair.flush()
     assert pair.run(
-        lambda: other._driver.receives_message and len(connection._post.unacknowledged) == 1,
+        lambda: other._driver.receives_message and len(connection._post.snapshot().flights) == 1,
         limit=0.5,
     )
-    assert [timer for timer, _ in connection._post.unacknowledged] == [Timer.request_connection_id]
+    assert [timer for timer, _ in connection._post.snapshot().flights] == [
+        Timer.request_connection_id
+    ]
     assert sent(pair, side, "key_update") == 0
     pair.idle(5)
     assert sent(pair, side, "key_update") == 1
@@ -220,7 +222,7 @@ def test_a_probe_brings_stopped_messages_out_again(side):
     connection, other = side_of(pair, side), side_of(pair, other_than(side))
     assert connection._post.stopped and connection.negotiated.rrc
     pair.link.filter = None
-    assert paths.probe(other)
+    assert other._send_path_message(challenge_message(other._random), other.peer)
     pair.flush()
     pair.idle(10)
-    assert not connection._post.unacknowledged and connection._layer.write_epoch == 4
+    assert not connection._post.snapshot().flights and connection._layer.write_epoch == 4

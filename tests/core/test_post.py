@@ -242,7 +242,7 @@ def silenced(kind: str, side: str, **options: object) -> Pair:
         actor.change_connection_ids(pair.now)
     else:
         actor._post.send_tickets(os.urandom, pair.now)
-        actor._drain_driver()
+        actor._collect()
     pair.flush()
     pair.idle(2000)
     sent = [e for e in pair.events[side] if isinstance(e, events.FlightSent)]
@@ -270,7 +270,7 @@ def test_a_message_without_an_ack_stops_its_timer_and_stays(kind, side):
     for connection in (pair.client, pair.server):
         assert not connection.closed and connection.next_timeout() is None
     actor = pair.client if side == CLIENT else pair.server
-    assert actor._post.stopped == [timer for timer, _ in actor._post.unacknowledged] != []
+    assert actor._post.stopped == [timer for timer, _ in actor._post.snapshot().flights] != []
     # No new keys, and no message behind it of the same type, but data goes on.
     assert actor._layer.writer.next_number >> EPOCH_SHIFT == 3
 
@@ -290,7 +290,7 @@ def test_a_record_of_the_peer_sends_a_stopped_message_again(kind, side, updater)
     pair.idle(200)
     assert all(new > old for new, old in zip(epochs(pair), before, strict=True))
     pair.exchange()
-    assert not actor._post.unacknowledged
+    assert not actor._post.snapshot().flights
     assert pair.client.next_timeout() is None and pair.server.next_timeout() is None
 
 
@@ -346,7 +346,7 @@ def test_a_stopped_message_goes_along_in_an_export(kind, side):
     other.receive_datagram(adopted.datagrams_to_send()[0][0], other.peer, pair.now)
     for datagram, _ in other.datagrams_to_send():
         adopted.receive_datagram(datagram, actor.peer, pair.now)
-    assert timer not in dict(adopted._post.unacknowledged)
+    assert timer not in dict(adopted._post.snapshot().flights)
 
 
 def test_the_key_limit_ends_an_association_whose_keys_cannot_be_updated():

@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.events import Closed, PeerConnected
+from aiodtls.core.events import Closed
+from aiodtls.core.listener import PeerConnected
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs
 
