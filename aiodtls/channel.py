@@ -248,7 +248,7 @@ class Channel(Sending):
 
     def _use_verdict(self, question: VerificationRequested, verdict: Verdict) -> None:
         if isinstance(verdict, VerificationRefused):
-            self.connection.counters.verifications_refused += 1
+            self.connection.counters.count_verification_refused()
         self.connection.answer(question, verdict, self.loop.time())
 
     # -- receiving ----------------------------------------------------------------------------

@@ -69,7 +69,7 @@ from aiodtls.core.path_validation import (
     challenge_message,
     response_message,
 )
-from aiodtls.core.record.connection_ids import ConnectionIds
+from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import CONTROL_RESERVE, Lease, check_size
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, RRCMessageType
@@ -161,7 +161,8 @@ class DTLSConnection:
         # Which association this is where it was carried from process to process, and how often.
         self.lineage = b"", 0
         if own_ids is None:
-            own_ids = ConnectionIds(config.connection_id or 0, random)
+            length = config.connection_id
+            own_ids = ConnectionIds(length, random) if length else NO_IDS
         self.own_ids = own_ids
         self.negotiated = Negotiated() if negotiated is None else negotiated
         # Made when they are first needed.
@@ -343,11 +344,10 @@ class DTLSConnection:
         taken = reader.open_run(run, size, layer.max_plaintext, messages)
         if taken:
             # None is padded, so they are as their datagrams: of one size, but for the last.
-            counters.bytes_received += (taken - 1) * len(messages[0]) + len(messages[-1])
+            size = (taken - 1) * len(messages[0]) + len(messages[-1])
             if not messages[0] or not messages[-1]:
                 messages[:] = filter(None, messages)
-            counters.datagrams_received += taken
-            counters.records_received += len(messages)
+            counters.count_data_run(taken, len(messages), size)
         return taken
 
     def protect(self, data: bytes) -> bytes | None:
@@ -390,9 +390,8 @@ class DTLSConnection:
         is to be a datagram, of ``record_size`` bytes.
         """
         counters, count = self.counters, len(messages)
-        counters.datagrams_sent += count
-        counters.records_sent += count
-        counters.bytes_sent += (count - 1) * len(messages[0]) + len(messages[-1])
+        counters.count_sent(count)
+        counters.count_data_sent(count, (count - 1) * len(messages[0]) + len(messages[-1]))
         return self._layer.writer.protect_run(messages)
 
     def record_size(self, length: int) -> int:
@@ -522,9 +521,7 @@ class DTLSConnection:
             raise LeaseExhausted
         writer = self._layer.writer
         self._outbox.put(writer.protect(APPLICATION_DATA, data), self.peer)
-        counters = self.counters
-        counters.records_sent += 1
-        counters.bytes_sent += len(data)
+        self.counters.count_data_sent(1, len(data))
         self._touched.add(self)
         if writer.next_number >= writer.alarm:
             self._sealing_alarm(now)
@@ -645,7 +642,7 @@ class DTLSConnection:
     @property
     def retransmit_initial(self) -> float:
         """Seconds. Setting it rescales the timers that run."""
-        return self._retransmission.backoff.initial
+        return self._retransmission.initial
 
     @retransmit_initial.setter
     def retransmit_initial(self, seconds: float) -> None:
@@ -785,8 +782,8 @@ class DTLSConnection:
         self._collect()
         if self._driver.complete and not self.handshake_complete and not self.closed:
             self._complete(now)
-        while self._driver.reopened and not self.closed:
-            self._guarded(now, self._receive_record, self._driver.reopened.pop(0), now)
+        while not self.closed and (record := self._driver.take_reopened()) is not None:
+            self._guarded(now, self._receive_record, record, now)
 
     def _collect(self) -> None:
         """After a step of the handshake: puts what it has to send into the outbox."""
@@ -934,7 +931,7 @@ class DTLSConnection:
         if not is_newest:
             return
         if self.negotiated.rrc:
-            parts = self._layer, self._timers, self._retransmission.backoff, self._random
+            parts = self._layer, self._timers, self._retransmission, self._random
             enhanced = self.config.return_routability_check == "enhanced"
             self._path = PathValidation(
                 addr, size, *parts, enhanced=enhanced, has_new_id=has_new_id
@@ -1053,7 +1050,7 @@ class DTLSConnection:
     def _watch_idleness(self, now: float) -> None:
         """From now on the peer's silence counts, where that is asked for (``liveness.py``)."""
         if self.config.watches_peers:
-            parts = self._layer, self._timers, self._retransmission.backoff
+            parts = self._layer, self._timers, self._retransmission
             self._idle = IdleMonitor(self.config, *parts, answers_probes=self.negotiated.rrc)
             self._timers.set(Timer.idle, now)
 

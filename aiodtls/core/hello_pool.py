@@ -36,6 +36,10 @@ class Slot:
         self.record_number = 0
         self.last = last
 
+    def part_came(self, record_number: int, now: float) -> None:
+        self.record_number = max(self.record_number, record_number)
+        self.expires = now + POOL_SECONDS
+
     def is_contradicted(self, fragment: Fragment) -> bool:
         if self.last is None:
             return False
@@ -76,8 +80,7 @@ class HelloPool:
         if slot.is_contradicted(fragment):
             # Another hello: late copies of parts of the last one would make a mixture of both.
             slot.begin(fragment.message_seq)
-        slot.record_number = max(slot.record_number, record_number)
-        slot.expires = now + POOL_SECONDS
+        slot.part_came(record_number, now)
         if not slot.reassembly.add(fragment, 0):
             return False
         message = slot.reassembly.next_message(0)

@@ -29,9 +29,10 @@ class Inbox:
         self._first = self._least = 1 << EPOCH_SHIFT
         # Of higher numbers it is not taken where a lease ends.
         self._end = NO_END
-        # Lists, although their first elements are taken: an idle deque holds 760 bytes.
-        self._waiting: list[bytes] = []
-        self._early: list[bytes] = []
+        # None where nothing waits: an idle association should keep no empty lists. Lists, although
+        # their first elements are taken: an idle deque holds 760 bytes.
+        self._waiting: list[bytes] | None = None
+        self._early: list[bytes] | None = None
         self.is_held = False
 
     def expect_dtls13(self) -> None:
@@ -62,18 +63,22 @@ class Inbox:
         """One record's; an empty one only confirms."""
         if not data:
             return
-        if self.is_held and len(self._waiting) >= self._limit:
+        if self.is_held and len(self._waiting or ()) >= self._limit:
             self._counters.count_dropped()
             return
         self._counters.count_data(len(data))
-        self._waiting.append(data)
+        self.add((data,))
 
     def add(self, messages: Sequence[bytes]) -> None:
         """Messages that are counted already."""
+        if self._waiting is None:
+            self._waiting = []
         self._waiting += messages
 
     def keep_early(self, data: bytes) -> None:
         """It came before the handshake is complete."""
+        if self._early is None:
+            self._early = []
         if len(self._early) < MAX_EARLY_DATA:
             self._early.append(data)
         else:
@@ -81,11 +86,11 @@ class Inbox:
 
     def take_early(self) -> list[bytes]:
         """What came before the handshake was complete."""
-        early, self._early = self._early, []
-        return early
+        early, self._early = self._early, None
+        return early or []
 
     def drop_early(self) -> None:
-        self._early.clear()
+        self._early = None
 
     def hold(self) -> None:
         """Nothing may be read until the owner has accepted the peer."""
@@ -96,11 +101,16 @@ class Inbox:
 
     def read(self) -> bytes | None:
         """The oldest message; None where none may be read."""
-        return self._waiting.pop(0) if self._waiting and not self.is_held else None
+        if self.is_held:
+            return None
+        if not self._waiting:
+            self._waiting = None
+            return None
+        return self._waiting.pop(0)
 
     @property
     def unread(self) -> tuple[bytes, ...]:
-        return tuple(self._waiting)
+        return tuple(self._waiting or ())
 
     def clear(self) -> None:
-        self._waiting.clear()
+        self._waiting = None

@@ -20,17 +20,19 @@ class Outbox:
     def __init__(self, layer: RecordLayer, transmitter: Transmitter) -> None:
         self._layer = layer
         self._transmitter = transmitter
-        self._waiting: list[tuple[bytes, Address]] = []
+        # None where nothing waits: an idle association should keep no empty lists.
+        self._waiting: list[tuple[bytes, Address]] | None = None
 
     def put(self, datagram: bytes, addr: Address) -> None:
         """Adds one datagram."""
+        if self._waiting is None:
+            self._waiting = []
         self._waiting.append((datagram, addr))
 
     def collect(self, addr: Address) -> None:
         """Adds the handshake datagrams that the transmitter has made."""
-        datagrams = self._transmitter.take()
-        if datagrams:
-            self._waiting += [(datagram, addr) for datagram in datagrams]
+        for datagram in self._transmitter.take():
+            self.put(datagram, addr)
 
     def put_record(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
         """Adds a record that is never resent, in a datagram of its own.
@@ -41,14 +43,14 @@ class Outbox:
             record = self._layer.protect(epoch, content_type, body)
         except LeaseExhausted:
             return 0
-        self._waiting.append((record, addr))
+        self.put(record, addr)
         return len(record)
 
     def take(self) -> list[tuple[bytes, Address]]:
         """Everything that waits, in order."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        waiting, self._waiting = self._waiting, None
+        return waiting or []
 
     def clear(self) -> None:
         """Drops everything that waits."""
-        self._waiting.clear()
+        self._waiting = None

@@ -16,7 +16,8 @@ from enum import Enum, auto
 from aiodtls.core.outbox import Address
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import RRCMessageType
-from aiodtls.core.reliability.timers import Backoff, Timer, Timers
+from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.timers import Timer, Timers
 
 COOKIE_LENGTH = 8
 MESSAGE_LENGTH = 1 + COOKIE_LENGTH
@@ -55,11 +56,11 @@ class PathValidation:
 
     __slots__ = (
         "_asks_old_path",
-        "_backoff",
         "_cookies",
         "_layer",
         "_random",
         "_received",
+        "_retransmission",
         "_sent",
         "_timers",
         "address",
@@ -72,7 +73,7 @@ class PathValidation:
         size: int,
         layer: RecordLayer,
         timers: Timers,
-        backoff: Backoff,
+        retransmission: Retransmission,
         random: Callable[[int], bytes],
         *,
         enhanced: bool,
@@ -80,7 +81,7 @@ class PathValidation:
     ) -> None:
         self._layer = layer
         self._timers = timers
-        self._backoff = backoff
+        self._retransmission = retransmission
         self._random = random
         self.address = address
         self.has_new_id = has_new_id
@@ -109,7 +110,7 @@ class PathValidation:
         None where the candidate has no byte budget for it.
         """
         message = challenge_message(self._random)
-        pause = self._pauses[len(self._cookies)] * self._backoff.initial
+        pause = self._pauses[len(self._cookies)] * self._retransmission.initial
         self._cookies.append(message[1:])
         self._timers.set(Timer.path, now + pause)
         if self._asks_old_path:

@@ -12,7 +12,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.outbox import Address
-from aiodtls.core.record.connection_ids import ConnectionIds, IdTable
+from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds, IdTable
 
 # Bytes of a connection id of ours, where nothing is said and a peer asks for one.
 DEFAULT_CID_LENGTH = 8
@@ -59,7 +59,7 @@ class Routes:
         """Of the socket's one length, or none: where there is one path, nothing is to be told."""
         length = _own_length(config, default) if addr is not None else 0
         self.cid_length = self.cid_length or length
-        return ConnectionIds(self.cid_length if length else 0, self._random, self._ids)
+        return ConnectionIds(self.cid_length, self._random, self._ids) if length else NO_IDS
 
     def adopted_ids(self, length: int) -> ConnectionIds:
         """For an association from elsewhere. Raises :class:`DTLSError` for another length."""
@@ -69,7 +69,7 @@ class Routes:
                 f"connection_id={length} would do"
             )
         self.cid_length = self.cid_length or length
-        return ConnectionIds(length, self._random, self._ids)
+        return ConnectionIds(length, self._random, self._ids) if length else NO_IDS
 
     def add(self, connection: DTLSConnection) -> DTLSConnection | None:
         """The live one of its address, or the shadow; the shadow before it, which gives way."""

@@ -94,6 +94,20 @@ class Counters:
         self.records_received += 1
         self.bytes_received += size
 
+    def count_data_run(self, datagrams: int, messages: int, size: int) -> None:
+        """A run of datagrams that held ``size`` bytes of messages."""
+        self.datagrams_received += datagrams
+        self.records_received += messages
+        self.bytes_received += size
+
+    def count_data_sent(self, records: int, size: int) -> None:
+        """Records of ``size`` bytes of data in all; their datagrams are counted apart."""
+        self.records_sent += records
+        self.bytes_sent += size
+
+    def count_verification_refused(self) -> None:
+        self.verifications_refused += 1
+
     def count_sent(self, datagrams: int) -> None:
         self.datagrams_sent += datagrams
 

@@ -319,7 +319,7 @@ def test_key_limit_close_closes():
 
 def test_forged_records_are_counted_reported_and_close_nothing():
     pair = connected("psk")
-    reader = pair.server._layer._readers12[1]
+    reader = pair.server._layer.readers[1]
     reader.forgery_alarm, reader.forgery_limit = 5, 10
     for number in range(20):
         forged = HEADER.pack(23, 0xFEFD, 1 << 48 | 500 + number, 40) + bytes(40)

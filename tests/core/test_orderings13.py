@@ -99,7 +99,7 @@ def test_every_other_message_is_refused_at_every_step(variant, side):
             body = Fragment(kind, 4, seq, 0, b"\0\0\0\0").encode()
             if epoch:
                 peer = pair.server if side == CLIENT else pair.client
-                while epoch not in peer._layer._writers:
+                while epoch not in peer._layer.writers:
                     assert pair.step()
                 data = peer._layer.protect(epoch, ContentType.handshake, body)
             else:

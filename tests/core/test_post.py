@@ -105,7 +105,7 @@ def test_a_thousand_updates_on_a_bad_network(seed):
     pair.exchange()
     # What is kept does not grow with the updates.
     for side in (pair.client, pair.server):
-        assert len(side._layer._writers) <= 2 and len(side._layer._readers13) <= 4
+        assert len(side._layer.writers) <= 2 and len(side._layer._readers13) <= 4
 
 
 def test_an_update_waits_for_the_end_of_the_handshake():

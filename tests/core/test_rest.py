@@ -17,7 +17,7 @@ from tests.simulated.variants import configs
 def ciphers(connection: DTLSConnection) -> int:
     """How many keyed ciphers an association has."""
     layer = connection._layer
-    owners = (layer._writers, layer._readers12, layer._readers13)
+    owners = (layer.writers, layer.readers)
     return sum(
         getattr(epoch, "_cipher", None) is not None for owner in owners for epoch in owner.values()
     )

@@ -32,7 +32,7 @@ def connected(variant: str = "certificate") -> Pair:
 def state(connection: DTLSConnection) -> tuple[object, ...]:
     """What nothing forged may move: timer, epochs, the next number, replay windows, buffers."""
     layer = connection._layer
-    readers = [*layer._readers12.items(), *layer._readers13.items()]
+    readers = [*layer.readers.items()]
     windows = [(epoch, reader.window.highest) for epoch, reader in readers]
     buffered = connection._driver._reassembly.buffered
     return connection.next_timeout(), layer.read_epoch, layer.writer.next_number, windows, buffered

@@ -154,7 +154,10 @@ def short_record(keys: TrafficKeys, epoch: int, number: int, text: bytes) -> byt
     header = bytes((0x20 | epoch & 3, number & 0xFF))
     nonce = (int.from_bytes(keys.iv, "big") ^ number).to_bytes(12, "big")
     sealed = keys.aead.create(keys.key).encrypt(nonce, text + b"\x17", header)
-    return bytes((header[0], header[1] ^ number_masks(keys)(sealed[:16])[0])) + sealed
+    return (
+        bytes((header[0], header[1] ^ number_masks(keys.aead, keys.sn_key)(sealed[:16])[0]))
+        + sealed
+    )
 
 
 @pytest.mark.parametrize("suite", SUITES13)

@@ -97,7 +97,7 @@ class Moment(Subject):
         """Where the connection stands now."""
         layer = self.connection._layer
         self.view.message_seq = self.connection._driver.next_receive_seq
-        self.view.numbers = [writer.next_number for writer in layer._writers.values()]
+        self.view.numbers = [writer.next_number for writer in layer.writers.values()]
 
     def next_record(self) -> Plaintext | None:
         """The next one of the undisturbed course that was not asked for yet."""

@@ -7,6 +7,7 @@ peer would do it, after it was changed.
 from __future__ import annotations
 
 from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
@@ -55,25 +56,20 @@ class Liar:
         return writer.protect(content_type, plaintext)
 
     def _reader(self, epoch: int) -> RecordReader | None:
-        if not epoch:
-            return None
-        reader13 = self._layer._readers13.get(epoch & 3)
-        if reader13 is not None and reader13.epoch == epoch:
-            return reader13
-        return self._layer._readers12.get(epoch)
+        return self._layer.readers.get(epoch)
 
     @property
     def epochs(self) -> list[int]:
         """All that the victim reads, the newest last."""
-        layer = self._layer
-        known = {0, *layer._readers12, *(r.epoch for r in layer._readers13.values())}
-        return sorted(known)
+        return sorted({0, *self._layer.readers})
 
 
 def writer_for(reader: RecordReader, epoch: int) -> RecordWriter:
     """Of the keys that ``reader`` has."""
     if isinstance(reader, RecordReader13):
-        return RecordWriter13(epoch, reader.keys, reader.cid)
+        old = reader.snapshot()
+        keys = TrafficKeys(reader._aead, old.key, old.iv, old.sn_key)
+        return RecordWriter13(epoch, keys, reader.cid)
     assert isinstance(reader, RecordReader12)
     recipe = reader.recipe
     return RecordWriter12(epoch, recipe.aead, recipe.key, recipe.salt, recipe.cid)

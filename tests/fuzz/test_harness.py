@@ -129,7 +129,10 @@ def window_moves_without_proof(monkeypatch):
 
 
 def records_without_keys_are_kept(monkeypatch):
-    monkeypatch.setattr(RecordLayer, "_keep_early", lambda self, r: self._early.append(r))
+    def keep(self, record):
+        self._early = [*(self._early or ()), record]
+
+    monkeypatch.setattr(RecordLayer, "_keep_early", keep)
 
 
 def plaintext_alerts_count(monkeypatch):

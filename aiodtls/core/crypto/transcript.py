@@ -57,6 +57,10 @@ class Transcript:
         hello = encode_whole(HandshakeType.client_hello, message_seq_of(former), body)
         self._begin([hello, *rest])
 
+    def use_dtls13(self) -> None:
+        """Messages are hashed without their fragment headers from here on."""
+        self.is_dtls13 = True
+
     def begin_with_hash(self, digest: bytes) -> None:
         """Hash(ClientHello1) stands for it, once HelloRetryRequest has answered it."""
         self._begin([encode_whole(HandshakeType.message_hash, 0, digest)])
@@ -75,8 +79,8 @@ class Transcript:
     def with_hello(self, message_seq: int, body: bytes) -> Transcript:
         """A copy for DTLS 1.3 that ends with a ClientHello still to be completed."""
         copy = Transcript()
-        copy.is_dtls13 = True
-        copy._messages = self._messages.copy()
+        copy.use_dtls13()
+        copy._begin(self._messages.copy())
         copy.add(HandshakeType.client_hello, message_seq, body)
         return copy
 

@@ -33,7 +33,7 @@ def client(hs: Handshake) -> Script:
     """The hellos, and then the handshake of the version that the server chose."""
     hs.negotiated.server_hostname = hs.server_hostname
     if hs.session is not None and not may_offer(hs.config, hs.session, hs.server_hostname):
-        hs.session = None
+        hs.offer_no_session()
     offer = _offer(hs, hs.config.first_groups)
     answers: list[type[Message]] = [ServerHello, HelloVerifyRequest]
     if hs.config.speaks13:

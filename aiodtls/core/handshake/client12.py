@@ -121,7 +121,7 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
     hs.install_write(EPOCH, writer)
     hs.send(Finished(verify_data(hs, suite, master, CLIENT_LABEL)))
 
-    hs.awaits_last_flight = True
+    hs.await_last_flight()
     session = yield from receive_ticket(hs, reply)
     hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)

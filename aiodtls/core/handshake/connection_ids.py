@@ -55,7 +55,7 @@ def _agree(hs: Handshake, peer_cid: bytes, *, rrc: bool) -> None:
     check_length(peer_cid, hs.datagram_size)
     hs.negotiated.peer_cid = peer_cid
     hs.negotiated.rrc = rrc
-    hs.own_ids.expected = bool(hs.negotiated.own_cid)
+    hs.own_ids.expect(expected=bool(hs.negotiated.own_cid))
 
 
 def check_length(cid: bytes, datagram_size: int) -> None:

@@ -7,6 +7,7 @@ flight for a peer that did not get it, and puts post-handshake messages together
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from aiodtls.core.errors import AlertError, DecodeError
@@ -41,37 +42,19 @@ HANDSHAKE_EPOCH = 2
 
 
 class HandshakeDriver:
-    """``events`` is the owner's queue of them, and ``reopened`` its to drain after each call.
+    """``events`` is the owner's queue of them; ``take_reopened`` is to be drained after each call.
 
-    ``reopened`` holds records that came too early and opened when the script installed their key.
     ``next_seq`` numbers what we send after the handshake, complete since ``completed_at``.
     ``sent_last`` says whether the last flight was ours, ``last_flight_arrived`` that the peer has
     acknowledged all of it.
     """
 
     __slots__ = (
-        "_acks",
-        "_answers",
-        "_counters",
-        "_events",
-        "_flights_sent",
-        "_handshake",
-        "_is_dtls13",
-        "_layer",
-        "_may_have_acks",
-        "_new_handshake",
-        "_question",
-        "_reassembly",
-        "_runner",
-        "_stored_seq",
-        "_transmitter",
-        "complete",
-        "completed_at",
-        "last_flight_arrived",
-        "next_seq",
-        "reopened",
-        "retransmission",
-        "sent_last",
+        *("_answers", "_counters", "_events", "_flights_sent", "_handshake", "_is_dtls13"),
+        *("_layer", "_made_acks", "_made_reassembly", "_may_have_acks", "_new_handshake"),
+        *("_next_receive_seq", "_question", "_reopened", "_runner", "_stored_seq", "_timers"),
+        *("_transmitter", "complete", "completed_at", "last_flight_arrived", "next_seq"),
+        *("retransmission", "sent_last"),
     )
 
     def __init__(
@@ -88,9 +71,12 @@ class HandshakeDriver:
         self._counters = counters
         self._events = events
         self._transmitter = transmitter
-        self._acks = Acknowledgement(timers)
+        self._timers = timers
+        # Made when they are first needed, and given back by ``rest``.
+        self._made_acks: Acknowledgement | None = None
+        self._made_reassembly: Reassembly | None = None
+        self._next_receive_seq = next_receive_seq
         self.retransmission = retransmission
-        self._reassembly = Reassembly(next_receive_seq)
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
         self._question: Question | None = None
@@ -107,7 +93,7 @@ class HandshakeDriver:
         # With a lease: the peer's next message, by the state in the store. Whoever adopted that
         # would not know the later ones, so until a newer one is stored they get no ACK.
         self._stored_seq: int | None = None
-        self.reopened: list[Record] = []
+        self._reopened: deque[Record] | None = None
 
     @property
     def write_epoch(self) -> int:
@@ -117,19 +103,39 @@ class HandshakeDriver:
         return held[0].epoch if held else self._layer.write_epoch
 
     @property
+    def _acks(self) -> Acknowledgement:
+        if self._made_acks is None:
+            self._made_acks = Acknowledgement(self._timers)
+        return self._made_acks
+
+    @property
+    def _reassembly(self) -> Reassembly:
+        if self._made_reassembly is None:
+            self._made_reassembly = Reassembly(self._next_receive_seq)
+        return self._made_reassembly
+
+    @property
     def next_receive_seq(self) -> int:
         """The number of the peer's next handshake message."""
-        return self._reassembly.next_seq
+        made = self._made_reassembly
+        return self._next_receive_seq if made is None else made.next_seq
 
     @property
     def receives_message(self) -> bool:
         """Whether a handshake message of the peer's has come in part."""
-        return self._reassembly.has_begun
+        return self._made_reassembly is not None and self._made_reassembly.has_begun
 
     @property
     def owes_ack(self) -> bool:
         """DTLS 1.3: something came that is to be acknowledged, and was not yet."""
-        return self._is_dtls13 and self._acks.pending
+        return self._is_dtls13 and self._made_acks is not None and self._made_acks.pending
+
+    def take_reopened(self) -> Record | None:
+        """The next record that came too early, and opened when the script installed its key."""
+        if not self._reopened:
+            self._reopened = None
+            return None
+        return self._reopened.popleft()
 
     def hand_over(self) -> None:
         """Exported: the peer's last flight is the adopter's to acknowledge."""
@@ -138,7 +144,7 @@ class HandshakeDriver:
     def restore(self, next_seq: int, next_receive_seq: int, now: float) -> None:
         """The handshake was completed elsewhere; the keys are installed."""
         self.next_seq = next_seq
-        self._reassembly = Reassembly(next_receive_seq)
+        self._next_receive_seq, self._made_reassembly = next_receive_seq, None
         self.complete = True
         self.completed_at = now
         self._layer.expect_no_new_epoch()
@@ -151,7 +157,9 @@ class HandshakeDriver:
     def install_read(self, epoch: int, reader: RecordReader) -> None:
         if self._reassembly.discard_below(epoch):
             raise _superfluous()
-        self.reopened.extend(self._layer.install_read(epoch, reader))
+        reopened = self._layer.install_read(epoch, reader)
+        if reopened:
+            self._reopened = deque([*(self._reopened or ()), *reopened])
 
     def use_dtls13(self) -> None:
         """The version is chosen: from here on ACKs say what has come (RFC 9147 section 7)."""
@@ -220,11 +228,14 @@ class HandshakeDriver:
             data_epoch = HANDSHAKE_EPOCH + 1 if self._is_dtls13 else 1
             self._layer.forget_readers(data_epoch)
             if not self.retransmission.is_running:
-                self.retransmission.forget()
+                self.retransmission.rest()
                 self._layer.forget_writers(data_epoch)
             self._answers = {}
-            if not self._acks.pending:
-                self._acks.answered()
+            if self._made_acks is not None and not self._made_acks.pending:
+                self._made_acks.answered()
+                self._made_acks = None
+            if not self.receives_message:
+                self._next_receive_seq, self._made_reassembly = self.next_receive_seq, None
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
         """False for what was dropped: it is not acknowledged."""
@@ -385,7 +396,7 @@ class HandshakeDriver:
 
     def rescale(self, initial: float) -> None:
         """Another initial timeout; the ACK timer has its share of it."""
-        factor = initial / self.retransmission.backoff.initial
+        factor = initial / self.retransmission.initial
         self.retransmission.rescale(initial)
         self._acks.rescale(factor)
 

@@ -102,14 +102,15 @@ class PostHandshake13:
         "_heard_number",
         "_layer",
         "_lease",
+        "_made_ids",
         "_negotiated",
         "_old_keys_until",
+        "_own_ids",
         "_resend_from",
         "_role",
         "_timers",
         "_transmitter",
         "_wanted",
-        "ids",
         "is_exhausted",
         "keeps_old_keys",
         "new_keys_wait",
@@ -137,11 +138,13 @@ class PostHandshake13:
         self._transmitter = transmitter
         self._driver = driver
         self._flights: dict[Timer, Retransmission] = {}
-        self.ids = IdUpdates(negotiated, own_ids, layer, config.spare_connection_ids)
+        self._own_ids = own_ids
+        # Made where either side bears connection ids.
+        self._made_ids: IdUpdates | None = None
         # What a stored export leaves to us (``record/lease.py``), and our messages that wait until
         # it says so.
         self._lease: Lease | None = None
-        self.waiting: list[Waiting] = []
+        self.waiting: tuple[Waiting, ...] = ()
         # Whether our new keys, which the peer is ready for, wait for a lease of theirs.
         self.new_keys_wait = False
         # The KeyUpdate to send as soon as nothing is unacknowledged.
@@ -158,6 +161,18 @@ class PostHandshake13:
         # There is no message_seq left for what is wanted: the owner ends the association.
         self.is_exhausted = False
         self._events = events
+
+    @property
+    def ids(self) -> IdUpdates:
+        """Connection ids that are given, asked for and used after the handshake."""
+        if self._made_ids is None:
+            spares = self._config.spare_connection_ids
+            self._made_ids = IdUpdates(self._negotiated, self._own_ids, self._layer, spares)
+        return self._made_ids
+
+    @property
+    def _ids_wait(self) -> bool:
+        return self._made_ids is not None and self._made_ids.is_waiting
 
     # -- what the peer sent -----------------------------------------------------------------
 
@@ -232,14 +247,13 @@ class PostHandshake13:
         """
         if self._flights:
             return any(flight.is_running for flight in self._flights.values())
-        return self._wanted is not None or self.ids.is_waiting
+        return self._wanted is not None or self._ids_wait
 
     def snapshot(self) -> PostSnapshot:
         """What another process needs to go on from here."""
         flights = tuple((timer, flight.flight) for timer, flight in self._flights.items())
-        return PostSnapshot(
-            flights, tuple(self.stopped), tuple(self.waiting), self._wanted, self.ids.snapshot()
-        )
+        ids = IdState() if self._made_ids is None else self._made_ids.snapshot()
+        return PostSnapshot(flights, tuple(self.stopped), self.waiting, self._wanted, ids)
 
     @property
     def stopped(self) -> list[Timer]:
@@ -251,7 +265,8 @@ class PostHandshake13:
 
         Flights whose timer has stopped go on waiting for a record of the peer.
         """
-        self.ids.restore(snapshot.ids)
+        if snapshot.ids != IdState():
+            self.ids.restore(snapshot.ids)
         self.keeps_old_keys = keeps_old_keys
         for timer, flight in snapshot.flights:
             if timer in snapshot.stopped:
@@ -259,7 +274,7 @@ class PostHandshake13:
             else:
                 self._transmit(timer, flight, now)
         self._watch()
-        self.waiting = list(snapshot.waiting)
+        self.waiting = snapshot.waiting
         self._wanted = snapshot.wanted
         self.proceed(now)
 
@@ -308,7 +323,7 @@ class PostHandshake13:
         under_way = {*self._flights, *(timer for timer, _, _ in self.waiting)}
         if Timer.key_update in under_way or self.new_keys_wait:
             return
-        if self.ids.is_waiting and self._driver.next_seq < MAX_MESSAGE_SEQ:
+        if self._ids_wait and self._driver.next_seq < MAX_MESSAGE_SEQ:
             for timer, id_message in self.ids.messages(under_way):
                 self._send(timer, [id_message], now)
                 under_way.add(timer)
@@ -325,7 +340,8 @@ class PostHandshake13:
         """The handshake is complete: what follows it unasked."""
         if self._role == "server":
             self.send_tickets(random, now)
-        self.ids.ask()
+        if self._negotiated.peer_cid:
+            self.ids.ask()
         self.proceed(now)
 
     def path_changed(self, now: float, *, peer_keeps_id: bool) -> None:
@@ -358,7 +374,7 @@ class PostHandshake13:
         if self._lease is None:
             self._transmit(timer, self._numbered(bodies), now)
         else:
-            self.waiting += [(timer, msg_type, body) for msg_type, body in bodies]
+            self.waiting += tuple((timer, msg_type, body) for msg_type, body in bodies)
 
     def _send_what_waits(self, now: float) -> None:
         """What an adopter of the stored state would send too, as the same messages."""
@@ -384,7 +400,7 @@ class PostHandshake13:
         flight.rearm(now)
 
     def _begin_flight(self, timer: Timer, messages: Flight) -> Retransmission:
-        backoff = Backoff(self._driver.retransmission.backoff.initial, self._config.retransmit_max)
+        backoff = Backoff(self._driver.retransmission.initial, self._config.retransmit_max)
         flight = Retransmission(self._timers, backoff, MAX_TIMED_RESENDS, timer=timer)
         self._flights[timer] = flight
         flight.start(messages, {}, may_have_acks=True)

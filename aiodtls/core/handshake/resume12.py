@@ -128,7 +128,7 @@ def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> 
     hs.send(Finished(verify_data(hs, suite, master, SERVER_LABEL)))
 
     hs.install_read(EPOCH, reader)
-    hs.awaits_last_flight = True
+    hs.await_last_flight()
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, master, CLIENT_LABEL, finished)
 

@@ -97,6 +97,14 @@ class Handshake:
         self.flight.append(OutgoingMessage(self.write_epoch, msg_type, message_seq, body, whole))
         self.next_seq += 1
 
+    def await_last_flight(self) -> None:
+        """The flight that comes next is the peer's last."""
+        self.awaits_last_flight = True
+
+    def offer_no_session(self) -> None:
+        """The session cannot be resumed now."""
+        self.session = None
+
     def take_flight(self) -> list[OutgoingMessage]:
         """What was sent since the last flight."""
         flight, self.flight = self.flight, []
@@ -118,7 +126,7 @@ class Handshake:
 
     def use_dtls13(self) -> None:
         """The version is chosen, and both sides know it."""
-        self.transcript.is_dtls13 = True
+        self.transcript.use_dtls13()
         self.keys.use_dtls13()
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:

@@ -84,7 +84,15 @@ class ConnectionIds:
         self.release()
         self._ids = ()
 
+    def expect(self, *, expected: bool) -> None:
+        """Whether every protected record of the peer has to bear one."""
+        self.expected = expected
+
     def _forget(self, ids: Sequence[bytes]) -> None:
         for cid in ids:
             if self._table.get(cid) is self:
                 del self._table[cid]
+
+
+# For all associations without connection ids: nothing of it ever changes.
+NO_IDS = ConnectionIds()

@@ -20,7 +20,7 @@ from aiodtls.core.record.epochs import (
     RecordReader,
     RecordWriter,
 )
-from aiodtls.core.record.protection12 import RecordReader12, true_type
+from aiodtls.core.record.protection12 import DATA_EPOCH, RecordReader12, true_type
 from aiodtls.core.record.protection13 import OldKeys, RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.statistics import Counters
@@ -65,11 +65,11 @@ class RecordLayer:
         "_counters",
         "_early",
         "_early_room",
-        "_keeps_early",
+        "_older_writers",
         "_plaintext",
-        "_readers12",
+        "_plaintext_number",
+        "_reader12",
         "_readers13",
-        "_writers",
         "alarmed",
         "data_reader",
         "kept_early",
@@ -83,18 +83,22 @@ class RecordLayer:
     ) -> None:
         self._counters = counters
         self._cids = ConnectionIds() if cids is None else cids
-        self._early: list[Record] = []
+        # None where no more are kept.
+        self._early: list[Record] | None = []
         self._early_room = MAX_EARLY_BYTES
-        self._keeps_early = True
-        self._readers12: dict[int, RecordReader12] = {}
+        # DTLS 1.2 has one protected epoch.
+        self._reader12: RecordReader12 | None = None
         # By the two bits of the epoch that a unified header has: four epochs at the most.
         self._readers13: dict[int, RecordReader13] = {}
         # What may open a datagram of data without a closer look, under the newest keys.
         self.data_reader: RecordReader | None = None
-        # The writer of the newest epoch; older ones stay for resends.
-        self._plaintext = PlaintextWriter(first_number)
-        self.writer: RecordWriter = self._plaintext
-        self._writers: dict[int, RecordWriter] = {0: self.writer}
+        # The writer of the newest epoch; those of older ones stay for resends.
+        plaintext = PlaintextWriter(first_number)
+        # Until nothing in the clear can be sent again; after that its next number is enough.
+        self._plaintext: PlaintextWriter | None = plaintext
+        self.writer: RecordWriter = plaintext
+        self._plaintext_number = first_number
+        self._older_writers: dict[int, RecordWriter] = {}
         self.read_epoch = 0
         # What protected records may hold, for the owner to check; what is longer is no accident.
         self.max_plaintext = MAX_PLAINTEXT_LENGTH
@@ -105,10 +109,13 @@ class RecordLayer:
 
     def say_dtls12(self) -> None:
         """From here on no record says DTLS 1.0."""
-        self._plaintext.say_dtls12()
+        if self._plaintext is not None:
+            self._plaintext.say_dtls12()
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
-        self._writers[epoch] = self.writer = writer
+        self._older_writers[self.write_epoch] = self.writer
+        self._older_writers.pop(epoch, None)
+        self.writer = writer
 
     def install_read(self, epoch: int, reader: RecordReader) -> list[Record]:
         """Records that came too early and open now; they count as received now."""
@@ -116,15 +123,17 @@ class RecordLayer:
         if reader.is_dtls13:
             self._readers13[epoch & EPOCH_MASK] = cast(RecordReader13, reader)
         else:
-            self._readers12[epoch] = cast(RecordReader12, reader)
+            self._reader12 = cast(RecordReader12, reader)
         self.read_epoch = epoch
         self.open_short_way()
         return self._open_all(self.discard_early())
 
     def discard_early(self) -> list[Record]:
         """Keeps none of what came before its keys, and gives it back."""
-        early, self._early = self._early, []
-        self._early_room = MAX_EARLY_BYTES
+        early = self._early
+        if early is None:
+            return []
+        self._early, self._early_room = [], MAX_EARLY_BYTES
         return early
 
     def open_short_way(self) -> None:
@@ -150,8 +159,9 @@ class RecordLayer:
     @property
     def newest_reader(self) -> RecordReader:
         """Of the newest protected epoch for receiving."""
-        bits = self.read_epoch & EPOCH_MASK
-        return self._readers13.get(bits) or self._readers12[self.read_epoch]
+        reader = self._readers13.get(self.read_epoch & EPOCH_MASK) or self._reader12
+        assert reader is not None
+        return reader
 
     @property
     def newest_number(self) -> int:
@@ -179,14 +189,14 @@ class RecordLayer:
         """
         return RecordNumbers(
             next_number & SEQUENCE_NUMBER_MASK,
-            self._plaintext.next_number + skipped,
+            self._next_plaintext_number + skipped,
             self.newest_reader.window.snapshot(),
             self.max_plaintext,
         )
 
     def restore(self, numbers: RecordNumbers) -> None:
         """Goes on with them; the keys are installed."""
-        if not self.newest_reader.is_dtls13:
+        if not self.newest_reader.is_dtls13 and self._plaintext is not None:
             self._plaintext.go_on_at(numbers.next_plaintext_number)
         self.writer.go_on_at(self.writer.next_number + numbers.next_number)
         self.newest_reader.window.restore(numbers.window)
@@ -194,7 +204,7 @@ class RecordLayer:
 
     def use_peer_cid(self, cid: bytes) -> None:
         """DTLS 1.3: protected records of all epochs bear it from now on."""
-        for writer in self._writers.values():
+        for writer in (self.writer, *self._older_writers.values()):
             if isinstance(writer, RecordWriter13):
                 writer.use_cid(cid)
 
@@ -211,19 +221,40 @@ class RecordLayer:
 
     def forget_writers(self, below: int) -> None:
         """Nothing is resent under the keys of epochs below that one."""
-        for epoch in [epoch for epoch in self._writers if epoch < below]:
-            del self._writers[epoch]
+        if below > 0:
+            self._plaintext_number, self._plaintext = self._next_plaintext_number, None
+        older = self._older_writers
+        self._older_writers = {epoch: older[epoch] for epoch in older if epoch >= below}
 
     def rest(self) -> None:
         """Keeps keys and numbers alone; the ciphers are made anew when there is a record."""
-        for owner in (self._writers, self._readers12, self._readers13):
-            for epoch in owner.values():
-                epoch.rest()
+        for writer in self.writers.values():
+            writer.rest()
+        for reader in self.readers.values():
+            reader.rest()
+
+    @property
+    def writers(self) -> dict[int, RecordWriter]:
+        """What can be sent with, by epoch."""
+        return {**self._older_writers, self.write_epoch: self.writer}
+
+    @property
+    def readers(self) -> dict[int, RecordReader]:
+        """The keys that records of the peer are read with, by epoch."""
+        found: dict[int, RecordReader] = {r.epoch: r for r in self._readers13.values()}
+        return found if self._reader12 is None else found | {DATA_EPOCH: self._reader12}
+
+    @property
+    def _next_plaintext_number(self) -> int:
+        plaintext = self._plaintext
+        return self._plaintext_number if plaintext is None else plaintext.next_number
+
+    def _writer_of(self, epoch: int) -> RecordWriter:
+        return self.writer if epoch == self.write_epoch else self._older_writers[epoch]
 
     def expect_no_new_epoch(self) -> None:
         """From here on a record of an epoch without keys is dropped, not kept."""
-        self._early.clear()
-        self._keeps_early = False
+        self._early = None
 
     @property
     def write_epoch(self) -> int:
@@ -232,14 +263,14 @@ class RecordLayer:
 
     def overhead(self, epoch: int) -> int:
         """Bytes a record of this epoch has beyond its plaintext."""
-        return self._writers[epoch].overhead
+        return self._writer_of(epoch).overhead
 
     def protect(self, epoch: int, content_type: int, plaintext: bytes) -> bytes:
         """One record under the keys of ``epoch``, whatever the newest is (F23).
 
         Raises :class:`LeaseExhausted` where its number is not ours to use.
         """
-        writer = self._writers[epoch]
+        writer = self._writer_of(epoch)
         if writer.next_number >= writer.lease_end:
             raise LeaseExhausted
         return writer.protect(content_type, plaintext)
@@ -254,7 +285,7 @@ class RecordLayer:
 
     def next_number(self, epoch: int) -> int:
         """The record number that the next record of this epoch will have."""
-        return self._writers[epoch].next_number
+        return self._writer_of(epoch).next_number
 
     def opens(self, record: bytes) -> bool:
         """Whether this one protected record is of these keys; looks, and counts nothing."""
@@ -275,8 +306,8 @@ class RecordLayer:
                     reader13.open(body, self._number_at(content_type))
                     return True
             else:
-                reader12 = self._readers12.get(number >> EPOCH_SHIFT)
-                if reader12 is not None:
+                reader12 = self._reader12
+                if reader12 is not None and number >> EPOCH_SHIFT == DATA_EPOCH:
                     reader12.deprotect(content_type, number, body)
                     return True
         except InvalidTag:
@@ -327,8 +358,8 @@ class RecordLayer:
             if number >> EPOCH_SHIFT == 0:
                 opened.append(record)
                 continue
-            reader = self._readers12.get(number >> EPOCH_SHIFT)
-            if reader is None:
+            reader = self._reader12
+            if reader is None or number >> EPOCH_SHIFT != DATA_EPOCH:
                 self._keep_early(record)
                 continue
             if (content_type == TLS12_CID) != cids.expected or (
@@ -371,17 +402,18 @@ class RecordLayer:
         if content_type & FIXED_MASK == FIXED_BITS:
             # There is no epoch 1 in DTLS 1.3 without early data.
             due = self.read_epoch + 1 if self.read_epoch else 2
-            return self._keeps_early and content_type & EPOCH_MASK == due & EPOCH_MASK
-        return self._keeps_early and number >> EPOCH_SHIFT == self.read_epoch + 1
+            return self._early is not None and content_type & EPOCH_MASK == due & EPOCH_MASK
+        return self._early is not None and number >> EPOCH_SHIFT == self.read_epoch + 1
 
     def _keep_early(self, record: Record) -> None:
-        if not self._is_early(record):
+        early = self._early
+        if early is None or not self._is_early(record):
             self._counters.count_discarded()
             return
         # The newest are kept: forged ones that came before cannot shut the honest ones out.
         self.kept_early = record[0] & FIXED_MASK == FIXED_BITS
-        self._early.append(record)
+        early.append(record)
         self._early_room -= len(record[2])
-        while self._early and (len(self._early) > MAX_EARLY_RECORDS or self._early_room < 0):
-            self._early_room += len(self._early.pop(0)[2])
+        while early and (len(early) > MAX_EARLY_RECORDS or self._early_room < 0):
+            self._early_room += len(early.pop(0)[2])
             self._counters.count_too_early()

@@ -23,9 +23,17 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from aiodtls.core.crypto.key_schedule import TrafficKeys
-from aiodtls.core.crypto.suites import AEADObject
+from aiodtls.core.crypto.suites import AEAD, AEADObject
 from aiodtls.core.record.epochs import APPLICATION_DATA, BYTES, DATA, RecordReader, RecordWriter
-from aiodtls.core.record.rows import CARRY, MOST, OPENING, SAMPLE_LENGTH, SEALING, last_bytes
+from aiodtls.core.record.rows import (
+    CARRY,
+    MOST,
+    NONCE_LENGTH,
+    OPENING,
+    SAMPLE_LENGTH,
+    SEALING,
+    last_bytes,
+)
 from aiodtls.core.values import value
 from aiodtls.core.wire.records import (
     CID_BIT,
@@ -54,12 +62,12 @@ def _header(epoch: int, cid: bytes) -> tuple[bytes, Struct]:
     return bytes((bits | epoch & EPOCH_MASK,)) + cid, _layout(len(cid))
 
 
-def number_masks(keys: TrafficKeys) -> Masks:
+def number_masks(aead: AEAD, sn_key: bytes) -> Masks:
     """What makes the masks of sequence numbers under these keys (RFC 9147 section 4.2.3)."""
-    if keys.aead.name.startswith("AES"):
+    if aead.name.startswith("AES"):
         # ECB of whole blocks needs no padding and keeps no state: one encryptor serves all records.
-        return Cipher(AES(keys.sn_key), ECB()).encryptor().update  # noqa: S305
-    context = Cipher(ChaCha20(keys.sn_key, bytes(SAMPLE_LENGTH)), None).encryptor()
+        return Cipher(AES(sn_key), ECB()).encryptor().update  # noqa: S305
+    context = Cipher(ChaCha20(sn_key, bytes(SAMPLE_LENGTH)), None).encryptor()
 
     def chacha20(samples: bytes) -> bytes:
         blocks = []
@@ -81,20 +89,22 @@ class RecordWriter13(RecordWriter):
     """Protects the records of one epoch. ``overhead`` counts header, content type and tag."""
 
     __slots__ = (
+        "_aead",
         "_cipher",
         "_epoch",
         "_iv",
-        "_keys",
+        "_key",
         "_layout",
         "_least_inner",
         "_masks",
         "_prefix",
+        "_sn_key",
         "_tag_length",
     )
 
     def __init__(self, epoch: int, keys: TrafficKeys, cid: bytes = b"") -> None:
-        aead = keys.aead
-        self._keys = keys
+        self._aead = aead = keys.aead
+        self._key, self._sn_key = keys.key, keys.sn_key
         self._cipher: AEADObject | None = None
         self._masks: Masks = no_masks
         self._iv = int.from_bytes(keys.iv, "big")
@@ -110,8 +120,8 @@ class RecordWriter13(RecordWriter):
         self.overhead = self._layout.size + 1 + self._tag_length
 
     def _wake(self) -> AEADObject:
-        self._cipher = cipher = self._keys.aead.create(self._keys.key)
-        self._masks = number_masks(self._keys)
+        self._cipher = cipher = self._aead.create(self._key)
+        self._masks = number_masks(self._aead, self._sn_key)
         return cipher
 
     def rest(self) -> None:
@@ -156,7 +166,7 @@ class RecordWriter13(RecordWriter):
         sheet = SEALING.take(count, len(header), 0, length, self._tag_length, 0)
         sheet.records.fill(header)
         sheet.records.put(number_at, *lows)
-        sheet.number_nonces(self._keys.iv, first, lows)
+        sheet.number_nonces(self._iv.to_bytes(NONCE_LENGTH, "big"), first, lows)
         sheet.seal(encrypt_into, inside)
         sheet.records.put(number_at, *sheet.masked(self._masks, lows))
         run = sheet.records.first(count)
@@ -178,7 +188,9 @@ class OldKeys:
 class RecordReader13(RecordReader):
     """Opens the records of one epoch, whose number is ``epoch``."""
 
-    __slots__ = ("_iv", "_keys", "_layout", "_masks", "_prefix", "cid", "epoch")
+    __slots__ = (
+        *("_aead", "_iv", "_key", "_layout", "_masks", "_prefix", "_sn_key", "cid", "epoch"),
+    )
 
     is_dtls13 = True
     hides_type = True
@@ -187,13 +199,13 @@ class RecordReader13(RecordReader):
         super().__init__(keys.aead.forgery_limit, replay_window)
         self.epoch = epoch
         self.use_cid(cid)
-        self._keys = keys
+        self._aead, self._key, self._sn_key = keys.aead, keys.key, keys.sn_key
         self._masks: Masks = no_masks
         self._iv = int.from_bytes(keys.iv, "big")
 
     def _wake(self) -> AEADObject:
-        self._cipher = cipher = self._keys.aead.create(self._keys.key)
-        self._masks = number_masks(self._keys)
+        self._cipher = cipher = self._aead.create(self._key)
+        self._masks = number_masks(self._aead, self._sn_key)
         return cipher
 
     def rest(self) -> None:
@@ -207,8 +219,8 @@ class RecordReader13(RecordReader):
 
     def snapshot(self) -> OldKeys:
         """For a reader of the same epoch in another process."""
-        keys = self._keys
-        return OldKeys(self.epoch, keys.key, keys.iv, keys.sn_key, self.window.snapshot())
+        iv = self._iv.to_bytes(NONCE_LENGTH, "big")
+        return OldKeys(self.epoch, self._key, iv, self._sn_key, self.window.snapshot())
 
     def open(
         self, record: bytes, number_at: int = 1, longest: int = MAX_PLAINTEXT_LENGTH
@@ -269,7 +281,7 @@ class RecordReader13(RecordReader):
         return inner[:-1]
 
     def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        size, start, tag = len(run) // count, self._layout.size, self._keys.aead.tag_length
+        size, start, tag = len(run) // count, self._layout.size, self._aead.tag_length
         length, number_at = size - start, len(self._prefix)
         if not length > SAMPLE_LENGTH or size > longest or not run.startswith(self._prefix):
             return 0
@@ -289,7 +301,7 @@ class RecordReader13(RecordReader):
         count = sheet.as_expected(count)
         taken = 0
         if self.window.are_fresh(first, count):
-            sheet.number_nonces(self._keys.iv, first, lows)
+            sheet.number_nonces(self._iv.to_bytes(NONCE_LENGTH, "big"), first, lows)
             count = sheet.open(cipher.decrypt_into, count)
             taken = self._take(sheet, first, count, messages)
         OPENING.give_back(sheet)

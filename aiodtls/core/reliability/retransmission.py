@@ -55,8 +55,11 @@ class Retransmission:
 
     __slots__ = (
         "_armed_at",
+        "_initial",
         "_last_flight_until",
+        "_made_backoff",
         "_max_resends",
+        "_maximum",
         "_may_skip",
         "_repeats",
         "_sent_at",
@@ -65,7 +68,6 @@ class Retransmission:
         "_timer",
         "_timers",
         "_timers_without_progress",
-        "backoff",
         "delivery",
         "flight",
         "size_resends",
@@ -81,13 +83,16 @@ class Retransmission:
     ) -> None:
         self._timers = timers
         self._timer = timer
-        self.backoff = backoff
+        # Given back by ``rest``.
+        self._made_backoff: Backoff | None = backoff
+        self._initial, self._maximum = backoff.initial, backoff.maximum
         self._max_resends = max_resends
         self._skip_after_partial = skip_after_partial
         self._may_skip = False
         self._armed_at = self._sent_at = 0.0
         self._timers_without_progress = 0
-        self._repeats = RepeatDetector()
+        # None where nothing of the peer's asks for the flight.
+        self._repeats: RepeatDetector | None = None
         self._last_flight_until = float("-inf")
         self.flight: Flight = ()
         # What of it has arrived, where any ACK may tell.
@@ -96,6 +101,23 @@ class Retransmission:
         self.size_resends = 0
         # That count when the flight before was answered.
         self._size_known = 0
+
+    @property
+    def backoff(self) -> Backoff:
+        """The timeout of the flight, and its unanswered resends."""
+        if self._made_backoff is None:
+            self._made_backoff = Backoff(self._initial, self._maximum)
+        return self._made_backoff
+
+    @property
+    def initial(self) -> float:
+        """The timeout that every flight begins with, in seconds."""
+        return self._initial
+
+    def rest(self) -> None:
+        """Forgets everything but how flights begin."""
+        self.forget()
+        self._made_backoff = None
 
     def start(self, flight: Flight, answers: dict[int, int], *, may_have_acks: bool) -> None:
         """A new flight, in answer to the peer's messages ``answers``: message_seq -> length."""
@@ -108,6 +130,7 @@ class Retransmission:
         self._size_known, self.size_resends = self.size_resends, 0
         self._timers_without_progress = 0
         self.backoff.restart()
+        self._repeats = RepeatDetector()
         self._repeats.watch(answers)
 
     def await_answer(self, now: float, *, is_last: bool) -> None:
@@ -125,6 +148,7 @@ class Retransmission:
     def rescale(self, initial: float) -> None:
         """Another initial timeout; one that runs shrinks or grows with it."""
         factor = self.backoff.rescale(initial)
+        self._initial = initial
         due = self._timers.get(self._timer)
         if due is not None:
             self._timers.set(self._timer, self._armed_at + (due - self._armed_at) * factor)
@@ -140,12 +164,14 @@ class Retransmission:
     def keep_last(self, now: float) -> None:
         """Ours was the last flight: no timer, but kept for a peer that repeats its own."""
         self.pause()
-        self._repeats.watch_newest_only()
+        if self._repeats is not None:
+            self._repeats.watch_newest_only()
         self._last_flight_until = now + LAST_FLIGHT_LIFETIME
 
     def await_acknowledgement(self, now: float) -> None:
         """Ours was the last flight of DTLS 1.3: the timer runs until an ACK of all of it."""
-        self._repeats.watch_newest_only()
+        if self._repeats is not None:
+            self._repeats.watch_newest_only()
         self.rearm(now)
 
     def forget(self) -> None:
@@ -153,11 +179,13 @@ class Retransmission:
         self.pause()
         self.flight = ()
         self.delivery = None
-        self._repeats.watch({})
+        self._repeats = None
 
     def snapshot(self) -> LastFlight | None:
         """What another process needs to send it again; None where there is nothing to send."""
-        return LastFlight(tuple(self.flight), dict(self._repeats.flight)) if self.flight else None
+        if not self.flight or self._repeats is None:
+            return None
+        return LastFlight(tuple(self.flight), dict(self._repeats.flight))
 
     def restore(self, last: LastFlight, now: float, *, may_have_acks: bool) -> None:
         """Keeps it for a peer that asks for it again."""
@@ -199,7 +227,8 @@ class Retransmission:
     def sent(self, now: float) -> None:
         """The flight went out, for the first time or again."""
         self._sent_at = now
-        self._repeats.sent(now, self.backoff.timeout)
+        if self._repeats is not None:
+            self._repeats.sent(now, self.backoff.timeout)
 
     def acknowledge(self, record_numbers: list[int], epoch: int, now: float) -> Acknowledged:
         """Takes an ACK that came in ``epoch`` (RFC 9147 section 7.2).
@@ -225,14 +254,19 @@ class Retransmission:
 
     def repeat_completed(self, fragment: Fragment, now: float, *, authenticated: bool) -> bool:
         """Whether this fragment makes us resend: the peer's flight has come whole again."""
-        return self._repeats.add(fragment) and self.peer_repeats(now, authenticated=authenticated)
+        repeats = self._repeats
+        if repeats is None or not repeats.add(fragment):
+            return False
+        return self.peer_repeats(now, authenticated=authenticated)
 
     def peer_repeats(self, now: float, *, authenticated: bool = False) -> bool:
         """Whether a repeated flight is to be answered now; the running timer then starts anew.
 
         What the peer's keys protect nobody else can have repeated, so it is always answered.
         """
-        if not self.flight or not (authenticated or self._repeats.may_answer(now)):
+        if not self.flight or self._repeats is None:
+            return False
+        if not authenticated and not self._repeats.may_answer(now):
             return False
         if self.is_running:
             self.rearm(now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.events import Event, FlightSent
@@ -57,21 +57,20 @@ class Transmitter:
         self._max_burst = max_burst
         self._pause = 0.0
         # The rest of a flight that is longer than one burst.
-        self._held_back: list[Datagram] = []
+        self._held_back: Sequence[Datagram] = ()
         self.has_acks = False
         # Whether every fragment of a message is to have a record of its own.
         self.parts_alone = False
         self.max_datagram_size = max_datagram_size
         # The most plaintext of a protected record that the peer takes.
         self.record_limit = MAX_PLAINTEXT_LENGTH
-        self._datagrams: list[bytes] = []
+        # None where there are none: an idle association should keep no empty lists.
+        self._datagrams: list[bytes] | None = None
 
     def take(self) -> list[bytes]:
         """The datagrams made since the last call."""
-        if not self._datagrams:
-            return []
-        datagrams, self._datagrams = self._datagrams, []
-        return datagrams
+        datagrams, self._datagrams = self._datagrams, None
+        return datagrams or []
 
     @property
     def has_datagrams(self) -> bool:
@@ -99,7 +98,7 @@ class Transmitter:
             record = self._layer.protect(epoch, content_type, payload)
         except LeaseExhausted:
             return
-        self._datagrams.append(record)
+        self._put(record)
 
     def room(self, epoch: int) -> int:
         """Bytes of plaintext that such a record may have."""
@@ -145,16 +144,24 @@ class Transmitter:
         self._timers.cancel(_BURST)
         if not self._held_back:
             return False
-        budget = self._max_burst
-        while self._held_back and (budget > 0 or not self.has_acks):
-            datagram = self._held_back.pop(0)
-            self._datagrams.append(datagram.data)
+        budget, sent = self._max_burst, 0
+        for datagram in self._held_back:
+            if budget <= 0 and self.has_acks:
+                break
+            self._put(datagram.data)
             budget -= datagram.records
+            sent += 1
+        self._held_back = self._held_back[sent:] if sent < len(self._held_back) else ()
         if self._held_back:
             self._timers.set(_BURST, now + self._pause)
         return True
 
+    def _put(self, datagram: bytes) -> None:
+        if self._datagrams is None:
+            self._datagrams = []
+        self._datagrams.append(datagram)
+
     def drop_rest(self) -> None:
         """Nobody waits for the rest of the flight any more."""
-        self._held_back.clear()
+        self._held_back = ()
         self._timers.cancel(_BURST)
