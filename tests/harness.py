@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +93,7 @@ class Pair:
         session: Session | None = None,
         answers: Callable[[str, Question], Any] | None = None,
         now: float = 1000.0,
+        wall_time: float | None = None,
     ) -> None:
         self.link = link or Link()
         self.now = now
@@ -106,13 +108,28 @@ class Pair:
         self.client_address: Any = CLIENT
         # Bytes that the server has sent, by address.
         self.sent_to: dict[Any, int] = {}
-        self.listener = Listener(server_config) if cookie else None
+        # Seconds since 1970, when the pair meets; from then on the calendar goes with ``now``.
+        self.wall_start = time.time() if wall_time is None else wall_time
+        self.listener = Listener(server_config, wall_clock=self.wall_clock) if cookie else None
         self.accepted: list[DTLSConnection] = []
-        self._server = None if cookie else DTLSConnection.server(server_config, CLIENT, now)
+        self._server: DTLSConnection | None = None
+        if not cookie:
+            self._server = DTLSConnection.server(
+                server_config, CLIENT, now, wall_clock=self.wall_clock
+            )
         self.client = DTLSConnection.client(
-            client_config, SERVER, now, server_hostname=server_hostname, session=session
+            client_config,
+            SERVER,
+            now,
+            server_hostname=server_hostname,
+            session=session,
+            wall_clock=self.wall_clock,
         )
         self.flush()
+
+    def wall_clock(self) -> float:
+        """Seconds since 1970."""
+        return self.wall_start + self.now - self.start
 
     @property
     def server(self) -> DTLSConnection:

@@ -292,7 +292,7 @@ def rebound(message: Message, hs: Handshake) -> Message:
         return message
     unbound = without_extension(ExtensionType.pre_shared_key)(message)
     offer = Offer(unbound, (), tuple(psks[identity] for identity in identities))
-    return bind(offer, hs.transcript, hs.next_seq).hello
+    return bind(offer, hs.transcript, hs.next_seq, hs.wall_clock()).hello
 
 
 # -- records ------------------------------------------------------------------------------------

@@ -359,30 +359,32 @@ class DTLSConfig:
 
     # -- resumption, server's side --------------------------------------------------------------
 
-    def seal_ticket(self, session: Session, random: Callable[[int], bytes]) -> bytes:
+    def seal_ticket(
+        self, session: Session, random: Callable[[int], bytes], wall_time: float
+    ) -> bytes:
         assert self.ticket_keys is not None
-        return self.ticket_keys.seal(session, random)
+        return self.ticket_keys.seal(session, random, wall_time)
 
-    def open_ticket(self, ticket: bytes) -> Session | None:
+    def open_ticket(self, ticket: bytes, wall_time: float) -> Session | None:
         """None for what is not ours, too old, or no longer wanted."""
         assert self.ticket_keys is not None
-        return self.ticket_keys.open(ticket) if self.session_tickets else None
+        return self.ticket_keys.open(ticket, wall_time) if self.session_tickets else None
 
-    def is_outdated(self, ticket: bytes) -> bool:
+    def is_outdated(self, ticket: bytes, wall_time: float) -> bool:
         """Whether a ticket that ``open_ticket`` takes should be replaced by a newer one."""
         assert self.ticket_keys is not None
-        return self.ticket_keys.is_outdated(ticket)
+        return self.ticket_keys.is_outdated(ticket, wall_time)
 
     def store_session(self, session_id: bytes, session: Session) -> None:
         assert self.session_store is not None
         self.session_store.put(session_id, session.to_bytes())
 
-    def stored_session(self, session_id: bytes) -> Session | None:
+    def stored_session(self, session_id: bytes, wall_time: float) -> Session | None:
         """None for an unknown id, or one whose time is over. Raises ValueError from a bad store."""
         assert self.session_store is not None
         stored = self.session_store.get(session_id) if self.session_tickets else None
         session = Session.from_bytes(stored) if stored is not None else None
-        return session if session is not None and session.is_alive else None
+        return session if session is not None and session.is_alive_at(wall_time) else None
 
     def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
         """One line of the SSLKEYLOGFILE format, where the user asked for a key log."""

@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn, TypedDict, Unpack
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core import sealed_state
+from aiodtls.core.clock import wall_clock
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
 from aiodtls.core.crypto.srtp import SRTPKeys
@@ -102,13 +103,15 @@ NEVER = float("-inf")
 class ConnectionOptions(TypedDict, total=False):
     """What the owner of a connection may give it beside its config.
 
-    ``random`` gives so many random bytes. ``own_ids`` is where a listener keeps the connection ids
+    ``random`` gives so many random bytes. ``wall_clock`` gives seconds since 1970, for tickets and
+    certificates. ``own_ids`` is where a listener keeps the connection ids
     of all associations. ``touched`` is a set that the connection adds itself to whenever something
     changed. Without ``max_datagram_size``, in bytes of UDP payload, the address family is taken
     for the one with the longer header.
     """
 
     random: Callable[[int], bytes]
+    wall_clock: Callable[[], float]
     own_ids: ConnectionIds | None
     touched: set[DTLSConnection] | None
     max_datagram_size: int | None
@@ -124,7 +127,16 @@ class DTLSConnection:
     __slots__ = (
         *("__weakref__", "_doubt", "_driver", "_early_close", "_events", "_idle", "_inbox"),
         *("_layer", "_leases", "_on_fast_path", "_outbox", "_path", "_peer_proved", "_post"),
-        *("_random", "_retransmission", "_timers", "_touched", "_transmitter", "closed", "config"),
+        *(
+            "_random",
+            "_retransmission",
+            "_timers",
+            "_touched",
+            "_transmitter",
+            "_wall_clock",
+            "closed",
+            "config",
+        ),
         *("confirmed", "counters", "failure", "handshake_complete", "lineage", "max_payload"),
         *("negotiated", "own_ids", "peer", "role"),
     )
@@ -139,6 +151,7 @@ class DTLSConnection:
         hello: ValidatedHello | None = None,
         negotiated: Negotiated | None = None,
         random: Callable[[int], bytes] = os.urandom,
+        wall_clock: Callable[[], float] = wall_clock,
         own_ids: ConnectionIds | None = None,
         touched: set[Any] | None = None,
         max_datagram_size: int | None = None,
@@ -151,7 +164,7 @@ class DTLSConnection:
         self._touched.add(self)
         self._events: list[Event] = []
         self._inbox = Inbox(counters, config.recv_queue)
-        self._random = random
+        self._random, self._wall_clock = random, wall_clock
         # Whether received data may take the fast path; ``_set_fast_path`` alone sets it.
         self._on_fast_path = False
         # Whether a close_notify of the peer's has overtaken its Finished.
@@ -193,7 +206,7 @@ class DTLSConnection:
             layer, counters, timers, transmitter, retransmission, self._events, next_seq
         )
         parts = self.negotiated, layer, timers, transmitter, self._driver, self.own_ids
-        self._post = post.PostHandshake13(role, config, *parts, self._events)
+        self._post = post.PostHandshake13(role, config, *parts, self._events, wall_clock)
         self._outbox = Outbox(layer, transmitter)
         if config.handshake_timeout is not None:
             timers.set(Timer.handshake, now + config.handshake_timeout)
@@ -246,6 +259,7 @@ class DTLSConnection:
         peer: Address = None,
         new_ids: Callable[[int], ConnectionIds] = ConnectionIds,
         random: Callable[[int], bytes] = os.urandom,
+        wall_clock: Callable[[], float] = wall_clock,
         touched: set[DTLSConnection] | None = None,
     ) -> DTLSConnection:
         """The association that ``export_state`` put into ``state``, in the same role.
@@ -265,6 +279,7 @@ class DTLSConnection:
             now,
             negotiated=exported.negotiated,
             random=random,
+            wall_clock=wall_clock,
             own_ids=own_ids,
             touched=touched,
             max_datagram_size=exported.max_datagram_size,
@@ -286,6 +301,7 @@ class DTLSConnection:
             self.peer,
             self._driver,
             self._random,
+            self._wall_clock,
             server_hostname,
             session,
             self.own_ids,

@@ -86,14 +86,19 @@ class Cookies:
         previous = hmac.compare_digest(_mac(self._previous, address, hello), hello.cookie)
         return current or previous
 
-    def seal(self, address: Hashable, hello: SealedHello, now: float) -> bytes:
-        """A cookie for HelloRetryRequest, good for ``ROTATION_PERIOD``."""
+    def seal(self, address: Hashable, hello: SealedHello, now: float, wall_time: float) -> bytes:
+        """A cookie for HelloRetryRequest, good for ``ROTATION_PERIOD``.
+
+        ``wall_time`` is seconds since 1970.
+        """
         self._rotate(now)
-        made, digest = int(now * 1000) & TIME_MASK, hello.hello_hash
+        made, digest = int(wall_time * 1000) & TIME_MASK, hello.hello_hash
         sealed = _SEALED.pack(made, hello.suite, hello.group, len(digest)) + digest
         return sealed + _mac13(self._secret, address, sealed)
 
-    def unseal(self, address: Hashable, cookie: bytes, now: float) -> SealedHello | None:
+    def unseal(
+        self, address: Hashable, cookie: bytes, now: float, wall_time: float
+    ) -> SealedHello | None:
         """What it remembers; None where it is not ours, not for this address, or too old."""
         self._rotate(now)
         sealed, mac = cookie[:-MAC_LENGTH], cookie[-MAC_LENGTH:]
@@ -103,7 +108,7 @@ class Cookies:
             return None
         reader = Reader(sealed)
         made = reader.uint(8) / 1000
-        if not 0 <= now - made + 1 <= ROTATION_PERIOD:
+        if not 0 <= wall_time - made + 1 <= ROTATION_PERIOD:
             return None
         suite, group = reader.u16(), reader.u16()
         return SealedHello(reader.vector(1), suite, group)

@@ -164,11 +164,17 @@ class VerificationRequested(Question):
     peer_role: Role
     server_hostname: str | None
     trusts: tuple[Trust, ...] = field(repr=False)
+    # Seconds since 1970.
+    wall_time: float
 
     def verify(self) -> AlertError | bool:
         """True where one of ``trusts`` accepts the chain, else why not. Needs no connection."""
         error = why_refused(
-            self.trusts, self.chain, peer_role=self.peer_role, server_hostname=self.server_hostname
+            self.trusts,
+            self.chain,
+            peer_role=self.peer_role,
+            server_hostname=self.server_hostname,
+            wall_time=self.wall_time,
         )
         return True if error is None else error
 

@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from aiodtls.core.clock import wall_clock
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.connection import ConnectionOptions, DTLSConnection
 from aiodtls.core.cookies import Cookies, ValidatedHello
 from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
 from aiodtls.core.events import Event
@@ -29,14 +30,15 @@ from aiodtls.core.wire.extensions13 import Cookie
 from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragments
 from aiodtls.core.wire.messages import ClientHello, HelloVerifyRequest, encode_body, parse_body
 from aiodtls.core.wire.records import (
+    CLIENT_HELLO,
     EPOCH_SHIFT,
     FIXED_BITS,
     FIXED_MASK,
     HANDSHAKE,
     HEADER,
-    HEADER_LENGTH,
     DTLSv1_2,
     Record,
+    begins_client_hello,
     connection_id,
     encode_alert,
     encode_record,
@@ -47,8 +49,6 @@ from aiodtls.core.wire.records import (
 # So often, and with so many associations, those that are idle give back what they can.
 REST_EVERY = 60.0
 REST_FROM = 64
-# A record that can begin a ClientHello: handshake, epoch 0, and the message type behind them.
-_CLIENT_HELLO = int(HandshakeType.client_hello)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,18 +63,23 @@ class Listener:
     """``config`` is for new handshakes and may be replaced; None accepts none.
 
     ``accepting`` may be cleared to refuse new peers. ``datagram_size`` tells what a ``pmtu`` comes
-    to in UDP payload here; None leaves that to the connections.
+    to in UDP payload here; None leaves that to the connections. ``wall_clock`` gives seconds since
+    1970, for cookies, tickets and certificates.
     """
 
     def __init__(
-        self, config: DTLSConfig | None, *, random: Callable[[int], bytes] = os.urandom
+        self,
+        config: DTLSConfig | None,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+        wall_clock: Callable[[], float] = wall_clock,
     ) -> None:
         if config is not None:
             config.check_server()
         self.config = config
         self.accepting = True
         self.datagram_size: Callable[[int], int] | None = None
-        self._random = random
+        self._random, self._wall_clock = random, wall_clock
         self._cookies = Cookies(random)
         self._routes = Routes(config, random)
         # The one connection of an address; None where there are two, or none.
@@ -102,7 +107,7 @@ class Listener:
             self._receive_named(named, data, addr, now)
             return
         live = self.live_connection(addr)
-        if live is not None and not _begins_hello(data):
+        if live is not None and not begins_client_hello(data):
             live.receive_datagram(data, addr, now)
             return
         self._counters.count_received()
@@ -126,7 +131,7 @@ class Listener:
         content_type, number, body = record
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
         if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
-            if content_type == HANDSHAKE and body[:1] == bytes((_CLIENT_HELLO,)):
+            if content_type == HANDSHAKE and body[:1] == bytes((CLIENT_HELLO,)):
                 self._receive_hello_record(record, addr, now)
                 return
             target = shadow or live
@@ -178,7 +183,7 @@ class Listener:
             self._counters.count_discarded()
             return
         for fragment in fragments:
-            if fragment.msg_type != _CLIENT_HELLO:
+            if fragment.msg_type != CLIENT_HELLO:
                 continue
             if len(fragment.data) == fragment.length:
                 self._receive_hello(fragment.data, fragment.message_seq, record[1], addr, now)
@@ -245,12 +250,13 @@ class Listener:
                 HandshakeType.hello_verify_request, answer, message_seq, record_number, addr
             )
             return None
+        times = now, self._wall_clock()
         try:
             cookie = hello.extensions.find(Cookie)
             if cookie is not None:
-                retry = check_retry(self._cookies, addr, hello, cookie, now)
+                retry = check_retry(self._cookies, addr, hello, cookie, *times)
                 return ValidatedHello(hello, body, message_seq, record_number, retry)
-            answer = make_retry_request(self._cookies, self.config, addr, hello, body, now)
+            answer = make_retry_request(self._cookies, self.config, addr, hello, body, *times)
         except AlertError as error:
             alert = encode_alert(AlertLevel.fatal, error.description)
             self._answer(ContentType.alert, DTLSv1_2, alert, record_number, addr)
@@ -291,13 +297,20 @@ class Listener:
             addr,
             now,
             hello=hello,
-            random=self._random,
-            own_ids=self._routes.new_ids(config, addr, DEFAULT_CID_LENGTH),
-            touched=self._touched,
-            max_datagram_size=self.datagram_size and self.datagram_size(config.pmtu),
+            **self._options(config, addr, DEFAULT_CID_LENGTH),
         )
         self._adopt(connection, now)
         self._half_open.add(connection)
+
+    def _options(self, config: DTLSConfig, peer: Address, cid_length: int) -> ConnectionOptions:
+        """What all connections of this socket share; ``cid_length`` is the default."""
+        return {
+            "random": self._random,
+            "wall_clock": self._wall_clock,
+            "own_ids": self._routes.new_ids(config, peer, cid_length),
+            "touched": self._touched,
+            "max_datagram_size": self.datagram_size and self.datagram_size(config.pmtu),
+        }
 
     def _adopt(self, connection: DTLSConnection, now: float) -> None:
         """A new connection at this address: live, or the shadow of the live one."""
@@ -340,10 +353,7 @@ class Listener:
             now,
             server_hostname=server_hostname,
             session=session,
-            random=self._random,
-            own_ids=self._routes.new_ids(chosen, peer, 0),
-            touched=self._touched,
-            max_datagram_size=self.datagram_size and self.datagram_size(chosen.pmtu),
+            **self._options(chosen, peer, 0),
         )
         self._adopt(connection, now)
         return connection
@@ -360,10 +370,7 @@ class Listener:
             self.config,
             peer,
             now,
-            random=self._random,
-            own_ids=self._routes.new_ids(self.config, peer, DEFAULT_CID_LENGTH),
-            touched=self._touched,
-            max_datagram_size=self.datagram_size and self.datagram_size(self.config.pmtu),
+            **self._options(self.config, peer, DEFAULT_CID_LENGTH),
         )
         self._adopt(connection, now)
         self._half_open.add(connection)
@@ -386,6 +393,7 @@ class Listener:
             key,
             now,
             random=self._random,
+            wall_clock=self._wall_clock,
             new_ids=self._routes.adopted_ids,
             touched=self._touched,
         )
@@ -488,13 +496,3 @@ def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:
         return choose_version(config, hello) is ProtocolVersion.DTLSv1_3
     except AlertError:
         return False
-
-
-def _begins_hello(data: bytes) -> bool:
-    """Whether the datagram's first record carries a ClientHello in the clear."""
-    return (
-        len(data) > HEADER_LENGTH
-        and data[0] == HANDSHAKE
-        and data[HEADER_LENGTH] == _CLIENT_HELLO
-        and data[3:5] == b"\0\0"
-    )

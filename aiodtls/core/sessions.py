@@ -19,7 +19,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from aiodtls.core.crypto.certificates import today
+from aiodtls.core.clock import wall_clock
 from aiodtls.core.errors import ConfigError, DecodeError
 from aiodtls.core.registry import CertificateType
 from aiodtls.core.values import value_of_names
@@ -34,11 +34,6 @@ KEY_LABEL = b"aiodtls ticket key"
 FORMAT = 1
 # When it was authenticated and issued, in milliseconds; lifetime, and what is added to the age.
 _TIMES = Struct("!QQII")
-
-
-def wall_clock() -> float:
-    """Seconds since 1970, whole milliseconds: the calendar, as sessions outlive processes."""
-    return int(today().timestamp() * 1000) / 1000
 
 
 @value_of_names
@@ -69,10 +64,13 @@ class Session:
     @property
     def is_alive(self) -> bool:
         """Whether its time is not over yet, and not still to come."""
-        now = wall_clock()
+        return self.is_alive_at(wall_clock())
+
+    def is_alive_at(self, wall_time: float) -> bool:
+        """Whether it can be resumed then; seconds since 1970."""
         ends = min(self.issued_at + self.lifetime, self.authenticated_at + MAX_LIFETIME)
         # A minute, as the clocks of two hosts that share their tickets may differ.
-        return self.issued_at - 60 <= now < ends
+        return self.issued_at - 60 <= wall_time < ends
 
     def to_bytes(self) -> bytes:
         """To be kept as safely as a private key: whoever has it can pose as this side."""
@@ -129,10 +127,9 @@ class Session:
             session_id=reader.vector(1),
         )
 
-    @property
-    def ticket_age(self) -> int:
+    def ticket_age_at(self, wall_time: float) -> int:
         """In milliseconds, as the wire has it (RFC 8446 section 4.2.11.1)."""
-        age = max(0, int((wall_clock() - self.issued_at) * 1000))
+        age = max(0, int((wall_time - self.issued_at) * 1000))
         return (age + self.age_add) % (1 << 32)
 
 
@@ -175,26 +172,33 @@ class TicketKeys:
     def __repr__(self) -> str:
         return f"TicketKeys(<{len(self._secrets)} secrets>, period={self._period})"
 
-    def seal(self, session: Session, random: Callable[[int], bytes]) -> bytes:
-        """The ticket for a session."""
-        index = int(wall_clock() / self._period).to_bytes(INDEX_LENGTH, "big")
+    def seal(
+        self,
+        session: Session,
+        random: Callable[[int], bytes],
+        wall_time: float | None = None,
+    ) -> bytes:
+        """The ticket for a session. ``wall_time`` is seconds since 1970, now where it is None."""
+        now = wall_clock() if wall_time is None else wall_time
+        index = int(now / self._period).to_bytes(INDEX_LENGTH, "big")
         nonce = random(NONCE_LENGTH)
         key = self._key(self._secrets[0], index)
         return index + nonce + key.encrypt(nonce, session.to_bytes(), index)
 
-    def open(self, ticket: bytes) -> Session | None:
+    def open(self, ticket: bytes, wall_time: float | None = None) -> Session | None:
         """What was sealed; None for what is not ours, or too old."""
-        return self._unseal(ticket, self._secrets)
+        now = wall_clock() if wall_time is None else wall_time
+        return self._unseal(ticket, self._secrets, now)
 
-    def is_outdated(self, ticket: bytes) -> bool:
+    def is_outdated(self, ticket: bytes, wall_time: float | None = None) -> bool:
         """Whether a ticket that ``open`` takes is of an older secret, and would end with it."""
-        return len(self._secrets) > 1 and self._unseal(ticket, self._secrets[:1]) is None
+        now = wall_clock() if wall_time is None else wall_time
+        return len(self._secrets) > 1 and self._unseal(ticket, self._secrets[:1], now) is None
 
-    def _unseal(self, ticket: bytes, secrets: tuple[bytes, ...]) -> Session | None:
+    def _unseal(self, ticket: bytes, secrets: tuple[bytes, ...], now: float) -> Session | None:
         index, rest = ticket[:INDEX_LENGTH], ticket[INDEX_LENGTH:]
         nonce, sealed = rest[:NONCE_LENGTH], rest[NONCE_LENGTH:]
         made = int.from_bytes(index, "big") * self._period
-        now = wall_clock()
         if not sealed or not now - MAX_LIFETIME - self._period <= made <= now + self._period:
             return None
         for secret in secrets:
@@ -202,7 +206,7 @@ class TicketKeys:
                 session = Session.from_bytes(self._key(secret, index).decrypt(nonce, sealed, index))
             except (InvalidTag, ValueError):
                 continue
-            return session if session.is_alive else None
+            return session if session.is_alive_at(now) else None
         return None
 
 

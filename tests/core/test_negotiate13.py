@@ -166,7 +166,7 @@ def test_a_second_hello_still_has_the_psk_that_the_first_was_answered_for():
 
     def check(*kept: str) -> None:
         second = offer_of(psk_config({name: psks[name] for name in kept}))
-        check_second_hello(server, offer_of(psk_config(psks)).hello, second.hello, suite)
+        check_second_hello(server, offer_of(psk_config(psks)).hello, second.hello, suite, 0.0)
 
     check("a", "b", "c")
     check("a", "c")
@@ -218,7 +218,7 @@ def test_a_hello_of_many_identities_costs_no_more_than_one_of_a_few(monkeypatch)
     """Each may cost a decryption, and strangers' hellos are looked at too."""
     opened = []
     monkeypatch.setattr(
-        DTLSConfig, "open_ticket", lambda self, ticket: opened.append(ticket), raising=True
+        DTLSConfig, "open_ticket", lambda self, ticket, at: opened.append(ticket), raising=True
     )
     many = {b"identity %03d" % n: PSK(b"identity %03d" % n, KEY) for n in range(60)}
     server = psk_config({b"identity 059": PSK(b"identity 059", KEY)})

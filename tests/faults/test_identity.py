@@ -22,7 +22,7 @@ SECRET, OLDER = bytes(range(32)), bytes(range(1, 33))
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The calendar, to be set."""
+    """The calendar of ticket keys that are given no other, to be set."""
     now = [0.0]
     monkeypatch.setattr(sessions, "wall_clock", lambda: now[0])
     return now

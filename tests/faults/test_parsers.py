@@ -137,7 +137,7 @@ def test_f17_sessions_tickets_and_cookies():
         spoilt = mutated(rng, sealed)
         assert spoilt == sealed or keys.open(spoilt) is None
         with contextlib.suppress(DecodeError):
-            cookies.unseal("a", mutated(rng, bytes(80)), 1.0)
+            cookies.unseal("a", mutated(rng, bytes(80)), 1.0, 1.0)
         assert not cookies.check("a", dataclasses.replace(hello, cookie=rng.randbytes(32)), 1.0)
 
 

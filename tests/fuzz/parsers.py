@@ -72,7 +72,7 @@ def secrets(data: bytes) -> None:
             continue
     TICKET_KEYS.open(data)
     cookies = Cookies(bytes)
-    cookies.unseal(ADDRESS, data, 0.0)
+    cookies.unseal(ADDRESS, data, 0.0, 0.0)
     try:
         hello = parse_body(ClientHello, data)
     except DecodeError:

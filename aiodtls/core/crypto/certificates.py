@@ -76,13 +76,15 @@ LONGEST_KEPT = 4096
 FINGERPRINT_HASHES = {"sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 
 
-def today() -> datetime:
-    # The calendar, which certificates speak of; the protocol's own clock is always an argument.
-    return datetime.now(UTC)
+def date_of(wall_time: float) -> datetime:
+    """Seconds since 1970, as certificates have them."""
+    return datetime.fromtimestamp(wall_time, UTC)
 
 
-def check_dates(certificate: x509.Certificate, what: str = "the peer's certificate") -> None:
-    now = today()
+def check_dates(
+    certificate: x509.Certificate, wall_time: float, what: str = "the peer's certificate"
+) -> None:
+    now = date_of(wall_time)
     if now > certificate.not_valid_after_utc:
         message = f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
     elif now < certificate.not_valid_before_utc:

@@ -21,10 +21,10 @@ from aiodtls.core.crypto.certificates import (
     Role,
     allows_role,
     check_dates,
+    date_of,
     extension,
     refusal,
     to_der,
-    today,
 )
 from aiodtls.core.errors import AlertError
 from aiodtls.core.registry import AlertDescription
@@ -82,7 +82,7 @@ class Anchors:
         self._store = verification.Store(list(certificates))
         self._links = _by_subject(_Link(certificate) for certificate in self._certificates)
 
-    def check(self, chain: Sequence[x509.Certificate], peer_role: Role) -> None:
+    def check(self, chain: Sequence[x509.Certificate], peer_role: Role, wall_time: float) -> None:
         """Finds a path from the leaf, the first, to a trusted CA. The keys have met the bounds.
 
         Raises :class:`AlertError`, and ``PARSE_ERRORS``.
@@ -102,7 +102,7 @@ class Anchors:
         verifier = (
             verification.PolicyBuilder()
             .store(self._store)
-            .time(today())
+            .time(date_of(wall_time))
             .max_chain_depth(_MAX_DEPTH)
             .extension_policies(ca_policy=_CA_POLICIES[peer_role], ee_policy=_LEAF_POLICY)
             .build_client_verifier()
@@ -110,7 +110,7 @@ class Anchors:
         try:
             verifier.verify(leaf, useful)
         except verification.VerificationError as error:
-            raise _explain(chain, error, peer_role) from error
+            raise _explain(chain, error, peer_role, wall_time) from error
 
     def _check_work(
         self, leaf: x509.Certificate, issuers: Sequence[x509.Certificate], spent: int
@@ -224,10 +224,12 @@ _CA_POLICIES = {role: _ca_policy(role) for role in ("server", "client")}
 _LEAF_POLICY = verification.ExtensionPolicy.permit_all()
 
 
-def _explain(chain: Sequence[x509.Certificate], error: Exception, peer_role: Role) -> AlertError:
+def _explain(
+    chain: Sequence[x509.Certificate], error: Exception, peer_role: Role, wall_time: float
+) -> AlertError:
     """The refusal of a chain, in words that say what to do about it."""
     for certificate in chain[1:]:
-        check_dates(certificate, "a CA certificate of the peer's chain")
+        check_dates(certificate, wall_time, "a CA certificate of the peer's chain")
     if "extendedKeyUsage of a CA" in str(error):
         return refusal(
             AlertDescription.unsupported_certificate,

@@ -24,10 +24,12 @@ from cryptography.x509.oid import (
     PublicKeyAlgorithmOID,
 )
 
+from aiodtls.core.clock import wall_clock
 from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import (
     PARSE_ERRORS,
     FilePath,
+    date_of,
     fingerprint_of,
     general_name,
     load_pem,
@@ -38,7 +40,6 @@ from aiodtls.core.crypto.certificates import (
     subject_names,
     to_der,
     to_spki,
-    today,
 )
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.errors import ConfigError
@@ -184,8 +185,8 @@ class Credentials:
             .issuer_name(subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(today() - timedelta(days=1))
-            .not_valid_after(today() + timedelta(days=SELF_SIGNED_DAYS))
+            .not_valid_before(date_of(wall_clock()) - timedelta(days=1))
+            .not_valid_after(date_of(wall_clock()) + timedelta(days=SELF_SIGNED_DAYS))
             # As `openssl req -x509` does: GnuTLS takes nothing else as a trust anchor.
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)

@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.utils import CryptographyDeprecationWarning
 
+from aiodtls.core.clock import wall_clock
 from aiodtls.core.crypto.certificates import (
     PARSE_ERRORS,
     FilePath,
@@ -147,12 +148,18 @@ class Trust:
         return ()
 
     def check(
-        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+        self,
+        chain: Sequence[bytes],
+        *,
+        peer_role: Role,
+        server_hostname: str | None,
+        wall_time: float | None = None,
     ) -> None:
         """Accepts the peer's chain (DER, leaf first) or raises :class:`AlertError`.
 
         Its ``error`` is a :class:`CertificateError`. ``server_hostname`` is a DNS name or an IP
         address and counts where the peer is a server; None is no name, and matches none.
+        ``wall_time`` is seconds since 1970, now where it is None.
         """
         raise refusal(
             AlertDescription.internal_error, "this trust is a function, which its owner must call"
@@ -165,12 +172,15 @@ def why_refused(
     *,
     peer_role: Role,
     server_hostname: str | None,
+    wall_time: float | None = None,
 ) -> AlertError | None:
     """None where one of ``trusts`` accepts the chain, else the most telling error of theirs."""
     errors = []
     for trust in trusts:
         try:
-            trust.check(chain, peer_role=peer_role, server_hostname=server_hostname)
+            trust.check(
+                chain, peer_role=peer_role, server_hostname=server_hostname, wall_time=wall_time
+            )
             return None
         except AlertError as error:
             errors.append(error)
@@ -198,7 +208,12 @@ class _Unchecked(Trust):
         return self._deferred
 
     def check(
-        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+        self,
+        chain: Sequence[bytes],
+        *,
+        peer_role: Role,
+        server_hostname: str | None,
+        wall_time: float | None = None,
     ) -> None:
         _require_leaf(chain)
 
@@ -228,7 +243,12 @@ class _PublicKeys(Trust):
         return _RAW
 
     def check(
-        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+        self,
+        chain: Sequence[bytes],
+        *,
+        peer_role: Role,
+        server_hostname: str | None,
+        wall_time: float | None = None,
     ) -> None:
         try:
             key = public_key_of(_require_leaf(chain), CertificateType.RawPublicKey)
@@ -248,7 +268,12 @@ class _Fingerprints(Trust):
     _pins: tuple[tuple[str, bytes], ...]
 
     def check(
-        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+        self,
+        chain: Sequence[bytes],
+        *,
+        peer_role: Role,
+        server_hostname: str | None,
+        wall_time: float | None = None,
     ) -> None:
         leaf = _require_leaf(chain)
         if not any(fingerprint_of(name, leaf) == digest for name, digest in self._pins):
@@ -301,25 +326,31 @@ class _Certificates(Trust):
         return self._authorities
 
     def check(
-        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+        self,
+        chain: Sequence[bytes],
+        *,
+        peer_role: Role,
+        server_hostname: str | None,
+        wall_time: float | None = None,
     ) -> None:
         _require_leaf(chain)
         check_keys(chain, CertificateType.X509)
         try:
             certificates = [x509.load_der_x509_certificate(der) for der in chain]
+            at = wall_clock() if wall_time is None else wall_time
             if chain[0] in self._pinned:
-                self._check_pinned(certificates[0], peer_role, server_hostname)
+                self._check_pinned(certificates[0], peer_role, server_hostname, at)
             else:
-                self._check_chain(certificates, peer_role, server_hostname)
+                self._check_chain(certificates, peer_role, server_hostname, at)
         except PARSE_ERRORS as error:
             raise refusal(
                 AlertDescription.bad_certificate, f"the peer's certificate does not parse: {error}"
             ) from error
 
     def _check_pinned(
-        self, leaf: x509.Certificate, peer_role: Role, server_hostname: str | None
+        self, leaf: x509.Certificate, peer_role: Role, server_hostname: str | None, wall_time: float
     ) -> None:
-        check_dates(leaf)
+        check_dates(leaf, wall_time)
         # A pinned certificate without names is accepted whatever the host is called: the user
         # named this one certificate, which says more than a name in it could. A common name is
         # no host name (RFC 9525 section 2), so there is nothing to compare.
@@ -327,15 +358,19 @@ class _Certificates(Trust):
             check_name(leaf, server_hostname)
 
     def _check_chain(
-        self, chain: list[x509.Certificate], peer_role: Role, server_hostname: str | None
+        self,
+        chain: list[x509.Certificate],
+        peer_role: Role,
+        server_hostname: str | None,
+        wall_time: float,
     ) -> None:
         leaf = chain[0]
-        check_dates(leaf)
+        check_dates(leaf, wall_time)
         if self._anchors is None:
             raise refusal(
                 AlertDescription.unknown_ca, "the peer's certificate is not the pinned one"
             )
-        self._anchors.check(chain, peer_role)
+        self._anchors.check(chain, peer_role, wall_time)
         check_usage(leaf, peer_role)
         if peer_role == "server":
             check_name(leaf, server_hostname)

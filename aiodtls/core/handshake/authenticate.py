@@ -85,10 +85,16 @@ def _why_refused(
     judges = [trust for trust in trusts if kind in trust.certificate_types]
     checks = [trust for trust in judges if trust.function is None]
     if any(trust.verifies_chains for trust in checks):
-        question = VerificationRequested(chain, peer_role, hostname, tuple(checks))
+        question = VerificationRequested(chain, peer_role, hostname, tuple(checks), hs.wall_clock())
         error = yield from _verified(hs, question)
     else:
-        error = why_refused(checks, chain, peer_role=peer_role, server_hostname=hostname)
+        error = why_refused(
+            checks,
+            chain,
+            peer_role=peer_role,
+            server_hostname=hostname,
+            wall_time=hs.wall_clock(),
+        )
     for trust in judges:
         if error is None:
             break

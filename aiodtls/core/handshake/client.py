@@ -32,7 +32,9 @@ UNANSWERED_RESENDS = 2
 def client(hs: Handshake) -> Script:
     """The hellos, and then the handshake of the version that the server chose."""
     hs.negotiated.server_hostname = hs.server_hostname
-    if hs.session is not None and not may_offer(hs.config, hs.session, hs.server_hostname):
+    if hs.session is not None and not may_offer(
+        hs.config, hs.session, hs.server_hostname, hs.wall_clock()
+    ):
         hs.offer_no_session()
     offer = _offer(hs, hs.config.first_groups)
     answers: list[type[Message]] = [ServerHello, HelloVerifyRequest]
@@ -93,6 +95,7 @@ def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
         groups,
         hs.session,
         connection_ids.offers(hs),
+        hs.wall_clock(),
     )
     hs.negotiated.client_random = random
     hs.send(offer.hello)
@@ -124,4 +127,4 @@ def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Offer:
     hs.discard_early()
     hs.transcript.hash_first_hello(suite.hash_name)
     again = negotiate13.second_offer(offer, request, suite)
-    return negotiate13.bind(again, hs.transcript, hs.next_seq)
+    return negotiate13.bind(again, hs.transcript, hs.next_seq, hs.wall_clock())

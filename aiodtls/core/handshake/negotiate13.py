@@ -95,10 +95,12 @@ def make_offer(
     groups: Sequence[NamedGroup] | None,
     session: Session | None = None,
     connection_ids: Sequence[Extension] = (),
+    wall_time: float = 0.0,
 ) -> Offer:
     """The first ClientHello, with key shares in ``groups``.
 
-    Where that is None, only with those that leave it in one datagram.
+    Where that is None, only with those that leave it in one datagram. ``wall_time`` is seconds
+    since 1970, for the age of a ticket.
     """
     psks = offered_by(config)
     hello = functools.partial(
@@ -115,7 +117,7 @@ def make_offer(
 
     def offer(shares: tuple[KeyShare, ...]) -> Offer:
         hello13 = hello(_extensions13(config, shares, psks))
-        return bind(Offer(hello13, shares, psks), transcript, 0)
+        return bind(Offer(hello13, shares, psks), transcript, 0, wall_time)
 
     if groups is not None:
         return offer(tuple(KeyShare.generate(group) for group in groups))
@@ -182,11 +184,11 @@ def _extensions13(
     return extensions
 
 
-def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
+def bind(offer: Offer, transcript: Transcript, message_seq: int, wall_time: float) -> Offer:
     """The offer with its PSKs and their binders, which always come last (RFC 8446 s. 4.2.11)."""
     if not offer.psks:
         return offer
-    identities = tuple((psk.identity, psk.obfuscated_age) for psk in offer.psks)
+    identities = tuple((psk.identity, psk.obfuscated_age(wall_time)) for psk in offer.psks)
     zeros = tuple(bytes(HASH_LENGTHS[psk.hash_name]) for psk in offer.psks)
     extension = PreSharedKey(identities, zeros)
     hello = _with_extension(offer.hello, extension)
@@ -380,33 +382,33 @@ def check_client_hello13(hello: ClientHello) -> None:
         )
 
 
-def choose_suite13(config: DTLSConfig, hello: ClientHello) -> Suite:
+def choose_suite13(config: DTLSConfig, hello: ClientHello, wall_time: float) -> Suite:
     """Ours by preference; where the hash of a PSK that we know leaves a choice, that one."""
     offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
-    found = _first_psk(config, hello, offered)
+    found = _first_psk(config, hello, offered, wall_time)
     return found[1] if found else offered[0]
 
 
 def _first_psk(
-    config: DTLSConfig, hello: ClientHello, suites: Sequence[Suite]
+    config: DTLSConfig, hello: ClientHello, suites: Sequence[Suite], wall_time: float
 ) -> tuple[bytes, Suite] | None:
     """The identity that we would take, as far as that can be told, and a suite of its hash."""
     psks = hello.extensions.find(PreSharedKey)
     for index in preference(config, psks.identities) if psks else ():
         assert psks is not None
         identity = psks.identities[index][0]
-        hash_name = _hash_of(config, identity, psks.binders[index])
+        hash_name = _hash_of(config, identity, psks.binders[index], wall_time)
         fitting = next((s for s in suites if s.hash_name == hash_name), None)
         if fitting is not None:
             return identity, fitting
     return None
 
 
-def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes) -> str | None:
+def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes, wall_time: float) -> str | None:
     """Of a ticket of ours, or of a PSK, which may be known to a function alone: by its binder."""
-    session = config.open_ticket(identity)
+    session = config.open_ticket(identity, wall_time)
     if session is not None:
         return SUITES[session.suite].hash_name if session.version == "1.3" else None
     if config.psk_function is not None:
@@ -416,7 +418,7 @@ def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes) -> str | None:
 
 
 def check_second_hello(
-    config: DTLSConfig, first: ClientHello, second: ClientHello, suite: Suite
+    config: DTLSConfig, first: ClientHello, second: ClientHello, suite: Suite, wall_time: float
 ) -> None:
     """Of what RFC 8446 section 4.1.2 fixes, all that later steps rely on."""
     check_client_hello13(second)
@@ -426,7 +428,9 @@ def check_second_hello(
         raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
     kept = second.extensions.find(PreSharedKey)
     # Only a PSK of another hash than the suite's may go. A function's are not known here.
-    found = _first_psk(config, first, [suite]) if config.psk_function is None else None
+    found = None
+    if config.psk_function is None:
+        found = _first_psk(config, first, [suite], wall_time)
     if kept and found and found[0] not in [identity for identity, _ in kept.identities]:
         message = "the second hello lacks a PSK of the first"
         raise AlertError(AlertDescription.illegal_parameter, message)

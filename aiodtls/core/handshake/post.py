@@ -110,6 +110,7 @@ class PostHandshake13:
         "_role",
         "_timers",
         "_transmitter",
+        "_wall_clock",
         "_wanted",
         "is_exhausted",
         "keeps_old_keys",
@@ -129,7 +130,9 @@ class PostHandshake13:
         driver: HandshakeDriver,
         own_ids: ConnectionIds,
         events: list[Event],
+        wall_clock: Callable[[], float],
     ) -> None:
+        self._wall_clock = wall_clock
         self._role = role
         self._config = config
         self._negotiated = negotiated
@@ -230,6 +233,7 @@ class PostHandshake13:
         session = make_session(
             negotiated,
             psk,
+            self._wall_clock(),
             lifetime=message.lifetime,
             age_add=message.age_add,
             ticket=message.ticket,
@@ -363,8 +367,9 @@ class PostHandshake13:
             nonce = bytes((number,))
             psk = resumption_psk(negotiated.suite.hash_name, negotiated.resumption_secret, nonce)
             age_add = int.from_bytes(random(4), "big")
-            session = make_session(negotiated, psk, age_add=age_add)
-            ticket = config.seal_ticket(session, random)
+            wall_time = self._wall_clock()
+            session = make_session(negotiated, psk, wall_time, age_add=age_add)
+            ticket = config.seal_ticket(session, random, wall_time)
             tickets.append(NewSessionTicket13(session.lifetime, age_add, nonce, ticket))
         self._send(Timer.new_session_ticket, tickets, now)
 

@@ -101,10 +101,9 @@ class OfferedPsk:
         hash_name = SUITES[session.suite].hash_name
         return cls(identity, session.secret, hash_name, RESUMPTION_BINDER, session=session)
 
-    @property
-    def obfuscated_age(self) -> int:
+    def obfuscated_age(self, wall_time: float) -> int:
         """Of a ticket, in milliseconds; other PSKs have none (RFC 8446 section 4.2.11)."""
-        return self.session.ticket_age if self.session else 0
+        return self.session.ticket_age_at(wall_time) if self.session else 0
 
     def binder(self, transcript: Transcript, binders_length: int) -> bytes:
         """Proves possession of the key over the hello that ends ``transcript``."""

@@ -75,6 +75,7 @@ def receive_ticket(hs: Handshake, reply: ServerHello) -> Step[Session | None]:
     return make_session(
         hs.negotiated,
         hs.negotiated.master_secret,
+        hs.wall_clock(),
         lifetime=message.lifetime_hint or MAX_LIFETIME,
         ticket=message.ticket,
     )
@@ -84,7 +85,8 @@ def session_of_id(hs: Handshake, reply: ServerHello) -> Session | None:
     """What a server without tickets keeps for us under its id (RFC 5246 section 7.4.1.3)."""
     if not reply.session_id or not hs.negotiated.extended_master_secret:
         return None
-    return make_session(hs.negotiated, hs.negotiated.master_secret, session_id=reply.session_id)
+    secret, now = hs.negotiated.master_secret, hs.wall_clock()
+    return make_session(hs.negotiated, secret, now, session_id=reply.session_id)
 
 
 # -- the server's side ------------------------------------------------------------------------
@@ -95,9 +97,9 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
     ticket = hello.extensions.find(SessionTicket)
     session: Session | None = None
     if ticket is not None and ticket.ticket:
-        session = hs.config.open_ticket(ticket.ticket)
+        session = hs.config.open_ticket(ticket.ticket, hs.wall_clock())
     elif hello.session_id:
-        session = hs.config.stored_session(hello.session_id)
+        session = hs.config.stored_session(hello.session_id, hs.wall_clock())
     if session is None or session.version != "1.2" or session.suite not in hello.cipher_suites:
         return None
     if ExtendedMasterSecret.type not in hello.extensions:
@@ -111,7 +113,9 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
 def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:
     """Whether a resumption gives a new ticket: for one that would end with an older secret."""
     brought = hello.extensions.find(SessionTicket)
-    return brought is not None and bool(brought.ticket) and hs.config.is_outdated(brought.ticket)
+    if brought is None or not brought.ticket:
+        return False
+    return hs.config.is_outdated(brought.ticket, hs.wall_clock())
 
 
 def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> Script:
@@ -152,9 +156,10 @@ def _may_be_kept(hs: Handshake, hello: ClientHello) -> bool:
 
 def keep_session(hs: Handshake, *, session_id: bytes, with_ticket: bool) -> None:
     """The client has proved who it is: what it may resume with is sent, or kept here."""
-    session = make_session(hs.negotiated, hs.negotiated.master_secret)
+    now = hs.wall_clock()
+    session = make_session(hs.negotiated, hs.negotiated.master_secret, now)
     if with_ticket:
-        ticket = hs.config.seal_ticket(session, hs.random)
+        ticket = hs.config.seal_ticket(session, hs.random, now)
         hs.send(NewSessionTicket12(session.lifetime, ticket))
     elif session_id:
         hs.config.store_session(session_id, session)

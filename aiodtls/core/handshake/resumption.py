@@ -15,7 +15,7 @@ from aiodtls.core.handshake.negotiate import choose_alpn
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.registry import CertificateType
-from aiodtls.core.sessions import MAX_LIFETIME, Session, psk_check, wall_clock
+from aiodtls.core.sessions import MAX_LIFETIME, Session, psk_check
 from aiodtls.core.wire.extensions import ServerName
 from aiodtls.core.wire.messages import ClientHello
 
@@ -23,6 +23,7 @@ from aiodtls.core.wire.messages import ClientHello
 def make_session(
     negotiated: Negotiated,
     secret: bytes,
+    wall_time: float,
     *,
     lifetime: int = MAX_LIFETIME,
     age_add: int = 0,
@@ -31,7 +32,8 @@ def make_session(
 ) -> Session:
     """One side's half of what this handshake came to."""
     assert negotiated.suite is not None and negotiated.version is not None
-    now = wall_clock()
+    # Whole milliseconds, as ``to_bytes`` keeps them.
+    now = int(wall_time * 1000) / 1000
     # A resumption's own session ends no later than that which it resumes.
     authenticated_at = negotiated.authenticated_at or now
     rest = max(0, round(authenticated_at + MAX_LIFETIME - now))
@@ -70,9 +72,11 @@ def suite_of(config: DTLSConfig, session: Session) -> Suite | None:
     return suite if suite in config.suites and suite.version == session.version else None
 
 
-def may_offer(config: DTLSConfig, session: Session, server_hostname: str | None) -> bool:
+def may_offer(
+    config: DTLSConfig, session: Session, server_hostname: str | None, wall_time: float
+) -> bool:
     """Whether a client may offer it: for the same name, and with what is still configured."""
-    if session.server_hostname != server_hostname or not session.is_alive:
+    if session.server_hostname != server_hostname or not session.is_alive_at(wall_time):
         return False
     if suite_of(config, session) is None:
         return False

@@ -34,28 +34,34 @@ def make_retry_request(
     hello: ClientHello,
     body: bytes,
     now: float,
+    wall_time: float,
 ) -> bytes:
     """The body of the answer to a first ClientHello, which also asks for the group we prefer.
 
     Raises :class:`AlertError` for a hello that leads nowhere.
     """
     check_client_hello13(hello)
-    suite = choose_suite13(config, hello)
+    suite = choose_suite13(config, hello, wall_time)
     group = choose_group13(config, hello)
     if client_share(hello, group) is not None:
         group = None
     header = bytes((HandshakeType.client_hello,)) + len(body).to_bytes(3, "big")
     digest = hashlib.new(suite.hash_name, header + body).digest()
     sealed = SealedHello(digest, suite.code, group or NO_GROUP)
-    cookie = cookies.seal(address, sealed, now)
+    cookie = cookies.seal(address, sealed, now, wall_time)
     return encode_body(retry_request(suite, group, cookie))
 
 
 def check_retry(
-    cookies: Cookies, address: Hashable, hello: ClientHello, cookie: Cookie, now: float
+    cookies: Cookies,
+    address: Hashable,
+    hello: ClientHello,
+    cookie: Cookie,
+    now: float,
+    wall_time: float,
 ) -> Retry:
     """What our cookie in a second ClientHello says. Raises :class:`AlertError`."""
-    sealed = cookies.unseal(address, cookie.cookie, now)
+    sealed = cookies.unseal(address, cookie.cookie, now, wall_time)
     if sealed is None:
         raise AlertError(AlertDescription.illegal_parameter, "the cookie is not ours, or too old")
     suite = SUITES[sealed.suite]

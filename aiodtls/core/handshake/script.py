@@ -78,6 +78,8 @@ class Handshake:
     peer: Any
     keys: KeyStore
     random: Callable[[int], bytes]
+    # Seconds since 1970.
+    wall_clock: Callable[[], float]
     server_hostname: str | None = None
     session: Session | None = None
     own_ids: ConnectionIds = field(default_factory=ConnectionIds)

@@ -90,7 +90,7 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
     hs.use_dtls13()
     hs.negotiated.version = "1.3"
     negotiate13.check_client_hello13(hello)
-    suite = retry.suite if retry else negotiate13.choose_suite13(hs.config, hello)
+    suite = retry.suite if retry else negotiate13.choose_suite13(hs.config, hello, hs.wall_clock())
     group = negotiate13.choose_group13(hs.config, hello)
     if retry is None and group is not None and negotiate13.client_share(hello, group) is None:
         hello = yield from _ask_for_share(hs, hello, suite, group)
@@ -127,7 +127,7 @@ def _ask_for_share(
     hs.send(negotiate13.retry_request(suite, group))
     hs.transcript.hash_first_hello(suite.hash_name)
     second = yield from hs.expect(ClientHello)
-    negotiate13.check_second_hello(hs.config, hello, second, suite)
+    negotiate13.check_second_hello(hs.config, hello, second, suite, hs.wall_clock())
     return second
 
 
@@ -209,7 +209,7 @@ def _find_psk(
     hs: Handshake, hello: ClientHello, identity: bytes, *, dhe: bool
 ) -> Step[OfferedPsk | None]:
     """A session's, which needs (EC)DHE and all that it stands for still to hold, or our own."""
-    session = hs.config.open_ticket(identity)
+    session = hs.config.open_ticket(identity, hs.wall_clock())
     if session is not None:
         welcome = dhe and session.version == "1.3" and (yield from is_welcome(hs, hello, session))
         return OfferedPsk.resumption(session, identity) if welcome else None

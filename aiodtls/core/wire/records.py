@@ -10,7 +10,13 @@ from __future__ import annotations
 from struct import Struct
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, ProtocolVersion
+from aiodtls.core.registry import (
+    AlertDescription,
+    AlertLevel,
+    ContentType,
+    HandshakeType,
+    ProtocolVersion,
+)
 
 HEADER = Struct("!BHQH")
 HEADER_LENGTH = HEADER.size
@@ -18,6 +24,7 @@ EPOCH_SHIFT = 48
 # To look a member up in an enum takes longer than to compare it.
 DTLSv1_2 = int(ProtocolVersion.DTLSv1_2)
 HANDSHAKE = int(ContentType.handshake)
+CLIENT_HELLO = int(HandshakeType.client_hello)
 SEQUENCE_NUMBER_MASK = (1 << EPOCH_SHIFT) - 1
 # RFC 5246 section 6.2: plaintext of a record, and what protection may add to it.
 MAX_PLAINTEXT_LENGTH = 1 << 14
@@ -138,3 +145,13 @@ def parse_alert(body: bytes) -> tuple[int, int]:
     if len(body) != 2:
         raise DecodeError("an alert has two bytes")
     return body[0], body[1]
+
+
+def begins_client_hello(data: bytes) -> bool:
+    """Whether the datagram's first record carries a ClientHello in the clear."""
+    return (
+        len(data) > HEADER_LENGTH
+        and data[0] == HANDSHAKE
+        and data[HEADER_LENGTH] == CLIENT_HELLO
+        and data[3:5] == b"\0\0"
+    )
