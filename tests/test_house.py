@@ -24,8 +24,8 @@ core.record.traffic core.record.layer core.reliability.reassembly core.reliabili
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.reliability.transmitter core.handshake.script
 core.handshake.connection_ids core.handshake.certificate_types core.handshake.staples
-core.handshake.negotiate
-core.handshake.authenticate core.handshake.psks core.handshake.negotiate13
+core.handshake.credential_choice core.handshake.negotiate core.handshake.client_hello
+core.handshake.authenticate core.handshake.psks core.handshake.offer13 core.handshake.negotiate13
 core.handshake.keys13 core.handshake.retry
 core.handshake.keys12 core.handshake.resumption core.handshake.resume12 core.handshake.client12
 core.handshake.server12 core.handshake.client13 core.handshake.server13 core.handshake.client

@@ -15,7 +15,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto import certificates
 from aiodtls.core.crypto.suites import DEFAULT_SUITES
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types, client, negotiate, negotiate13, post, server13
+from aiodtls.core.handshake import certificate_types, client, negotiate, offer13, post, server13
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.registry import (
     AlertDescription,
@@ -150,7 +150,7 @@ class PatientRetransmission(Retransmission):
 # -- functions that stand in for those of the core ---------------------------------------------
 
 _due = timeouts.due
-_client_hello = negotiate.client_hello
+_client_hello = offer13.client_hello
 _check_alpn_reply = negotiate.check_alpn_reply
 _has_server_name = negotiate.has_server_name
 _shown_by_client = certificate_types.shown_by_client
@@ -215,7 +215,7 @@ def install() -> None:
     certificates.MAX_CHAIN_LENGTH = NEVER
     certificate_types.NO_TYPE_IN_COMMON = AlertDescription.handshake_failure
     # What single tests ask for.
-    negotiate13.client_hello = client_hello
+    offer13.client_hello = client_hello
     negotiate.check_alpn_reply = check_alpn_reply
     negotiate.has_server_name = has_server_name
     certificate_types.shown_by_client = shown_by_client

@@ -12,12 +12,8 @@ from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError, ConfigError, HandshakeRefused
-from aiodtls.core.handshake.negotiate13 import (
-    Offer,
-    check_second_hello,
-    make_offer,
-    selected_share,
-)
+from aiodtls.core.handshake.negotiate13 import check_second_hello, selected_share
+from aiodtls.core.handshake.offer13 import Offer, make_offer
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions13 import SelectedPsk

@@ -11,7 +11,8 @@ from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import HandshakeRefused
 from aiodtls.core.handshake import staples
-from aiodtls.core.handshake.negotiate import best_verified, signature_algorithms
+from aiodtls.core.handshake.client_hello import signature_algorithms
+from aiodtls.core.handshake.credential_choice import best_verified
 from aiodtls.core.registry import SignatureScheme
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import SignatureAlgorithms, StatusRequest

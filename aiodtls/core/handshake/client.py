@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import connection_ids, negotiate13
+from aiodtls.core.handshake import connection_ids, negotiate13, offer13
 from aiodtls.core.handshake.client12 import client12
 from aiodtls.core.handshake.client13 import client13
-from aiodtls.core.handshake.negotiate13 import Offer
+from aiodtls.core.handshake.offer13 import Offer
 from aiodtls.core.handshake.resumption import may_offer
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription, NamedGroup
@@ -38,7 +38,7 @@ def client(hs: Handshake) -> Script:
     answers: list[type[Message]] = [ServerHello, HelloVerifyRequest]
     if hs.config.speaks13:
         answers.append(HelloRetryRequest)
-    lesser = negotiate13.lesser_group(hs.config, offer)
+    lesser = offer13.lesser_group(hs.config, offer)
     reply: Message | None
     if lesser is None:
         reply = yield from hs.expect(*answers)
@@ -48,7 +48,7 @@ def client(hs: Handshake) -> Script:
             # Many a server drops a hello that comes in two datagrams.
             longer, offer = offer, _offer(hs, (lesser,))
             reply = yield from hs.expect(*answers)
-            if negotiate13.answers_earlier(reply, longer, offer):
+            if offer13.answers_earlier(reply, longer, offer):
                 # It had come, and what was lost were the answers.
                 offer = longer
                 hs.answered_earlier(longer.hello)
@@ -84,7 +84,7 @@ def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
     """Sends a first ClientHello, with key shares in these groups or in what has room."""
     hs.restart()
     random = hs.random(RANDOM_LENGTH)
-    offer = negotiate13.make_offer(
+    offer = offer13.make_offer(
         hs.config,
         random,
         hs.server_hostname,
@@ -123,5 +123,5 @@ def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Offer:
     hs.use_dtls13()
     hs.discard_early()
     hs.transcript.hash_first_hello(suite.hash_name)
-    again = negotiate13.second_offer(offer, request, suite)
-    return negotiate13.bind(again, hs.transcript, hs.next_seq)
+    again = offer13.second_offer(offer, request, suite)
+    return offer13.bind(again, hs.transcript, hs.next_seq)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from aiodtls.core.crypto.key_exchange import psk_premaster_secret, respond
 from aiodtls.core.crypto.suites import KeyExchange, Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types, connection_ids, negotiate
+from aiodtls.core.handshake import certificate_types, connection_ids, credential_choice, negotiate
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -104,7 +104,7 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
     chosen = None
     if request is not None:
         own_type = hs.negotiated.own_certificate_type
-        chosen = negotiate.choose_client_credentials(hs.config, request, own_type)
+        chosen = credential_choice.choose_client_credentials12(hs.config, request, own_type)
         layout = certificate_types.MESSAGES12[own_type]
         hs.send(layout(chosen[0].chain if chosen else ()))
     client_key, premaster = _client_key_exchange(hs, exchange, server_key)

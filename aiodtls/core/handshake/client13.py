@@ -14,6 +14,7 @@ from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import (
     certificate_types,
     connection_ids,
+    credential_choice,
     negotiate,
     negotiate13,
     staples,
@@ -25,7 +26,8 @@ from aiodtls.core.handshake.authenticate import (
     sign,
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import VERSION, Offer
+from aiodtls.core.handshake.negotiate13 import VERSION
+from aiodtls.core.handshake.offer13 import Offer
 from aiodtls.core.handshake.psks import OfferedPsk
 from aiodtls.core.handshake.resumption import use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
@@ -132,7 +134,7 @@ def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None
 
 def _send_certificate(hs: Handshake, request: CertificateRequest13) -> Step[None]:
     """Ours where one fits, else an empty list (RFC 8446 section 4.4.2)."""
-    chosen = negotiate13.choose_client_credentials13(
+    chosen = credential_choice.choose_client_credentials13(
         hs.config, request, hs.negotiated.own_certificate_type
     )
     if chosen is None:

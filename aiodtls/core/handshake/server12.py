@@ -11,7 +11,13 @@ from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
 from aiodtls.core.crypto.suites import SUITES, KeyExchange
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import certificate_types, connection_ids, negotiate, staples
+from aiodtls.core.handshake import (
+    certificate_types,
+    connection_ids,
+    credential_choice,
+    negotiate,
+    staples,
+)
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
@@ -215,7 +221,7 @@ def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) 
 
 def _certificate_request(hs: Handshake, asked: CertificateType) -> CertificateRequest12:
     names = authorities_of(hs.config.trusts) if asked is CertificateType.X509 else ()
-    key_types = bytes(negotiate.CERTIFICATE_TYPES.values())
+    key_types = bytes(credential_choice.CERTIFICATE_TYPES.values())
     return CertificateRequest12(key_types, tuple(hs.config.schemes), names)
 
 

@@ -23,6 +23,7 @@ from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.handshake import (
     certificate_types,
     connection_ids,
+    credential_choice,
     negotiate,
     negotiate13,
     staples,
@@ -148,7 +149,7 @@ def _choose(
         found = yield from _choose_psk(hs, hello, suite, dhe=dhe)
     # A session comes before both: it is what either led to before.
     if has_share and (found is None or (found[1].session is None and not config.prefer_psk)):
-        chosen = negotiate13.choose_credentials13(config, hello)
+        chosen = credential_choice.choose_credentials13(config, hello)
         if chosen is not None:
             return _Choice(suite, group, credentials=chosen[0], scheme=chosen[1])
     if found is not None:
