@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES
-from aiodtls.core.handshake import certificate_types, staples
-from aiodtls.core.handshake.negotiate import record_size_limit
+from aiodtls.core.crypto.key_exchange import KeyShare
+from aiodtls.core.handshake.extensions import (
+    alpn,
+    certificate_status,
+    certificate_types,
+    ec_point_formats,
+    extended_master_secret,
+    key_share,
+    record_size_limit,
+    renegotiation_info,
+    server_name,
+    session_ticket,
+    signature_algorithms,
+    srtp,
+    supported_groups,
+)
+from aiodtls.core.registry import ExtensionType
 from aiodtls.core.sessions import Session
 from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import (
-    ALPN,
-    ECPointFormats,
-    ExtendedMasterSecret,
-    Extension,
-    RenegotiationInfo,
-    ServerName,
-    SessionTicket,
-    SignatureAlgorithms,
-    SupportedGroups,
-    UseSRTP,
-)
-from aiodtls.core.wire.extensions13 import SignatureAlgorithmsCert
+from aiodtls.core.wire.extensions import Extension
+from aiodtls.core.wire.extensions13 import Cookie, KeyShares
 from aiodtls.core.wire.messages import ClientHello
+from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 
 @value
-class Configured:
+class HelloTemplate:
     """What a config puts into each of its ClientHellos: the suites, and extensions in order."""
 
     suites: tuple[int, ...]
@@ -39,22 +44,25 @@ class Configured:
     last: tuple[Extension, ...]
 
     @classmethod
-    def of(cls, config: DTLSConfig) -> Configured:
-        kept: Configured | None = config.kept.get("hello")
+    def of(cls, config: DTLSConfig) -> HelloTemplate:
+        """Made once for each config."""
+        kept: HelloTemplate | None = config.kept.get("hello")
         if kept is None:
             last: list[Extension] = []
             if config.offers_certificates:
-                last += signature_algorithms(config)
-                last += certificate_types.offers(config)
-                last += staples.wanted(config)
-            if config.alpn:
-                last.append(ALPN(config.alpn))
-            if config.srtp:
-                last.append(UseSRTP(tuple(config.srtp)))
+                last += signature_algorithms.offer(config)
+                last += certificate_types.offer(config)
+                last += certificate_status.offer(config)
+            last += alpn.offer(config)
+            last += srtp.offer(config)
             kept = config.kept["hello"] = cls(
                 tuple(suite.code for suite in config.suites),
-                (ExtendedMasterSecret(), RenegotiationInfo()) if config.speaks12 else (),
-                (*_group_extensions(config), record_size_limit(config, config.version_list[0])),
+                (*extended_master_secret.offer(config), *renegotiation_info.offer(config)),
+                (
+                    *supported_groups.offer(config),
+                    *ec_point_formats.offer(config),
+                    *record_size_limit.offer(config),
+                ),
                 tuple(last),
             )
         return kept
@@ -75,19 +83,15 @@ def client_hello(
     An extension that many servers know comes last, where none is empty: some old ones trip over
     an empty last one.
     """
-    configured = Configured.of(config)
-    extensions: list[Extension] = []
-    name = sni(server_hostname)
-    if name is not None:
-        extensions.append(ServerName(name))
-    extensions += configured.of12
-    if config.speaks12 and config.session_tickets:
-        extensions.append(SessionTicket(ticket))
-    extensions += configured.groups
+    template = HelloTemplate.of(config)
+    extensions: list[Extension] = server_name.offer(server_hostname)
+    extensions += template.of12
+    extensions += session_ticket.offer(config, ticket)
+    extensions += template.groups
     extensions += connection_ids
     extensions += extensions13
-    extensions += configured.last
-    return ClientHello(random, configured.suites, Extensions.of(extensions), session_id)
+    extensions += template.last
+    return ClientHello(random, template.suites, Extensions.of(extensions), session_id)
 
 
 def offered_session_id(session: Session) -> bytes:
@@ -97,30 +101,24 @@ def offered_session_id(session: Session) -> bytes:
     return session.session_id
 
 
-def signature_algorithms(config: DTLSConfig) -> list[Extension]:
-    """What may sign handshakes, and what certificates where that differs (RFC 8446 s. 4.2.3)."""
-    extensions: list[Extension] = [SignatureAlgorithms(tuple(config.schemes))]
-    if not set(config.schemes).issuperset(DEFAULT_SCHEMES):
-        extensions.append(SignatureAlgorithmsCert(DEFAULT_SCHEMES))
-    return extensions
+def second_hello(
+    first: ClientHello, retry: HelloRetryRequest, shares: Sequence[KeyShare]
+) -> ClientHello:
+    """What RFC 8446 section 4.1.2 has changed in a second ClientHello, without pre_shared_key."""
+    extensions = Extensions()
+    cookie = retry.extensions.find(Cookie)
+    if cookie is not None:
+        # First, so that it is in the first fragment: wolfSSL looks for it there, and only there.
+        extensions[Cookie.type] = cookie
+    extensions.update(first.extensions)
+    extensions.pop(ExtensionType.pre_shared_key, None)
+    if KeyShares.type in extensions:
+        extensions[KeyShares.type] = key_share.of(shares)
+    return replace(first, extensions=extensions)
 
 
-def _group_extensions(config: DTLSConfig) -> list[Extension]:
-    groups = config.named_groups if config.speaks13 else config.named_groups12
-    ecdhe12 = any(s.key_exchange is not None and s.key_exchange.uses_ecdhe for s in config.suites)
-    found: list[Extension] = []
-    if groups and (config.speaks13 or ecdhe12):
-        found.append(SupportedGroups(tuple(groups)))
-    if ecdhe12:
-        found.append(ECPointFormats())
-    return found
-
-
-def sni(server_hostname: str | None) -> str | None:
-    """The name for server_name: never an IP address, no trailing dot (RFC 6066 section 3)."""
-    if server_hostname is None:
-        return None
-    name = server_hostname.rstrip(".")
-    if not name or ":" in name or name.replace(".", "").isdigit():
-        return None
-    return name if name.isascii() else name.encode("idna").decode("ascii")
+def with_extension(hello: ClientHello, extension: Extension) -> ClientHello:
+    """The hello with one more extension, or with another in its place."""
+    extensions = Extensions(hello.extensions)
+    extensions[extension.type] = extension
+    return replace(hello, extensions=extensions)

@@ -7,8 +7,14 @@ from collections.abc import Collection, Iterable, Sequence
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange, Suite
-from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types
+from aiodtls.core.errors import AlertError, CertificateError
+from aiodtls.core.handshake.extensions import (
+    certificate_authorities,
+    certificate_types,
+    server_name,
+    signature_algorithms,
+    supported_groups,
+)
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
@@ -17,8 +23,7 @@ from aiodtls.core.registry import (
     SignatureScheme,
 )
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import ServerName, SignatureAlgorithms, SupportedGroups
-from aiodtls.core.wire.extensions13 import CertificateAuthorities, SignatureAlgorithmsCert
+from aiodtls.core.wire.extensions import ServerCertificateTypes
 from aiodtls.core.wire.messages import CertificateRequest12, ClientHello
 from aiodtls.core.wire.messages13 import CertificateRequest13
 
@@ -33,10 +38,9 @@ CERTIFICATE_TYPES = {
 def credentials_by_name(config: DTLSConfig, hello: ClientHello) -> Sequence[Credentials]:
     """All of a server's that the client can take, those for the name it asks for first."""
     usable = best_verified(certificate_types.usable_credentials(config, hello), hello.extensions)
-    name = hello.extensions.find(ServerName)
-    if name is None or name.host_name is None or len(usable) < 2:
+    host_name = server_name.asked(hello)
+    if host_name is None or len(usable) < 2:
         return usable
-    host_name = name.host_name
     return sorted(usable, key=lambda item: not item.matches_name(host_name))
 
 
@@ -45,15 +49,14 @@ def best_verified(credentials: Iterable[Credentials], peer: Extensions) -> list[
 
     Where none is, the others are still worth a try (RFC 8446 section 4.4.2.2).
     """
-    authorities = peer.find(CertificateAuthorities)
-    named = set(authorities.names) if authorities else set()
+    named = set(certificate_authorities.accept(peer))
     several = [item for item in credentials if item.suits(named)]
     if len(several) < 2:
         return several
-    schemes = peer.find(SignatureAlgorithmsCert) or peer.find(SignatureAlgorithms)
+    schemes = signature_algorithms.accept_for_certificates(peer)
 
     def doubts(item: Credentials) -> tuple[bool, bool]:
-        unverified = schemes is not None and not item.is_signed_within(schemes.schemes)
+        unverified = schemes is not None and not item.is_signed_within(schemes)
         return unverified, bool(named) and not named.intersection(item.issuers)
 
     return sorted(several, key=doubts)
@@ -63,23 +66,16 @@ def choose_credentials12(
     config: DTLSConfig, hello: ClientHello, suite: Suite
 ) -> tuple[Credentials, SignatureScheme] | None:
     """The first that fits the suite and that the client can verify; by name first."""
-    peer_schemes = hello.extensions.find(SignatureAlgorithms)
-    offered = peer_schemes.schemes if peer_schemes else None
+    offered = signature_algorithms.accept(hello.extensions)
     for credentials in credentials_by_name(config, hello):
-        if credentials.key_exchange is not suite.key_exchange or not _knows_curve(
-            hello, credentials
-        ):
+        if credentials.key_exchange is not suite.key_exchange:
+            continue
+        if not supported_groups.takes_curve(hello, credentials):
             continue
         scheme = choose_scheme(config, credentials, offered)
         if scheme is not None:
             return credentials, scheme
     return None
-
-
-def _knows_curve(hello: ClientHello, credentials: Credentials) -> bool:
-    """In DTLS 1.2 supported_groups binds the curve of an ECDSA key too (RFC 8422 section 5.1)."""
-    groups = hello.extensions.find(SupportedGroups)
-    return groups is None or credentials.curve is None or credentials.curve in groups.groups
 
 
 def choose_scheme(
@@ -104,9 +100,28 @@ def choose_credentials13(
     config: DTLSConfig, hello: ClientHello
 ) -> tuple[Credentials, SignatureScheme] | None:
     """The first that the client can verify; by name first. None where nothing fits."""
-    schemes = hello.extensions.find(SignatureAlgorithms)
+    schemes = signature_algorithms.accept(hello.extensions)
     ordered = credentials_by_name(config, hello)
-    return _first_with_scheme(config, ordered, schemes.schemes if schemes else ())
+    return _first_with_scheme(config, ordered, schemes or ())
+
+
+def why_nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> AlertError:
+    """Why a server has no credentials to show: their type, or else ``message``."""
+    usable = certificate_types.usable_credentials(config, hello)
+    if config.credential_list and not usable:
+        message = "the client takes none of our certificate types (RFC 7250)"
+        negotiates = ServerCertificateTypes.type in hello.extensions
+        # A client that knows of no types would take the former for a word about a certificate.
+        description = (
+            certificate_types.NO_TYPE_IN_COMMON
+            if negotiates
+            else AlertDescription.handshake_failure
+        )
+        return AlertError(description, message, CertificateError(message))
+    named = certificate_authorities.accept(hello.extensions)
+    if usable and not any(item.suits(named) for item in usable):
+        message = "the client names no issuer of our credentials"
+    return AlertError(AlertDescription.handshake_failure, message)
 
 
 def choose_client_credentials12(
@@ -142,16 +157,15 @@ def choose_client_credentials13(
     certificate_type: CertificateType = CertificateType.X509,
 ) -> tuple[Credentials, SignatureScheme] | None:
     """What the server can verify, preferring what it names the authority of; None for nothing."""
-    schemes = request.extensions.find(SignatureAlgorithms)
+    schemes = signature_algorithms.accept(request.extensions)
     if schemes is None:
         raise AlertError(
             AlertDescription.missing_extension, "CertificateRequest without signature_algorithms"
         )
-    authorities = request.extensions.find(CertificateAuthorities)
-    named = authorities.names if authorities else ()
+    named = certificate_authorities.accept(request.extensions)
     fitting = credentials_of_type(config, certificate_type, named)
     ordered = best_verified(fitting, request.extensions)
-    chosen = _first_with_scheme(config, ordered, schemes.schemes)
+    chosen = _first_with_scheme(config, ordered, schemes)
     if chosen is None:
         check_anonymous(config, NO_SCHEME)
     return chosen

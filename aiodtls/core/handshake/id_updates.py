@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from typing import TypeAlias
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake.connection_ids import check_length
+from aiodtls.core.handshake.extensions.connection_id import check_length
 from aiodtls.core.handshake.script import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer

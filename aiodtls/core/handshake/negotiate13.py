@@ -1,4 +1,4 @@
-"""The choices that DTLS 1.3 has beyond those of ``negotiate.py``, as pure functions too.
+"""Suites, PSKs and legal hellos of DTLS 1.3, as pure functions of the two sides' offers.
 
 Raise :class:`AlertError` where nothing fits or an offer is not legal.
 """
@@ -8,54 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.crypto.key_exchange import KeyShare
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake.negotiate import (
-    check_only_offered,
-)
-from aiodtls.core.handshake.offer13 import Offer, requested_group
-from aiodtls.core.handshake.psks import (
-    HASH_LENGTHS,
-    OfferedPsk,
-    known_psk,
-    preference,
-)
-from aiodtls.core.registry import (
-    AlertDescription,
-    ExtensionType,
-    NamedGroup,
-    ProtocolVersion,
-    PskKeyExchangeMode,
-)
+from aiodtls.core.handshake.extensions import key_share, supported_versions
+from aiodtls.core.handshake.negotiate import check_only_offered
+from aiodtls.core.handshake.offer13 import Offer
+from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, known_psk, preference
+from aiodtls.core.registry import AlertDescription, ExtensionType, NamedGroup, ProtocolVersion
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import (
-    Extension,
-    SupportedGroups,
-    SupportedVersions,
-)
-from aiodtls.core.wire.extensions13 import (
-    Cookie,
-    KeyShares,
-    PreSharedKey,
-    PskKeyExchangeModes,
-    SelectedPsk,
-)
+from aiodtls.core.wire.extensions13 import Cookie, PreSharedKey, SelectedPsk
 from aiodtls.core.wire.messages import ClientHello, ServerHello
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 VERSION = ProtocolVersion.DTLSv1_3
 
 
-# -- a client's offer -------------------------------------------------------------------------
-
-
-# -- a client's second offer ------------------------------------------------------------------
+# -- a client looks at the answer -------------------------------------------------------------
 
 
 def check_retry_request(config: DTLSConfig, offer: Offer, retry: HelloRetryRequest) -> Suite:
     """RFC 8446 section 4.1.4. The suite chosen."""
-    _check_version(retry.extensions)
+    supported_versions.check_reply(retry.extensions)
     if retry.session_id != offer.hello.session_id:
         # A server may echo that of a session of DTLS 1.2.
         _check_session_id(retry.session_id)
@@ -66,7 +39,7 @@ def check_retry_request(config: DTLSConfig, offer: Offer, retry: HelloRetryReque
                 AlertDescription.unsupported_extension,
                 f"HelloRetryRequest has extension {code}, which was not offered",
             )
-    group = requested_group(retry)
+    group = key_share.requested(retry)
     if group is not None and (group not in config.named_groups or offer.share(group)):
         raise AlertError(
             AlertDescription.illegal_parameter,
@@ -75,18 +48,6 @@ def check_retry_request(config: DTLSConfig, offer: Offer, retry: HelloRetryReque
     if group is None and retry.extensions.find(Cookie) is None:
         raise AlertError(AlertDescription.illegal_parameter, "HelloRetryRequest changes nothing")
     return _suite13(config, retry.cipher_suite)
-
-
-# -- a client looks at the answer -------------------------------------------------------------
-
-
-def is_dtls13(reply: ServerHello) -> bool:
-    """Whether the server chose DTLS 1.3 (RFC 8446 section 4.2.1)."""
-    chosen = reply.extensions.find(SupportedVersions)
-    if chosen is None:
-        return False
-    _check_version(reply.extensions)
-    return True
 
 
 def check_server_hello13(config: DTLSConfig, offer: Offer, reply: ServerHello) -> Suite:
@@ -111,36 +72,6 @@ def selected_psk(offer: Offer, reply: ServerHello, suite: Suite) -> OfferedPsk |
     if psk.hash_name != suite.hash_name:
         raise AlertError(AlertDescription.illegal_parameter, "the PSK is of another hash")
     return psk
-
-
-def selected_share(
-    offer: Offer, reply: ServerHello, psk: OfferedPsk | None
-) -> tuple[KeyShare, bytes] | None:
-    """Our share and the server's public value; None for psk_ke."""
-    shares = reply.extensions.find(KeyShares)
-    if shares is None:
-        message = "ServerHello without key_share"
-        if psk is None:
-            raise AlertError(AlertDescription.missing_extension, message)
-        if PskKeyExchangeMode.psk_ke not in psk_modes(offer.hello):
-            # RFC 8446 section 4.2.11: it contradicts the modes that we offered.
-            raise AlertError(AlertDescription.illegal_parameter, message)
-        return None
-    group, public = shares.shares[0]
-    ours = offer.share(group)
-    if ours is None:
-        raise AlertError(
-            AlertDescription.illegal_parameter, f"the server answers group {group}: we sent none"
-        )
-    return ours, public
-
-
-def _check_version(extensions: Extensions) -> None:
-    chosen = extensions.find(SupportedVersions)
-    if chosen is None or chosen.versions != (VERSION,):
-        raise AlertError(
-            AlertDescription.illegal_parameter, "supported_versions: not a version for it"
-        )
 
 
 def _check_session_id(session_id: bytes) -> None:
@@ -223,8 +154,7 @@ def check_second_hello(
 ) -> None:
     """Of what RFC 8446 section 4.1.2 fixes, all that later steps rely on."""
     check_client_hello13(second)
-    versions = second.extensions.find(SupportedVersions)
-    offered = versions.versions if versions else ()
+    offered = supported_versions.accept(second) or ()
     if VERSION not in offered or suite.code not in second.cipher_suites:
         raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
     kept = second.extensions.find(PreSharedKey)
@@ -235,31 +165,9 @@ def check_second_hello(
         raise AlertError(AlertDescription.illegal_parameter, message)
 
 
-def choose_group13(config: DTLSConfig, hello: ClientHello) -> NamedGroup | None:
-    """Ours by preference, whether the client has a share for it or not; None for none."""
-    groups = hello.extensions.find(SupportedGroups)
-    offered = groups.groups if groups else ()
-    return next((group for group in config.named_groups if group in offered), None)
-
-
-def client_share(hello: ClientHello, group: NamedGroup | None) -> bytes | None:
-    """The client's public value in ``group``."""
-    shares = hello.extensions.find(KeyShares)
-    if shares is None:
-        return None
-    return next((public for code, public in shares.shares if code == group), None)
-
-
-def psk_modes(hello: ClientHello) -> bytes:
-    modes = hello.extensions.find(PskKeyExchangeModes)
-    return modes.modes if modes else b""
-
-
 def retry_request(suite: Suite, group: NamedGroup | None, cookie: bytes = b"") -> HelloRetryRequest:
     """Deterministic, so that a listener without state can make the same one again."""
-    extensions: list[Extension] = [SupportedVersions((VERSION,))]
-    if group is not None:
-        extensions.append(KeyShares(((group, b""),)))
+    extensions = [*supported_versions.reply(), *key_share.request(group)]
     if cookie:
         extensions.append(Cookie(cookie))
     return HelloRetryRequest(suite.code, Extensions.of(extensions))

@@ -10,29 +10,28 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.key_exchange import HYBRIDS, KeyShare
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.transcript import Transcript
-from aiodtls.core.crypto.trust import authorities_of
-from aiodtls.core.handshake.client_hello import client_hello, offered_session_id
+from aiodtls.core.handshake.client_hello import (
+    client_hello,
+    offered_session_id,
+    second_hello,
+    with_extension,
+)
+from aiodtls.core.handshake.extensions import (
+    certificate_authorities,
+    key_share,
+    psk_key_exchange_modes,
+    supported_versions,
+)
 from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, offered_by
-from aiodtls.core.registry import ExtensionType, NamedGroup, PskKeyExchangeMode
+from aiodtls.core.registry import NamedGroup
 from aiodtls.core.sessions import Session
 from aiodtls.core.values import value
-from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import Extension, SupportedVersions
-from aiodtls.core.wire.extensions13 import (
-    CertificateAuthorities,
-    Cookie,
-    KeyShares,
-    PreSharedKey,
-    PskKeyExchangeModes,
-)
+from aiodtls.core.wire.extensions import Extension
+from aiodtls.core.wire.extensions13 import KeyShares, PreSharedKey
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH
 from aiodtls.core.wire.messages import ClientHello, Message, ServerHello, encode_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 from aiodtls.core.wire.records import HEADER_LENGTH
-
-FORWARD_SECRET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
-# Without (EC)DHE only where the peer can do no better.
-PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
 
 
 @value
@@ -44,7 +43,7 @@ class Offer:
     psks: tuple[OfferedPsk, ...] = ()
 
     def share(self, group: int) -> KeyShare | None:
-        return next((share for share in self.shares if share.group == group), None)
+        return key_share.find(self.shares, group)
 
 
 def make_offer(
@@ -127,20 +126,13 @@ def answers_earlier(reply: Message, first: Offer, second: Offer) -> bool:
 def _extensions13(
     config: DTLSConfig, shares: Sequence[KeyShare], psks: Sequence[OfferedPsk]
 ) -> list[Extension]:
-    extensions: list[Extension] = [
-        SupportedVersions(tuple(config.version_list)),
+    has_own_psk = any(psk.session is None for psk in psks)
+    return [
+        *supported_versions.offer(config),
+        *key_share.offer(config, shares),
+        *psk_key_exchange_modes.offer(config, has_own_psk=has_own_psk),
+        *certificate_authorities.offer(config),
     ]
-    if config.named_groups:
-        extensions.append(KeyShares(tuple((share.group, share.public) for share in shares)))
-    own = any(psk.session is None for psk in psks)
-    if own and not config.require_forward_secrecy:
-        extensions.append(PskKeyExchangeModes(PSK_MODES))
-    elif own or config.session_tickets:
-        extensions.append(PskKeyExchangeModes(FORWARD_SECRET_MODES))
-    authorities = authorities_of(config.trusts)
-    if authorities and config.offers_certificates:
-        extensions.append(CertificateAuthorities(authorities))
-    return extensions
 
 
 def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
@@ -150,38 +142,16 @@ def bind(offer: Offer, transcript: Transcript, message_seq: int) -> Offer:
     identities = tuple((psk.identity, psk.obfuscated_age) for psk in offer.psks)
     zeros = tuple(bytes(HASH_LENGTHS[psk.hash_name]) for psk in offer.psks)
     extension = PreSharedKey(identities, zeros)
-    hello = _with_extension(offer.hello, extension)
+    hello = with_extension(offer.hello, extension)
     unbound = transcript.with_hello(message_seq, encode_body(hello))
     binders = tuple(psk.binder(unbound, extension.binders_length) for psk in offer.psks)
-    return replace(offer, hello=_with_extension(hello, PreSharedKey(identities, binders)))
-
-
-def _with_extension(hello: ClientHello, extension: Extension) -> ClientHello:
-    extensions = Extensions(hello.extensions)
-    extensions[extension.type] = extension
-    return replace(hello, extensions=extensions)
-
-
-def requested_group(retry: HelloRetryRequest) -> int | None:
-    shares = retry.extensions.find(KeyShares)
-    return shares.shares[0][0] if shares else None
+    return replace(offer, hello=with_extension(hello, PreSharedKey(identities, binders)))
 
 
 def second_offer(offer: Offer, retry: HelloRetryRequest, suite: Suite) -> Offer:
-    """What RFC 8446 section 4.1.2 has changed in a second ClientHello, still without binders."""
-    group = requested_group(retry)
+    """What answers a HelloRetryRequest (RFC 8446 section 4.1.2), still without binders."""
+    group = key_share.requested(retry)
     shares = offer.shares if group is None else (KeyShare.generate(NamedGroup(group)),)
-    extensions = Extensions()
-    cookie = retry.extensions.find(Cookie)
-    if cookie is not None:
-        # First, so that it is in the first fragment: wolfSSL looks for it there, and only there.
-        extensions[Cookie.type] = cookie
-    extensions.update(offer.hello.extensions)
-    extensions.pop(ExtensionType.pre_shared_key, None)
-    if KeyShares.type in extensions:
-        extensions[KeyShares.type] = KeyShares(
-            tuple((share.group, share.public) for share in shares)
-        )
     # A PSK of another hash cannot be chosen any more.
     psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
-    return Offer(replace(offer.hello, extensions=extensions), shares, psks)
+    return Offer(second_hello(offer.hello, retry, shares), shares, psks)
