@@ -41,7 +41,7 @@ from typing import Any
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import PeerAlert
-from aiodtls.core.handshake.negotiate13 import Offer, bind
+from aiodtls.core.handshake.offer13 import Offer, bind
 from aiodtls.core.handshake.psks import OfferedPsk, offered_by
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.registry import ExtensionType, HandshakeType

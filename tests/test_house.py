@@ -25,9 +25,17 @@ core.record.traffic core.record.layer core.record.lease core.negotiated
 core.reliability.reassembly core.reliability.delivery
 core.reliability.flight core.reliability.repeats core.reliability.timers core.reliability.acks
 core.reliability.retransmission core.reliability.transmitter core.handshake.script
-core.handshake.connection_ids core.handshake.certificate_types core.handshake.staples
-core.handshake.negotiate
-core.handshake.authenticate core.handshake.psks core.handshake.negotiate13
+core.handshake.extensions.alpn core.handshake.extensions.srtp
+core.handshake.extensions.record_size_limit core.handshake.extensions.server_name
+core.handshake.extensions.extended_master_secret core.handshake.extensions.renegotiation_info
+core.handshake.extensions.session_ticket core.handshake.extensions.supported_groups
+core.handshake.extensions.ec_point_formats core.handshake.extensions.supported_versions
+core.handshake.extensions.psk_key_exchange_modes core.handshake.extensions.key_share
+core.handshake.extensions.signature_algorithms core.handshake.extensions.certificate_authorities
+core.handshake.extensions.certificate_types core.handshake.extensions.certificate_status
+core.handshake.extensions.connection_id
+core.handshake.client_hello core.handshake.credential_choice core.handshake.negotiate
+core.handshake.authenticate core.handshake.psks core.handshake.offer13 core.handshake.negotiate13
 core.handshake.keys13 core.handshake.retry
 core.handshake.keys12 core.handshake.resumption core.handshake.resume12 core.handshake.client12
 core.handshake.server12 core.handshake.client13 core.handshake.server13 core.handshake.client

@@ -15,8 +15,10 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto import certificates
 from aiodtls.core.crypto.suites import DEFAULT_SUITES
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types, client, negotiate, negotiate13, post, server13
+from aiodtls.core.handshake import client, offer13, post, server13
 from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.handshake.extensions import alpn, certificate_types, server_name
+from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
@@ -27,7 +29,7 @@ from aiodtls.core.reliability import flight
 from aiodtls.core.reliability.retransmission import Acknowledged, Retransmission
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import ALPN, SupportedVersions
+from aiodtls.core.wire.extensions import ALPN, Extension, SupportedVersions
 from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.messages import ClientHello
 from aiodtls.core.wire.messages13 import KeyUpdate
@@ -150,9 +152,9 @@ class PatientRetransmission(Retransmission):
 # -- functions that stand in for those of the core ---------------------------------------------
 
 _timer_due = DTLSConnection._timer_due
-_client_hello = negotiate.client_hello
-_check_alpn_reply = negotiate.check_alpn_reply
-_has_server_name = negotiate.has_server_name
+_client_hello = offer13.client_hello
+_check_alpn_reply = alpn.check_reply
+_server_name_reply = server_name.reply
 _shown_by_client = certificate_types.shown_by_client
 
 
@@ -177,17 +179,18 @@ def client_hello(
     return replace(hello, cipher_suites=(*hello.cipher_suites, *codes), extensions=extensions)
 
 
-def check_alpn_reply(config: DTLSConfig, reply: Extensions) -> bytes | None:
+def check_alpn_reply(hs: Handshake, extensions: Extensions) -> None:
     """Any one name is taken, where the test wants it."""
-    alpn = reply.find(ALPN)
-    if current.takes_unknown_alpn and alpn is not None and len(alpn.protocols) == 1:
-        return alpn.protocols[0]
-    return _check_alpn_reply(config, reply)
+    answer = extensions.find(ALPN)
+    if current.takes_unknown_alpn and answer is not None and len(answer.protocols) == 1:
+        hs.negotiated.alpn_protocol = answer.protocols[0]
+    else:
+        _check_alpn_reply(hs, extensions)
 
 
-def has_server_name(hello: ClientHello) -> bool:
+def server_name_reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
     """What is acknowledged; that it is known is no matter of this."""
-    return current.acknowledges_server_name and _has_server_name(hello)
+    return _server_name_reply(hs, hello) if current.acknowledges_server_name else []
 
 
 def shown_by_client(config: DTLSConfig) -> tuple[CertificateType, ...]:
@@ -215,7 +218,7 @@ def install() -> None:
     certificates.MAX_CHAIN_LENGTH = NEVER
     certificate_types.NO_TYPE_IN_COMMON = AlertDescription.handshake_failure
     # What single tests ask for.
-    negotiate13.client_hello = client_hello
-    negotiate.check_alpn_reply = check_alpn_reply
-    negotiate.has_server_name = has_server_name
+    offer13.client_hello = client_hello
+    alpn.check_reply = check_alpn_reply
+    server_name.reply = server_name_reply
     certificate_types.shown_by_client = shown_by_client

@@ -12,7 +12,7 @@ from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError, EndpointClosed
 from aiodtls.core.events import CertificateReceived, Question
-from aiodtls.core.handshake import negotiate
+from aiodtls.core.handshake import credential_choice, negotiate
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import (
@@ -128,13 +128,15 @@ def test_client_shows_a_certificate_of_a_type_that_was_asked_for(pki: PKI, kind:
     wanted = ClientCertificateType.rsa_sign if is_rsa else ClientCertificateType.ecdsa_sign
     unwanted = ClientCertificateType.ecdsa_sign if is_rsa else ClientCertificateType.rsa_sign
 
-    chosen = negotiate.choose_client_credentials(
+    chosen = credential_choice.choose_client_credentials12(
         config, CertificateRequest12(bytes([wanted]), schemes)
     )
     assert chosen is not None
     assert chosen[0].key_exchange is ours.key_exchange
     request = CertificateRequest12(bytes([unwanted]), schemes)
-    assert negotiate.choose_client_credentials(DTLSConfig(credentials=ours), request) is None
+    assert (
+        credential_choice.choose_client_credentials12(DTLSConfig(credentials=ours), request) is None
+    )
 
 
 def test_authenticated_alert_of_unknown_level_ends_the_association(

@@ -11,6 +11,7 @@ from aiodtls import PSK, ConfigError, DTLSConfig, DTLSError
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto.suites import suite_by_name
 from aiodtls.core.events import HandshakeCompleted
+from aiodtls.core.handshake.extensions import connection_id
 from aiodtls.core.listener import Listener
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
@@ -64,7 +65,7 @@ def test_each_side_bears_the_id_that_the_other_asked_for(version, client, server
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_peer_without_the_extension_gets_no_id(version, monkeypatch):
-    monkeypatch.setattr("aiodtls.core.handshake.connection_ids.offers", lambda hs: [])
+    monkeypatch.setattr(connection_id, "offer", lambda hs: [])
     pair = connected(version, 4, 8)
     assert pair.client.negotiated.own_cid == pair.server.negotiated.own_cid == b""
     assert not pair.server.negotiated.rrc
@@ -73,7 +74,9 @@ def test_a_peer_without_the_extension_gets_no_id(version, monkeypatch):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_server_without_the_extension_leaves_the_clients_id_to_nobody(version, monkeypatch):
-    monkeypatch.setattr("aiodtls.core.handshake.connection_ids.reply", lambda hs, hello: [])
+    monkeypatch.setattr(
+        "aiodtls.core.handshake.extensions.connection_id.reply", lambda hs, hello: []
+    )
     pair = connected(version, 4, 8)
     assert pair.client.negotiated.own_cid == b"" and not pair.client.own_ids.expected
     pair.exchange()

@@ -12,12 +12,9 @@ from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError, ConfigError, HandshakeRefused
-from aiodtls.core.handshake.negotiate13 import (
-    Offer,
-    check_second_hello,
-    make_offer,
-    selected_share,
-)
+from aiodtls.core.handshake.extensions import key_share
+from aiodtls.core.handshake.negotiate13 import check_second_hello
+from aiodtls.core.handshake.offer13 import Offer, make_offer
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions13 import SelectedPsk
@@ -126,13 +123,13 @@ def test_a_server_may_do_without_a_key_share_only_where_we_offered_that():
     """RFC 8446 section 4.2.11."""
     reply = ServerHello(bytes(32), 0x1301, Extensions.of([SelectedPsk(0)]))
     offer = offer_of(psk_config(PSK("one", KEY)))
-    assert selected_share(offer, reply, offer.psks[0]) is None
+    assert key_share.check_reply(offer.hello, offer.shares, reply, has_psk=True) is None
     strict = offer_of(psk_config(PSK("one", KEY), require_forward_secrecy=True))
     with pytest.raises(AlertError) as caught:
-        selected_share(strict, reply, strict.psks[0])
+        key_share.check_reply(strict.hello, strict.shares, reply, has_psk=True)
     assert caught.value.description == AlertDescription.illegal_parameter
     with pytest.raises(AlertError) as caught:
-        selected_share(offer, reply, None)
+        key_share.check_reply(offer.hello, offer.shares, reply, has_psk=False)
     assert caught.value.description == AlertDescription.missing_extension
 
 

@@ -10,8 +10,8 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import HandshakeRefused
-from aiodtls.core.handshake import staples
-from aiodtls.core.handshake.negotiate import best_verified, signature_algorithms
+from aiodtls.core.handshake.credential_choice import best_verified
+from aiodtls.core.handshake.extensions import certificate_status, signature_algorithms
 from aiodtls.core.registry import SignatureScheme
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import SignatureAlgorithms, StatusRequest
@@ -68,14 +68,15 @@ def test_a_server_without_staples_answers_nothing(version):
 
 def test_an_announced_response_may_be_left_out(monkeypatch):
     """RFC 6066 section 8: a server need not send what it announced."""
-    monkeypatch.setattr(staples, "announced", lambda hello, item, response: [StatusRequest()])
+    announced = [StatusRequest()]
+    monkeypatch.setattr(certificate_status, "reply", lambda hello, item, response: announced)
     assert meet("1.2", CREDENTIALS, request_ocsp_response=True).connected
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_staples_that_nobody_asked_for_are_refused(version, monkeypatch):
     everything = Extensions.of([StatusRequest()])
-    certificate13 = staples.certificate13
+    certificate13 = certificate_status.certificate13
 
     def with_all(function):
         def asked(hello, credentials, *rest):
@@ -83,8 +84,8 @@ def test_staples_that_nobody_asked_for_are_refused(version, monkeypatch):
 
         return asked
 
-    monkeypatch.setattr(staples, "ocsp_response", with_all(staples.ocsp_response))
-    monkeypatch.setattr(staples, "certificate13", with_all(certificate13))
+    monkeypatch.setattr(certificate_status, "accept", with_all(certificate_status.accept))
+    monkeypatch.setattr(certificate_status, "certificate13", with_all(certificate13))
     pair = meet(version)
     assert pair.client.closed and "was not offered" in str(pair.client.failure)
 
@@ -171,8 +172,8 @@ def test_a_client_whose_key_the_server_cannot_verify_may_say_so(version, pki: PK
 
 
 def test_signature_algorithms_cert_is_offered_where_it_differs():
-    assert [e.type for e in signature_algorithms(DTLSConfig())] == [SignatureAlgorithms.type]
+    assert [e.type for e in signature_algorithms.offer(DTLSConfig())] == [SignatureAlgorithms.type]
     narrow = DTLSConfig(signature_schemes=["ed25519"])
-    first, second = signature_algorithms(narrow)
+    first, second = signature_algorithms.offer(narrow)
     assert isinstance(first, SignatureAlgorithms) and isinstance(second, SignatureAlgorithmsCert)
     assert first.schemes == (SignatureScheme.ed25519,) and len(second.schemes) > 5

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import connection_ids, negotiate13
+from aiodtls.core.handshake import negotiate13, offer13
 from aiodtls.core.handshake.client12 import client12
 from aiodtls.core.handshake.client13 import client13
-from aiodtls.core.handshake.negotiate13 import Offer
+from aiodtls.core.handshake.extensions import connection_id, supported_versions
+from aiodtls.core.handshake.offer13 import Offer
 from aiodtls.core.handshake.resumption import may_offer
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription, NamedGroup
@@ -36,45 +37,18 @@ def client(hs: Handshake) -> Script:
         hs.config, hs.session, hs.server_hostname, hs.wall_clock()
     ):
         hs.offer_no_session()
-    offer = _offer(hs, hs.config.first_groups)
     answers: list[type[Message]] = [ServerHello, HelloVerifyRequest]
     if hs.config.speaks13:
         answers.append(HelloRetryRequest)
-    lesser = negotiate13.lesser_group(hs.config, offer)
-    reply: Message | None
-    if lesser is None:
-        reply = yield from hs.expect(*answers)
-    else:
-        reply = yield from hs.expect_within(UNANSWERED_RESENDS, *answers)
-        if reply is None:
-            # Many a server drops a hello that comes in two datagrams.
-            longer, offer = offer, _offer(hs, (lesser,))
-            reply = yield from hs.expect(*answers)
-            if negotiate13.answers_earlier(reply, longer, offer):
-                # It had come, and what was lost were the answers.
-                offer = longer
-                hs.answered_earlier(longer.hello)
-                hs.negotiated.client_random = longer.hello.random
 
-    verified = retried = False
-    if isinstance(reply, HelloVerifyRequest):
-        verified = True
-        if not hs.config.speaks12:
-            message = "the server answers with HelloVerifyRequest, so it speaks DTLS 1.2 at most"
-            raise AlertError(AlertDescription.protocol_version, message)
-        reply = yield from _verify(hs, offer, reply, answers)
-    elif isinstance(reply, HelloRetryRequest):
-        retried = True
-        offer = _retry(hs, offer, reply)
-        hs.send(offer.hello)
-        reply = yield from hs.expect(ServerHello)
-    chose13 = isinstance(reply, HelloRetryRequest) or (
-        isinstance(reply, ServerHello) and hs.config.speaks13 and negotiate13.is_dtls13(reply)
-    )
-    if (verified and chose13) or (retried and not chose13):
-        first = "HelloVerifyRequest" if verified else "HelloRetryRequest"
-        message = f"the server changed the version after {first}"
-        raise AlertError(AlertDescription.illegal_parameter, message)
+    offer, first = yield from _exchange_first_hello(hs, answers)
+    reply = first
+    if isinstance(first, HelloVerifyRequest):
+        reply = yield from _verify(hs, offer, first, answers)
+    elif isinstance(first, HelloRetryRequest):
+        offer, reply = yield from _retry(hs, offer, first)
+
+    chose13 = _check_version(hs, first, reply)
     assert isinstance(reply, ServerHello)
     if chose13:
         yield from client13(hs, offer, reply)
@@ -82,11 +56,32 @@ def client(hs: Handshake) -> Script:
         yield from client12(hs, offer.hello, reply)
 
 
-def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
+def _exchange_first_hello(
+    hs: Handshake, answers: Sequence[type[Message]]
+) -> Step[tuple[Offer, Message]]:
+    """The first ClientHello, or a shorter one where that has no answer; and what answers it."""
+    offer = _send_offer(hs, hs.config.first_groups)
+    lesser = offer13.lesser_group(hs.config, offer)
+    if lesser is None:
+        return offer, (yield from hs.expect(*answers))
+    reply: Message | None = yield from hs.expect_within(UNANSWERED_RESENDS, *answers)
+    if reply is None:
+        # Many a server drops a hello that comes in two datagrams.
+        longer, offer = offer, _send_offer(hs, (lesser,))
+        reply = yield from hs.expect(*answers)
+        if offer13.answers_earlier(reply, longer, offer):
+            # It had come, and what was lost were the answers.
+            offer = longer
+            hs.answered_earlier(longer.hello)
+            hs.negotiated.client_random = longer.hello.random
+    return offer, reply
+
+
+def _send_offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
     """Sends a first ClientHello, with key shares in these groups or in what has room."""
     hs.restart()
     random = hs.random(RANDOM_LENGTH)
-    offer = negotiate13.make_offer(
+    offer = offer13.make_offer(
         hs.config,
         random,
         hs.server_hostname,
@@ -94,7 +89,7 @@ def _offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
         hs.datagram_size,
         groups,
         hs.session,
-        connection_ids.offers(hs),
+        connection_id.offer(hs),
         hs.wall_clock(),
     )
     hs.negotiated.client_random = random
@@ -106,6 +101,9 @@ def _verify(
     hs: Handshake, offer: Offer, request: HelloVerifyRequest, answers: Sequence[type[Message]]
 ) -> Step[Message]:
     """DTLS 1.2: the same hello with the server's cookie."""
+    if not hs.config.speaks12:
+        message = "the server answers with HelloVerifyRequest, so it speaks DTLS 1.2 at most"
+        raise AlertError(AlertDescription.protocol_version, message)
     reply: Message = request
     requests = 0
     while isinstance(reply, HelloVerifyRequest):
@@ -119,12 +117,30 @@ def _verify(
     return reply
 
 
-def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Offer:
+def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Step[tuple[Offer, Message]]:
     """DTLS 1.3: the hello again, with the cookie and in the group that the server asks for."""
     suite = negotiate13.check_retry_request(hs.config, offer, request)
     hs.negotiated.suite = suite
     hs.use_dtls13()
     hs.discard_early()
     hs.transcript.hash_first_hello(suite.hash_name)
-    again = negotiate13.second_offer(offer, request, suite)
-    return negotiate13.bind(again, hs.transcript, hs.next_seq, hs.wall_clock())
+    again = offer13.second_offer(offer, request, suite)
+    offer = offer13.bind(again, hs.transcript, hs.next_seq, hs.wall_clock())
+    hs.send(offer.hello)
+    return offer, (yield from hs.expect(ServerHello))
+
+
+def _check_version(hs: Handshake, first: Message, reply: Message) -> bool:
+    """Whether the server chose DTLS 1.3, which its first answer must not contradict."""
+    chose13 = isinstance(reply, HelloRetryRequest) or (
+        isinstance(reply, ServerHello)
+        and hs.config.speaks13
+        and supported_versions.is_dtls13(reply.extensions)
+    )
+    verified = isinstance(first, HelloVerifyRequest)
+    retried = isinstance(first, HelloRetryRequest)
+    if (verified and chose13) or (retried and not chose13):
+        name = "HelloVerifyRequest" if verified else "HelloRetryRequest"
+        message = f"the server changed the version after {name}"
+        raise AlertError(AlertDescription.illegal_parameter, message)
+    return chose13

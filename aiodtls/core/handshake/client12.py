@@ -7,16 +7,29 @@ ChangeCipherSpec, Finished                                                      
 
 from __future__ import annotations
 
+from aiodtls.core.crypto import hmacs
+from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import psk_premaster_secret, respond
 from aiodtls.core.crypto.suites import KeyExchange, Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import certificate_types, connection_ids, negotiate
+from aiodtls.core.handshake import credential_choice, negotiate
 from aiodtls.core.handshake.authenticate import (
     check_signature,
     check_trust,
     key_exchange_for,
     public_key,
     sign,
+)
+from aiodtls.core.handshake.extensions import (
+    alpn,
+    certificate_status,
+    certificate_types,
+    connection_id,
+    ec_point_formats,
+    extended_master_secret,
+    record_size_limit,
+    renegotiation_info,
+    srtp,
 )
 from aiodtls.core.handshake.keys12 import (
     CLIENT_LABEL,
@@ -33,12 +46,10 @@ from aiodtls.core.handshake.resume12 import (
     receive_ticket,
     session_of_id,
 )
-from aiodtls.core.handshake.script import Handshake, Script
-from aiodtls.core.registry import AlertDescription, NamedGroup, ProtocolVersion
+from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.registry import AlertDescription, NamedGroup, SignatureScheme
 from aiodtls.core.sessions import psk_check
-from aiodtls.core.wire.extensions import SignedCertificateTimestamps, StatusRequest
 from aiodtls.core.wire.messages import (
-    Certificate12,
     CertificateRequest12,
     CertificateStatus12,
     CertificateVerify,
@@ -48,7 +59,6 @@ from aiodtls.core.wire.messages import (
     ClientKeyExchangePsk12,
     Finished,
     Message,
-    RawCertificate12,
     ServerHello,
     ServerHelloDone,
     ServerKeyExchangeEcdhe12,
@@ -56,7 +66,6 @@ from aiodtls.core.wire.messages import (
     ServerKeyExchangePsk12,
 )
 
-VERSION = ProtocolVersion.DTLSv1_2
 # What may follow ServerHello and Certificate; without a hint plain PSK sends nothing.
 KEY_EXCHANGE_MESSAGES: dict[KeyExchange, tuple[type[Message], ...]] = {
     KeyExchange.ECDHE_ECDSA: (ServerKeyExchangeEcdhe12,),
@@ -67,6 +76,7 @@ KEY_EXCHANGE_MESSAGES: dict[KeyExchange, tuple[type[Message], ...]] = {
 
 
 def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
+    """The full handshake; a resumption goes on in ``resume12.py``."""
     suite = _accept_server_hello(hs, hello, reply)
     if hs.session is not None and is_resumed(hello, reply):
         yield from client_resumes12(hs, hs.session, reply)
@@ -74,82 +84,44 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
     exchange = suite.key_exchange
     assert exchange is not None
     if exchange.uses_certificate:
-        types = certificate_types.chosen_by_server(hello, reply.extensions)
-        hs.negotiated.own_certificate_type, hs.negotiated.peer_certificate_type = types
-        layout = certificate_types.MESSAGES12[hs.negotiated.peer_certificate_type]
-        certificate = yield from hs.expect(layout)
-        _check_certificate(hs, certificate, suite)
-        hs.negotiated.peer_chain = certificate.chain
-
-    awaited = KEY_EXCHANGE_MESSAGES[exchange]
-    # What was announced may still be left out (RFC 6066 section 8).
-    status = (CertificateStatus12,) if StatusRequest.type in reply.extensions else ()
-    server_key = message = yield from hs.expect(*status, *awaited)
-    if isinstance(message, CertificateStatus12):
-        hs.negotiated.ocsp_response = message.response
-        server_key = message = yield from hs.expect(*awaited)
-    if isinstance(server_key, ServerKeyExchangeEcdhe12):
-        _check_server_key(hs, server_key)
-    request = None
-    if not isinstance(message, ServerHelloDone):
-        # A server without a certificate cannot ask for one (RFC 4279 section 2).
-        asks = (CertificateRequest12,) if exchange.uses_certificate else ()
-        message = yield from hs.expect(*asks, ServerHelloDone)
-        if isinstance(message, CertificateRequest12):
-            request = message
-            yield from hs.expect(ServerHelloDone)
+        certificate_types.check_reply(hs, hello, reply.extensions)
+        yield from _receive_certificate(hs, suite)
+    server_key = yield from _receive_server_key(hs, reply, exchange)
+    request = yield from _receive_request(hs, exchange, server_key)
     if exchange.uses_certificate:
         yield from check_trust(hs, hs.negotiated.peer_chain, "server")
 
-    chosen = None
-    if request is not None:
-        own_type = hs.negotiated.own_certificate_type
-        chosen = negotiate.choose_client_credentials(hs.config, request, own_type)
-        layout = certificate_types.MESSAGES12[own_type]
-        hs.send(layout(chosen[0].chain if chosen else ()))
-    client_key, premaster = _client_key_exchange(hs, exchange, server_key)
-    hs.send(client_key)
+    chosen = _send_certificate(hs, request) if request is not None else None
+    premaster = _send_client_key(hs, exchange, server_key)
     master = derive_master_secret(hs, suite, premaster)
-    if chosen:
-        credentials, scheme = chosen
-        signature = yield from sign(hs, credentials, scheme, hs.transcript.data)
-        hs.send(CertificateVerify(scheme, signature))
-    writer, reader = derive_record_keys(
-        hs.negotiated, suite, master, hs.config.replay_window, is_client=True
-    )
-    hs.send_change_cipher_spec()
-    hs.install_write(EPOCH, writer)
-    hs.send(Finished(verify_data(hs, suite, master, CLIENT_LABEL)))
-
-    hs.await_last_flight()
-    session = yield from receive_ticket(hs, reply)
-    hs.install_read(EPOCH, reader)
-    finished = yield from hs.expect(Finished)
-    check_finished(hs, suite, master, SERVER_LABEL, finished)
-    hs.negotiated.session = session or session_of_id(hs, reply)
+    if chosen is not None:
+        yield from _send_certificate_verify(hs, *chosen)
+    yield from _exchange_finished(hs, reply, suite, master)
 
 
 def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Suite:
+    """What the server chose, and each of its extensions."""
     suite = negotiate.check_server_hello12(hs.config, hello, reply)
     negotiated = hs.negotiated
     negotiated.version = "1.2"
     negotiated.suite = suite
     negotiated.server_random = reply.random
-    negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, reply.extensions)
-    negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, reply.extensions)
-    negotiated.extended_master_secret = negotiate.check_extended_master_secret(
-        hs.config, reply.extensions
-    )
-    timestamps = reply.extensions.find(SignedCertificateTimestamps)
-    negotiated.certificate_timestamps = timestamps.timestamps if timestamps else ()
-    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, reply.extensions))
-    connection_ids.accept(hs, reply.extensions)
+    extensions = reply.extensions
+    renegotiation_info.check_reply(extensions)
+    ec_point_formats.check_reply(extensions)
+    alpn.check_reply(hs, extensions)
+    srtp.check_reply(hs, extensions)
+    extended_master_secret.check_reply(hs, extensions)
+    certificate_status.check_reply(hs, extensions)
+    record_size_limit.check_reply(hs, extensions)
+    connection_id.check_reply(hs, extensions)
     return suite
 
 
-def _check_certificate(
-    hs: Handshake, certificate: Certificate12 | RawCertificate12, suite: Suite
-) -> None:
+def _receive_certificate(hs: Handshake, suite: Suite) -> Step[None]:
+    """The server's chain or raw public key, of the kind that the suite signs with."""
+    layout = certificate_types.MESSAGES12[hs.negotiated.peer_certificate_type]
+    certificate = yield from hs.expect(layout)
     if not certificate.chain:
         raise AlertError(AlertDescription.decode_error, "the server's certificate list is empty")
     if key_exchange_for(public_key(hs, certificate.chain)) is not suite.key_exchange:
@@ -157,6 +129,37 @@ def _check_certificate(
             AlertDescription.illegal_parameter,
             f"the server's key is of another kind than its suite {suite.name} says",
         )
+    hs.negotiated.peer_chain = certificate.chain
+
+
+def _receive_server_key(hs: Handshake, reply: ServerHello, exchange: KeyExchange) -> Step[Message]:
+    """[CertificateStatus], and ServerKeyExchange, or ServerHelloDone where there is none."""
+    awaited = KEY_EXCHANGE_MESSAGES[exchange]
+    # What was announced may still be left out (RFC 6066 section 8).
+    announced = certificate_status.is_announced(reply.extensions)
+    status = (CertificateStatus12,) if announced else ()
+    message: Message = yield from hs.expect(*status, *awaited)
+    if isinstance(message, CertificateStatus12):
+        hs.negotiated.ocsp_response = message.response
+        message = yield from hs.expect(*awaited)
+    if isinstance(message, ServerKeyExchangeEcdhe12):
+        _check_server_key(hs, message)
+    return message
+
+
+def _receive_request(
+    hs: Handshake, exchange: KeyExchange, server_key: Message
+) -> Step[CertificateRequest12 | None]:
+    """[CertificateRequest], ServerHelloDone."""
+    if isinstance(server_key, ServerHelloDone):
+        return None
+    # A server without a certificate cannot ask for one (RFC 4279 section 2).
+    asks = (CertificateRequest12,) if exchange.uses_certificate else ()
+    message: Message = yield from hs.expect(*asks, ServerHelloDone)
+    if not isinstance(message, CertificateRequest12):
+        return None
+    yield from hs.expect(ServerHelloDone)
+    return message
 
 
 def _check_server_key(hs: Handshake, message: ServerKeyExchangeEcdhe12) -> None:
@@ -164,6 +167,24 @@ def _check_server_key(hs: Handshake, message: ServerKeyExchangeEcdhe12) -> None:
     negotiated = hs.negotiated
     signed = negotiated.client_random + negotiated.server_random + message.params
     check_signature(hs, negotiated.peer_chain, message.scheme, message.signature, signed)
+
+
+def _send_certificate(
+    hs: Handshake, request: CertificateRequest12
+) -> tuple[Credentials, SignatureScheme] | None:
+    """Ours where one fits, else an empty list (RFC 5246 section 7.4.6)."""
+    own_type = hs.negotiated.own_certificate_type
+    chosen = credential_choice.choose_client_credentials12(hs.config, request, own_type)
+    layout = certificate_types.MESSAGES12[own_type]
+    hs.send(layout(chosen[0].chain if chosen else ()))
+    return chosen
+
+
+def _send_client_key(hs: Handshake, exchange: KeyExchange, server_key: Message) -> bytes:
+    """ClientKeyExchange; the premaster secret."""
+    client_key, premaster = _client_key_exchange(hs, exchange, server_key)
+    hs.send(client_key)
+    return premaster
 
 
 def _client_key_exchange(
@@ -191,3 +212,30 @@ def _client_key_exchange(
             psk_premaster_secret(psk.key, secret),
         )
     return ClientKeyExchangePsk12(psk.identity), psk_premaster_secret(psk.key)
+
+
+def _send_certificate_verify(
+    hs: Handshake, credentials: Credentials, scheme: SignatureScheme
+) -> Step[None]:
+    """Signs all messages so far, up to ClientKeyExchange (RFC 5246 section 7.4.8)."""
+    signature = yield from sign(hs, credentials, scheme, hs.transcript.data)
+    hs.send(CertificateVerify(scheme, signature))
+
+
+def _exchange_finished(
+    hs: Handshake, reply: ServerHello, suite: Suite, master: hmacs.Secret
+) -> Step[None]:
+    """ChangeCipherSpec and Finished, then the server's, with a ticket where one is announced."""
+    writer, reader = derive_record_keys(
+        hs.negotiated, suite, master, hs.config.replay_window, is_client=True
+    )
+    hs.send_change_cipher_spec()
+    hs.install_write(EPOCH, writer)
+    hs.send(Finished(verify_data(hs, suite, master, CLIENT_LABEL)))
+
+    hs.await_last_flight()
+    session = yield from receive_ticket(hs, reply)
+    hs.install_read(EPOCH, reader)
+    finished = yield from hs.expect(Finished)
+    check_finished(hs, suite, master, SERVER_LABEL, finished)
+    hs.negotiated.session = session or session_of_id(hs, reply)

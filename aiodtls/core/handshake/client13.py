@@ -10,22 +10,21 @@ ServerHello, {EncryptedExtensions}, {[CertificateRequest]},
 
 from __future__ import annotations
 
+from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import (
+from aiodtls.core.handshake import credential_choice, negotiate, negotiate13
+from aiodtls.core.handshake.authenticate import check_signature, check_trust, public_key, sign
+from aiodtls.core.handshake.extensions import (
+    alpn,
+    certificate_status,
     certificate_types,
-    connection_ids,
-    negotiate,
-    negotiate13,
-    staples,
-)
-from aiodtls.core.handshake.authenticate import (
-    check_signature,
-    check_trust,
-    public_key,
-    sign,
+    connection_id,
+    key_share,
+    record_size_limit,
+    srtp,
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import VERSION, Offer
+from aiodtls.core.handshake.offer13 import Offer
 from aiodtls.core.handshake.psks import OfferedPsk
 from aiodtls.core.handshake.resumption import use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
@@ -36,20 +35,14 @@ from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, En
 
 
 def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
+    """From ServerHello on, for all of full, PSK and resumed handshakes."""
     psk, secrets = _accept_server_hello(hs, offer, reply)
-    encrypted = yield from hs.expect(EncryptedExtensions)
-    _accept_extensions(hs, offer, encrypted, psk)
-    if psk is not None and hs.negotiated.peer_chain:
-        yield from check_trust(hs, hs.negotiated.peer_chain, "server")
+    yield from _receive_extensions(hs, offer, psk)
     request = None
     if psk is None:
-        message: Message = yield from hs.expect(CertificateRequest13, Certificate13)
-        if isinstance(message, CertificateRequest13):
-            request = _check_request(message)
-            message = yield from hs.expect(Certificate13)
-        assert isinstance(message, Certificate13)
-        staples.check_entries(offer.hello.extensions, message)
-        yield from _authenticate_server(hs, message)
+        request = yield from _authenticate_server(hs, offer)
+    elif hs.negotiated.peer_chain:
+        yield from check_trust(hs, hs.negotiated.peer_chain, "server")
     finished = yield from hs.expect(Finished)
     secrets.check_finished(finished)
     traffic = secrets.derive_application()
@@ -73,38 +66,42 @@ def _accept_server_hello(
     negotiated.version = "1.3"
     negotiated.suite = suite
     negotiated.server_random = reply.random
-    psk = negotiate13.selected_psk(offer, reply, suite)
-    if psk is None and not hs.config.offers_certificates:
-        raise AlertError(AlertDescription.handshake_failure, "the server took none of our PSKs")
-    if psk is not None and psk.session is not None:
-        use_session(negotiated, psk.session)
-    elif psk is not None and psk.psk is not None:
-        negotiated.psk_identity = psk.psk.identity
-        negotiated.psk_check = psk_check(psk.psk.key)
-    exchange = negotiate13.selected_share(offer, reply, psk)
+    psk = _accept_psk(hs, offer, reply, suite)
+    exchange = key_share.check_reply(offer.hello, offer.shares, reply, has_psk=psk is not None)
     shared = None
     if exchange is not None:
         share, public = exchange
         negotiated.group = share.group
         shared = share.exchange(public)
     hs.use_dtls13()
-    connection_ids.accept(hs, reply.extensions)
+    connection_id.check_reply(hs, reply.extensions)
     secrets = Secrets13(hs, suite, psk.key if psk else None, is_client=True)
     secrets.protect_handshake(shared)
     return psk, secrets
 
 
-def _accept_extensions(
-    hs: Handshake, offer: Offer, message: EncryptedExtensions, psk: OfferedPsk | None
-) -> None:
-    extensions = message.extensions
+def _accept_psk(hs: Handshake, offer: Offer, reply: ServerHello, suite: Suite) -> OfferedPsk | None:
+    """The PSK that the server took, and what that says of who it is."""
+    psk = negotiate13.selected_psk(offer, reply, suite)
+    if psk is None and not hs.config.offers_certificates:
+        raise AlertError(AlertDescription.handshake_failure, "the server took none of our PSKs")
+    if psk is not None and psk.session is not None:
+        use_session(hs.negotiated, psk.session)
+    elif psk is not None and psk.psk is not None:
+        hs.negotiated.psk_identity = psk.psk.identity
+        hs.negotiated.psk_check = psk_check(psk.psk.key)
+    return psk
+
+
+def _receive_extensions(hs: Handshake, offer: Offer, psk: OfferedPsk | None) -> Step[None]:
+    """EncryptedExtensions."""
+    extensions = (yield from hs.expect(EncryptedExtensions)).extensions
     negotiate.check_only_offered(offer.hello, extensions)
-    hs.negotiated.alpn_protocol = negotiate.check_alpn_reply(hs.config, extensions)
-    hs.negotiated.srtp_profile = negotiate.check_srtp_reply(hs.config, extensions)
-    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, extensions))
+    alpn.check_reply(hs, extensions)
+    srtp.check_reply(hs, extensions)
+    record_size_limit.check_reply(hs, extensions)
     if psk is None:
-        types = certificate_types.chosen_by_server(offer.hello, extensions)
-        hs.negotiated.own_certificate_type, hs.negotiated.peer_certificate_type = types
+        certificate_types.check_reply(hs, offer.hello, extensions)
 
 
 def _check_request(request: CertificateRequest13) -> CertificateRequest13:
@@ -114,7 +111,20 @@ def _check_request(request: CertificateRequest13) -> CertificateRequest13:
     return request
 
 
-def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None]:
+def _authenticate_server(hs: Handshake, offer: Offer) -> Step[CertificateRequest13 | None]:
+    """[CertificateRequest], Certificate, CertificateVerify."""
+    request = None
+    message: Message = yield from hs.expect(CertificateRequest13, Certificate13)
+    if isinstance(message, CertificateRequest13):
+        request = _check_request(message)
+        message = yield from hs.expect(Certificate13)
+    assert isinstance(message, Certificate13)
+    certificate_status.check_entries(offer.hello.extensions, message)
+    yield from _check_certificate(hs, message)
+    return request
+
+
+def _check_certificate(hs: Handshake, certificate: Certificate13) -> Step[None]:
     """Certificate, and the proof that the key of it is the server's."""
     if certificate.context or not certificate.chain:
         description = AlertDescription.decode_error
@@ -123,7 +133,7 @@ def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None
         raise AlertError(description, "the server's certificate list is empty or has a context")
     public_key(hs, certificate.chain)
     hs.negotiated.peer_chain = certificate.chain
-    staples.keep13(hs.negotiated, certificate)
+    certificate_status.accept_certificate13(hs, certificate)
     proof = yield from hs.expect(CertificateVerify)
     signed = signed_content(SERVER_CONTEXT, hs.transcript_hash_before_last())
     check_signature(hs, certificate.chain, proof.scheme, proof.signature, signed)
@@ -132,7 +142,7 @@ def _authenticate_server(hs: Handshake, certificate: Certificate13) -> Step[None
 
 def _send_certificate(hs: Handshake, request: CertificateRequest13) -> Step[None]:
     """Ours where one fits, else an empty list (RFC 8446 section 4.4.2)."""
-    chosen = negotiate13.choose_client_credentials13(
+    chosen = credential_choice.choose_client_credentials13(
         hs.config, request, hs.negotiated.own_certificate_type
     )
     if chosen is None:

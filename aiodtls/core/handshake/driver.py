@@ -1,8 +1,30 @@
-"""Brings a handshake script and the unreliable network together.
+"""Runs a handshake script over the unreliable network.
 
-Fragments and time go in; the script runs on as its messages become whole, and each flight it ends
-goes out, again and again until it is answered. After the handshake the driver keeps the last
+Fragments and time go in. Whole messages resume the script, and what it sends until it waits is a
+flight, which goes out again until it is answered. After the handshake the driver keeps the last
 flight for a peer that did not get it, and puts post-handshake messages together.
+
+    begin()
+       |
+       v      waits for a message     +---------------------------------------------------+
+   +--------+ ----------------------> | EXPECTING. Its flight is out. It goes again when  |
+   | script |                         | the timer is due, when the peer repeats its own,  |
+   |  runs  | <---------------------- | or when an ACK says what is missing (DTLS 1.3).   |
+   +--------+ the message is whole,   +---------------------------------------------------+
+     |  ^  |  or patience is at its end
+     |  |  |
+     |  |  |          asks            +---------------------------------------------------+
+     |  |  +------------------------> | ASKING. What was sent waits for the rest of its   |
+     |  +---------------------------- | flight. The earlier flight is not resent, repeats |
+     |              answer()          | are absorbed, ACKs go out (DTLS 1.3).             |
+     | ends                           +---------------------------------------------------+
+     v
+   +--------------------------------------------------------------------------------------+
+   | COMPLETE. DTLS 1.2: who sent the last flight keeps it, and resends it for a repeat.  |
+   | DTLS 1.3: it is resent until it is acknowledged; its receiver repeats the ACK.       |
+   +--------------------------------------------------------------------------------------+
+
+``abandon()`` leaves any of these; an alert of the script's comes out of the call that resumed it.
 """
 
 from __future__ import annotations
@@ -35,8 +57,6 @@ from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 _HELLO_REQUEST = int(HandshakeType.hello_request)
 _UPDATE = int(HandshakeType.key_update)
 _FIRST_MESSAGES = (_HELLO_REQUEST, int(HandshakeType.client_hello))
-
-
 # What DTLS 1.3 protects its handshake in (RFC 9147 section 6.1).
 HANDSHAKE_EPOCH = 2
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake.connection_ids import check_length
+from aiodtls.core.handshake.extensions.connection_id import check_length
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer

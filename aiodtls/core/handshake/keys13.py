@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import hmac
 
-from aiodtls.core.crypto.key_schedule import (
-    KeySchedule,
-    TrafficKeys,
-    verify_data,
-)
+from aiodtls.core.crypto.key_schedule import KeySchedule, TrafficKeys, verify_data
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.script import Handshake

@@ -10,6 +10,7 @@ from __future__ import annotations
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.authenticate import check_trust
+from aiodtls.core.handshake.extensions import extended_master_secret, session_ticket
 from aiodtls.core.handshake.keys12 import (
     CLIENT_LABEL,
     EPOCH,
@@ -23,13 +24,7 @@ from aiodtls.core.handshake.resumption import is_welcome, make_session, use_sess
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.sessions import MAX_LIFETIME, Session
-from aiodtls.core.wire.extensions import ExtendedMasterSecret, SessionTicket
-from aiodtls.core.wire.messages import (
-    ClientHello,
-    Finished,
-    NewSessionTicket12,
-    ServerHello,
-)
+from aiodtls.core.wire.messages import ClientHello, Finished, NewSessionTicket12, ServerHello
 
 SESSION_ID_LENGTH = 32
 
@@ -43,7 +38,7 @@ def is_resumed(hello: ClientHello, reply: ServerHello) -> bool:
 
 def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Script:
     """From ServerHello on."""
-    if reply.cipher_suite != session.suite or ExtendedMasterSecret.type not in reply.extensions:
+    if reply.cipher_suite != session.suite or not extended_master_secret.is_in(reply.extensions):
         raise AlertError(
             AlertDescription.illegal_parameter, "the server resumes a session as another"
         )
@@ -67,7 +62,7 @@ def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Scr
 
 def receive_ticket(hs: Handshake, reply: ServerHello) -> Step[Session | None]:
     """NewSessionTicket, which the ServerHello announced (RFC 5077 section 3.3)."""
-    if SessionTicket.type not in reply.extensions:
+    if not session_ticket.check_reply(reply.extensions):
         return None
     message = yield from hs.expect(NewSessionTicket12)
     if not message.ticket or not hs.negotiated.extended_master_secret:
@@ -94,28 +89,22 @@ def session_of_id(hs: Handshake, reply: ServerHello) -> Session | None:
 
 def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
     """What the client brings or names, where all that it stands for still holds."""
-    ticket = hello.extensions.find(SessionTicket)
+    ticket = session_ticket.accept(hello)
     session: Session | None = None
-    if ticket is not None and ticket.ticket:
-        session = hs.config.open_ticket(ticket.ticket, hs.wall_clock())
+    if ticket:
+        session = hs.config.open_ticket(ticket, hs.wall_clock())
     elif hello.session_id:
         session = hs.config.stored_session(hello.session_id, hs.wall_clock())
     if session is None or session.version != "1.2" or session.suite not in hello.cipher_suites:
         return None
-    if ExtendedMasterSecret.type not in hello.extensions:
-        # RFC 7627 section 5.3: the session had it, so this is not the client that made it.
-        raise AlertError(
-            AlertDescription.handshake_failure, "a resumption without extended_master_secret"
-        )
+    extended_master_secret.check_resumption(hello)
     return session if (yield from is_welcome(hs, hello, session)) else None
 
 
 def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:
     """Whether a resumption gives a new ticket: for one that would end with an older secret."""
-    brought = hello.extensions.find(SessionTicket)
-    if brought is None or not brought.ticket:
-        return False
-    return hs.config.is_outdated(brought.ticket, hs.wall_clock())
+    ticket = session_ticket.accept(hello)
+    return ticket is not None and bool(ticket) and hs.config.is_outdated(ticket, hs.wall_clock())
 
 
 def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> Script:
@@ -139,19 +128,19 @@ def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> 
 
 def new_session_id(hs: Handshake, hello: ClientHello) -> bytes:
     """For a client without tickets whose session may be kept; empty for all others."""
-    if SessionTicket.type in hello.extensions or not _may_be_kept(hs, hello):
+    if session_ticket.accept(hello) is not None or not _may_be_kept(hs, hello):
         return b""
     return hs.random(SESSION_ID_LENGTH)
 
 
 def issues_ticket(hs: Handshake, hello: ClientHello) -> bool:
     """Whether a full handshake ends with a NewSessionTicket."""
-    return SessionTicket.type in hello.extensions and _may_be_kept(hs, hello)
+    return session_ticket.accept(hello) is not None and _may_be_kept(hs, hello)
 
 
 def _may_be_kept(hs: Handshake, hello: ClientHello) -> bool:
     """Without extended_master_secret a resumption is not safe (RFC 7627 section 5.3)."""
-    return hs.config.session_tickets > 0 and ExtendedMasterSecret.type in hello.extensions
+    return hs.config.session_tickets > 0 and extended_master_secret.is_in(hello.extensions)
 
 
 def keep_session(hs: Handshake, *, session_id: bytes, with_ticket: bool) -> None:

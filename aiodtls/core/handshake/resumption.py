@@ -11,12 +11,11 @@ import hmac
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.handshake.authenticate import find_psk, is_still_trusted
-from aiodtls.core.handshake.negotiate import choose_alpn
+from aiodtls.core.handshake.extensions import alpn, server_name
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.registry import CertificateType
 from aiodtls.core.sessions import MAX_LIFETIME, Session, psk_check
-from aiodtls.core.wire.extensions import ServerName
 from aiodtls.core.wire.messages import ClientHello
 
 
@@ -89,10 +88,9 @@ def may_offer(
 def is_welcome(hs: Handshake, hello: ClientHello, session: Session) -> Step[bool]:
     """Whether a server takes it up: the names are the same, and the client still is who it was."""
     config = hs.config
-    name = hello.extensions.find(ServerName)
-    if session.server_hostname != (name.host_name if name else None):
+    if not server_name.may_resume(session, hello):
         return False
-    if session.alpn_protocol != choose_alpn(config, hello) or suite_of(config, session) is None:
+    if not alpn.may_resume(config, session, hello) or suite_of(config, session) is None:
         return False
     if session.psk_identity is not None:
         psk = yield from find_psk(hs, session.psk_identity)

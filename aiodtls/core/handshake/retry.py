@@ -13,13 +13,8 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import Cookies, Retry, SealedHello
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake.negotiate13 import (
-    check_client_hello13,
-    choose_group13,
-    choose_suite13,
-    client_share,
-    retry_request,
-)
+from aiodtls.core.handshake.extensions import key_share, supported_groups
+from aiodtls.core.handshake.negotiate13 import check_client_hello13, choose_suite13, retry_request
 from aiodtls.core.registry import AlertDescription, HandshakeType, NamedGroup
 from aiodtls.core.wire.extensions13 import Cookie
 from aiodtls.core.wire.messages import ClientHello, encode_body
@@ -42,8 +37,8 @@ def make_retry_request(
     """
     check_client_hello13(hello)
     suite = choose_suite13(config, hello, wall_time)
-    group = choose_group13(config, hello)
-    if client_share(hello, group) is not None:
+    group = supported_groups.accept13(config, hello)
+    if key_share.accept(hello, group) is not None:
         group = None
     header = bytes((HandshakeType.client_hello,)) + len(body).to_bytes(3, "big")
     digest = hashlib.new(suite.hash_name, header + body).digest()
@@ -67,7 +62,7 @@ def check_retry(
     suite = SUITES[sealed.suite]
     group = NamedGroup(sealed.group) if sealed.group != NO_GROUP else None
     if suite.code not in hello.cipher_suites or (
-        group is not None and client_share(hello, group) is None
+        group is not None and key_share.accept(hello, group) is None
     ):
         raise AlertError(AlertDescription.illegal_parameter, "not the hello we asked for")
     body = encode_body(retry_request(suite, group, cookie.cookie))

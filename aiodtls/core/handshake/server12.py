@@ -7,16 +7,25 @@
 
 from __future__ import annotations
 
+from aiodtls.core.crypto import hmacs
 from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
-from aiodtls.core.crypto.suites import SUITES, KeyExchange
+from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import certificate_types, connection_ids, negotiate, staples
-from aiodtls.core.handshake.authenticate import (
-    check_signature,
-    check_trust,
-    find_psk,
-    sign,
+from aiodtls.core.handshake import credential_choice, negotiate
+from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk, sign
+from aiodtls.core.handshake.extensions import (
+    alpn,
+    certificate_status,
+    certificate_types,
+    connection_id,
+    ec_point_formats,
+    extended_master_secret,
+    record_size_limit,
+    renegotiation_info,
+    server_name,
+    session_ticket,
+    srtp,
 )
 from aiodtls.core.handshake.keys12 import (
     CLIENT_LABEL,
@@ -38,20 +47,11 @@ from aiodtls.core.handshake.resume12 import (
 )
 from aiodtls.core.handshake.resumption import use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
-from aiodtls.core.registry import AlertDescription, CertificateType, ProtocolVersion
-from aiodtls.core.sessions import psk_check
+from aiodtls.core.registry import AlertDescription, CertificateType
+from aiodtls.core.sessions import Session, psk_check
+from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import (
-    ALPN,
-    ECPointFormats,
-    ExtendedMasterSecret,
-    Extension,
-    RenegotiationInfo,
-    ServerName,
-    SessionTicket,
-    UseSRTP,
-)
-from aiodtls.core.wire.extensions13 import RecordSizeLimit
+from aiodtls.core.wire.extensions import Extension
 from aiodtls.core.wire.messages import (
     RANDOM_LENGTH,
     CertificateRequest12,
@@ -70,165 +70,163 @@ from aiodtls.core.wire.messages import (
     ecdh_params,
 )
 
-VERSION = ProtocolVersion.DTLSv1_2
-# Answers that are the same to all.
-EXTENDED_MASTER_SECRET, FIRST_HANDSHAKE = ExtendedMasterSecret(), RenegotiationInfo()
-UNCOMPRESSED_POINTS = ECPointFormats()
+
+@value
+class _Answer:
+    """What the server takes of the ClientHello, and what it will send for it.
+
+    ``asked`` is the certificate type of the client that a CertificateRequest asks for.
+    """
+
+    choice: Choice12
+    session_id: bytes
+    gives_ticket: bool
+    asked: CertificateType | None = None
+    ocsp_response: bytes = b""
 
 
 def server12(hs: Handshake, hello: ClientHello) -> Script:
+    """The full handshake; a resumption goes on in ``resume12.py``."""
     negotiate.check_client_hello12(hs.config, hello)
-    negotiated = hs.negotiated
-    name = hello.extensions.find(ServerName)
-    negotiated.server_hostname = name.host_name if name else None
-    negotiated.version = "1.2"
+    server_name.accept(hs, hello)
+    hs.negotiated.version = "1.2"
     session = yield from find_session(hs, hello)
     if session is not None:
-        use_session(negotiated, session)
-        chosen = Choice12(SUITES[session.suite], None, None, None)
-        gives_ticket = renews_ticket(hs, hello)
-        hs.send(_server_hello(hs, hello, chosen, hello.session_id, gives_ticket=gives_ticket))
-        yield from server_resumes12(hs, session, gives_ticket=gives_ticket)
+        yield from _resume(hs, hello, session)
         return
-    choice = negotiate.choose12(hs.config, hello)
-    suite = choice.suite
-    exchange = suite.key_exchange
-    assert exchange is not None
-    asked = certificate_types.to_ask_for(hs.config, hello) if exchange.uses_certificate else None
-    session_id = new_session_id(hs, hello)
-    gives_ticket = issues_ticket(hs, hello)
-    response = staples.ocsp_response(hello, choice.credentials)
-    hs.send(
-        _server_hello(hs, hello, choice, session_id, asked, response, gives_ticket=gives_ticket)
-    )
-    if choice.credentials is not None:
-        layout = certificate_types.MESSAGES12[choice.credentials.certificate_type]
-        hs.send(layout(choice.credentials.chain))
-        if response:
-            hs.send(CertificateStatus12(response))
-    share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
-    yield from _send_key_exchange(hs, choice, share)
-    if asked is not None:
-        hs.send(_certificate_request(hs, asked))
-    hs.send(ServerHelloDone())
+    answer = _choose_answer(hs, hello)
+    suite = answer.choice.suite
 
-    chain: tuple[bytes, ...] = ()
-    if asked is not None:
-        hs.negotiated.peer_certificate_type = asked
-        certificate = yield from hs.expect(certificate_types.MESSAGES12[asked])
-        chain = certificate.chain
-        if not chain:
-            _check_absent_certificate(hs)
-    premaster = yield from _client_key_exchange(hs, exchange, share)
+    hs.send(_server_hello(hs, hello, answer))
+    _send_certificate(hs, answer)
+    share = yield from _send_server_key(hs, answer.choice)
+    _send_request(hs, answer.asked)
+
+    chain = yield from _receive_certificate(hs, answer.asked)
+    premaster = yield from _receive_client_key(hs, suite, share)
     master = derive_master_secret(hs, suite, premaster)
     if chain:
-        proof = yield from hs.expect(CertificateVerify)
-        signed = hs.transcript.data_before_last
-        check_signature(hs, chain, proof.scheme, proof.signature, signed)
-        yield from check_trust(hs, chain, "client")
-        hs.negotiated.peer_chain = chain
-    writer, reader = derive_record_keys(
-        hs.negotiated, suite, master, hs.config.replay_window, is_client=False
-    )
-    hs.install_read(EPOCH, reader)
-    finished = yield from hs.expect(Finished)
-    check_finished(hs, suite, master, CLIENT_LABEL, finished)
-
-    keep_session(hs, session_id=session_id, with_ticket=gives_ticket)
-    hs.send_change_cipher_spec()
-    hs.install_write(EPOCH, writer)
-    hs.send(Finished(verify_data(hs, suite, master, SERVER_LABEL)))
+        yield from _authenticate_client(hs, chain)
+    yield from _exchange_finished(hs, answer, master)
 
 
-def _server_hello(
-    hs: Handshake,
-    hello: ClientHello,
-    choice: Choice12,
-    session_id: bytes,
-    asked: CertificateType | None = None,
-    response: bytes = b"",
-    *,
-    gives_ticket: bool = False,
-) -> ServerHello:
-    """The reply, and all that it decides."""
-    negotiate.check_renegotiation_info(hello.extensions)
-    negotiated = hs.negotiated
+def _resume(hs: Handshake, hello: ClientHello, session: Session) -> Step[None]:
+    """The abbreviated handshake, from ServerHello on."""
+    use_session(hs.negotiated, session)
+    chosen = Choice12(SUITES[session.suite], None, None, None)
+    gives_ticket = renews_ticket(hs, hello)
+    hs.send(_server_hello(hs, hello, _Answer(chosen, hello.session_id, gives_ticket)))
+    yield from server_resumes12(hs, session, gives_ticket=gives_ticket)
+
+
+def _choose_answer(hs: Handshake, hello: ClientHello) -> _Answer:
+    """All that is decided before ServerHello in a full handshake."""
+    choice = negotiate.choose12(hs.config, hello)
+    exchange = choice.suite.key_exchange
+    assert exchange is not None
+    asked = certificate_types.accept(hs.config, hello) if exchange.uses_certificate else None
+    session_id = new_session_id(hs, hello)
+    gives_ticket = issues_ticket(hs, hello)
+    ocsp_response = certificate_status.accept(hello, choice.credentials)
+    return _Answer(choice, session_id, gives_ticket, asked, ocsp_response)
+
+
+def _server_hello(hs: Handshake, hello: ClientHello, answer: _Answer) -> ServerHello:
+    """The message, and all that it agrees on."""
+    choice, negotiated = answer.choice, hs.negotiated
     negotiated.suite = choice.suite
     negotiated.group = choice.group
     negotiated.client_random = hello.random
-    negotiated.server_random = negotiate.server_random12(hs.config, hs.random(RANDOM_LENGTH))
-    negotiated.extended_master_secret = negotiate.check_extended_master_secret(
-        hs.config, hello.extensions
-    )
-    negotiated.alpn_protocol = negotiate.choose_alpn(hs.config, hello)
-    negotiated.srtp_profile = negotiate.choose_srtp(hs.config, hello)
-    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
-    extensions = _reply_extensions(hs, hello, choice)
-    extensions += certificate_types.reply(hello, choice.credentials, asked)
-    extensions += staples.announced(hello, choice.credentials, response)
-    extensions += connection_ids.reply(hs, hello)
-    if gives_ticket:
-        extensions.append(SessionTicket())
+    _accept_extensions(hs, hello)
+    extensions: list[Extension] = [
+        *server_name.reply(hs, hello),
+        *extended_master_secret.reply(hs),
+        *renegotiation_info.reply(hello),
+        *ec_point_formats.reply(hello, choice.group),
+        *alpn.reply(hs),
+        *srtp.reply(hs),
+        *record_size_limit.reply(hs, hello),
+        *certificate_types.reply(hello, choice.credentials, answer.asked),
+        *certificate_status.reply(hello, choice.credentials, answer.ocsp_response),
+        *connection_id.reply(hs, hello),
+        *session_ticket.reply(gives_ticket=answer.gives_ticket),
+    ]
     return ServerHello(
-        negotiated.server_random, choice.suite.code, Extensions.of(extensions), session_id
+        negotiated.server_random,
+        choice.suite.code,
+        Extensions.of(extensions),
+        answer.session_id,
     )
 
 
-def _reply_extensions(hs: Handshake, hello: ClientHello, choice: Choice12) -> list[Extension]:
-    """Only answers to what the client sent (RFC 5246 section 7.4.1.4)."""
-    negotiated = hs.negotiated
-    reply: list[Extension] = []
-    if negotiate.has_server_name(hello) and not negotiated.resumed:
-        reply.append(ServerName(None))
-    if negotiated.extended_master_secret:
-        reply.append(EXTENDED_MASTER_SECRET)
-    if negotiate.offers_secure_renegotiation(hello):
-        reply.append(FIRST_HANDSHAKE)
-    if choice.group is not None and hello.extensions.find(ECPointFormats):
-        reply.append(UNCOMPRESSED_POINTS)
-    if negotiated.alpn_protocol is not None:
-        reply.append(ALPN((negotiated.alpn_protocol,)))
-    if negotiated.srtp_profile is not None:
-        reply.append(UseSRTP((negotiated.srtp_profile,)))
-    if RecordSizeLimit.type in hello.extensions:
-        reply.append(negotiate.record_size_limit(hs.config, VERSION))
-    return reply
+def _accept_extensions(hs: Handshake, hello: ClientHello) -> None:
+    """What the server takes of the ClientHello's extensions, and the random that goes with it."""
+    renegotiation_info.accept(hello)
+    hs.negotiated.server_random = negotiate.server_random12(hs.config, hs.random(RANDOM_LENGTH))
+    extended_master_secret.accept(hs, hello)
+    alpn.accept(hs, hello)
+    srtp.accept(hs, hello)
+    record_size_limit.accept(hs, hello)
 
 
-def _send_key_exchange(hs: Handshake, choice: Choice12, share: KeyShare | None) -> Step[None]:
-    """ServerKeyExchange; plain PSK has one only where there is a hint (RFC 4279 section 2)."""
+def _send_certificate(hs: Handshake, answer: _Answer) -> None:
+    """[Certificate], [CertificateStatus]."""
+    credentials = answer.choice.credentials
+    if credentials is None:
+        return
+    layout = certificate_types.MESSAGES12[credentials.certificate_type]
+    hs.send(layout(credentials.chain))
+    if answer.ocsp_response:
+        hs.send(CertificateStatus12(answer.ocsp_response))
+
+
+def _send_server_key(hs: Handshake, choice: Choice12) -> Step[KeyShare | None]:
+    """[ServerKeyExchange]; plain PSK has one only where there is a hint (RFC 4279 section 2)."""
+    exchange = choice.suite.key_exchange
+    assert exchange is not None
+    share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
     hint = hs.config.identity_hint
     if share is None:
         if hint:
             hs.send(ServerKeyExchangePsk12(hint))
-        return
+        return share
     if choice.credentials is None:
         hs.send(ServerKeyExchangeEcdhePsk12(hint, share.group, share.public))
-        return
+        return share
     assert choice.scheme is not None
     negotiated = hs.negotiated
     params = ecdh_params(share.group, share.public)
     signed = negotiated.client_random + negotiated.server_random + params
     signature = yield from sign(hs, choice.credentials, choice.scheme, signed)
     hs.send(ServerKeyExchangeEcdhe12(share.group, share.public, choice.scheme, signature))
+    return share
 
 
-def _certificate_request(hs: Handshake, asked: CertificateType) -> CertificateRequest12:
-    names = authorities_of(hs.config.trusts) if asked is CertificateType.X509 else ()
-    key_types = bytes(negotiate.CERTIFICATE_TYPES.values())
-    return CertificateRequest12(key_types, tuple(hs.config.schemes), names)
+def _send_request(hs: Handshake, asked: CertificateType | None) -> None:
+    """[CertificateRequest], ServerHelloDone."""
+    if asked is not None:
+        names = authorities_of(hs.config.trusts) if asked is CertificateType.X509 else ()
+        key_types = bytes(credential_choice.CERTIFICATE_TYPES.values())
+        hs.send(CertificateRequest12(key_types, tuple(hs.config.schemes), names))
+    hs.send(ServerHelloDone())
 
 
-def _check_absent_certificate(hs: Handshake) -> None:
-    if hs.config.client_auth == "required":
+def _receive_certificate(hs: Handshake, asked: CertificateType | None) -> Step[tuple[bytes, ...]]:
+    """The client's, where it was asked for one; it may have none."""
+    if asked is None:
+        return ()
+    hs.negotiated.peer_certificate_type = asked
+    certificate = yield from hs.expect(certificate_types.MESSAGES12[asked])
+    if not certificate.chain and hs.config.client_auth == "required":
         message = "the client has no certificate, which client_auth asks for"
         raise AlertError(AlertDescription.handshake_failure, message, CertificateError(message))
+    return certificate.chain
 
 
-def _client_key_exchange(
-    hs: Handshake, exchange: KeyExchange, share: KeyShare | None
-) -> Step[bytes]:
-    """The premaster secret (RFC 8422 section 5.10, RFC 4279 section 2, RFC 5489 section 2)."""
+def _receive_client_key(hs: Handshake, suite: Suite, share: KeyShare | None) -> Step[bytes]:
+    """ClientKeyExchange; the premaster secret (RFC 8422 5.10, RFC 4279 2, RFC 5489 2)."""
+    exchange = suite.key_exchange
+    assert exchange is not None
     if not exchange.uses_psk:
         assert share is not None
         ecdhe = yield from hs.expect(ClientKeyExchangeEcdhe12)
@@ -245,3 +243,28 @@ def _client_key_exchange(
     hs.negotiated.psk_check = psk_check(psk.key) if psk else b""
     # For an unknown identity a random key goes on, so that it looks like a wrong key (F20).
     return psk_premaster_secret(psk.key if psk else hs.random(32), secret)
+
+
+def _authenticate_client(hs: Handshake, chain: tuple[bytes, ...]) -> Step[None]:
+    """CertificateVerify, the proof that the client has the key; and the verdict on its chain."""
+    proof = yield from hs.expect(CertificateVerify)
+    signed = hs.transcript.data_before_last
+    check_signature(hs, chain, proof.scheme, proof.signature, signed)
+    yield from check_trust(hs, chain, "client")
+    hs.negotiated.peer_chain = chain
+
+
+def _exchange_finished(hs: Handshake, answer: _Answer, master: hmacs.Secret) -> Step[None]:
+    """The client's Finished, then [NewSessionTicket], ChangeCipherSpec and ours."""
+    suite = answer.choice.suite
+    writer, reader = derive_record_keys(
+        hs.negotiated, suite, master, hs.config.replay_window, is_client=False
+    )
+    hs.install_read(EPOCH, reader)
+    finished = yield from hs.expect(Finished)
+    check_finished(hs, suite, master, CLIENT_LABEL, finished)
+
+    keep_session(hs, session_id=answer.session_id, with_ticket=answer.gives_ticket)
+    hs.send_change_cipher_spec()
+    hs.install_write(EPOCH, writer)
+    hs.send(Finished(verify_data(hs, suite, master, SERVER_LABEL)))

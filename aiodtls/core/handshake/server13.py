@@ -18,18 +18,25 @@ from aiodtls.core.cookies import Retry
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import respond
 from aiodtls.core.crypto.suites import Suite
-from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.handshake import (
-    certificate_types,
-    connection_ids,
-    negotiate,
-    negotiate13,
-    staples,
-)
+from aiodtls.core.handshake import credential_choice, negotiate13
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
+from aiodtls.core.handshake.extensions import (
+    alpn,
+    certificate_authorities,
+    certificate_status,
+    certificate_types,
+    connection_id,
+    key_share,
+    psk_key_exchange_modes,
+    record_size_limit,
+    server_name,
+    signature_algorithms,
+    srtp,
+    supported_groups,
+    supported_versions,
+)
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.negotiate13 import VERSION
 from aiodtls.core.handshake.psks import OfferedPsk, look_up_psk, preference
 from aiodtls.core.handshake.resumption import is_welcome, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
@@ -44,21 +51,8 @@ from aiodtls.core.registry import (
 from aiodtls.core.sessions import psk_check
 from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import (
-    ALPN,
-    Extension,
-    ServerName,
-    SignatureAlgorithms,
-    SupportedVersions,
-    UseSRTP,
-)
-from aiodtls.core.wire.extensions13 import (
-    CertificateAuthorities,
-    KeyShares,
-    PreSharedKey,
-    RecordSizeLimit,
-    SelectedPsk,
-)
+from aiodtls.core.wire.extensions import Extension
+from aiodtls.core.wire.extensions13 import PreSharedKey, SelectedPsk
 from aiodtls.core.wire.messages import (
     RANDOM_LENGTH,
     CertificateVerify,
@@ -87,28 +81,23 @@ class _Choice:
 
 
 def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
+    """After the ClientHello, which ``retry`` says was a second one."""
     hs.use_dtls13()
     hs.negotiated.version = "1.3"
     negotiate13.check_client_hello13(hello)
     suite = retry.suite if retry else negotiate13.choose_suite13(hs.config, hello, hs.wall_clock())
-    group = negotiate13.choose_group13(hs.config, hello)
-    if retry is None and group is not None and negotiate13.client_share(hello, group) is None:
+    group = supported_groups.accept13(hs.config, hello)
+    if retry is None and group is not None and key_share.accept(hello, group) is None:
         hello = yield from _ask_for_share(hs, hello, suite, group)
     choice = yield from _choose(hs, hello, suite, group)
-
-    asked = certificate_types.to_ask_for(hs.config, hello) if choice.psk is None else None
+    asked = certificate_types.accept(hs.config, hello) if choice.psk is None else None
 
     secrets = _send_server_hello(hs, hello, choice)
-    extensions = _encrypted_extensions(hs, hello, choice)
-    extensions += certificate_types.reply(hello, choice.credentials, asked)
-    hs.send(EncryptedExtensions(Extensions.of(extensions)))
+    _send_encrypted_extensions(hs, hello, choice, asked)
     if asked is not None:
-        hs.send(_certificate_request(hs, asked))
+        _send_request(hs, asked)
     if choice.credentials is not None and choice.scheme is not None:
-        hs.send(staples.certificate13(hello, choice.credentials))
-        signed = signed_content(SERVER_CONTEXT, hs.transcript_hash())
-        signature = yield from sign(hs, choice.credentials, choice.scheme, signed)
-        hs.send(CertificateVerify(choice.scheme, signature))
+        yield from _send_certificate(hs, hello, choice.credentials, choice.scheme)
     hs.send(secrets.finished())
     traffic = secrets.derive_application()
 
@@ -136,11 +125,10 @@ def _choose(
 ) -> Step[_Choice]:
     """A PSK where one fits, else credentials, or the other way round (RFC 8446 section 4.2.11)."""
     config = hs.config
-    name = hello.extensions.find(ServerName)
-    hs.negotiated.server_hostname = name.host_name if name else None
-    modes = negotiate13.psk_modes(hello)
+    server_name.accept(hs, hello)
+    modes = psk_key_exchange_modes.accept(hello)
     hs.negotiated.wants_tickets = PskKeyExchangeMode.psk_dhe_ke in modes
-    has_share = negotiate13.client_share(hello, group) is not None
+    has_share = key_share.accept(hello, group) is not None
     dhe = has_share and PskKeyExchangeMode.psk_dhe_ke in modes
     may_do_without = PskKeyExchangeMode.psk_ke in modes and not config.require_forward_secrecy
     found = None
@@ -148,7 +136,7 @@ def _choose(
         found = yield from _choose_psk(hs, hello, suite, dhe=dhe)
     # A session comes before both: it is what either led to before.
     if has_share and (found is None or (found[1].session is None and not config.prefer_psk)):
-        chosen = negotiate13.choose_credentials13(config, hello)
+        chosen = credential_choice.choose_credentials13(config, hello)
         if chosen is not None:
             return _Choice(suite, group, credentials=chosen[0], scheme=chosen[1])
     if found is not None:
@@ -162,13 +150,13 @@ def _nothing_fits(
 ) -> AlertError:
     """Why there is neither a PSK nor credentials for this client."""
     if hs.config.credential_list:
-        if negotiate13.client_share(hello, group) is None:
+        if key_share.accept(hello, group) is None:
             return AlertError(
                 AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure,
                 "no key share in a group of ours",
             )
         message = "no signature scheme of the client fits our keys"
-        return certificate_types.nothing_fits(hs.config, hello, message)
+        return credential_choice.why_nothing_fits(hs.config, hello, message)
     if ExtensionType.pre_shared_key not in hello.extensions:
         return AlertError(AlertDescription.missing_extension, "the client offers no PSK")
     if not may_use_psk:
@@ -225,19 +213,19 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
     negotiated.group = choice.group
     negotiated.client_random = hello.random
     negotiated.server_random = hs.random(RANDOM_LENGTH)
-    negotiated.alpn_protocol = negotiate.choose_alpn(hs.config, hello)
-    negotiated.srtp_profile = negotiate.choose_srtp(hs.config, hello)
-    hs.keys.limit_records(*negotiate.record_limits(hs.config, VERSION, hello.extensions))
-    extensions: list[Extension] = [SupportedVersions((VERSION,))]
+    alpn.accept(hs, hello)
+    srtp.accept(hs, hello)
+    record_size_limit.accept(hs, hello)
+    extensions = supported_versions.reply()
     shared = None
     if choice.group is not None:
-        client_public = negotiate13.client_share(hello, choice.group)
+        client_public = key_share.accept(hello, choice.group)
         assert client_public is not None
         public, shared = respond(choice.group, client_public)
-        extensions.append(KeyShares(((choice.group, public),)))
+        extensions += key_share.reply(choice.group, public)
     if choice.psk is not None:
         extensions.append(SelectedPsk(choice.psk_index))
-    extensions += connection_ids.reply(hs, hello)
+    extensions += connection_id.reply(hs, hello)
     hs.send(ServerHello(negotiated.server_random, choice.suite.code, Extensions.of(extensions)))
     psk = choice.psk.key if choice.psk else None
     secrets = Secrets13(hs, choice.suite, psk, is_client=False)
@@ -245,26 +233,37 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
     return secrets
 
 
-def _encrypted_extensions(hs: Handshake, hello: ClientHello, choice: _Choice) -> list[Extension]:
+def _send_encrypted_extensions(
+    hs: Handshake, hello: ClientHello, choice: _Choice, asked: CertificateType | None
+) -> None:
     """Only answers to what the client sent (RFC 8446 section 4.3.1)."""
-    reply: list[Extension] = []
-    if negotiate.has_server_name(hello) and not hs.negotiated.resumed:
-        reply.append(ServerName(None))
-    if hs.negotiated.alpn_protocol is not None:
-        reply.append(ALPN((hs.negotiated.alpn_protocol,)))
-    if hs.negotiated.srtp_profile is not None:
-        reply.append(UseSRTP((hs.negotiated.srtp_profile,)))
-    if RecordSizeLimit.type in hello.extensions:
-        reply.append(negotiate.record_size_limit(hs.config, VERSION))
-    return reply
+    extensions: list[Extension] = [
+        *server_name.reply(hs, hello),
+        *alpn.reply(hs),
+        *srtp.reply(hs),
+        *record_size_limit.reply(hs, hello),
+        *certificate_types.reply(hello, choice.credentials, asked),
+    ]
+    hs.send(EncryptedExtensions(Extensions.of(extensions)))
 
 
-def _certificate_request(hs: Handshake, asked: CertificateType) -> CertificateRequest13:
-    extensions: list[Extension] = [SignatureAlgorithms(tuple(hs.config.schemes))]
-    authorities = authorities_of(hs.config.trusts)
-    if authorities and asked is CertificateType.X509:
-        extensions.append(CertificateAuthorities(authorities))
-    return CertificateRequest13(Extensions.of(extensions))
+def _send_request(hs: Handshake, asked: CertificateType) -> None:
+    """CertificateRequest."""
+    extensions: list[Extension] = [
+        *signature_algorithms.request(hs.config),
+        *certificate_authorities.request(hs.config, asked),
+    ]
+    hs.send(CertificateRequest13(Extensions.of(extensions)))
+
+
+def _send_certificate(
+    hs: Handshake, hello: ClientHello, credentials: Credentials, scheme: SignatureScheme
+) -> Step[None]:
+    """Certificate, and CertificateVerify, the proof that we have its key."""
+    hs.send(certificate_status.certificate13(hello, credentials))
+    signed = signed_content(SERVER_CONTEXT, hs.transcript_hash())
+    signature = yield from sign(hs, credentials, scheme, signed)
+    hs.send(CertificateVerify(scheme, signature))
 
 
 def _authenticate_client(hs: Handshake) -> Step[None]:
@@ -272,7 +271,7 @@ def _authenticate_client(hs: Handshake) -> Step[None]:
     certificate = yield from hs.expect(Certificate13)
     if certificate.context:
         raise AlertError(AlertDescription.illegal_parameter, "Certificate with a context")
-    staples.check_entries(NOTHING_ASKED, certificate)
+    certificate_status.check_entries(NOTHING_ASKED, certificate)
     if not certificate.chain:
         if hs.config.client_auth == "required":
             message = "the client has no certificate, which client_auth asks for"

@@ -1,8 +1,9 @@
-"""What a server staples to its certificate: an OCSP response, and certificate timestamps.
+"""status_request and signed_certificate_timestamp: what a server adds to its certificate.
 
-They are carried and shown, and judged by nobody here (RFC 6066 section 8, RFC 6962 section 3.3,
-RFC 8446 section 4.4.2.1). In DTLS 1.2 the ServerHello announces them, and the OCSP response comes
-in a message of its own; in DTLS 1.3 both stand beside the certificate.
+The OCSP response and the timestamps are carried and shown; this code does not judge them (RFC 6066
+section 8, RFC 6962 section 3.3, RFC 8446 section 4.4.2.1). In DTLS 1.2 the ServerHello announces
+them, and the OCSP response comes in a message of its own. In DTLS 1.3 both stand beside the
+certificate.
 """
 
 from __future__ import annotations
@@ -10,20 +11,16 @@ from __future__ import annotations
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.errors import AlertError
-from aiodtls.core.negotiated import Negotiated
+from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import (
-    Extension,
-    SignedCertificateTimestamps,
-    StatusRequest,
-)
+from aiodtls.core.wire.extensions import Extension, SignedCertificateTimestamps, StatusRequest
 from aiodtls.core.wire.messages import ClientHello
 from aiodtls.core.wire.messages13 import Certificate13
 
 
-def wanted(config: DTLSConfig) -> list[Extension]:
-    """What a client's hello asks for."""
+def offer(config: DTLSConfig) -> list[Extension]:
+    """What a client asks for."""
     extensions: list[Extension] = []
     if config.request_ocsp_response:
         extensions.append(StatusRequest())
@@ -32,8 +29,8 @@ def wanted(config: DTLSConfig) -> list[Extension]:
     return extensions
 
 
-def ocsp_response(hello: ClientHello, credentials: Credentials | None) -> bytes:
-    """What to show a client that asks, empty for nothing. Raises :class:`AlertError`."""
+def accept(hello: ClientHello, credentials: Credentials | None) -> bytes:
+    """The OCSP response for a client that asks, empty for none. Raises :class:`AlertError`."""
     if credentials is None or StatusRequest.type not in hello.extensions:
         return b""
     response = credentials.ocsp_response
@@ -47,9 +44,7 @@ def ocsp_response(hello: ClientHello, credentials: Credentials | None) -> bytes:
         ) from error
 
 
-def announced(
-    hello: ClientHello, credentials: Credentials | None, response: bytes
-) -> list[Extension]:
+def reply(hello: ClientHello, credentials: Credentials | None, response: bytes) -> list[Extension]:
     """What a ServerHello of DTLS 1.2 answers; ``response`` follows in its own message."""
     extensions: list[Extension] = []
     if credentials is None:
@@ -61,10 +56,20 @@ def announced(
     return extensions
 
 
+def check_reply(hs: Handshake, extensions: Extensions) -> None:
+    """The timestamps in a ServerHello of DTLS 1.2."""
+    _note_timestamps(hs, extensions)
+
+
+def is_announced(extensions: Extensions) -> bool:
+    """Whether a ServerHello of DTLS 1.2 says that a CertificateStatus may follow."""
+    return StatusRequest.type in extensions
+
+
 def certificate13(hello: ClientHello, credentials: Credentials) -> Certificate13:
     """A server's Certificate of DTLS 1.3, with what belongs beside its first entry."""
     own: list[Extension] = []
-    response = ocsp_response(hello, credentials)
+    response = accept(hello, credentials)
     if response:
         own.append(StatusRequest(response))
     if credentials.timestamps and SignedCertificateTimestamps.type in hello.extensions:
@@ -84,10 +89,14 @@ def check_entries(asked: Extensions, certificate: Certificate13) -> None:
                 )
 
 
-def keep13(negotiated: Negotiated, certificate: Certificate13) -> None:
-    """The server's staples, as a client shows them."""
+def accept_certificate13(hs: Handshake, certificate: Certificate13) -> None:
+    """What stands beside the server's own certificate in DTLS 1.3."""
     first = certificate.extensions[0]
     status = first.find(StatusRequest)
-    negotiated.ocsp_response = status.response if status else b""
-    timestamps = first.find(SignedCertificateTimestamps)
-    negotiated.certificate_timestamps = timestamps.timestamps if timestamps else ()
+    hs.negotiated.ocsp_response = status.response if status else b""
+    _note_timestamps(hs, first)
+
+
+def _note_timestamps(hs: Handshake, extensions: Extensions) -> None:
+    timestamps = extensions.find(SignedCertificateTimestamps)
+    hs.negotiated.certificate_timestamps = timestamps.timestamps if timestamps else ()

@@ -1,4 +1,4 @@
-"""Connection ids and the return routability check, as a handshake agrees on them.
+"""connection_id, and rrc, the return routability check, as a handshake agrees on them.
 
 Each side names the id that it wants to see in the peer's records, or an empty one, which only
 says that it will bear the other's (RFC 9146 section 3, RFC 9147 section 9, RFC 9853 section 3).
@@ -19,7 +19,7 @@ OVERHEAD = 13 + 8 + 1 + 16
 RRC = ReturnRoutability()
 
 
-def offers(hs: Handshake) -> list[Extension]:
+def offer(hs: Handshake) -> list[Extension]:
     """A client's; the same in each of its hellos."""
     if not hs.negotiated.own_cid:
         hs.negotiated.own_cid = hs.own_ids.new()
@@ -27,16 +27,6 @@ def offers(hs: Handshake) -> list[Extension]:
     if hs.config.checks_routability:
         extensions.append(RRC)
     return extensions
-
-
-def accept(hs: Handshake, extensions: Extensions) -> None:
-    """The server's answer; without one the id that was offered is nobody's."""
-    answer = extensions.find(ConnectionId)
-    if answer is None:
-        hs.own_ids.clear()
-        hs.negotiated.own_cid = b""
-        return
-    _agree(hs, answer.cid, rrc=ReturnRoutability.type in extensions)
 
 
 def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
@@ -49,6 +39,16 @@ def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
     _agree(hs, asked.cid, rrc=rrc)
     answer: list[Extension] = [ConnectionId(hs.negotiated.own_cid)]
     return [*answer, RRC] if rrc else answer
+
+
+def check_reply(hs: Handshake, extensions: Extensions) -> None:
+    """The server's id; without one the id that was offered is dropped."""
+    answer = extensions.find(ConnectionId)
+    if answer is None:
+        hs.own_ids.clear()
+        hs.negotiated.own_cid = b""
+        return
+    _agree(hs, answer.cid, rrc=ReturnRoutability.type in extensions)
 
 
 def _agree(hs: Handshake, peer_cid: bytes, *, rrc: bool) -> None:

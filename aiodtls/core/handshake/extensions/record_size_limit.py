@@ -1,0 +1,60 @@
+"""record_size_limit: the largest protected record that each side takes (RFC 8449)."""
+
+from __future__ import annotations
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.registry import ProtocolVersion
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import Extension
+from aiodtls.core.wire.extensions13 import RecordSizeLimit
+from aiodtls.core.wire.messages import ClientHello
+from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
+
+
+def offer(config: DTLSConfig) -> list[Extension]:
+    """Ours, as the newest version that we offer counts it."""
+    return [_own_limit(config, is_dtls13=config.version_list[0] is ProtocolVersion.DTLSv1_3)]
+
+
+def accept(hs: Handshake, hello: ClientHello) -> None:
+    """Both limits hold from here on, where the client has named its own."""
+    _limit_records(hs, hello.extensions)
+
+
+def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
+    """Ours, where the client has named its own."""
+    if RecordSizeLimit.type not in hello.extensions:
+        return []
+    return [_own_limit(hs.config, is_dtls13=_is_dtls13(hs))]
+
+
+def check_reply(hs: Handshake, extensions: Extensions) -> None:
+    """Both limits hold from here on, where the server has named its own."""
+    _limit_records(hs, extensions)
+
+
+def _limit_records(hs: Handshake, peer: Extensions) -> None:
+    limit = peer.find(RecordSizeLimit)
+    if limit is None:
+        hs.keys.limit_records(MAX_PLAINTEXT_LENGTH, MAX_PLAINTEXT_LENGTH)
+        return
+    is_dtls13 = _is_dtls13(hs)
+    own = _own_limit(hs.config, is_dtls13=is_dtls13)
+    sent, received = (_plaintext_limit(item, is_dtls13=is_dtls13) for item in (limit, own))
+    hs.keys.limit_records(sent, received)
+
+
+def _own_limit(config: DTLSConfig, *, is_dtls13: bool) -> RecordSizeLimit:
+    """The largest record we take; DTLS 1.3 counts its content type too (RFC 8449 section 4)."""
+    most = MAX_PLAINTEXT_LENGTH + is_dtls13
+    return RecordSizeLimit(min(config.record_size_limit or most, most))
+
+
+def _plaintext_limit(limit: RecordSizeLimit, *, is_dtls13: bool) -> int:
+    """What that leaves for the plaintext of a protected record, in bytes."""
+    return min(limit.limit - is_dtls13, MAX_PLAINTEXT_LENGTH)
+
+
+def _is_dtls13(hs: Handshake) -> bool:
+    return hs.negotiated.version == "1.3"

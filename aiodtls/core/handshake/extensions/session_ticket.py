@@ -1,0 +1,29 @@
+"""session_ticket: a session of DTLS 1.2 that the server keeps at the client (RFC 5077)."""
+
+from __future__ import annotations
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import Extension, SessionTicket
+from aiodtls.core.wire.messages import ClientHello
+
+
+def offer(config: DTLSConfig, ticket: bytes) -> list[Extension]:
+    """The ticket to resume with, or an empty one, which asks for a ticket."""
+    return [SessionTicket(ticket)] if config.speaks12 and config.session_tickets else []
+
+
+def accept(hello: ClientHello) -> bytes | None:
+    """The ticket that the client brings; empty for none, None where it can use none."""
+    ticket = hello.extensions.find(SessionTicket)
+    return ticket.ticket if ticket is not None else None
+
+
+def reply(*, gives_ticket: bool) -> list[Extension]:
+    """Announces a NewSessionTicket (RFC 5077 section 3.2)."""
+    return [SessionTicket()] if gives_ticket else []
+
+
+def check_reply(extensions: Extensions) -> bool:
+    """Whether a NewSessionTicket will follow."""
+    return SessionTicket.type in extensions

@@ -1,0 +1,37 @@
+"""signature_algorithms and signature_algorithms_cert: what a side can verify (RFC 8446 s. 4.2.3).
+
+No answer of its own: who signs picks a scheme (``credential_choice.py``).
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES
+from aiodtls.core.wire.extension_blocks import Extensions
+from aiodtls.core.wire.extensions import Extension, SignatureAlgorithms
+from aiodtls.core.wire.extensions13 import SignatureAlgorithmsCert
+
+
+def offer(config: DTLSConfig) -> list[Extension]:
+    """What may sign handshakes, and what certificates where that differs."""
+    extensions: list[Extension] = [SignatureAlgorithms(tuple(config.schemes))]
+    if not set(config.schemes).issuperset(DEFAULT_SCHEMES):
+        extensions.append(SignatureAlgorithmsCert(DEFAULT_SCHEMES))
+    return extensions
+
+
+def request(config: DTLSConfig) -> list[Extension]:
+    """What may sign the client's part, in a CertificateRequest of DTLS 1.3."""
+    return [SignatureAlgorithms(tuple(config.schemes))]
+
+
+def accept(peer: Extensions) -> tuple[int, ...] | None:
+    """What the peer lets handshakes be signed with; None where it does not say."""
+    schemes = peer.find(SignatureAlgorithms)
+    return schemes.schemes if schemes is not None else None
+
+
+def accept_for_certificates(peer: Extensions) -> tuple[int, ...] | None:
+    """What the peer lets certificates be signed with; None where it does not say."""
+    schemes = peer.find(SignatureAlgorithmsCert) or peer.find(SignatureAlgorithms)
+    return schemes.schemes if schemes is not None else None

@@ -1,0 +1,159 @@
+"""A client's ClientHello and the keys behind it: its first form, a shorter one, and the second."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.key_exchange import HYBRIDS, KeyShare
+from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.crypto.transcript import Transcript
+from aiodtls.core.handshake.client_hello import (
+    client_hello,
+    offered_session_id,
+    second_hello,
+    with_extension,
+)
+from aiodtls.core.handshake.extensions import (
+    certificate_authorities,
+    key_share,
+    psk_key_exchange_modes,
+    supported_versions,
+)
+from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, offered_by
+from aiodtls.core.registry import NamedGroup
+from aiodtls.core.sessions import Session
+from aiodtls.core.values import value
+from aiodtls.core.wire.extensions import Extension
+from aiodtls.core.wire.extensions13 import KeyShares, PreSharedKey
+from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH
+from aiodtls.core.wire.messages import ClientHello, Message, ServerHello, encode_body
+from aiodtls.core.wire.messages13 import HelloRetryRequest
+from aiodtls.core.wire.records import HEADER_LENGTH
+
+
+@value
+class Offer:
+    """A ClientHello of ours, and the keys behind it. ``psks`` are in the order of the hello."""
+
+    hello: ClientHello
+    shares: tuple[KeyShare, ...] = ()
+    psks: tuple[OfferedPsk, ...] = ()
+
+    def share(self, group: int) -> KeyShare | None:
+        return key_share.find(self.shares, group)
+
+
+def make_offer(
+    config: DTLSConfig,
+    random: bytes,
+    server_hostname: str | None,
+    transcript: Transcript,
+    datagram_size: int,
+    groups: Sequence[NamedGroup] | None,
+    session: Session | None = None,
+    connection_ids: Sequence[Extension] = (),
+    wall_time: float = 0.0,
+) -> Offer:
+    """The first ClientHello, with key shares in ``groups``.
+
+    Where that is None, only with those that leave it in one datagram. ``wall_time`` is seconds
+    since 1970, for the age of a ticket.
+    """
+    psks = offered_by(config)
+    hello = functools.partial(
+        client_hello, config, random, server_hostname, connection_ids=connection_ids
+    )
+    if session is not None and session.version == "1.2":
+        hello = functools.partial(
+            hello, ticket=session.ticket, session_id=offered_session_id(session)
+        )
+    elif session is not None:
+        psks = (OfferedPsk.resumption(session, session.ticket), *psks)
+    if not config.speaks13:
+        return Offer(hello())
+
+    def offer(shares: tuple[KeyShare, ...]) -> Offer:
+        hello13 = hello(_extensions13(config, shares, psks))
+        return bind(Offer(hello13, shares, psks), transcript, 0, wall_time)
+
+    if groups is not None:
+        return offer(tuple(KeyShare.generate(group) for group in groups))
+    room = datagram_size - HEADER_LENGTH - FRAGMENT_HEADER_LENGTH
+    shares: tuple[KeyShare, ...] = ()
+    # One of either kind, as every further one is a key made in vain.
+    for kind in (True, False):
+        group = next((g for g in config.named_groups if (g in HYBRIDS) is kind), None)
+        if group is None:
+            continue
+        more = (*shares, KeyShare.generate(group))
+        if (not shares and not kind) or len(encode_body(offer(more).hello)) <= room:
+            shares = more
+    return offer(shares)
+
+
+def lesser_group(config: DTLSConfig, offer: Offer) -> NamedGroup | None:
+    """A group whose share alone makes a shorter hello than this offer's.
+
+    One without a share in the offer, if there is any: the answer then tells which hello it answers.
+    """
+    if not offer.shares or (len(offer.shares) == 1 and offer.shares[0].group not in HYBRIDS):
+        return None
+    groups = config.named_groups12
+    without_share = next((group for group in groups if offer.share(group) is None), None)
+    if without_share is None and not any(share.group in HYBRIDS for share in offer.shares):
+        # The offer is as short as one, and its answers would look like answers to the other.
+        return None
+    return without_share or next(iter(groups), None)
+
+
+def answers_earlier(reply: Message, first: Offer, second: Offer) -> bool:
+    """Whether it can only be meant for the first of two offers.
+
+    A server that has the first takes the second for a repetition. It shows by the group: a
+    ServerHello takes one that has a share, a HelloRetryRequest one that has none.
+    """
+    if not isinstance(reply, ServerHello | HelloRetryRequest):
+        return False
+    shares = reply.extensions.find(KeyShares)
+    if shares is None:
+        return False
+    group = shares.shares[0][0]
+    has_share = [offer.share(group) is not None for offer in (first, second)]
+    return has_share == ([True, False] if isinstance(reply, ServerHello) else [False, True])
+
+
+def _extensions13(
+    config: DTLSConfig, shares: Sequence[KeyShare], psks: Sequence[OfferedPsk]
+) -> list[Extension]:
+    has_own_psk = any(psk.session is None for psk in psks)
+    return [
+        *supported_versions.offer(config),
+        *key_share.offer(config, shares),
+        *psk_key_exchange_modes.offer(config, has_own_psk=has_own_psk),
+        *certificate_authorities.offer(config),
+    ]
+
+
+def bind(offer: Offer, transcript: Transcript, message_seq: int, wall_time: float) -> Offer:
+    """The offer with its PSKs and their binders, which always come last (RFC 8446 s. 4.2.11)."""
+    if not offer.psks:
+        return offer
+    identities = tuple((psk.identity, psk.obfuscated_age(wall_time)) for psk in offer.psks)
+    zeros = tuple(bytes(HASH_LENGTHS[psk.hash_name]) for psk in offer.psks)
+    extension = PreSharedKey(identities, zeros)
+    hello = with_extension(offer.hello, extension)
+    unbound = transcript.with_hello(message_seq, encode_body(hello))
+    binders = tuple(psk.binder(unbound, extension.binders_length) for psk in offer.psks)
+    return replace(offer, hello=with_extension(hello, PreSharedKey(identities, binders)))
+
+
+def second_offer(offer: Offer, retry: HelloRetryRequest, suite: Suite) -> Offer:
+    """What answers a HelloRetryRequest (RFC 8446 section 4.1.2), still without binders."""
+    group = key_share.requested(retry)
+    shares = offer.shares if group is None else (KeyShare.generate(NamedGroup(group)),)
+    # A PSK of another hash cannot be chosen any more.
+    psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
+    return Offer(second_hello(offer.hello, retry, shares), shares, psks)
