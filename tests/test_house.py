@@ -103,9 +103,14 @@ def test_the_core_has_no_clock_socket_thread_or_chance(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_no_file_has_two_jobs(name):
-    most = 1400 if name == "core.connection" else 500
-    assert len(MODULES[name].read_text().splitlines()) <= most
+def test_functions_fit_on_a_screen(name):
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    lengths = {
+        node.name: (node.end_lineno or 0) - node.lineno + 1
+        for node in ast.walk(parsed(name))
+        if isinstance(node, functions)
+    }
+    assert {function: lines for function, lines in lengths.items() if lines > 60} == {}
 
 
 @pytest.mark.parametrize("name", MODULES)

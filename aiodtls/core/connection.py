@@ -157,13 +157,13 @@ class DTLSConnection:
         max_datagram_size: int | None = None,
     ) -> None:
         self.role, self.config, self.peer = role, config, peer
-        self.counters = counters = Counters()
+        self.counters = Counters()
         self.handshake_complete = self.confirmed = self.closed = False
         self.failure: Exception | None = None
         self._touched: set[Any] = touched if touched is not None else Unwatched()
         self._touched.add(self)
         self._events: list[Event] = []
-        self._inbox = Inbox(counters, config.recv_queue)
+        self._inbox = Inbox(self.counters, config.recv_queue)
         self._random, self._wall_clock = random, wall_clock
         # Whether received data may take the fast path; ``_set_fast_path`` alone sets it.
         self._on_fast_path = False
@@ -183,9 +183,17 @@ class DTLSConnection:
         self._idle: IdleMonitor | None = None
         self._leases: LeaseKeeper | None = None
         self._doubt: DoubtfulData | None = None
+        self._make_parts(hello, max_datagram_size or config.pmtu - HEADER_ALLOWANCE)
+        if config.handshake_timeout is not None:
+            self._timers.set(Timer.handshake, now + config.handshake_timeout)
+        self._update_max_payload()
+
+    def _make_parts(self, hello: ValidatedHello | None, max_datagram_size: int) -> None:
+        """The parts that every association has, each from those before it."""
+        config, counters, events = self.config, self.counters, self._events
         self._timers = timers = Timers()
         first_number = hello.record_number if hello else 0
-        self._layer = layer = RecordLayer(counters, first_number, own_ids)
+        self._layer = layer = RecordLayer(counters, first_number, self.own_ids)
         self._retransmission = Retransmission(
             timers,
             Backoff(config.retransmit_initial, config.retransmit_max),
@@ -196,21 +204,18 @@ class DTLSConnection:
             layer,
             counters,
             timers,
-            self._events,
-            max_datagram_size=max_datagram_size or config.pmtu - HEADER_ALLOWANCE,
+            events,
+            max_datagram_size=max_datagram_size,
             individually=config.records_individually,
             max_burst=config.max_burst,
         )
         next_seq, retransmission = hello.message_seq + 1 if hello else 0, self._retransmission
         self._driver = HandshakeDriver(
-            layer, counters, timers, transmitter, retransmission, self._events, next_seq
+            layer, counters, timers, transmitter, retransmission, events, next_seq
         )
         parts = self.negotiated, layer, timers, transmitter, self._driver, self.own_ids
-        self._post = post.PostHandshake13(role, config, *parts, self._events, wall_clock)
+        self._post = post.PostHandshake13(self.role, config, *parts, events, self._wall_clock)
         self._outbox = Outbox(layer, transmitter)
-        if config.handshake_timeout is not None:
-            timers.set(Timer.handshake, now + config.handshake_timeout)
-        self._update_max_payload()
 
     @classmethod
     def client(
