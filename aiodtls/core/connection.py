@@ -62,18 +62,11 @@ from aiodtls.core.leases import UNKNOWN_STATE, DoubtfulData, LeaseKeeper
 from aiodtls.core.liveness import IdleMonitor, Liveness
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.outbox import Address, Outbox
-from aiodtls.core.path_validation import (
-    AMPLIFICATION_LIMIT,
-    MESSAGE_LENGTH,
-    PathValidation,
-    PathVerdict,
-    challenge_message,
-    response_message,
-)
+from aiodtls.core.path_validation import MESSAGE_LENGTH, PathValidator, PathVerdict
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import CONTROL_RESERVE, Lease, check_size
-from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, RRCMessageType
+from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.retransmission import LAST_FLIGHT_LIFETIME, Retransmission
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
@@ -126,19 +119,10 @@ class DTLSConnection:
 
     __slots__ = (
         *("__weakref__", "_doubt", "_driver", "_early_close", "_events", "_idle", "_inbox"),
-        *("_layer", "_leases", "_on_fast_path", "_outbox", "_path", "_peer_proved", "_post"),
-        *(
-            "_random",
-            "_retransmission",
-            "_timers",
-            "_touched",
-            "_transmitter",
-            "_wall_clock",
-            "closed",
-            "config",
-        ),
-        *("confirmed", "counters", "failure", "handshake_complete", "lineage", "max_payload"),
-        *("negotiated", "own_ids", "peer", "role"),
+        *("_layer", "_leases", "_on_fast_path", "_outbox", "_made_paths", "_peer_proved", "_post"),
+        *("_random", "_retransmission", "_timers", "_touched", "_transmitter", "_wall_clock"),
+        *("closed", "config", "confirmed", "counters", "failure", "handshake_complete"),
+        *("lineage", "max_payload", "negotiated", "own_ids", "peer", "role"),
     )
 
     def __init__(
@@ -179,7 +163,7 @@ class DTLSConnection:
         self.own_ids = own_ids
         self.negotiated = Negotiated() if negotiated is None else negotiated
         # Made when they are first needed.
-        self._path: PathValidation | None = None
+        self._made_paths: PathValidator | None = None
         self._idle: IdleMonitor | None = None
         self._leases: LeaseKeeper | None = None
         self._doubt: DoubtfulData | None = None
@@ -459,9 +443,16 @@ class DTLSConnection:
         authentic = any(number >> EPOCH_SHIFT for _, number, _ in records)
         if authentic and not self.closed and addr not in (None, self.peer):
             is_newest = self._layer.newest_number > newest
-            self._came_from_elsewhere(
-                addr, len(data), now, is_newest=is_newest, has_new_id=has_new_id
+            verdict = self._paths.came_from_elsewhere(
+                addr,
+                len(data),
+                self.peer,
+                now,
+                is_newest=is_newest,
+                has_new_id=has_new_id,
+                rrc=self.negotiated.rrc,
             )
+            self._act_on_path(verdict, now)
         self._review_leases()
 
     def _receive_records(
@@ -575,7 +566,8 @@ class DTLSConnection:
         if not self._is_dtls13:
             raise DTLSError("the connection ids of DTLS 1.2 never change")
         self._touched.add(self)
-        self._use_spare_id()
+        self._post.use_spare_id()
+        self._update_max_payload()
         self._post.path_changed(now, peer_keeps_id=not self._post.ids.has_given_spares)
         self._collect()
 
@@ -939,91 +931,41 @@ class DTLSConnection:
 
     # -- the peer's address ---------------------------------------------------------------------
 
-    def _came_from_elsewhere(
-        self, addr: Address, size: int, now: float, *, is_newest: bool, has_new_id: bool
-    ) -> None:
-        """A datagram with an authenticated record came from ``addr``, which is not the peer's.
-
-        ``has_new_id``: it bears an id that no record before it has borne.
-        """
-        if self._path is not None and self._path.address == addr:
-            self._path.received(size)
-            return
-        if not is_newest:
-            return
-        if self.negotiated.rrc:
-            parts = self._layer, self._timers, self._retransmission, self._random
-            enhanced = self.config.return_routability_check == "enhanced"
-            self._path = PathValidation(
-                addr, size, *parts, enhanced=enhanced, has_new_id=has_new_id
-            )
-            self._act_on_path(self._path, PathVerdict.challenge, now)
-        elif self.config.follow_unchecked_address:
-            self._use_spare_id()
-            self._follow(addr, now, has_new_id=has_new_id)
+    @property
+    def _paths(self) -> PathValidator:
+        if self._made_paths is None:
+            parts = self._layer, self._timers, self._retransmission, self._post, self._outbox
+            self._made_paths = PathValidator(self.config, *parts, self._random)
+        return self._made_paths
 
     def _receive_path_message(self, payload: bytes, addr: Address, size: int, now: float) -> None:
         """A return_routability_check message, in a datagram of ``size`` bytes."""
         if len(payload) != MESSAGE_LENGTH:
             self.counters.count_discarded()
             return
-        kind, cookie = payload[0], payload[1:]
-        if kind == RRCMessageType.path_challenge:
-            self._answer_challenge(cookie, self.peer if addr is None else addr, size)
-        elif self._path is not None:
-            verdict = self._path.receive(kind, cookie, addr, self.peer)
-            self._act_on_path(self._path, verdict, now)
+        self._act_on_path(self._paths.receive(payload, addr, size, self.peer, now), now)
 
-    def _answer_challenge(self, cookie: bytes, addr: Address, size: int) -> None:
-        """At once, and to where the challenge came from (RFC 9853 section 5)."""
-        if self._layer.writer.overhead + MESSAGE_LENGTH > AMPLIFICATION_LIMIT * size:
+    def _act_on_path(self, verdict: PathVerdict, now: float) -> None:
+        self._touched.add(self)
+        # Our records may bear another id.
+        self._update_max_payload()
+        candidate = self._paths.candidate
+        if verdict is PathVerdict.nothing or candidate is None:
             return
-        sent = self._send_path_message(response_message(cookie), addr)
-        if self._path is not None:
-            self._path.sent(addr, sent)
-
-    def _act_on_path(self, path: PathValidation, verdict: PathVerdict, now: float) -> None:
-        if verdict is PathVerdict.challenge:
-            if path.begins_new_path:
-                self._use_spare_id()
-            challenge = path.challenge(self.peer, now)
-            if challenge is not None:
-                self._send_path_message(*challenge)
-            self._touched.add(self)
-        elif verdict is PathVerdict.follow:
-            self._follow(path.address, now, has_new_id=path.has_new_id)
-        elif verdict is PathVerdict.drop:
-            # The peer is where it was.
-            self._end_path_validation()
+        self._paths.end()
+        if verdict is PathVerdict.failed:
             self.counters.count_path_check_failed()
-
-    def _send_path_message(self, message: bytes, addr: Address) -> int:
-        content_type = ContentType.return_routability_check
-        return self._send_control(self._layer.write_epoch, content_type, message, addr)
+        else:
+            self._follow(candidate.address, now, has_new_id=candidate.has_new_id)
 
     def _follow(self, addr: Address, now: float, *, has_new_id: bool) -> None:
         """The peer is there now. If it does not know that it has moved, it is given another id."""
         before, self.peer = self.peer, addr
-        self._end_path_validation()
         self.counters.count_address_changed()
         self._events.append(AddressChanged(before, addr))
         if self._is_dtls13:
             self._post.path_changed(now, peer_keeps_id=self._post.ids.is_known and not has_new_id)
             self._collect()
-        self._touched.add(self)
-
-    def _end_path_validation(self) -> None:
-        self._path = None
-        self._timers.cancel(Timer.path)
-
-    def _use_spare_id(self) -> None:
-        """Who watches both paths should not see the same ids on them (RFC 9147 section 9).
-
-        Not with a lease: the peer forgets the id before, and an adopter would still bear that.
-        """
-        if self._leases is None:
-            self._post.ids.use_spare()
-            self._update_max_payload()
 
     # -- timers ---------------------------------------------------------------------------------
 
@@ -1036,8 +978,7 @@ class DTLSConnection:
         elif timer is Timer.idle:
             self._look_for_peer(now)
         elif timer is Timer.path:
-            if self._path is not None:
-                self._act_on_path(self._path, self._path.timer_due(), now)
+            self._act_on_path(self._paths.timer_due(self.peer, now), now)
         elif timer in post.POST_HANDSHAKE_TIMERS:
             self._post.timer_due(timer, now)
         elif not self._driver.timer_due(timer, now):
@@ -1085,9 +1026,7 @@ class DTLSConnection:
             # Where the peer is still there, it should know.
             self._send_close_notify()
             self._end(EndpointClosed("idle", idle.reason))
-        elif verdict is Liveness.probe and self._send_path_message(
-            challenge_message(self._random), self.peer
-        ):
+        elif verdict is Liveness.probe and self._paths.probe(self.peer):
             # Where no lease has a number for it nothing was asked, and silence is no answer.
             unanswered = idle.probed()
             if unanswered:

@@ -1,4 +1,4 @@
-"""The return routability check of one candidate address (RFC 9853).
+"""Return routability checks (RFC 9853): whether the peer is at another address now.
 
 An authenticated record that is newer than all before it, from another address than the peer's,
 makes that address a candidate. A challenge goes there, and only the peer can answer it. Until then
@@ -13,9 +13,11 @@ import hmac
 from collections.abc import Callable
 from enum import Enum, auto
 
-from aiodtls.core.outbox import Address
+from aiodtls.core.config import DTLSConfig
+from aiodtls.core.handshake.post import PostHandshake13
+from aiodtls.core.outbox import Address, Outbox
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.registry import RRCMessageType
+from aiodtls.core.registry import ContentType, RRCMessageType
 from aiodtls.core.reliability.retransmission import Retransmission
 from aiodtls.core.reliability.timers import Timer, Timers
 
@@ -33,118 +35,178 @@ class PathVerdict(Enum):
     """What the connection has to do now."""
 
     nothing = auto()
-    challenge = auto()
     follow = auto()
-    drop = auto()
+    failed = auto()
 
 
-def challenge_message(random: Callable[[int], bytes]) -> bytes:
-    """A path_challenge with a new cookie."""
-    return bytes((RRCMessageType.path_challenge,)) + random(COOKIE_LENGTH)
-
-
-def response_message(cookie: bytes) -> bytes:
-    """The path_response to a challenge."""
-    return bytes((RRCMessageType.path_response,)) + cookie
-
-
-class PathValidation:
-    """One candidate ``address``: its challenges, and the bytes of datagrams both ways.
+class Candidate:
+    """An address that the peer may be at, and the bytes of datagrams both ways.
 
     ``has_new_id`` says that the peer's record bore a connection id that none before it has borne.
     """
 
+    __slots__ = ("address", "asks_old_path", "cookies", "has_new_id", "received", "sent")
+
+    def __init__(self, address: Address, size: int, *, enhanced: bool, has_new_id: bool) -> None:
+        self.address = address
+        self.has_new_id = has_new_id
+        self.asks_old_path = enhanced
+        self.received = size
+        self.sent = 0
+        # Of the challenges in the air.
+        self.cookies: list[bytes] = []
+
+    @property
+    def pauses(self) -> tuple[float, ...]:
+        return OLD_PATH_PAUSES if self.asks_old_path else NEW_PATH_PAUSES
+
+    def count_received(self, size: int) -> None:
+        self.received += size
+
+    def count_sent(self, size: int) -> None:
+        self.sent += size
+
+    def may_be_sent(self, size: int) -> bool:
+        return self.sent + size <= AMPLIFICATION_LIMIT * self.received
+
+    def ask_on_new_path(self) -> None:
+        self.asks_old_path = False
+        self.cookies.clear()
+
+
+class PathValidator:
+    """Challenges of ours and of the peer's, and the one ``candidate`` that is being checked."""
+
     __slots__ = (
-        "_asks_old_path",
-        "_cookies",
-        "_layer",
-        "_random",
-        "_received",
-        "_retransmission",
-        "_sent",
-        "_timers",
-        "address",
-        "has_new_id",
+        *("_config", "_layer", "_outbox", "_post", "_random", "_retransmission", "_timers"),
+        "candidate",
     )
 
     def __init__(
         self,
-        address: Address,
-        size: int,
+        config: DTLSConfig,
         layer: RecordLayer,
         timers: Timers,
         retransmission: Retransmission,
+        post: PostHandshake13,
+        outbox: Outbox,
         random: Callable[[int], bytes],
-        *,
-        enhanced: bool,
-        has_new_id: bool,
     ) -> None:
+        self._config = config
         self._layer = layer
         self._timers = timers
         self._retransmission = retransmission
+        self._post = post
+        self._outbox = outbox
         self._random = random
-        self.address = address
-        self.has_new_id = has_new_id
-        self._asks_old_path = enhanced
-        self._received = size
-        self._sent = 0
-        self._cookies: list[bytes] = []
+        self.candidate: Candidate | None = None
 
-    @property
-    def begins_new_path(self) -> bool:
-        """Whether the next challenge is the first datagram on the new path."""
-        return not self._asks_old_path and not self._cookies
+    def came_from_elsewhere(
+        self,
+        addr: Address,
+        size: int,
+        peer: Address,
+        now: float,
+        *,
+        is_newest: bool,
+        has_new_id: bool,
+        rrc: bool,
+    ) -> PathVerdict:
+        """A datagram with an authenticated record came from ``addr``, which is not the peer's.
 
-    def received(self, size: int) -> None:
-        """Counts a datagram of ``size`` bytes that came from the candidate."""
-        self._received += size
-
-    def sent(self, addr: Address, size: int) -> None:
-        """Counts a datagram of ``size`` bytes that went to ``addr``."""
-        if addr == self.address:
-            self._sent += size
-
-    def challenge(self, peer: Address, now: float) -> tuple[bytes, Address] | None:
-        """The next challenge and where it goes, with a cookie of its own; starts the timer.
-
-        None where the candidate has no byte budget for it.
+        ``has_new_id``: it bears an id that no record before it has borne. ``rrc``: the peer has
+        agreed to answer challenges.
         """
-        message = challenge_message(self._random)
-        pause = self._pauses[len(self._cookies)] * self._retransmission.initial
-        self._cookies.append(message[1:])
-        self._timers.set(Timer.path, now + pause)
-        if self._asks_old_path:
-            return message, peer
-        size = self._layer.writer.overhead + MESSAGE_LENGTH
-        if self._sent + size > AMPLIFICATION_LIMIT * self._received:
-            return None
-        self._sent += size
-        return message, self.address
+        if self.candidate is not None and self.candidate.address == addr:
+            self.candidate.count_received(size)
+            return PathVerdict.nothing
+        if not is_newest or not (rrc or self._config.follow_unchecked_address):
+            return PathVerdict.nothing
+        enhanced = self._config.return_routability_check == "enhanced"
+        self.candidate = Candidate(addr, size, enhanced=enhanced, has_new_id=has_new_id)
+        if rrc:
+            self._challenge(self.candidate, peer, now)
+            return PathVerdict.nothing
+        self._post.use_spare_id()
+        return PathVerdict.follow
 
-    def receive(self, kind: int, cookie: bytes, addr: Address, peer: Address) -> PathVerdict:
-        """A path_response or path_drop came from ``addr``."""
-        if not any(hmac.compare_digest(cookie, sent) for sent in self._cookies):
+    def receive(
+        self, payload: bytes, addr: Address, size: int, peer: Address, now: float
+    ) -> PathVerdict:
+        """A return_routability_check message, in a datagram of ``size`` bytes from ``addr``."""
+        kind, cookie = payload[0], payload[1:]
+        if kind == RRCMessageType.path_challenge:
+            self._answer(cookie, peer if addr is None else addr, size)
+            return PathVerdict.nothing
+        candidate = self.candidate
+        if candidate is None or not any(
+            hmac.compare_digest(cookie, sent) for sent in candidate.cookies
+        ):
             # Of a check that is over, or of a probe: that it came is all there was to know.
             return PathVerdict.nothing
-        if kind == RRCMessageType.path_response:
-            if not self._asks_old_path:
-                return PathVerdict.follow if addr == self.address else PathVerdict.nothing
-            return PathVerdict.drop if addr == peer else PathVerdict.nothing
-        if kind == RRCMessageType.path_drop and self._asks_old_path:
-            return self._ask_new_path()
+        if kind == RRCMessageType.path_drop and candidate.asks_old_path:
+            self._ask_on_new_path(candidate, peer, now)
+        elif kind == RRCMessageType.path_response and candidate.asks_old_path:
+            # The peer is where it was.
+            return PathVerdict.failed if addr == peer else PathVerdict.nothing
+        elif kind == RRCMessageType.path_response and addr == candidate.address:
+            return PathVerdict.follow
         return PathVerdict.nothing
 
-    def timer_due(self) -> PathVerdict:
+    def timer_due(self, peer: Address, now: float) -> PathVerdict:
         """The last challenge has had no answer for a while."""
-        if len(self._cookies) < len(self._pauses):
-            return PathVerdict.challenge
-        return self._ask_new_path() if self._asks_old_path else PathVerdict.drop
+        candidate = self.candidate
+        if candidate is None:
+            return PathVerdict.nothing
+        if len(candidate.cookies) < len(candidate.pauses):
+            self._challenge(candidate, peer, now)
+        elif candidate.asks_old_path:
+            self._ask_on_new_path(candidate, peer, now)
+        else:
+            return PathVerdict.failed
+        return PathVerdict.nothing
 
-    @property
-    def _pauses(self) -> tuple[float, ...]:
-        return OLD_PATH_PAUSES if self._asks_old_path else NEW_PATH_PAUSES
+    def probe(self, peer: Address) -> bool:
+        """Sends a challenge to the peer where it is, to hear from it; whether one could be sent.
 
-    def _ask_new_path(self) -> PathVerdict:
-        self._asks_old_path = False
-        self._cookies.clear()
-        return PathVerdict.challenge
+        Any answer will do.
+        """
+        return self._send(RRCMessageType.path_challenge, self._random(COOKIE_LENGTH), peer) > 0
+
+    def end(self) -> None:
+        """The candidate is followed or dropped."""
+        self.candidate = None
+        self._timers.cancel(Timer.path)
+
+    def _challenge(self, candidate: Candidate, peer: Address, now: float) -> None:
+        """Each has a cookie of its own, and none counts as sent that had to stay here."""
+        if not candidate.asks_old_path and not candidate.cookies:
+            self._post.use_spare_id()
+        cookie = self._random(COOKIE_LENGTH)
+        pause = candidate.pauses[len(candidate.cookies)] * self._retransmission.initial
+        candidate.cookies.append(cookie)
+        self._timers.set(Timer.path, now + pause)
+        target = peer
+        if not candidate.asks_old_path:
+            size = self._layer.writer.overhead + MESSAGE_LENGTH
+            if not candidate.may_be_sent(size):
+                return
+            candidate.count_sent(size)
+            target = candidate.address
+        self._send(RRCMessageType.path_challenge, cookie, target)
+
+    def _ask_on_new_path(self, candidate: Candidate, peer: Address, now: float) -> None:
+        candidate.ask_on_new_path()
+        self._challenge(candidate, peer, now)
+
+    def _answer(self, cookie: bytes, addr: Address, size: int) -> None:
+        """At once, and to where the challenge came from (RFC 9853 section 5)."""
+        if self._layer.writer.overhead + MESSAGE_LENGTH > AMPLIFICATION_LIMIT * size:
+            return
+        sent = self._send(RRCMessageType.path_response, cookie, addr)
+        if self.candidate is not None and self.candidate.address == addr:
+            self.candidate.count_sent(sent)
+
+    def _send(self, kind: RRCMessageType, cookie: bytes, addr: Address) -> int:
+        content_type, body = ContentType.return_routability_check, bytes((kind,)) + cookie
+        return self._outbox.put_record(self._layer.write_epoch, content_type, body, addr)

@@ -8,7 +8,6 @@ import pytest
 
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.events import FlightSent
-from aiodtls.core.path_validation import challenge_message
 from aiodtls.core.registry import ContentType
 from aiodtls.core.reliability.timers import Timer
 from tests.harness import CLIENT, SERVER, Pair
@@ -222,7 +221,7 @@ def test_a_probe_brings_stopped_messages_out_again(side):
     connection, other = side_of(pair, side), side_of(pair, other_than(side))
     assert connection._post.stopped and connection.negotiated.rrc
     pair.link.filter = None
-    assert other._send_path_message(challenge_message(other._random), other.peer)
+    assert other._paths.probe(other.peer)
     pair.flush()
     pair.idle(10)
     assert not connection._post.snapshot().flights and connection._layer.write_epoch == 4

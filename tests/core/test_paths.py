@@ -90,7 +90,7 @@ def test_forged_replayed_and_older_records_from_elsewhere_draw_nothing(version):
     for stray in (forged, newest, older, older, newest[:20]):
         pair.listener.receive_datagram(stray, "elsewhere", pair.now)
     pair.flush()
-    assert "elsewhere" not in pair.sent_to and pair.server._path is None
+    assert "elsewhere" not in pair.sent_to and pair.server._paths.candidate is None
     assert pair.server.statistics.datagrams_sent == sent
     # The older one was authentic, so its data counts; it just says nothing about the address.
     assert pair.data[SERVER] == [b"data", b"data"]
@@ -102,12 +102,12 @@ def test_plaintext_beside_a_valid_id_earns_no_bytes(version):
     pair = connected(version)
     pair.listener.receive_datagram(record(pair), "victim", pair.now)
     pair.flush()
-    earned = pair.server._path._received
+    earned = pair.server._paths.candidate.received
     spoilt = record(pair)
     plaintext = bytes.fromhex("16fefd0000000000000063000c") + bytes(12)
     stray = spoilt[:-1] + bytes((spoilt[-1] ^ 1,)) + plaintext * 20
     pair.listener.receive_datagram(stray, "victim", pair.now)
-    assert pair.server._path._received == earned
+    assert pair.server._paths.candidate.received == earned
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -189,7 +189,7 @@ def test_path_drop_at_the_old_address_lets_the_new_one_be_asked_at_once(version)
     pair = connected(version, return_routability_check="enhanced")
     pair.listener.receive_datagram(record(pair), "new", pair.now)
     pair.server.datagrams_to_send()
-    [cookie] = pair.server._path._cookies
+    [cookie] = pair.server._paths.candidate.cookies
     dropped = bytes((RRCMessageType.path_drop,)) + cookie
     pair.listener.receive_datagram(
         pair.client._layer.writer.protect(RRC, dropped), CLIENT, pair.now

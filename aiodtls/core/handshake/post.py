@@ -348,6 +348,14 @@ class PostHandshake13:
             self.ids.ask()
         self.proceed(now)
 
+    def use_spare_id(self) -> None:
+        """Who watches both paths should not see the same ids on them (RFC 9147 section 9).
+
+        Not with a lease: the peer forgets the id before, and an adopter would still bear that.
+        """
+        if self._lease is None and self._made_ids is not None:
+            self._made_ids.use_spare()
+
     def path_changed(self, now: float, *, peer_keeps_id: bool) -> None:
         """Spare ids that were used up are asked for, and the peer may have to bear another."""
         self.ids.ask()

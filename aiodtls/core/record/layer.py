@@ -75,6 +75,7 @@ class RecordLayer:
         "kept_early",
         "max_plaintext",
         "read_epoch",
+        "write_epoch",
         "writer",
     )
 
@@ -99,6 +100,8 @@ class RecordLayer:
         self.writer: RecordWriter = plaintext
         self._plaintext_number = first_number
         self._older_writers: dict[int, RecordWriter] = {}
+        # The newest epoch for sending.
+        self.write_epoch = 0
         self.read_epoch = 0
         # What protected records may hold, for the owner to check; what is longer is no accident.
         self.max_plaintext = MAX_PLAINTEXT_LENGTH
@@ -114,8 +117,7 @@ class RecordLayer:
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
         self._older_writers[self.write_epoch] = self.writer
-        self._older_writers.pop(epoch, None)
-        self.writer = writer
+        self.writer, self.write_epoch = writer, epoch
 
     def install_read(self, epoch: int, reader: RecordReader) -> list[Record]:
         """Records that came too early and open now; they count as received now."""
@@ -255,11 +257,6 @@ class RecordLayer:
     def expect_no_new_epoch(self) -> None:
         """From here on a record of an epoch without keys is dropped, not kept."""
         self._early = None
-
-    @property
-    def write_epoch(self) -> int:
-        """The newest epoch for sending."""
-        return self.writer.next_number >> EPOCH_SHIFT
 
     def overhead(self, epoch: int) -> int:
         """Bytes a record of this epoch has beyond its plaintext."""
