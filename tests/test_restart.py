@@ -113,9 +113,9 @@ async def test_two_hundred_clients_do_not_notice_that_their_server_is_replaced(t
 
 def dropped(sock: socket.socket) -> int:
     """Datagrams that found the socket's buffer full."""
-    port = f":{sock.getsockname()[1]:04X} "
-    lines = Path("/proc/net/udp").read_text().splitlines()
-    return next(int(line.split()[-1]) for line in lines if port in line.split("00000000:0000")[0])
+    port = f":{sock.getsockname()[1]:04X}"
+    rows = (line.split() for line in Path("/proc/net/udp").read_text().splitlines())
+    return next(int(row[-1]) for row in rows if row[1].endswith(port))
 
 
 class Tap(ChaosProxy):
