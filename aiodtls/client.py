@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import socket
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,9 @@ from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
 from aiodtls.core.sessions import Session, SessionCache
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
+
+# What a socket says while the network is away.
+NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
 def connect(
@@ -42,8 +47,10 @@ def connect(
     used in the place of all addresses. ``on_event(endpoint, event)`` is called with the events of
     ``aiodtls.events``.
 
-    Awaiting raises :class:`ConfigError`, :class:`HandshakeError` and its children, and OSError
-    from the resolver or for what ICMP tells.
+    Awaiting raises :class:`ConfigError`, :class:`HandshakeError` and its children, OSError from
+    the resolver and for a port that ICMP tells to be closed, and TypeError or ValueError for what
+    is no port. While there is no route it tries again, as a hello is resent, until
+    ``handshake_timeout``.
     """
     endpoint = DTLSEndpoint(None)
     endpoint._opener = functools.partial(
@@ -98,21 +105,51 @@ async def _open(
         targets = [target for target in targets if target[0] in locals_]
         if not targets:
             raise OSError(f"local_addr {local_addr!r} is of no family that {host!r} has")
-    if len(targets) == 1:
-        [(af, address)] = targets
-        return await attempt(sockets.connected_socket(af, address, locals_.get(af)))
+    attempts = [
+        functools.partial(_dial, attempt, af, address, locals_.get(af)) for af, address in targets
+    ]
+    return await _wait_for_route(config, functools.partial(_try_all, attempts, delay))
+
+
+async def _wait_for_route(config: DTLSConfig, dial: Callable[[], Awaitable[Channel]]) -> Channel:
+    """Dials; where no address has a route, again at the times at which a hello is resent.
+
+    A connected socket asks for the route before the first hello, and a network may be away for a
+    moment. Raises what ``dial`` raises, in the end that there is no route.
+    """
+    loop = asyncio.get_running_loop()
+    limit = config.handshake_timeout
+    deadline = loop.time() + limit if limit is not None else float("inf")
+    pause = config.retransmit_initial
+    for _ in range(config.max_retransmits):
+        try:
+            return await dial()
+        except OSError as error:
+            if error.errno not in NO_ROUTE or loop.time() + pause > deadline:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, config.retransmit_max)
+    return await dial()
+
+
+async def _try_all(
+    attempts: Sequence[Callable[[], Awaitable[Channel]]], delay: float | None
+) -> Channel:
+    """The first of them to complete a handshake, begun ``delay`` seconds apart."""
+    if len(attempts) == 1:
+        return await attempts[0]()
     race = _Race(delay)
-    for number, (af, address) in enumerate(targets):
-        opened = functools.partial(sockets.connected_socket, af, address, locals_.get(af))
-        winner = await race.enter(_dial(opened, attempt), last=number == len(targets) - 1)
+    for number, attempt in enumerate(attempts, 1):
+        winner = await race.enter(attempt(), last=number == len(attempts))
         if winner is not None:
             return winner
     return await race.finish()
 
 
-async def _dial(opened: Any, attempt: Any) -> Channel:
-    channel: Channel = await attempt(opened())
-    return channel
+async def _dial(
+    attempt: Callable[[socket.socket], Awaitable[Channel]], family: int, address: Any, local: Any
+) -> Channel:
+    return await attempt(sockets.connected_socket(family, address, local))
 
 
 async def _attempt(
@@ -238,6 +275,13 @@ class ClientProtocol(DTLSProtocol):
             self.transport.close()
 
 
+def _rank(error: BaseException) -> int:
+    """The errors of several addresses, the one that tells most first."""
+    if isinstance(error, OSError) and error.errno in NO_ROUTE:
+        return 1
+    return 2 if isinstance(error, TimeoutError) else 0
+
+
 class _Race:
     """Handshakes with several addresses of one host: the first to complete wins."""
 
@@ -257,7 +301,7 @@ class _Race:
             winner = await self._wait(None)
             if winner is not None:
                 return winner
-        raise next((e for e in self._errors if not isinstance(e, TimeoutError)), self._errors[0])
+        raise min(self._errors, key=_rank)
 
     async def _wait(self, timeout: float | None) -> Channel | None:
         try:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
-from aiodtls import log
+from aiodtls import log, sockets
 from aiodtls.channel import Channel, EventHandler
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
@@ -67,6 +67,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._loop: asyncio.AbstractEventLoop | None = None
         # The one peer of a connected socket, which takes no address to send to.
         self._connected_to: Any = None
+        # The address of the datagram that the transport is given just now.
+        self._sending_to: Any = None
+        # Makes a peer's address the one that the transport shows for it.
+        self.canonical: Callable[[Any], Any] = _unchanged
         # The transport, where it takes runs of datagrams.
         self.batching: BatchingTransport | None = None
         self._channels: dict[DTLSConnection, Channel] = {}
@@ -90,6 +94,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         sockname = get("sockname")
         is_ipv6 = isinstance(sockname, tuple) and len(sockname) == 4
         self.headers = IPV6_AND_UDP_HEADERS if is_ipv6 else IPV4_AND_UDP_HEADERS
+        self.canonical = sockets.canonical_for(get("socket")) or _unchanged
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.run_received(data, len(data), addr)
@@ -127,13 +132,25 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """A datagram that is not DTLS by its first byte; override it for STUN or SRTP."""
 
     def error_received(self, exc: Exception) -> None:
-        """An ICMP error or EMSGSIZE. Which peer it speaks of is known on a connected socket."""
-        if not isinstance(exc, OSError):
-            return
-        if self._connected_to is None and len(self._channels) > 1:
-            return
-        for channel in list(self._channels.values()):
-            channel.connection.transport_error(exc, self._now())
+        """An ICMP error, or what became of a datagram that is being sent.
+
+        asyncio names no address. It is known on a connected socket and during ``sendto``; any
+        other error concerns nobody, and the timers send again what was lost.
+        """
+        self.send_failed(exc, self._sending_to)
+
+    def send_failed(self, error: Exception, addr: Any) -> None:
+        """The transport could not send to ``addr``, or had an ICMP error from there.
+
+        It concerns the associations at that address alone. Batching transports call it.
+        """
+        if self._connected_to is not None:
+            addr = self._connected_to
+        if not isinstance(error, OSError):
+            self._log.info(
+                log.server, self._now(), "the transport failed to send to %s: %r", addr, error
+            )
+        self._listener.transport_error(error, addr, self._now())
         self.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -183,15 +200,20 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     ) -> DTLSEndpoint:
         """A client's handshake with ``addr``, done when this returns.
 
-        Raises :class:`HandshakeError` and its children, OSError for what ICMP tells, and
-        :class:`ConfigError`. Cancelled, the handshake ends in silence.
+        Raises :class:`HandshakeError` and its children, OSError for a port that ICMP tells to be
+        closed, :class:`ConfigError`, and TypeError or ValueError for what is no address of the
+        transport's. Cancelled, the handshake ends in silence. What the transport cannot send is
+        sent again by the timers, until ``handshake_timeout``.
         """
         channel = self.dial(addr, config=config, server_hostname=server_hostname, session=session)
         return await self._complete(channel, on_event)
 
     async def accept(self, addr: Any, *, on_event: EventHandler | None = None) -> DTLSEndpoint:
-        """A server's handshake with ``addr``, known to be good, so without a cookie."""
-        channel = self._channel(self._listener.accept(addr, self._now()))
+        """A server's handshake with ``addr``, known to be good, so without a cookie.
+
+        Raises as ``connect`` does.
+        """
+        channel = self._channel(self._listener.accept(self.canonical(addr), self._now()))
         return await self._complete(channel, on_event)
 
     def dial(
@@ -207,7 +229,11 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         if chosen is None:
             raise DTLSError("there is no config to dial with")
         connection = self._listener.dial(
-            addr, self._now(), config=chosen, server_hostname=server_hostname, session=session
+            self.canonical(addr),
+            self._now(),
+            config=chosen,
+            server_hostname=server_hostname,
+            session=session,
         )
         return self._channel(connection)
 
@@ -300,14 +326,20 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._channel(connection).drain()
 
     def send_datagram(self, data: bytes, addr: Any) -> None:
-        """Hands one datagram to the transport."""
+        """Hands one datagram to the transport. What that raises is a datagram lost."""
         transport = self.transport
         if transport is None:
             return
-        if self._connected_to is not None:
-            transport.sendto(data)
-        else:
-            transport.sendto(data, addr)
+        self._sending_to = addr
+        try:
+            if self._connected_to is not None:
+                transport.sendto(data)
+            else:
+                transport.sendto(data, addr)
+        except Exception as error:
+            self.send_failed(error, addr)
+        finally:
+            self._sending_to = None
 
     def send_run(self, run: bytes, size: int, addr: Any) -> None:
         """Hands datagrams of ``size`` bytes one behind another to the transport, at once."""
@@ -388,6 +420,11 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+
+
+def _unchanged(addr: Any) -> Any:
+    """Of a transport that is no IP socket, addresses are its own affair."""
+    return addr
 
 
 def _can_serve(config: DTLSConfig | None) -> bool:

@@ -242,8 +242,9 @@ class DTLSServer:
     ) -> DTLSEndpoint:
         """Dials a peer from the server's own socket, the one of the address's family.
 
-        Raises as ``connect`` does, and :class:`SimultaneousOpen` where the peer dialled too and
-        keeps the client role.
+        Raises as ``connect`` does, :class:`SimultaneousOpen` where the peer dialled too and keeps
+        the client role, and TypeError or ValueError for what is no address: ``addr`` is (IP
+        address, port), and for IPv6 may have a flow label and a scope id.
         """
         protocol = self._protocol_for(addr)
         return await protocol.connect(
@@ -278,10 +279,19 @@ class DTLSServer:
         return self._protocol_for(peer).adopt(state, key)
 
     def _protocol_for(self, addr: Any) -> _ServerProtocol:
-        family = sockets.family_of(addr)
+        refusals: dict[int | None, ValueError] = {}
         for protocol in self._protocols:
-            if protocol.transport is not None and protocol.family in (family, None):
+            if protocol.transport is None:
+                continue
+            try:
+                protocol.canonical(addr)
+            except ValueError as error:
+                refusals[protocol.family] = error
+            else:
                 return protocol
+        refusal = refusals.get(sockets.family_of(addr))
+        if refusal is not None:
+            raise refusal
         raise DTLSError(f"the server has no socket of the family of {addr!r}")
 
     def update_config(self, config: DTLSConfig) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
+import ipaddress
 import itertools
+import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+MAX_PORT = 65535
 # How often another port is tried when the second family's is taken.
 BIND_ATTEMPTS = 20
 # Bytes of room for what many peers send while the loop is busy: the usual default holds the hellos
@@ -22,8 +26,10 @@ async def resolve(
 ) -> list[tuple[int, Any]]:
     """(family, socket address) of each address, families taking turns (RFC 8305 section 4).
 
-    Raises OSError as the resolver does.
+    Raises OSError as the resolver does; TypeError and ValueError for what is no port, and port 0
+    is one for ``passive`` alone, to bind any.
     """
+    check_port(port, lowest=0 if passive else 1)
     flags = socket.AI_PASSIVE if passive else 0
     try:
         # What is an address already needs no resolver, so no thread that waits for one.
@@ -44,15 +50,96 @@ async def resolve(
 
 def family_of(address: Any) -> int:
     """AF_INET or AF_INET6, of a socket address."""
-    is_ipv6 = len(address) == 4 or ":" in address[0]
+    host, _, _ = _parts(address, lowest_port=0)
+    is_ipv6 = len(address) > 2 or ":" in host
     return int(socket.AF_INET6 if is_ipv6 else socket.AF_INET)
 
 
-def normal_address(address: Any, *, is_ipv6: bool) -> Any:
-    """A socket address as the socket itself shows it: four parts for IPv6, two for IPv4."""
-    if is_ipv6 and len(address) == 2:
-        return (*address, 0, 0)
-    return tuple(address)
+def check_port(port: object, *, lowest: int = 1) -> int:
+    """A UDP port. Raises TypeError for what is no int, ValueError for what is out of range.
+
+    The resolver would take 70000 for port 4464, and a socket fails only when it sends.
+    """
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"a port is an int from {lowest} to {MAX_PORT}, not {port!r}")
+    if not lowest <= port <= MAX_PORT:
+        raise ValueError(f"port {port} is not from {lowest} to {MAX_PORT}")
+    return port
+
+
+def canonical_for(sock: Any) -> Callable[[Any], Any] | None:
+    """``canonical_address`` for the peers of a socket; None for what is no IP socket.
+
+    ``sock`` may be what asyncio or uvloop show in its place.
+    """
+    family = getattr(sock, "family", None)
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    takes_ipv4, scope = family == socket.AF_INET, 0
+    if family == socket.AF_INET6:
+        # uvloop's stand-in for a socket has no options.
+        with socket.socket(fileno=os.dup(sock.fileno())) as own:
+            takes_ipv4 = not own.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            scope = own.getsockname()[3]
+    return functools.partial(
+        canonical_address, family=int(family), takes_ipv4=takes_ipv4, scope=scope
+    )
+
+
+def canonical_address(address: Any, *, family: int, takes_ipv4: bool, scope: int = 0) -> Any:
+    """A peer's address as a socket of ``family`` shows it in what it receives.
+
+    (host, port) for IPv4; (host, port, 0, scope id) for IPv6, the scope id 0 but for link-local
+    addresses, for which ``scope`` is used where none is given. IPv4 peers of an IPv6 socket that
+    ``takes_ipv4`` are IPv4-mapped (RFC 4291 section 2.5.5.2).
+
+    Raises TypeError and ValueError for what such a socket cannot send to, host names included.
+    """
+    host, port, scope_id = _parts(address)
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        raise ValueError(
+            f"{host!r} is not an IP address; a host name is resolved with loop.getaddrinfo()"
+        ) from None
+    found = infos[0][4]
+    mapped = ipaddress.IPv6Address(found[0]).ipv4_mapped if len(found) == 4 else None
+    ipv4 = str(mapped) if mapped is not None else str(found[0]) if len(found) == 2 else None
+    if ipv4 is not None and not takes_ipv4:
+        raise ValueError(f"{address!r} is an IPv4 address, and the socket takes IPv6 alone")
+    if family == socket.AF_INET:
+        if ipv4 is None:
+            raise ValueError(f"{address!r} is an IPv6 address, and the socket takes IPv4 alone")
+        return ipv4, port
+    if ipv4 is not None:
+        return f"::ffff:{ipv4}", port, 0, 0
+    return str(found[0]), port, 0, _scope_id(address, found, scope_id, scope)
+
+
+def _parts(address: Any, *, lowest_port: int = 1) -> tuple[str, int, int]:
+    """Host, port and scope id of a socket address."""
+    if not isinstance(address, tuple | list) or len(address) not in (2, 3, 4):
+        raise TypeError(f"an address is a tuple (host, port), not {address!r}")
+    host, port, *more = address
+    if not isinstance(host, str):
+        raise TypeError(f"the host of an address is a str, not {host!r}")
+    for number in more:
+        if not isinstance(number, int) or not 0 <= number < 1 << 32:
+            raise ValueError(f"{address!r} has a flow label or scope id that is not a number")
+    return host, check_port(port, lowest=lowest_port), more[1] if len(more) == 2 else 0
+
+
+def _scope_id(address: Any, found: Any, given: int, default: int) -> int:
+    """Which interface a link-local address is on; others have no scope (RFC 4007 section 6)."""
+    ip = ipaddress.IPv6Address(found[0].partition("%")[0])
+    if not ip.is_link_local:
+        return 0
+    if given and found[3] and given != found[3]:
+        raise ValueError(f"{address!r} names two scopes, {found[3]} and {given}")
+    scope = int(found[3]) or given or default
+    if not scope:
+        raise ValueError(f"{address!r} is link-local: it needs a scope id, as in 'fe80::1%eth0'")
+    return scope
 
 
 def connected_socket(family: int, address: Any, local_addr: Any = None) -> socket.socket:

@@ -22,7 +22,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge, SimultaneousOpen
 from aiodtls.core.events import HandshakeCompleted
 from aiodtls.endpoint import GRACEFUL_ENDS, DTLSEndpoint
-from aiodtls.protocol import IPV6_AND_UDP_HEADERS, DTLSProtocol
+from aiodtls.protocol import DTLSProtocol
 
 # What may wait for a handshake that was begun by sending, in bytes for each peer.
 MAX_WAITING = 65536
@@ -77,7 +77,11 @@ class DTLSTransport(asyncio.DatagramTransport):
         self._carrier = carrier
 
     def sendto(self, data: Any, addr: Any = None) -> None:
-        """Never splits and never raises for the network: ``error_received`` tells of both."""
+        """Never splits and never raises for the network: ``error_received`` tells of both.
+
+        Raises TypeError and ValueError for what is no address of the socket's: (IP address, port),
+        and for IPv6 maybe a flow label and a scope id.
+        """
         self._carrier.send(bytes(data), addr)
 
     def get_endpoint(self, addr: Any = None) -> DTLSEndpoint | None:
@@ -193,7 +197,7 @@ class _ConnectedCarrier(_Carrier, ClientProtocol):
 
     def send(self, data: bytes, addr: Any) -> None:
         channel = self._established
-        if addr is not None and addr[:2] != self._peer[:2]:
+        if addr is not None and self.canonical(addr) != self._peer:
             raise ValueError(f"the transport is connected; it cannot send to {addr!r}")
         if channel is not None and not self.is_closing:
             self.transmit_one(channel, data)
@@ -243,19 +247,27 @@ class _BoundCarrier(_Carrier):
         super().connection_lost(exc)
         self._call("connection_lost", exc)
 
-    def error_received(self, exc: Exception) -> None:
-        super().error_received(exc)
-        self._call("error_received", exc)
+    def send_failed(self, error: Exception, addr: Any) -> None:
+        super().send_failed(error, addr)
+        # An answer to a stranger that could not be sent is nothing to the user.
+        if addr is None or addr in self._by_addr or addr in self._waiting:
+            self._call("error_received", error)
 
     def channel_of(self, addr: Any) -> Channel | None:
-        return self._by_addr.get(addr)
+        return self._by_addr.get(self._canonical_once(addr))
+
+    def _canonical_once(self, addr: Any) -> Any:
+        """``canonical``, at no cost for an address as the socket shows it."""
+        if addr is None or (isinstance(addr, tuple) and addr in self._by_addr):
+            return addr
+        return self.canonical(addr)
 
     def send(self, data: bytes, addr: Any) -> None:
         if addr is None:
             raise ValueError("the transport is not connected; an address is needed")
         if self.is_closing:
             return
-        addr = sockets.normal_address(addr, is_ipv6=self.headers == IPV6_AND_UDP_HEADERS)
+        addr = self._canonical_once(addr)
         channel = self._by_addr.get(addr)
         if channel is not None:
             self.transmit_one(channel, data)

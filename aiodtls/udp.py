@@ -4,7 +4,8 @@ The batching transport sends runs of equal-sized datagrams in one call (UDP_SEGM
 in one call (UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). Its protocol
 may have ``run_received(run, size, addr, in_callback)``: it is given at once what came at once,
 datagrams of ``size`` bytes one behind another, the last one maybe shorter, and True, for the loop
-has called. Any other one gets ``datagram_received`` for each.
+has called. Any other one gets ``datagram_received`` for each. It may have ``send_failed(error,
+addr)``, which is told whose datagram could not be sent; any other one gets ``error_received``.
 
 HOT PATH: what a datagram costs here is what a system call for many costs, and no object of its own.
 """
@@ -141,7 +142,9 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._sent_at = NEVER
         try:
             if self._reads == 1:
-                self._read()
+                if not self._read():
+                    # Nothing was there: whoever sent may have taken the error that woke us.
+                    self._watch_again()
             else:
                 self._read_many()
         finally:
@@ -168,6 +171,8 @@ class BatchingTransport(asyncio.DatagramTransport):
         for done in range(self._reads):
             count = self._read()
             received += count
+            if not received:
+                self._watch_again()
             if not count:
                 self._reads = max(1, done)
                 self._patience = min(2 * self._patience, MAX_PATIENCE)
@@ -291,10 +296,11 @@ class BatchingTransport(asyncio.DatagramTransport):
                     self._sock.sendto(run, addr)
                 self._sent_at = monotonic()
                 return
-            except OSError as error:
-                # What there is to it is seen below; but this one speaks of what was sent before.
-                if error.errno == errno.ECONNREFUSED:
-                    self._tell(error)
+            except ConnectionRefusedError as error:
+                # It speaks of what was sent before.
+                self._tell(error, addr)
+            except Exception:  # noqa: S110 - what there is to it is seen below
+                pass
         self.sendto_many(split_run(run, size), addr)
 
     def _send_segments(self, run: bytes, size: int, addr: Any) -> None:
@@ -363,39 +369,48 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._call(getattr(self._protocol, "resume_writing", None))
 
     def _send_all(self, datagrams: list[bytes], addr: Any) -> None:
-        """Sends and removes them, run by run. Raises BlockingIOError."""
+        """Sends and removes them, run by run. Raises BlockingIOError.
+
+        What cannot be sent for another reason is dropped, and the protocol told.
+        """
         at = 0
         refused_at = -1
+        # Until there one by one, for a run failed; whether runs were at fault is to be seen.
+        alone_until, run_error = 0, None
         try:
             while at < len(datagrams):
                 sizes = list(map(len, datagrams[at : at + MAX_SEGMENTS]))
-                end = at + length_of_run(sizes, self.segment_limit)
+                end = at + (1 if at < alone_until else length_of_run(sizes, self.segment_limit))
                 try:
                     run = datagrams[at] if end - at == 1 else b"".join(datagrams[at:end])
                     self._send_segments(run, len(datagrams[at]), addr)
                 except (BlockingIOError, InterruptedError):
                     raise
-                except OSError as error:
-                    if end - at > 1 and self._is_not_segmented(error, len(datagrams[at])):
+                except Exception as error:
+                    code = error.errno if isinstance(error, OSError) else None
+                    if end - at > 1 and code in _NOT_SEGMENTED:
+                        alone_until, run_error = end, code
                         continue
-                    self._tell(error)
-                    if error.errno == errno.ECONNREFUSED and at != refused_at:
+                    self._tell(error, addr)
+                    if code == errno.ECONNREFUSED and at != refused_at:
                         # It speaks of what was sent before; these have not left yet.
                         refused_at = at
                         continue
+                else:
+                    if run_error is not None:
+                        self._limit_segments(run_error, len(datagrams[at]))
+                run_error = None
                 at = end
         finally:
             del datagrams[:at]
 
-    def _is_not_segmented(self, error: OSError, size: int) -> bool:
-        """Whether runs are at fault: the device cannot, or the path takes no such size.
+    def _limit_segments(self, code: int, size: int) -> None:
+        """A datagram leaves alone, not in a run: the device cannot, or the path takes no such size.
 
-        From then on datagrams of that size, or all, go out one by one.
+        From then on datagrams of that size, or all, go out one by one. Where none leaves alone
+        either, the address is at fault, and others keep their runs.
         """
-        if error.errno not in _NOT_SEGMENTED:
-            return False
-        self.segment_limit = 0 if error.errno == errno.EIO else size - 1
-        return True
+        self.segment_limit = 0 if code == errno.EIO else size - 1
 
     # -- the write buffer ---------------------------------------------------------------------
 
@@ -420,13 +435,25 @@ class BatchingTransport(asyncio.DatagramTransport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
         self._takes_runs = getattr(protocol, "run_received", None)
+        self._takes_failures = getattr(protocol, "send_failed", None)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
 
-    def _tell(self, error: OSError) -> None:
-        self._call(self._protocol.error_received, error)
+    def _tell(self, error: Exception, addr: Any = None) -> None:
+        """An error of sending to ``addr``; None for the peer of a connected socket."""
+        self._watch_again()
+        if self._takes_failures is None:
+            self._call(self._protocol.error_received, error)
+        else:
+            self._call(self._takes_failures, error, addr)
+
+    def _watch_again(self) -> None:
+        """uvloop, unlike asyncio, gives up a socket on which it has seen an error."""
+        if not self._closing:
+            self._loop.remove_reader(self._fd)
+            self._loop.add_reader(self._fd, self._read_ready)
 
     def _call(self, method: Any, *arguments: Any) -> None:
         """What the protocol raises ends nothing but its own call."""

@@ -495,19 +495,22 @@ class DTLSConnection:
         self._collect()
         self._review_leases()
 
-    def transport_error(self, error: OSError, now: float) -> None:
-        """What the socket reported: a datagram too big, or an ICMP error about the peer.
+    def transport_error(self, error: Exception, now: float) -> None:
+        """What the transport reported about this peer: a datagram too big, no route, a closed port.
 
-        Too big: the flight in the air is cut smaller at once. Anything else ends a client's
-        unfinished handshake, and nothing more than that: ICMP is easily forged.
+        Too big: the flight in the air is cut smaller at once. A closed port (ECONNREFUSED) ends a
+        client's unfinished handshake, and nothing more than that: ICMP is easily forged. Anything
+        else may pass, so the timers go on until ``max_retransmits`` or ``handshake_timeout``.
         """
+        self.counters.transport_errors += 1
         self._touched.add(self)
         if self.closed or self.handshake_complete:
             return
-        if error.errno == errno.EMSGSIZE:
+        code = error.errno if isinstance(error, OSError) else None
+        if code == errno.EMSGSIZE:
             self._driver.too_big(now)
             self._collect()
-        elif self.role == "client":
+        elif self.role == "client" and code == errno.ECONNREFUSED:
             self._end(error)
 
     def answer(self, question: Event, value: object, now: float) -> None:

@@ -147,6 +147,13 @@ class Listener:
         else:
             target.receive_datagram(encode_record(record), addr, now)
 
+    def transport_error(self, error: Exception, addr: Address, now: float) -> None:
+        """It concerns the associations at ``addr`` alone; a lost stateless answer, nobody."""
+        there = self._routes.at(addr)
+        self._counters.transport_errors += not there
+        for connection in there:
+            connection.transport_error(error, now)
+
     def handle_timeout(self, now: float) -> None:
         """Forgets closed connections whose peers can ask for nothing any more, and lets all rest.
 

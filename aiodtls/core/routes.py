@@ -51,6 +51,11 @@ class Routes:
         """The one association of an address; None where there are two, or none."""
         return self._live.get(addr) if addr not in self._shadows else None
 
+    def at(self, addr: Address) -> list[DTLSConnection]:
+        """All associations of an address: none, one, or the live one and its shadow."""
+        found = (self._live.get(addr), self._shadows.get(addr))
+        return [connection for connection in found if connection is not None]
+
     def by_id(self, cid: bytes) -> DTLSConnection | None:
         ids = self._ids.get(cid)
         return self._with_ids.get(ids) if ids is not None else None

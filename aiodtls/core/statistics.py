@@ -45,6 +45,8 @@ class Statistics:
     """return routability checks of a new address that came to nothing"""
     verifications_refused: int = 0
     """handshakes ended because too many certificate chains of the peer's network wait"""
+    transport_errors: int = 0
+    """errors of the transport about this peer; a listener's: about addresses without a peer"""
 
     def __add__(self, other: Statistics) -> Statistics:
         return Statistics(*map(add, _all_counters(self), _all_counters(other)))
@@ -70,7 +72,7 @@ class Counters:
         self.hellos_answered = self.hellos_refused = 0
         self.handshakes_completed = self.handshakes_failed = 0
         self.addresses_changed = self.path_checks_failed = 0
-        self.verifications_refused = 0
+        self.verifications_refused = self.transport_errors = 0
 
     # What happens once for each record of data is counted in place (HOT PATH); all else by these.
 
