@@ -46,6 +46,7 @@ class Channel(Sending):
 
     __slots__ = (
         "__weakref__",
+        "_due",
         "_endpoint",
         "_given",
         "_kept",
@@ -81,6 +82,7 @@ class Channel(Sending):
         # What receivers have been given that did not run since.
         self._given: dict[Waiter, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         if connection.handshake_complete:
             # Adopted: all this happened elsewhere.
             resolve(self.handshake)
@@ -133,10 +135,12 @@ class Channel(Sending):
                 self._timer = None
             return
         if timer is not None:
-            if timer.when() <= at:
+            if self._due <= at:
                 return
             timer.cancel()
         self._timer = self.loop.call_at(at, self._timeout)
+        # uvloop's handle of what is due already does not say when.
+        self._due = at
 
     def _timeout(self) -> None:
         self._timer = None

@@ -75,6 +75,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.batching: BatchingTransport | None = None
         self._channels: dict[DTLSConnection, Channel] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._log = log.RateLimit()
@@ -396,12 +397,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def _listener_timer(self, at: float | None) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
-            if at is not None and timer.when() <= at:
+            if at is not None and self._due <= at:
                 self._timer = timer
                 return
             timer.cancel()
         if at is not None and self._loop is not None:
             self._timer = self._loop.call_at(at, self._listener_timeout)
+            # uvloop's handle of what is due already does not say when.
+            self._due = at
 
     def _listener_timeout(self) -> None:
         self._timer = None
