@@ -1,0 +1,1 @@
+"""Removes checks of the package one by one, and says which removals no test sees."""

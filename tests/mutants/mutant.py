@@ -1,0 +1,164 @@
+"""A mutant: one change of one source file, and how a process gets to run it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "aiodtls"
+# A function of a file: its qualified name and its first line.
+Place = tuple[str, int]
+
+
+class DoesNotApply(Exception):
+    """The source is not what the mutant was written for."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A check taken out.
+
+    ``file`` is below aiodtls/. ``old`` stands in it exactly once. ``tests`` are node ids below
+    tests/, separated by blanks: a module, a function or a single case.
+    """
+
+    name: str
+    requirement: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    # Why no test is to be expected to see it, where that is so.
+    survives: str = ""
+
+    @property
+    def path(self) -> Path:
+        return PACKAGE / self.file
+
+    def changed_source(self) -> str:
+        source = self.path.read_text()
+        found = source.count(self.old)
+        if found != 1:
+            raise DoesNotApply(f"{self.name}: its old text stands {found} times in {self.file}")
+        changed = source.replace(self.old, self.new)
+        try:
+            compile(changed, str(self.path), "exec", dont_inherit=True)
+        except SyntaxError as error:
+            raise DoesNotApply(f"{self.name}: {self.file} does not compile: {error}") from error
+        return changed
+
+    def node_ids(self) -> tuple[str, ...]:
+        return tuple(f"tests/{test}" for test in self.tests.split())
+
+
+def changed_functions(path: Path, changed: str) -> dict[Place, CodeType] | None:
+    """The new code of the functions that differ; None where more than functions differ."""
+    old = compile(path.read_text(), str(path), "exec", dont_inherit=True)
+    new = compile(changed, str(path), "exec", dont_inherit=True)
+    found: dict[Place, CodeType] = {}
+    return found if _compare(old, new, found) else None
+
+
+def _compare(old: CodeType, new: CodeType, found: dict[Place, CodeType]) -> bool:
+    """Fills in the functions of a module's or a class's body; False where the body differs."""
+    if _shell(old) != _shell(new):
+        return False
+    for before, after in zip(_inner(old), _inner(new), strict=True):
+        if _is_function(before):
+            if before.co_freevars != after.co_freevars:
+                return False
+            if _substance(before) != _substance(after):
+                found[before.co_qualname, before.co_firstlineno] = after
+        elif not _compare(before, after, found):
+            return False
+    return True
+
+
+def _inner(code: CodeType) -> list[CodeType]:
+    return [const for const in code.co_consts if isinstance(const, CodeType)]
+
+
+def _is_function(code: CodeType) -> bool:
+    return bool(code.co_flags & 0x2)  # CO_NEWLOCALS: a class's body has it not
+
+
+def _shell(code: CodeType) -> tuple[Any, ...]:
+    """What runs when the body itself runs, whatever its lines and the functions in it are."""
+    consts = [
+        (const.co_name, const.co_varnames[: const.co_argcount], const.co_flags & 0x2)
+        if isinstance(const, CodeType)
+        else repr(const)
+        for const in code.co_consts
+    ]
+    return code.co_code, code.co_names, code.co_varnames, consts
+
+
+def _substance(code: CodeType) -> tuple[Any, ...]:
+    return *_shell(code), code.co_flags, [_substance(inner) for inner in _inner(code)]
+
+
+@cache
+def _living_functions() -> dict[tuple[str, Place], list[FunctionType]]:
+    found: dict[tuple[str, Place], list[FunctionType]] = {}
+    for thing in gc.get_objects():
+        if type(thing) is FunctionType and thing.__code__.co_filename.startswith(str(PACKAGE)):
+            code = thing.__code__
+            place = code.co_qualname, code.co_firstlineno
+            found.setdefault((code.co_filename, place), []).append(thing)
+    return found
+
+
+def plant(path: Path, functions: dict[Place, CodeType]) -> None:
+    """Changes functions of a module that is loaded, whoever holds them."""
+    for place, code in functions.items():
+        living = _living_functions().get((str(path), place))
+        if not living:
+            raise DoesNotApply(f"{place[0]} of {path.name} is not loaded")
+        for function in living:
+            function.__code__ = code
+
+
+class _ChangedSource(SourceFileLoader):
+    def __init__(self, name: str, path: str, source: str) -> None:
+        super().__init__(name, path)
+        self._source = source
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, path: Path, source: str) -> None:
+        relative = path.relative_to(ROOT).with_suffix("")
+        self._name = ".".join(relative.parts).removesuffix(".__init__")
+        self._path, self._source = str(path), source
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        loader = _ChangedSource(fullname, self._path, self._source)
+        return spec_from_file_location(fullname, self._path, loader=loader)
+
+
+def plant_before_import(path: Path, source: str) -> None:
+    """Has a module load from other source, where nothing of the package is loaded yet."""
+    assert not any(name.partition(".")[0] == "aiodtls" for name in sys.modules)
+    sys.meta_path.insert(0, _Finder(path, source))
+
+
+def selected(mutants: list[Mutant], words: list[str]) -> Iterator[Mutant]:
+    """Those with one of the words in their name, file or requirement; all without words."""
+    for mutant in mutants:
+        text = f"{mutant.name} {mutant.file} {mutant.requirement}"
+        if not words or any(word in text for word in words):
+            yield mutant
