@@ -162,3 +162,9 @@ def selected(mutants: list[Mutant], words: list[str]) -> Iterator[Mutant]:
         text = f"{mutant.name} {mutant.file} {mutant.requirement}"
         if not words or any(word in text for word in words):
             yield mutant
+
+
+def of(file: str, tests: str, *rows: tuple[str, ...]) -> Iterator[Mutant]:
+    """Mutants of one file: (name, requirement, old text, new text), and tests where others."""
+    for name, requirement, old, new, *others in rows:
+        yield Mutant(name, requirement, file, old, new, others[0] if others else tests)

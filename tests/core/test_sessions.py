@@ -1,0 +1,215 @@
+"""Sessions: how long one lives, what a ticket is worth, and what the stores keep."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from aiodtls import ConfigError, MemorySessionStore, Session, SessionCache, TicketKeys
+from aiodtls.core import sessions
+from aiodtls.core.sessions import MAX_LIFETIME
+from aiodtls.core.wire.extensions import SessionTicket
+from aiodtls.core.wire.extensions13 import PreSharedKey
+from aiodtls.core.wire.messages import ClientHello
+from tests.harness import CLIENT, Pair
+from tests.malicious import Deviation, with_extension
+from tests.simulated.variants import configs
+
+DAY = 24 * 3600
+NOW = 2_000_000_000.0
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A list whose one element is the time of day."""
+    now = [NOW]
+    monkeypatch.setattr(sessions, "wall_clock", lambda: now[0])
+    return now
+
+
+def session(**fields) -> Session:
+    fresh = {"version": "1.3", "authenticated_at": NOW, "issued_at": NOW, "ticket": b"ticket"}
+    return Session(suite=0x1301, secret=bytes(32), **(fresh | fields))
+
+
+def sealed(keys: TicketKeys, **fields) -> bytes:
+    return keys.seal(session(**fields), lambda length: bytes(length))
+
+
+def test_nothing_lives_longer_than_seven_days():
+    """RFC 8446 section 4.6.1."""
+    assert MAX_LIFETIME == 604800 == session().lifetime
+
+
+@pytest.mark.parametrize(
+    ("fields", "lives_from", "lives_until"),
+    [
+        ({}, -60, MAX_LIFETIME),
+        ({"lifetime": 100}, -60, 100),
+        # A renewed session ends when that which it renews would have ended.
+        ({"authenticated_at": NOW - 6 * DAY}, -60, DAY),
+        ({"authenticated_at": NOW - 6 * DAY, "lifetime": 100}, -60, 100),
+    ],
+)
+def test_how_long_a_session_lives(clock, fields, lives_from, lives_until):
+    """Hosts that share tickets may have clocks that differ by a minute."""
+    for moment, alive in (
+        (lives_from - 1, False),
+        (lives_from, True),
+        (lives_until - 1, True),
+        (lives_until, False),
+    ):
+        clock[0] = NOW + moment
+        assert session(**fields).is_alive is alive
+
+
+def test_a_session_is_what_its_bytes_say():
+    full = session(
+        server_hostname="host",
+        alpn_protocol=b"h",
+        psk_identity=b"id",
+        psk_check=bytes(16),
+        peer_chain=(b"leaf", b"issuer"),
+        age_add=7,
+        session_id=b"id",
+    )
+    data = full.to_bytes()
+    assert Session.from_bytes(data) == full
+    for wrong in (data + b"\0", data[:-1], b"\2" + data[1:], b""):
+        with pytest.raises(ValueError, match="no session of ours"):
+            Session.from_bytes(wrong)
+
+
+def test_a_ticket_opens_while_its_session_lives(clock):
+    keys = TicketKeys(OLD)
+    short, long = sealed(keys, lifetime=100), sealed(keys)
+    clock[0] = NOW + 99
+    assert keys.open(short) == session(lifetime=100)
+    clock[0] = NOW + 100
+    assert keys.open(short) is None and keys.open(long) == session()
+    clock[0] = NOW + MAX_LIFETIME
+    assert keys.open(long) is None
+
+
+def test_a_ticket_key_opens_nothing_of_long_ago_or_of_the_future(clock):
+    """Whatever the session inside says of its own time: the key's period has to be near."""
+    keys = TicketKeys(OLD, period=DAY)
+    long_ago = sealed(keys, issued_at=NOW + 9 * DAY, authenticated_at=NOW + 9 * DAY)
+    assert keys.open(long_ago) is None
+    clock[0] = NOW + 9 * DAY
+    assert session(issued_at=NOW + 9 * DAY, authenticated_at=NOW + 9 * DAY).is_alive
+    assert keys.open(long_ago) is None
+    future = sealed(keys)
+    clock[0] = NOW
+    assert session().is_alive and keys.open(future) is None
+
+
+def test_what_is_no_ticket_is_not_opened(clock):
+    keys = TicketKeys(OLD)
+    ticket = sealed(keys)
+    for at in range(len(ticket)):
+        assert keys.open(ticket[:at]) is None
+        assert keys.open(ticket[:at] + bytes((ticket[at] ^ 1,)) + ticket[at + 1 :]) is None
+    assert TicketKeys(NEW).open(ticket) is None
+    assert keys.open(ticket) == session()
+
+
+def test_the_first_secret_makes_tickets_and_all_open_them(clock):
+    before, both = TicketKeys(OLD), TicketKeys(NEW, OLD)
+    ticket, renewed = sealed(before), sealed(both)
+    assert both.open(ticket) == both.open(renewed) == session()
+    assert before.open(renewed) is None and TicketKeys(NEW).open(renewed) == session()
+    assert both.is_outdated(ticket) and not both.is_outdated(renewed)
+    assert not before.is_outdated(ticket)
+
+
+@pytest.mark.parametrize("secrets", [(NEW[:31],), (NEW, NEW[:31]), (bytes(32),), (NEW, bytes(32))])
+def test_a_ticket_secret_is_long_and_not_zero(secrets):
+    with pytest.raises(ConfigError, match="32 random bytes"):
+        TicketKeys(*secrets)
+
+
+@pytest.mark.parametrize(("period", "good"), [(59, 0), (60, 1), (7 * DAY, 1), (7 * DAY + 1, 0)])
+def test_the_period_of_ticket_keys(period, good):
+    if good:
+        TicketKeys(period=period)
+        return
+    with pytest.raises(ConfigError, match="60 seconds to 7 days"):
+        TicketKeys(period=period)
+
+
+def test_a_store_keeps_the_newest_sessions():
+    store = MemorySessionStore(limit=2)
+    for number in b"abc":
+        store.put(bytes((number,)), b"session")
+    assert [store.get(key) for key in (b"a", b"b", b"c", b"d")] == [None, *2 * [b"session"], None]
+
+
+def test_a_cache_gives_each_ticket_of_dtls13_away_once(clock):
+    """RFC 8446 appendix C.4; a session of DTLS 1.2 stays."""
+    cache = SessionCache(per_server=2)
+    first, second, third = (session(ticket=bytes((number,))) for number in b"123")
+    for item in (first, second, third):
+        cache.put("server", item)
+    assert [cache.get("server") for _ in range(3)] == [third, second, None]
+    old = dataclasses.replace(first, version="1.2")
+    cache.put("server", old)
+    assert cache.get("server") == cache.get("server") == old
+    assert cache.get("other") is None
+    cache.discard("server")
+    assert cache.get("server") is None
+
+
+def test_a_cache_keeps_one_session_of_dtls12_and_so_many_servers(clock):
+    cache = SessionCache(limit=2)
+    old, new = (session(version="1.2", ticket=name) for name in (b"old", b"new"))
+    cache.put("a", old)
+    cache.put("a", new)
+    assert cache.get("a") == new
+    for server in "bc":
+        cache.put(server, old)
+    assert [cache.get(server) for server in "abc"] == [None, old, old]
+    clock[0] = NOW + MAX_LIFETIME
+    assert cache.get("c") is None
+
+
+def session_of(variant: str, **server) -> Session:
+    client, other = configs(variant)
+    pair = Pair(client, dataclasses.replace(other, **server))
+    assert pair.run() and pair.connected
+    pair.idle()
+    assert pair.client.session is not None
+    return pair.client.session
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_ticket_of_dtls13_is_none_in_dtls12(own):
+    """Such a hello leads to a full handshake; with a ticket of DTLS 1.2 it would not."""
+    keys = TicketKeys(OLD)
+    made = session_of("certificate" if own else "certificate13", ticket_keys=keys)
+
+    def bring(hello):
+        suites = (*hello.cipher_suites, made.suite)
+        hello = with_extension(SessionTicket(made.ticket))(hello)
+        return dataclasses.replace(hello, cipher_suites=suites, session_id=bytes(32))
+
+    server = {"ticket_keys": keys}
+    outcome = Deviation("certificate", CLIENT, ClientHello, bring, server=server).run()
+    assert outcome.honest.resumed is own
+    assert outcome.connected is not own
+
+
+def test_a_ticket_of_dtls12_is_none_in_dtls13():
+    keys = TicketKeys(OLD)
+    made = session_of("certificate", ticket_keys=keys)
+    bring = with_extension(PreSharedKey(((made.ticket, 0),), (bytes(32),)))
+    deviation = Deviation(
+        "certificate13", CLIENT, ClientHello, bring, rebind=False, server={"ticket_keys": keys}
+    )
+    assert not deviation.is_accepted().honest.resumed
+    # One of DTLS 1.3 is looked at, and its binder is wrong.
+    made = session_of("certificate13", ticket_keys=keys)
+    bring = with_extension(PreSharedKey(((made.ticket, 0),), (bytes(32),)))
+    dataclasses.replace(deviation, change=bring).is_refused("decrypt_error", match="binder")

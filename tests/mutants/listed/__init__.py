@@ -1,0 +1,14 @@
+"""The list of mutants, by part of the package."""
+
+from __future__ import annotations
+
+from tests.mutants.listed import handshake, record, reliability, sessions, strangers, trust
+
+MUTANTS = [
+    *handshake.MUTANTS,
+    *record.MUTANTS,
+    *reliability.MUTANTS,
+    *sessions.MUTANTS,
+    *trust.MUTANTS,
+    *strangers.MUTANTS,
+]

@@ -1,0 +1,291 @@
+"""What is kept of a handshake, and when it is taken up again."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+RESUMPTION = "simulated/test_resumption.py"
+
+MUTANTS = [
+    *of(
+        "core/sessions.py",
+        RESUMPTION,
+        (
+            "seven-days",
+            "RFC 8446 4.6.1",
+            "MAX_LIFETIME = 7 * 24 * 3600",
+            "MAX_LIFETIME = 8 * 24 * 3600",
+            "core/test_sessions.py",
+        ),
+        (
+            "session-is-over",
+            "RFC 8446 4.6.1",
+            "return self.issued_at - 60 <= now < ends",
+            "return self.issued_at - 60 <= now",
+            "core/test_hellos.py simulated/test_resumption.py",
+        ),
+        (
+            "session-of-the-future",
+            "RFC 8446 4.6.1",
+            "return self.issued_at - 60 <= now < ends",
+            "return now < ends",
+            "core/test_sessions.py",
+        ),
+        (
+            "lifetime-counts-from-the-proof",
+            "RFC 8446 4.6.1",
+            "ends = min(self.issued_at + self.lifetime, self.authenticated_at + MAX_LIFETIME)",
+            "ends = self.issued_at + self.lifetime",
+            "core/test_hellos.py core/test_sessions.py",
+        ),
+        (
+            "ticket-of-an-old-key",
+            "RFC 9325 3.4",
+            "if not sealed or not now - MAX_LIFETIME - self._period <= made <= now + self._period:",
+            "if not sealed:",
+            "core/test_sessions.py",
+        ),
+        (
+            "ticket-key-period",
+            "RFC 5077 5.5",
+            "        if not 60 <= period <= MAX_LIFETIME:\n",
+            "        if False:\n",
+            "core/test_sessions.py core/test_config.py",
+        ),
+        (
+            "ticket-secret",
+            "RFC 5077 5.5",
+            "if any(len(secret) < SECRET_LENGTH or not any(secret) for secret in secrets):",
+            "if any(len(secret) < SECRET_LENGTH for secret in secrets):",
+            "core/test_sessions.py core/test_config.py",
+        ),
+        (
+            "old-secret-makes-no-ticket",
+            "RFC 5077 5.5",
+            "        key = self._key(self._secrets[0], index)\n",
+            "        key = self._key(self._secrets[-1], index)\n",
+            "core/test_sessions.py simulated/test_resumption.py",
+        ),
+        (
+            "old-session-in-a-ticket",
+            "RFC 8446 4.6.1",
+            "            return session if session.is_alive else None\n",
+            "            return session\n",
+            "core/test_sessions.py simulated/test_resumption.py",
+        ),
+        (
+            "store-is-bounded",
+            "RFC 5246 F.1.4",
+            "        self._sessions[session_id] = session\n"
+            "        while len(self._sessions) > self._limit:\n",
+            "        self._sessions[session_id] = session\n        while False:\n",
+            "core/test_sessions.py simulated/test_resumption.py",
+        ),
+        (
+            "ticket-is-used-once",
+            "RFC 8446 C.4",
+            "            kept.pop()\n",
+            "            pass\n",
+            "core/test_sessions.py simulated/test_resumption.py test_resumption.py",
+        ),
+        (
+            "format-of-a-session",
+            "RFC 5077 4",
+            "            if reader.u8() != FORMAT:\n",
+            "            if reader.u8() == 255:\n",
+            "core/test_sessions.py",
+        ),
+        (
+            "nothing-behind-a-session",
+            "RFC 5077 4",
+            "            reader.finish()\n",
+            "",
+            "core/test_sessions.py simulated/test_resumption.py",
+        ),
+    ),
+    *of(
+        "core/handshake/resumption.py",
+        RESUMPTION,
+        (
+            "lifetime-of-a-renewed-session",
+            "RFC 8446 4.6.1",
+            "lifetime=min(lifetime, rest),",
+            "lifetime=lifetime,",
+            "core/test_hellos.py simulated/test_resumption.py",
+        ),
+        (
+            "a-renewed-session-proves-nothing-anew",
+            "RFC 8446 4.6.1",
+            "authenticated_at = negotiated.authenticated_at or now",
+            "authenticated_at = now",
+        ),
+        (
+            "session-of-another-name",
+            "RFC 6066 3",
+            "if session.server_hostname != server_hostname or not session.is_alive:",
+            "if not session.is_alive:",
+        ),
+        (
+            "old-session-is-offered",
+            "RFC 8446 4.6.1",
+            "if session.server_hostname != server_hostname or not session.is_alive:",
+            "if session.server_hostname != server_hostname:",
+            "core/test_hellos.py",
+        ),
+        (
+            "suite-is-still-configured",
+            "RFC 8446 4.6.1",
+            "return suite if suite in config.suites and suite.version == session.version else None",
+            "return suite",
+        ),
+        (
+            "session-of-another-psk-is-offered",
+            "RFC 8446 2.2",
+            "    psk = (config.psks or {}).get(session.psk_identity)\n"
+            "    return psk is not None and hmac.compare_digest("
+            "psk_check(psk.key), session.psk_check)\n",
+            "    return True\n",
+        ),
+        (
+            "name-is-the-same",
+            "RFC 6066 3",
+            "    if session.server_hostname != (name.host_name if name else None):\n",
+            "    if False:\n",
+        ),
+        (
+            "protocol-is-the-same",
+            "RFC 7301 3.1",
+            "if session.alpn_protocol != choose_alpn(config, hello) or"
+            " suite_of(config, session) is None:",
+            "if suite_of(config, session) is None:",
+        ),
+        (
+            "psk-is-still-the-same",
+            "RFC 8446 2.2",
+            "        return psk is not None and hmac.compare_digest("
+            "psk_check(psk.key), session.psk_check)\n"
+            "    if not config.credential_list:",
+            "        return True\n    if not config.credential_list:",
+        ),
+        (
+            "client-is-still-trusted",
+            "RFC 8446 2.2",
+            "return still and (yield from is_still_trusted(hs, session))",
+            "return still",
+        ),
+        (
+            "client-is-still-asked",
+            "RFC 8446 2.2",
+            '        still = config.client_auth != "none"\n',
+            "        still = True\n",
+        ),
+        (
+            "client-without-a-certificate",
+            "RFC 8446 2.2",
+            '    return config.client_auth != "required"\n',
+            "    return True\n",
+        ),
+    ),
+    *of(
+        "core/handshake/resume12.py",
+        RESUMPTION,
+        (
+            "resumed-with-another-suite",
+            "RFC 5246 7.4.1.3",
+            "if reply.cipher_suite != session.suite or"
+            " ExtendedMasterSecret.type not in reply.extensions:",
+            "if ExtendedMasterSecret.type not in reply.extensions:",
+            "core/test_deviations.py",
+        ),
+        (
+            "resumed-without-extended-master-secret",
+            "RFC 7627 5.3",
+            "if reply.cipher_suite != session.suite or"
+            " ExtendedMasterSecret.type not in reply.extensions:",
+            "if reply.cipher_suite != session.suite:",
+            "core/test_deviations.py",
+        ),
+        (
+            "server-is-still-trusted-12",
+            "RFC 5246 F.1.4",
+            '        yield from check_trust(hs, session.peer_chain, "server")\n',
+            "        pass\n",
+        ),
+        (
+            "finished-of-a-resuming-server",
+            "RFC 5246 7.4.9",
+            "    check_finished(hs, suite, master, SERVER_LABEL, finished)\n",
+            "",
+            "core/test_deviations.py core/test_orderings.py simulated/test_resumption.py",
+        ),
+        (
+            "finished-of-a-resuming-client",
+            "RFC 5246 7.4.9",
+            "    check_finished(hs, suite, master, CLIENT_LABEL, finished)\n",
+            "",
+            "core/test_deviations.py core/test_orderings.py simulated/test_resumption.py",
+        ),
+        (
+            "session-of-13-in-12",
+            "RFC 5246 7.4.1.2",
+            'if session is None or session.version != "1.2" or'
+            " session.suite not in hello.cipher_suites:",
+            "if session is None or session.suite not in hello.cipher_suites:",
+            "core/test_sessions.py simulated/test_resumption.py",
+        ),
+        (
+            "suite-of-a-session-is-offered",
+            "RFC 5246 7.4.1.2",
+            'if session is None or session.version != "1.2" or'
+            " session.suite not in hello.cipher_suites:",
+            'if session is None or session.version != "1.2":',
+        ),
+        (
+            "resumption-without-extended-master-secret",
+            "RFC 7627 5.3",
+            "    if ExtendedMasterSecret.type not in hello.extensions:\n",
+            "    if False:\n",
+            "core/test_deviations.py",
+        ),
+        (
+            "session-without-extended-master-secret",
+            "RFC 7627 5.3",
+            "return hs.config.session_tickets > 0 and ExtendedMasterSecret.type in hello.extensions",
+            "return hs.config.session_tickets > 0",
+        ),
+        (
+            "ticket-without-extended-master-secret",
+            "RFC 7627 5.3",
+            "if not message.ticket or not hs.negotiated.extended_master_secret:",
+            "if not message.ticket:",
+        ),
+    ),
+    *of(
+        "core/handshake/server13.py",
+        RESUMPTION,
+        (
+            "session-needs-a-share",
+            "RFC 8446 4.2.9",
+            'welcome = dhe and session.version == "1.3" and (yield from is_welcome(',
+            'welcome = session.version == "1.3" and (yield from is_welcome(',
+            "core/test_negotiate13.py simulated/test_resumption.py",
+        ),
+        (
+            "session-of-12-in-13",
+            "RFC 8446 4.2.11",
+            'welcome = dhe and session.version == "1.3" and (yield from is_welcome(',
+            "welcome = dhe and (yield from is_welcome(",
+            "core/test_sessions.py simulated/test_resumption.py",
+        ),
+    ),
+    *of(
+        "core/handshake/client13.py",
+        RESUMPTION,
+        (
+            "server-is-still-trusted-13",
+            "RFC 8446 2.2",
+            "if psk is not None and hs.negotiated.peer_chain:",
+            "if False:",
+        ),
+    ),
+]

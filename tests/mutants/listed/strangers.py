@@ -1,0 +1,190 @@
+"""What is asked of peers whose address is not proved."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+MUTANTS = [
+    *of(
+        "core/cookies.py",
+        "core/test_cookies.py faults/test_hellos.py",
+        (
+            "cookie-of-the-secret-before-last",
+            "RFC 9147 5.1",
+            "        self._secret = self._random(SECRET_LENGTH)\n        self._expires = now",
+            "        self._expires = now",
+        ),
+        (
+            "cookie-of-long-ago",
+            "RFC 9147 5.1",
+            "self._random(SECRET_LENGTH) if long_ago else self._secret",
+            "self._secret",
+        ),
+        (
+            "cookie-under-the-secret-before",
+            "RFC 9147 5.1",
+            "        return current or previous\n",
+            "        return current\n",
+        ),
+        (
+            "mac-of-a-cookie",
+            "RFC 9147 5.1",
+            "        if not current and not previous:\n            return None\n",
+            "",
+        ),
+        (
+            "age-of-a-cookie",
+            "RFC 9147 5.1",
+            "        if not 0 <= now - made + 1 <= ROTATION_PERIOD:\n            return None\n",
+            "",
+        ),
+        (
+            "address-in-a-cookie-13",
+            "RFC 9147 11",
+            '    name = repr(address).encode()\n    return _keyed_hash(secret, b"Hello',
+            '    name = b""\n    return _keyed_hash(secret, b"Hello',
+        ),
+        (
+            "address-in-a-cookie-12",
+            "RFC 6347 4.2.1",
+            "    name = repr(address).encode()\n    session_id, suites",
+            '    name = b""\n    session_id, suites',
+        ),
+        (
+            "parameters-in-a-cookie",
+            "RFC 6347 4.2.1",
+            "name, hello.random, session_id, encoded_suites, methods)",
+            "name, session_id, methods)",
+        ),
+        (
+            "cookie-of-the-other-version",
+            "RFC 9147 5.1",
+            'return _keyed_hash(secret, b"HelloRetryRequest", _LENGTH13',
+            'return _keyed_hash(secret, b"", _LENGTH13',
+        ),
+    ),
+    *of(
+        "core/handshake/retry.py",
+        "core/test_cookies.py faults/test_hellos.py core/test_negotiate13.py core/test_deviations.py",
+        (
+            "hello-leads-nowhere",
+            "RFC 9147 5.1",
+            "    check_client_hello13(hello)\n    suite = choose",
+            "    suite = choose",
+        ),
+        (
+            "cookie-is-ours",
+            "RFC 9147 5.1",
+            '        raise AlertError(AlertDescription.illegal_parameter, "the cookie is not ours, or'
+            ' too old")\n',
+            "        sealed = SealedHello(bytes(32), 0x1301, NO_GROUP)\n",
+        ),
+        (
+            "hello-we-asked-for-suite",
+            "RFC 8446 4.1.2",
+            "    if suite.code not in hello.cipher_suites or (\n",
+            "    if (\n",
+        ),
+        (
+            "hello-we-asked-for-share",
+            "RFC 8446 4.1.2",
+            "group is not None and client_share(hello, group) is None\n    ):",
+            "False\n    ):",
+        ),
+    ),
+    *of(
+        "core/listener.py",
+        "core/test_listener.py faults/test_hellos.py",
+        (
+            "no-state-without-a-cookie-12",
+            "RFC 6347 4.2.1",
+            "            if self._cookies.check(addr, hello, now):\n",
+            "            if hello.cookie or self._cookies.check(addr, hello, now):\n",
+        ),
+        (
+            "no-state-without-a-cookie-13",
+            "RFC 9147 5.1",
+            "            if cookie is not None:\n                retry",
+            "            if cookie is None:\n"
+            "                return ValidatedHello(hello, body, message_seq, record_number)\n"
+            "            if cookie is not None:\n                retry",
+        ),
+        (
+            "answer-has-the-hellos-number",
+            "RFC 6347 4.2.1",
+            "self._answer(ContentType.handshake, version, fragment, record_number, addr)",
+            "self._answer(ContentType.handshake, version, fragment, 0, addr)",
+        ),
+        (
+            "half-open-are-bounded",
+            "RFC 9147 11",
+            "        full = len(self._half_open) >= config.max_half_open\n",
+            "        full = False\n",
+        ),
+        (
+            "associations-are-bounded",
+            "RFC 9147 11",
+            "        if full or len(self._routes) >= config.max_associations:\n",
+            "        if full:\n",
+        ),
+        (
+            "repeated-hello-makes-no-second-state",
+            "RFC 6347 4.2.4",
+            'if known is not None and known.role == "server" and known.client_random =='
+            " hello.random:",
+            "if False:",
+        ),
+        (
+            "old-association-lives-on",
+            "RFC 6347 4.2.8",
+            "        if live is not None and live.closed:\n            self._unmap(live)\n",
+            "        if live is not None:\n            self._unmap(live)\n",
+        ),
+        (
+            "state-is-adopted-once",
+            "RFC 9147 4.5.1",
+            "        if generation <= self._generations.get(identity, 0):\n",
+            "        if False:\n",
+            "core/test_handover.py core/test_leases.py",
+        ),
+    ),
+    *of(
+        "core/hello_pool.py",
+        "core/test_long_hellos.py faults/test_hellos.py core/test_listener.py",
+        (
+            "pool-is-bounded",
+            "RFC 9147 11",
+            "if self._slots[oldest].expires > now and len(self._slots) < POOL_SLOTS:",
+            "if True:",
+        ),
+        (
+            "parts-of-two-hellos",
+            "RFC 9147 5.5",
+            "        if slot.is_contradicted(fragment):\n",
+            "        if False:\n",
+        ),
+        (
+            "part-expires",
+            "RFC 9147 11",
+            "        if slot is None or slot.expires <= now:\n",
+            "        if slot is None:\n",
+        ),
+    ),
+    *of(
+        "core/routes.py",
+        "core/test_listener.py core/test_paths.py",
+        (
+            "another-peer-at-an-address",
+            "RFC 9147 5.11",
+            "            and _identity(before) != _identity(connection)\n",
+            "            and False\n",
+        ),
+        (
+            "no-shadow-is-promoted-twice",
+            "RFC 6347 4.2.8",
+            "        if self._shadows.get(addr) is not connection:\n            return None\n",
+            "        if addr not in self._shadows:\n            return None\n",
+            "core/test_listener.py faults/test_hellos.py simulated/test_reboots.py",
+        ),
+    ),
+]
