@@ -18,7 +18,7 @@ BUDGET = 30.0
 
 def hunt(paths: list[Path], words: list[str], first: int = 1, last: int = sys.maxsize) -> int:
     """Reports survivors; ``words`` pick kinds of changes and functions' lines by their text."""
-    traced = trace()
+    traced = trace(paths)
     tasks, unseen = [], []
     for path in paths:
         for change in changes(path):

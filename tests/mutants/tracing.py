@@ -16,9 +16,12 @@ import pytest
 from tests.mutants.mutant import PACKAGE, ROOT
 from tests.mutants.running import OPTIONS, Task, fork_each, run_items, with_tests_collected
 
-# What hunting runs: foreign peers are slow, and no part of the suite that everybody has.
-FOLDERS = ("tests/core", "tests/faults", "tests/simulated", "tests")
+# What hunting runs. The core has tests without a network, which are quick; foreign peers are slow.
+CORE_TESTS = ("tests/core", "tests/faults", "tests/simulated")
+SHELL_TESTS = ("tests",)
 LEFT_OUT = {"test_soak.py", "test_leaks.py", "test_examples.py", "test_house.py"}
+# Tracing takes three times as long as the tests do.
+SECONDS = 3600
 
 
 @dataclass
@@ -40,10 +43,11 @@ class Trace:
         return {test for line in range(first, last + 1) for test in lines.get(line, ())}
 
 
-def trace() -> Trace:
+def trace(paths: list[Path]) -> Trace:
+    """What the tests that are meant for these files run."""
     whole = Trace()
     stale = []
-    for module in modules():
+    for module in modules(paths):
         kept = _kept_at(module)
         if kept.exists():
             whole.add(pickle.loads(kept.read_bytes()))
@@ -55,7 +59,11 @@ def trace() -> Trace:
             (Task(module, PACKAGE, "", (module,)), lambda module=module: _trace_module(module))
             for module in stale
         ]
-        fork_each(jobs, lambda result: print(f"  {result.task.name}: {result.detail}", flush=True))
+        fork_each(
+            jobs,
+            lambda result: print(f"  {result.task.name}: {result.detail}", flush=True),
+            seconds=SECONDS,
+        )
         for module in stale:
             if not _kept_at(module).exists():
                 raise SystemExit(f"{module} could not be traced")
@@ -63,8 +71,10 @@ def trace() -> Trace:
     return whole
 
 
-def modules() -> list[str]:
-    found = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("test_*.py"))]
+def modules(paths: list[Path]) -> list[str]:
+    of_core = all(path.is_relative_to(PACKAGE / "core") for path in paths)
+    folders = CORE_TESTS if of_core else (*CORE_TESTS, *SHELL_TESTS)
+    found = [path for folder in folders for path in sorted((ROOT / folder).glob("test_*.py"))]
     return [str(path.relative_to(ROOT)) for path in found if path.name not in LEFT_OUT]
 
 

@@ -154,8 +154,8 @@ MUTANTS = [
         (
             "resends-get-smaller",
             "RFC 9147 4.4",
-            "        self.backoff.resent()\n        self._count_for_size()\n",
-            "        self.backoff.resent()\n",
+            "        self.backoff.resent()\n        self._count_for_size()\n        self.rearm",
+            "        self.backoff.resent()\n        self.rearm",
         ),
         (
             "repeats-in-the-clear-are-answered-rarely",
