@@ -7,7 +7,7 @@ import pytest
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import ContentType
 from aiodtls.core.reliability.acks import Acknowledgement, parse_ack
-from aiodtls.core.reliability.timers import Timers
+from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.records import EPOCH_SHIFT
 from tests.harness import CLIENT, SERVER, Pair
 from tests.malicious import plaintext, seal
@@ -96,3 +96,45 @@ def test_dtls12_has_no_acks(side):
     assert not victim.closed
     victim.receive_datagram(seal(peer, ContentType.ack, body((1, 0))), "x", pair.now)
     assert victim.closed and "an ACK in DTLS 1.2" in str(victim.failure)
+
+
+@pytest.mark.parametrize("length", [1, 8, 15, 17, 24])
+def test_a_part_of_a_record_number_does_not_parse(length):
+    with pytest.raises(DecodeError, match="a part of a record number"):
+        parse_ack(length.to_bytes(2, "big") + bytes(length))
+    assert parse_ack(body((2, 1 << 48), (2, 5))) == [number(2, 5)]
+
+
+def test_the_first_gap_in_a_flight_is_shown_at_once_and_no_other():
+    """RFC 9147 section 7.1."""
+    acks = acknowledging((2, 1))
+    assert [acks.shows_gap() for _ in range(3)] == [True, False, False]
+    acks.answered()
+    assert acks.shows_gap()
+
+
+def test_an_ack_is_due_once_and_moves_with_the_timeout():
+    timers = Timers()
+    acks = Acknowledgement(timers)
+    acks.schedule(10.0, 0.25)
+    acks.schedule(10.1, 0.25)
+    assert timers.get(Timer.acknowledge) == 10.25
+    acks.rescale(2.0)
+    assert timers.get(Timer.acknowledge) == 10.5
+    acks.encode(2, 100)
+    assert timers.get(Timer.acknowledge) is None and not acks.pending
+
+
+def test_an_ack_in_the_clear_saves_no_protected_record_a_resend():
+    """RFC 9147 section 7: it can speak of records of epoch 0 alone, and anybody can send it."""
+    sizes = []
+    for forges in (False, True):
+        pair = waiting_client()
+        pair.client.datagrams_to_send()
+        if forges:
+            named = [(2, n) for n in range(8)]
+            pair.client.receive_datagram(plaintext(ContentType.ack, body(*named)), SERVER, pair.now)
+        assert pair.client.datagrams_to_send() == []
+        pair.client.handle_timeout(pair.client.next_timeout())
+        sizes.append(sum(len(data) for data, _ in pair.client.datagrams_to_send()))
+    assert sizes[0] == pytest.approx(sizes[1], abs=16) and sizes[0] > 300

@@ -12,6 +12,7 @@ from aiodtls.core.events import AddressChanged
 from aiodtls.core.listener import Listener
 from aiodtls.core.registry import ContentType, RRCMessageType
 from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.malicious import plaintext, seal
 
 VERSIONS = ["1.2", "1.3"]
 BASE = DTLSConfig(psk=PSK("device", b"0123456789abcdef"), groups=["x25519"])
@@ -311,3 +312,146 @@ def test_a_client_that_moves_while_keys_are_updated_is_followed(sender):
     pair.idle(30)
     pair.exchange()
     assert pair.client._layer.write_epoch == pair.server._layer.read_epoch == 4
+
+
+# -- each message, and the bytes that it may cost ------------------------------------------------
+
+
+def routability(pair: Pair, kind: int, cookie: bytes) -> bytes:
+    """A record of the client's with such a message."""
+    return seal(pair.client, RRC, bytes((kind,)) + cookie)
+
+
+def read(pair: Pair, datagram: bytes) -> list[tuple[int, bytes]]:
+    """What a datagram of the server's says about paths: kind and cookie."""
+    return [
+        (payload[0], payload[1:])
+        for content_type, _, payload in pair.client._layer.receive(datagram)
+        if content_type == RRC
+    ]
+
+
+def candidate(version: str, address: str = "new", **options) -> tuple[Pair, bytes]:
+    """A pair whose server looks at another address of its client, and the challenge's cookie."""
+    pair = connected(version, **options)
+    pair.listener.receive_datagram(record(pair), address, pair.now)
+    [(challenge, _)] = pair.server.datagrams_to_send()
+    [(kind, cookie)] = read(pair, challenge)
+    assert kind == RRCMessageType.path_challenge
+    return pair, cookie
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_response_goes_to_where_the_challenge_came_from(version):
+    """RFC 9853 section 5.4."""
+    pair = connected(version)
+    challenge = routability(pair, RRCMessageType.path_challenge, b"12345678")
+    pair.listener.receive_datagram(challenge, "new", pair.now)
+    sent = pair.server.datagrams_to_send()
+    said = {read(pair, data)[0]: addr for data, addr in sent}
+    assert said[RRCMessageType.path_response, b"12345678"] == "new"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("cookie", [b"", b"1234567", b"123456789"])
+def test_a_message_of_another_length_draws_no_answer(version, cookie):
+    pair = connected(version)
+    before = pair.server.statistics.records_discarded
+    challenge = routability(pair, RRCMessageType.path_challenge, cookie)
+    pair.listener.receive_datagram(challenge, CLIENT, pair.now)
+    assert pair.server.datagrams_to_send() == []
+    assert pair.server.statistics.records_discarded == before + 1
+    pair.exchange()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_message_in_the_clear_draws_no_answer(version):
+    pair = connected(version)
+    body = bytes((RRCMessageType.path_challenge,)) + b"12345678"
+    pair.server.receive_datagram(plaintext(RRC, body), CLIENT, pair.now)
+    assert pair.server.datagrams_to_send() == []
+    pair.exchange()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_the_challenges_cookie_moves_a_peer(version):
+    pair, cookie = candidate(version)
+    wrong = routability(pair, RRCMessageType.path_response, bytes(8))
+    pair.listener.receive_datagram(wrong, "new", pair.now)
+    assert pair.server.peer == CLIENT
+    right = routability(pair, RRCMessageType.path_response, cookie)
+    pair.listener.receive_datagram(right, "new", pair.now)
+    assert pair.server.peer == "new"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_who_answers_from_elsewhere_has_not_stayed_at_the_old_address(version):
+    """RFC 9853 section 5.2: only a response from the old address ends the enhanced check."""
+    pair, cookie = candidate(version, return_routability_check="enhanced")
+    response = routability(pair, RRCMessageType.path_response, cookie)
+    pair.listener.receive_datagram(response, "third", pair.now)
+    assert pair.server.statistics.path_checks_failed == 0
+    pair, cookie = candidate(version, return_routability_check="enhanced")
+    response = routability(pair, RRCMessageType.path_response, cookie)
+    pair.listener.receive_datagram(response, CLIENT, pair.now)
+    assert pair.server.statistics.path_checks_failed == 1
+    assert pair.server.peer == CLIENT
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", [3, 255])
+def test_an_unknown_kind_of_message_is_ignored(version, kind):
+    """RFC 9853 section 4, even where its cookie is right."""
+    pair, cookie = candidate(version, return_routability_check="enhanced")
+    message = routability(pair, kind, cookie)
+    pair.listener.receive_datagram(message, CLIENT, pair.now)
+    assert pair.server.datagrams_to_send() == []
+    drop = routability(pair, RRCMessageType.path_drop, cookie)
+    pair.listener.receive_datagram(drop, CLIENT, pair.now)
+    assert [addr for _, addr in pair.server.datagrams_to_send()] == ["new"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_challenge_has_a_cookie_of_its_own(version):
+    """RFC 9853 section 5.3."""
+    pair, first = candidate(version)
+    cookies = {first}
+    while (at := pair.server.next_timeout()) is not None:
+        pair.server.handle_timeout(at)
+        for datagram, _ in pair.server.datagrams_to_send():
+            cookies |= {cookie for _, cookie in read(pair, datagram)}
+    assert len(cookies) == 3
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_challenges_stop_where_they_would_be_more_than_three_times_what_came(version):
+    """Records to the client bear an id of it: three challenges are longer than its three records."""
+    pair = connected(version, client={"connection_id": 8})
+    copy = record(pair)
+    pair.listener.receive_datagram(copy, "victim", pair.now)
+    pair.idle(30)
+    assert 2 * len(copy) < pair.sent_to["victim"] <= 3 * len(copy)
+
+
+@pytest.mark.parametrize(("version", "length"), [("1.2", 250), ("1.3", 200)])
+def test_what_came_is_counted_byte_by_byte(version, length):
+    """A challenge that bears a long id waits until a third of its bytes have come."""
+    for count, answered in ((2, False), (3, True)):
+        pair = connected(version, client={"connection_id": length})
+        for _ in range(count):
+            pair.listener.receive_datagram(record(pair, b""), "new", pair.now)
+        pair.idle(30)
+        assert ("new" in pair.sent_to) is answered
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_response_is_longer_than_three_times_its_challenge(version):
+    pair = connected(version, client={"connection_id": 200})
+    challenge = routability(pair, RRCMessageType.path_challenge, b"12345678")
+    pair.listener.receive_datagram(challenge, CLIENT, pair.now)
+    assert pair.server.datagrams_to_send() == []
+    longer = b"".join(record(pair) for _ in range(3))
+    challenge = routability(pair, RRCMessageType.path_challenge, b"12345678")
+    pair.listener.receive_datagram(longer + challenge, CLIENT, pair.now)
+    [(response, _)] = pair.server.datagrams_to_send()
+    assert read(pair, response) == [(RRCMessageType.path_response, b"12345678")]

@@ -123,3 +123,26 @@ def test_coverage_against_a_set(ranges):
             coverage.add(start, end)
             seen |= set(range(start, end))
     assert coverage.complete == (len(seen) == 30)
+
+
+def test_two_readings_of_a_message_are_kept_and_no_more():
+    """In the clear anybody can claim another type or length."""
+    reassembly = Reassembly()
+    for length in range(100, 110):
+        assert reassembly.add(Fragment(11, length, 0, 0, b"x" * 10), 0)
+        assert reassembly.buffered <= 2 * (10 + PIECE_OVERHEAD)
+    # The newest two are still there.
+    assert reassembly.add(Fragment(11, 108, 0, 10, b"x" * 98), 0)
+    message = reassembly.next_message(0)
+    assert message is not None and message.body == b"x" * 108
+
+
+def test_another_reading_goes_with_the_message_that_was_taken():
+    reassembly = Reassembly()
+    reassembly.add(piece(0, 100), 1)
+    reassembly.add(Fragment(11, 4, 0, 0, b"junk"), 2)
+    assert reassembly.has_begun
+    reassembly.add(piece(0, len(BODY)), 0)
+    message = reassembly.next_message(0)
+    assert message is not None and message.body == BODY
+    assert reassembly.buffered == 0 and not reassembly.has_begun

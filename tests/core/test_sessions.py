@@ -195,7 +195,7 @@ def test_a_ticket_of_dtls13_is_none_in_dtls12(own):
         hello = with_extension(SessionTicket(made.ticket))(hello)
         return dataclasses.replace(hello, cipher_suites=suites, session_id=bytes(32))
 
-    server = {"ticket_keys": keys}
+    server = {"ticket_keys": keys, "versions": ["1.3", "1.2"]}
     outcome = Deviation("certificate", CLIENT, ClientHello, bring, server=server).run()
     assert outcome.honest.resumed is own
     assert outcome.connected is not own
