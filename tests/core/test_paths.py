@@ -425,7 +425,7 @@ def test_each_challenge_has_a_cookie_of_its_own(version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_challenges_stop_where_they_would_be_more_than_three_times_what_came(version):
-    """Records to the client bear an id of it: three challenges are longer than its three records."""
+    """Records to the client bear an id: three challenges are longer than three records of it."""
     pair = connected(version, client={"connection_id": 8})
     copy = record(pair)
     pair.listener.receive_datagram(copy, "victim", pair.now)

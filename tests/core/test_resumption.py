@@ -167,7 +167,7 @@ def without_extended_master_secret() -> tuple[Pair, list[NewSessionTicket12]]:
 
 
 def test_a_session_without_extended_master_secret_is_not_kept(monkeypatch):
-    """RFC 7627 section 5.3: neither by a server that gives tickets, nor by a client that gets one."""
+    """RFC 7627 section 5.3: a server gives no ticket for it, and a client keeps none."""
     pair, tickets = without_extended_master_secret()
     assert tickets == [] and pair.client.session is None
     monkeypatch.setattr(resume12, "_may_be_kept", lambda hs, hello: True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import sys
 from collections.abc import Iterator
@@ -62,11 +63,44 @@ class Mutant:
 
 
 def changed_functions(path: Path, changed: str) -> dict[Place, CodeType] | None:
-    """The new code of the functions that differ; None where more than functions differ."""
-    old = compile(path.read_text(), str(path), "exec", dont_inherit=True)
+    """The new code of the functions that differ.
+
+    None where something differs that is done once, when the module is loaded.
+    """
+    source = path.read_text()
+    old = compile(source, str(path), "exec", dont_inherit=True)
     new = compile(changed, str(path), "exec", dont_inherit=True)
     found: dict[Place, CodeType] = {}
-    return found if _compare(old, new, found) else None
+    if not _compare(old, new, found):
+        return None
+    names = {qualified_name.partition(".")[0] for qualified_name, _ in found}
+    return None if names & _used_at_import(ast.parse(source)) else found
+
+
+def _used_at_import(module: ast.Module) -> set[str]:
+    """Functions that are called when the module is loaded, or that such functions name."""
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    used: set[str] = set()
+    waiting = _names_outside_functions(module) & functions.keys()
+    while waiting:
+        name = waiting.pop()
+        used.add(name)
+        named = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+        waiting |= named & functions.keys() - used
+    return used
+
+
+def _names_outside_functions(node: ast.AST) -> set[str]:
+    found: set[str] = set()
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            parts: list[ast.AST] = [*getattr(child, "decorator_list", ()), child.args]
+            found |= {n.id for part in parts for n in ast.walk(part) if isinstance(n, ast.Name)}
+        else:
+            if isinstance(child, ast.Name):
+                found.add(child.id)
+            found |= _names_outside_functions(child)
+    return found
 
 
 def _compare(old: CodeType, new: CodeType, found: dict[Place, CodeType]) -> bool:
@@ -75,13 +109,24 @@ def _compare(old: CodeType, new: CodeType, found: dict[Place, CodeType]) -> bool
         return False
     for before, after in zip(_inner(old), _inner(new), strict=True):
         if _is_function(before):
-            if before.co_freevars != after.co_freevars:
+            if not _compare_function(before, after, found):
                 return False
-            if _substance(before) != _substance(after):
-                found[before.co_qualname, before.co_firstlineno] = after
         elif not _compare(before, after, found):
             return False
     return True
+
+
+def _compare_function(old: CodeType, new: CodeType, found: dict[Place, CodeType]) -> bool:
+    """A function, and those in it, of which closures may live already."""
+    if _substance(old) == _substance(new):
+        return True
+    if old.co_freevars != new.co_freevars:
+        return False
+    found[old.co_qualname, old.co_firstlineno] = new
+    before, after = _inner(old), _inner(new)
+    if [code.co_name for code in before] != [code.co_name for code in after]:
+        return True
+    return all(map(_compare_function, before, after, [found] * len(before)))
 
 
 def _inner(code: CodeType) -> list[CodeType]:
@@ -121,10 +166,7 @@ def _living_functions() -> dict[tuple[str, Place], list[FunctionType]]:
 def plant(path: Path, functions: dict[Place, CodeType]) -> None:
     """Changes functions of a module that is loaded, whoever holds them."""
     for place, code in functions.items():
-        living = _living_functions().get((str(path), place))
-        if not living:
-            raise DoesNotApply(f"{place[0]} of {path.name} is not loaded")
-        for function in living:
+        for function in _living_functions().get((str(path), place), ()):
             function.__code__ = code
 
 
