@@ -196,3 +196,17 @@ def test_a_close_notify_before_finished_is_not_lost():
     victim.receive_datagram(sealed(peer, WARNING, CLOSE_NOTIFY, "protected"), SERVER, pair.now)
     assert pair.run(lambda: victim.closed)
     assert ending(victim) == "close_notify"
+
+
+@pytest.mark.parametrize("variant", ["mutual", "mutual13"])
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_a_protected_change_cipher_spec_is_unexpected(variant, side):
+    """RFC 8446 section 5; in the clear it is ignored."""
+    pair = Pair(*configs(variant))
+    assert pair.run() and pair.connected
+    pair.idle()
+    victim, peer = (pair.client, pair.server)[:: 1 if side == CLIENT else -1]
+    victim.receive_datagram(plaintext(ContentType.change_cipher_spec, b"\x01"), "x", pair.now)
+    assert not victim.closed
+    victim.receive_datagram(seal(peer, ContentType.change_cipher_spec, b"\x01"), "x", pair.now)
+    assert victim.closed and "unknown type 20" in str(victim.failure)

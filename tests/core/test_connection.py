@@ -179,6 +179,23 @@ def test_close_notify_both_ways(side):
         ours.send(b"x", pair.now)
 
 
+@pytest.mark.parametrize("variant", ["psk", "psk13"])
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_close_notify_is_answered_once(side, variant):
+    """RFC 5246 section 7.2.1: with a close_notify of one's own."""
+    pair = connected(variant)
+    pair.idle()
+    ours, theirs = (pair.client, pair.server)[:: 1 if side == CLIENT else -1]
+    ours.close(pair.now)
+    [(closing, _)] = ours.datagrams_to_send()
+    theirs.receive_datagram(closing, side, pair.now)
+    [(answer, _)] = theirs.datagrams_to_send()
+    [(content_type, _, payload)] = ours._layer.receive(answer)
+    assert (content_type, payload) == (ContentType.alert, b"\x01\x00")
+    theirs.receive_datagram(closing, side, pair.now)
+    assert theirs.datagrams_to_send() == []
+
+
 def test_a_plaintext_alert_ends_a_handshake_before_the_peer_is_proved():
     connection = DTLSConnection.client(configs("psk")[0], "peer", 0.0)
     alert = plaintext_alert(AlertDescription.handshake_failure)

@@ -174,6 +174,7 @@ RETRY = [
     ("no version", without_extension(43), ILLEGAL, "supported_versions"),
     ("version 1.2", with_extension(SupportedVersions((0xFEFD,))), ILLEGAL, "supported_versions"),
     ("twice", lambda m: [m, m], "unexpected_message", "server_hello was expected"),
+    ("unoffered", with_extension(unknown(0xFACE)), "unsupported_extension", "64206"),
     ("another suite than later", other_suite, ILLEGAL, "another suite than in HelloRetryRequest"),
 ]
 
@@ -374,6 +375,14 @@ SERVER_HELLO_12 = [
 @pytest.mark.parametrize(("name", "change", "alert", "match"), SERVER_HELLO_12)
 def test_a_server_hello_of_dtls12(name, change, alert, match):
     Deviation("certificate", SERVER, ServerHello, change).is_refused(alert, match=match)
+
+
+def test_a_suite_of_the_same_kind_that_was_not_offered():
+    """RFC 5246 section 7.4.1.3."""
+    fewer = {"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]}
+    change = with_fields(cipher_suite=0xC02C)
+    deviation = Deviation("certificate", SERVER, ServerHello, change, client=fewer)
+    deviation.is_refused(ILLEGAL, match="0xc02c, which was not offered")
 
 
 def test_a_downgrade_is_seen_by_a_client_that_speaks_both_versions():

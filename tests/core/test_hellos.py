@@ -105,6 +105,16 @@ def test_a_client_takes_so_many_hello_verify_requests_and_no_more():
     assert "HelloVerifyRequest again" in str(client.failure)
 
 
+def test_a_client_of_dtls13_alone_takes_no_hello_verify_request():
+    """RFC 9147 section 5.2: a server that sends one speaks DTLS 1.2 at most."""
+    client = DTLSConnection.client(configs("certificate13")[0], SERVER, 0.0)
+    client.datagrams_to_send()
+    body = encode_body(HelloVerifyRequest(b"cookie"))
+    fragment = Fragment(HelloVerifyRequest.msg_type, len(body), 0, 0, body)
+    client.receive_datagram(plaintext(22, fragment.encode(), 0), SERVER, 0.0)
+    assert client.closed and "DTLS 1.2 at most" in str(client.failure)
+
+
 @pytest.mark.parametrize("variant", ["certificate", "certificate13"])
 def test_a_servers_first_record_has_the_hellos_number(variant):
     """RFC 6347 section 4.2.1: for want of anything that it could have counted itself."""

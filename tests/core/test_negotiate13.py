@@ -13,8 +13,9 @@ from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError, ConfigError, HandshakeRefused
 from aiodtls.core.handshake.extensions import key_share
-from aiodtls.core.handshake.negotiate13 import check_second_hello
-from aiodtls.core.handshake.offer13 import Offer, make_offer
+from aiodtls.core.handshake.negotiate13 import check_second_hello, retry_request
+from aiodtls.core.handshake.offer13 import Offer, make_offer, second_offer
+from aiodtls.core.handshake.psks import OfferedPsk
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions13 import SelectedPsk
@@ -223,3 +224,29 @@ def test_a_hello_of_many_identities_costs_no_more_than_one_of_a_few(monkeypatch)
     assert not pair.connected
     hellos = pair.listener.statistics.hellos_answered
     assert hellos >= 1 and len(opened) <= 8 * (hellos + 2)
+
+
+def test_a_second_hello_offers_no_psk_of_another_hash_than_the_suites():
+    """RFC 8446 section 4.1.4."""
+    psks = [PSK(name, bytes(16), hash=name) for name in ("SHA256", "SHA384")]
+    config = DTLSConfig(versions=["1.3"], psk=psks[0])
+    offer = make_offer(config, bytes(32), None, Transcript(), 1200, None)
+    both = dataclasses.replace(offer, psks=tuple(map(OfferedPsk.external, psks)))
+    for suite, kept in ((SUITES[0x1301], b"SHA256"), (SUITES[0x1302], b"SHA384")):
+        again = second_offer(both, retry_request(suite, None, b"cookie"), suite)
+        assert [psk.identity for psk in again.psks] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("groups", "connects"), [(["x25519", "secp384r1"], True), (["x25519"], False)]
+)
+def test_in_dtls12_the_groups_bind_the_curve_of_a_servers_key(groups, connects, pki):
+    """RFC 8422 section 5.1; DTLS 1.3 has its signature schemes for that."""
+    credentials = pki.leaf("ecdsa-p384").credentials
+    trust = Trust.fingerprints(credentials.fingerprint())
+    client = DTLSConfig(versions=["1.2"], trust=trust, groups=groups)
+    server = DTLSConfig(versions=["1.2"], credentials=credentials)
+    pair = meet(client, server)
+    assert pair.connected is connects
+    if not connects:
+        assert "handshake_failure" in str(pair.client.failure)

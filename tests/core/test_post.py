@@ -377,3 +377,52 @@ def test_key_update_with_an_unknown_request_is_refused():
     record = pair.client._layer.writer.protect(ContentType.handshake, fragment)
     pair.server.receive_datagram(record, CLIENT, pair.now)
     assert pair.server.closed
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_keys_before_the_last_two_are_forgotten_at_once(side):
+    """RFC 9147 section 4.2.1: nobody can still have to repeat anything under them."""
+    pair = connected()
+    sender, receiver = (pair.client, pair.server)[:: 1 if side == CLIENT else -1]
+    old = [sender._layer.writer]
+    for _ in range(2):
+        sender.update_keys(pair.now)
+        pair.flush()
+        pair.idle(1)
+        old.append(sender._layer.writer)
+    assert [writer.next_number >> EPOCH_SHIFT for writer in old] == [3, 4, 5]
+    other = SERVER if side == CLIENT else CLIENT
+    for writer, text in zip(old, (b"3", b"4", b"5"), strict=True):
+        receiver.receive_datagram(
+            writer.protect(ContentType.application_data, text), side, pair.now
+        )
+    pair.flush()
+    assert pair.data[other] == [b"4", b"5"]
+
+
+def test_a_client_that_wants_no_tickets_gets_none():
+    """RFC 8446 section 4.2.9: it offers no mode in which it could use one."""
+    client, server = configs("certificate13")
+    sent = {}
+    for tickets in (1, 0):
+        pair = Pair(replace(client, session_tickets=tickets), server)
+        assert pair.run() and pair.connected
+        pair.idle()
+        received = [e for e in pair.events[CLIENT] if isinstance(e, SessionReceived)]
+        assert bool(received) is bool(tickets)
+        sent[tickets] = pair.server._driver.next_seq - len(received)
+    assert sent[0] == sent[1]
+
+
+def test_nothing_new_is_sent_behind_a_key_update():
+    """rfc9147bis section 8: what waits goes out under the new keys."""
+    pair = connected("cid13")
+    pair.client.update_keys(pair.now)
+    pair.client.change_connection_ids(pair.now)
+    [update] = [data for data, _ in pair.client.datagrams_to_send()]
+    pair.server.receive_datagram(update, CLIENT, pair.now)
+    pair.flush()
+    pair.idle(2)
+    assert pair.client._layer.write_epoch == 4
+    assert not pair.client._post.ids.is_waiting and not pair.client._post.is_busy
+    pair.exchange()
