@@ -89,30 +89,6 @@ MUTANTS = [
             "if False:",
         ),
         (
-            "no-share-and-no-psk",
-            "RFC 8446 4.2.11",
-            "        if psk is None:\n            raise AlertError(AlertDescription.missing",
-            "        if False:\n            raise AlertError(AlertDescription.missing",
-        ),
-        (
-            "psk-mode-not-offered",
-            "RFC 8446 4.2.9",
-            "if PskKeyExchangeMode.psk_ke not in psk_modes(offer.hello):",
-            "if False:",
-        ),
-        (
-            "chosen-version",
-            "RFC 8446 4.2.1",
-            "if chosen is None or chosen.versions != (VERSION,):",
-            "if chosen is None:",
-        ),
-        (
-            "request-without-schemes",
-            "RFC 8446 4.3.2",
-            "    if schemes is None:\n        raise AlertError(",
-            "    if schemes is None:\n        return None\n    if False:\n        raise AlertError(",
-        ),
-        (
             "hello-compression",
             "RFC 8446 4.1.2",
             'if hello.compression_methods != b"\\0" or hello.cookie:',
@@ -173,13 +149,6 @@ MUTANTS = [
             "if False:",
             "core/test_negotiate13.py core/test_psks.py core/test_deviations.py",
         ),
-        (
-            "psk-of-another-hash-is-kept",
-            "RFC 8446 4.1.4",
-            "psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)",
-            "psks = tuple(psk for psk in offer.psks)",
-            "core/test_negotiate13.py",
-        ),
     ),
     *of(
         "core/handshake/negotiate.py",
@@ -195,45 +164,6 @@ MUTANTS = [
             "RFC 7507 3",
             "if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and config.speaks13:",
             "if False:",
-        ),
-        (
-            "point-formats",
-            "RFC 8422 5.1.2",
-            "if formats is not None and UNCOMPRESSED not in formats.formats:",
-            "if False:",
-        ),
-        (
-            "point-formats-of-a-server",
-            "RFC 8422 5.2",
-            "    check_point_formats(reply.extensions)\n",
-            "",
-        ),
-        (
-            "alpn-in-common",
-            "RFC 7301 3.2",
-            "    raise AlertError(AlertDescription.no_application_protocol,"
-            ' "no ALPN protocol in common")',
-            "    return None",
-            "core/test_deviations.py core/test_connection.py",
-        ),
-        (
-            "renegotiation-info-is-empty",
-            "RFC 5746 3.6",
-            "if info is not None and info.renegotiated_connection:",
-            "if False:",
-        ),
-        (
-            "signalling-suite",
-            "RFC 5746 3.6",
-            "        or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites\n",
-            "",
-        ),
-        (
-            "extended-master-secret-required",
-            "RFC 7627 5.2",
-            "if config.require_extended_master_secret and not present:",
-            "if False:",
-            "faults/test_faults.py core/test_deviations.py",
         ),
         (
             "chosen-version-12",
@@ -279,49 +209,6 @@ MUTANTS = [
             "        if code not in hello.extensions:\n",
             "        if False:\n",
         ),
-        (
-            "renegotiation-info-of-a-server",
-            "RFC 5746 3.4",
-            "    check_renegotiation_info(reply.extensions)\n",
-            "",
-        ),
-        (
-            "alpn-one-protocol",
-            "RFC 7301 3.1",
-            "if len(alpn.protocols) != 1 or alpn.protocols[0] not in config.alpn:",
-            "if alpn.protocols[0] not in config.alpn:",
-        ),
-        (
-            "alpn-offered",
-            "RFC 7301 3.1",
-            "if len(alpn.protocols) != 1 or alpn.protocols[0] not in config.alpn:",
-            "if len(alpn.protocols) != 1:",
-        ),
-        (
-            "srtp-one-profile",
-            "RFC 5764 4.1.1",
-            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in config.srtp or srtp.mki:",
-            "if srtp.profiles[0] not in config.srtp or srtp.mki:",
-        ),
-        (
-            "srtp-offered",
-            "RFC 5764 4.1.1",
-            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in config.srtp or srtp.mki:",
-            "if len(srtp.profiles) != 1 or srtp.mki:",
-        ),
-        (
-            "srtp-mki",
-            "RFC 5764 4.1.1",
-            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in config.srtp or srtp.mki:",
-            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in config.srtp:",
-        ),
-        (
-            "curve-of-a-key",
-            "RFC 8422 5.1",
-            "return groups is None or credentials.curve is None or credentials.curve in groups.groups",
-            "return True",
-            "core/test_negotiate13.py",
-        ),
     ),
     *of(
         "core/handshake/client.py",
@@ -331,13 +218,6 @@ MUTANTS = [
             "RFC 6347 4.2.1",
             "if requests > MAX_HELLO_VERIFY_REQUESTS:",
             "if False:",
-            "core/test_hellos.py",
-        ),
-        (
-            "hello-verify-request-without-12",
-            "RFC 9147 5.2",
-            "        if not hs.config.speaks12:\n",
-            "        if False:\n",
             "core/test_hellos.py",
         ),
         (
@@ -382,13 +262,6 @@ MUTANTS = [
             "    check_finished(hs, suite, master, SERVER_LABEL, finished)\n",
             "",
         ),
-        (
-            "extended-master-secret-of-a-server",
-            "RFC 7627 5.2",
-            "    negotiated.extended_master_secret = negotiate.check_extended_master_secret(\n"
-            "        hs.config, reply.extensions\n    )",
-            "    negotiated.extended_master_secret = 23 in reply.extensions",
-        ),
     ),
     *of(
         "core/handshake/client13.py",
@@ -429,13 +302,6 @@ MUTANTS = [
             "RFC 8446 4.4.2.4",
             "if certificate.context or not certificate.chain:",
             "if certificate.context:",
-        ),
-        (
-            "entry-extensions",
-            "RFC 8446 4.4.2",
-            "        staples.check_entries(offer.hello.extensions, message)\n",
-            "",
-            "core/test_staples.py core/test_places.py",
         ),
         (
             "certificate-verify-of-a-server",
@@ -479,13 +345,6 @@ MUTANTS = [
             "    if False:\n",
         ),
         (
-            "client-entry-extensions",
-            "RFC 8446 4.4.2",
-            "    staples.check_entries(NOTHING_ASKED, certificate)\n",
-            "",
-            "core/test_authenticate.py",
-        ),
-        (
             "client-certificate-required",
             "RFC 8446 4.4.2.4",
             'if hs.config.client_auth == "required":',
@@ -520,12 +379,6 @@ MUTANTS = [
             " Extensions.of(extensions), hello.session_id))",
             "core/test_hellos.py",
         ),
-        (
-            "server-name-in-a-resumption-13",
-            "RFC 6066 3",
-            "if negotiate.has_server_name(hello) and not hs.negotiated.resumed:",
-            "if negotiate.has_server_name(hello):",
-        ),
     ),
     *of(
         "core/handshake/server12.py",
@@ -535,26 +388,6 @@ MUTANTS = [
             "RFC 5246 7.4.1.2",
             "    negotiate.check_client_hello12(hs.config, hello)\n",
             "",
-        ),
-        (
-            "renegotiation-info-of-a-client",
-            "RFC 5746 3.6",
-            "    negotiate.check_renegotiation_info(hello.extensions)\n",
-            "",
-        ),
-        (
-            "client-certificate-required-12",
-            "RFC 5246 7.4.6",
-            '    if hs.config.client_auth == "required":\n',
-            "    if False:\n",
-            "core/test_authenticate.py",
-        ),
-        (
-            "certificate-verify-of-a-client-12",
-            "RFC 5246 7.4.8",
-            "        check_signature(hs, chain, proof.scheme, proof.signature, signed)\n",
-            "        del signed\n",
-            "core/test_authenticate.py",
         ),
         (
             "finished-of-a-client-12",
@@ -571,39 +404,11 @@ MUTANTS = [
             "core/test_authenticate.py",
         ),
         (
-            "server-name-in-a-resumption",
-            "RFC 6066 3",
-            "if negotiate.has_server_name(hello) and not negotiated.resumed:",
-            "if negotiate.has_server_name(hello):",
-        ),
-        (
             "tickets-answer-an-offer-only",
             "RFC 5077 3.2",
             "    gives_ticket = issues_ticket(hs, hello)\n",
             "    gives_ticket = hs.config.session_tickets > 0\n",
             "core/test_orderings.py simulated/test_resumption.py core/test_deviations.py",
-        ),
-    ),
-    *of(
-        "core/handshake/certificate_types.py",
-        "core/test_raw_public_keys.py core/test_deviations.py",
-        (
-            "certificate-type-not-offered",
-            "RFC 7250 4.2",
-            "if chosen not in (offered.types if offered else _X509_ALONE):",
-            "if False:",
-        ),
-        (
-            "certificate-type-of-a-server",
-            "RFC 7250 4.2",
-            "return [item for item in config.credential_list if item.certificate_type in types]",
-            "return [item for item in config.credential_list if types]",
-        ),
-        (
-            "certificate-type-required",
-            "RFC 7250 4.2",
-            '    if config.client_auth == "required":\n',
-            "    if False:\n",
         ),
     ),
     *of(
@@ -651,31 +456,6 @@ MUTANTS = [
         ),
     ),
     *of(
-        "core/handshake/connection_ids.py",
-        "core/test_connection_ids.py core/test_hellos.py",
-        (
-            "rrc-without-ids",
-            "RFC 9853 3",
-            "    if asked is None:\n        return []\n",
-            "    if asked is None:\n"
-            "        return [RRC] if ReturnRoutability.type in hello.extensions else []\n",
-        ),
-        (
-            "rrc-unasked",
-            "RFC 9853 3",
-            "rrc = hs.config.checks_routability and ReturnRoutability.type in hello.extensions",
-            "rrc = hs.config.checks_routability",
-            "core/test_paths.py core/test_connection_ids.py core/test_hellos.py",
-        ),
-        (
-            "id-leaves-no-room",
-            "RFC 9146 3",
-            "if datagram_size - OVERHEAD - len(cid) < LEAST_PAYLOAD:",
-            "if False:",
-            "core/test_connection_ids.py core/test_id_updates.py",
-        ),
-    ),
-    *of(
         "core/crypto/signatures.py",
         "core/test_signatures.py core/test_deviations.py",
         (
@@ -702,6 +482,289 @@ MUTANTS = [
             "RFC 8017 9.1.1",
             "return (public_key.key_size - 1 + 7) // 8 >= 2 * digest_size + 2",
             "return True",
+        ),
+    ),
+    *of(
+        "core/handshake/client.py",
+        DEVIATIONS,
+        (
+            "hello-verify-request-without-12",
+            "RFC 9147 5.2",
+            "    if not hs.config.speaks12:\n",
+            "    if False:\n",
+            "core/test_hellos.py",
+        ),
+    ),
+    *of(
+        "core/handshake/client12.py",
+        DEVIATIONS,
+        (
+            "point-formats-of-a-server",
+            "RFC 8422 5.2",
+            "    ec_point_formats.check_reply(extensions)\n",
+            "",
+        ),
+        (
+            "renegotiation-info-of-a-server",
+            "RFC 5746 3.4",
+            "    renegotiation_info.check_reply(extensions)\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/handshake/client13.py",
+        DEVIATIONS,
+        (
+            "entry-extensions",
+            "RFC 8446 4.4.2",
+            "    certificate_status.check_entries(offer.hello.extensions, message)\n",
+            "",
+            "core/test_staples.py core/test_places.py",
+        ),
+    ),
+    *of(
+        "core/handshake/credential_choice.py",
+        DEVIATIONS,
+        (
+            "request-without-schemes",
+            "RFC 8446 4.3.2",
+            "    if schemes is None:\n        raise AlertError(",
+            "    if schemes is None:\n        return None\n    if False:\n        raise AlertError(",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/alpn.py",
+        DEVIATIONS,
+        (
+            "alpn-in-common",
+            "RFC 7301 3.2",
+            "    raise AlertError(AlertDescription.no_application_protocol,"
+            ' "no ALPN protocol in common")',
+            "    return None",
+            "core/test_deviations.py core/test_connection.py",
+        ),
+        (
+            "alpn-one-protocol",
+            "RFC 7301 3.1",
+            "if len(alpn.protocols) != 1 or alpn.protocols[0] not in config.alpn:",
+            "if alpn.protocols[0] not in config.alpn:",
+        ),
+        (
+            "alpn-offered",
+            "RFC 7301 3.1",
+            "if len(alpn.protocols) != 1 or alpn.protocols[0] not in config.alpn:",
+            "if len(alpn.protocols) != 1:",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/certificate_types.py",
+        "core/test_raw_public_keys.py core/test_deviations.py",
+        (
+            "certificate-type-not-offered",
+            "RFC 7250 4.2",
+            "if chosen not in (offered.types if offered else _X509_ALONE):",
+            "if False:",
+        ),
+        (
+            "certificate-type-of-a-server",
+            "RFC 7250 4.2",
+            "return [item for item in config.credential_list if item.certificate_type in types]",
+            "return [item for item in config.credential_list if types]",
+        ),
+        (
+            "certificate-type-required",
+            "RFC 7250 4.2",
+            '    if config.client_auth == "required":\n',
+            "    if False:\n",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/connection_id.py",
+        "core/test_connection_ids.py core/test_hellos.py",
+        (
+            "rrc-without-ids",
+            "RFC 9853 3",
+            "    if asked is None:\n        return []\n",
+            "    if asked is None:\n"
+            "        return [RRC] if ReturnRoutability.type in hello.extensions else []\n",
+        ),
+        (
+            "rrc-unasked",
+            "RFC 9853 3",
+            "rrc = hs.config.checks_routability and ReturnRoutability.type in hello.extensions",
+            "rrc = hs.config.checks_routability",
+            "core/test_paths.py core/test_connection_ids.py core/test_hellos.py",
+        ),
+        (
+            "id-leaves-no-room",
+            "RFC 9146 3",
+            "if datagram_size - OVERHEAD - len(cid) < LEAST_PAYLOAD:",
+            "if False:",
+            "core/test_connection_ids.py core/test_id_updates.py",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/ec_point_formats.py",
+        DEVIATIONS,
+        (
+            "point-formats",
+            "RFC 8422 5.1.2",
+            "if formats is not None and UNCOMPRESSED not in formats.formats:",
+            "if False:",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/extended_master_secret.py",
+        DEVIATIONS,
+        (
+            "extended-master-secret-required",
+            "RFC 7627 5.2",
+            "if config.require_extended_master_secret and not present:",
+            "if False:",
+            "faults/test_faults.py core/test_deviations.py",
+        ),
+        (
+            "extended-master-secret-of-a-server",
+            "RFC 7627 5.2",
+            "hs.negotiated.extended_master_secret = _check(hs.config, extensions)",
+            "hs.negotiated.extended_master_secret = is_in(extensions)",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/key_share.py",
+        DEVIATIONS,
+        (
+            "no-share-and-no-psk",
+            "RFC 8446 4.2.11",
+            "        if not has_psk:\n",
+            "        if False:\n",
+        ),
+        (
+            "psk-mode-not-offered",
+            "RFC 8446 4.2.9",
+            "if PskKeyExchangeMode.psk_ke not in psk_key_exchange_modes.accept(hello):",
+            "if False:",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/renegotiation_info.py",
+        DEVIATIONS,
+        (
+            "renegotiation-info-is-empty",
+            "RFC 5746 3.6",
+            "if info is not None and info.renegotiated_connection:",
+            "if False:",
+        ),
+        (
+            "signalling-suite",
+            "RFC 5746 3.6",
+            "        or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/server_name.py",
+        DEVIATIONS,
+        (
+            "server-name-in-a-resumption-13",
+            "RFC 6066 3",
+            "if asked(hello) is None or hs.negotiated.resumed:",
+            "if asked(hello) is None:",
+        ),
+        (
+            "server-name-in-a-resumption",
+            "RFC 6066 3",
+            "if asked(hello) is None or hs.negotiated.resumed:",
+            "if asked(hello) is None:",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/srtp.py",
+        DEVIATIONS,
+        (
+            "srtp-one-profile",
+            "RFC 5764 4.1.1",
+            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in hs.config.srtp or srtp.mki:",
+            "if srtp.profiles[0] not in hs.config.srtp or srtp.mki:",
+        ),
+        (
+            "srtp-offered",
+            "RFC 5764 4.1.1",
+            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in hs.config.srtp or srtp.mki:",
+            "if len(srtp.profiles) != 1 or srtp.mki:",
+        ),
+        (
+            "srtp-mki",
+            "RFC 5764 4.1.1",
+            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in hs.config.srtp or srtp.mki:",
+            "if len(srtp.profiles) != 1 or srtp.profiles[0] not in hs.config.srtp:",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/supported_groups.py",
+        DEVIATIONS,
+        (
+            "curve-of-a-key",
+            "RFC 8422 5.1",
+            "return groups is None or credentials.curve is None or credentials.curve in groups.groups",
+            "return True",
+            "core/test_negotiate13.py",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/supported_versions.py",
+        DEVIATIONS,
+        (
+            "chosen-version",
+            "RFC 8446 4.2.1",
+            "if chosen is None or chosen.versions != (VERSION,):",
+            "if chosen is None:",
+        ),
+    ),
+    *of(
+        "core/handshake/offer13.py",
+        DEVIATIONS,
+        (
+            "psk-of-another-hash-is-kept",
+            "RFC 8446 4.1.4",
+            "psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)",
+            "psks = tuple(psk for psk in offer.psks)",
+            "core/test_negotiate13.py",
+        ),
+    ),
+    *of(
+        "core/handshake/server12.py",
+        DEVIATIONS,
+        (
+            "renegotiation-info-of-a-client",
+            "RFC 5746 3.6",
+            "    renegotiation_info.accept(hello)\n",
+            "",
+        ),
+        (
+            "client-certificate-required-12",
+            "RFC 5246 7.4.6",
+            'if not certificate.chain and hs.config.client_auth == "required":',
+            "if False:",
+            "core/test_authenticate.py",
+        ),
+        (
+            "certificate-verify-of-a-client-12",
+            "RFC 5246 7.4.8",
+            "    check_signature(hs, chain, proof.scheme, proof.signature, signed)\n",
+            "    del signed\n",
+            "core/test_authenticate.py",
+        ),
+    ),
+    *of(
+        "core/handshake/server13.py",
+        DEVIATIONS,
+        (
+            "client-entry-extensions",
+            "RFC 8446 4.4.2",
+            "    certificate_status.check_entries(NOTHING_ASKED, certificate)\n",
+            "",
+            "core/test_authenticate.py",
         ),
     ),
 ]

@@ -150,20 +150,6 @@ MUTANTS = [
             "core/test_resumption.py",
         ),
         (
-            "name-is-the-same",
-            "RFC 6066 3",
-            "    if session.server_hostname != (name.host_name if name else None):\n",
-            "    if False:\n",
-            "core/test_resumption.py",
-        ),
-        (
-            "protocol-is-the-same",
-            "RFC 7301 3.1",
-            "if session.alpn_protocol != choose_alpn(config, hello) or"
-            " suite_of(config, session) is None:",
-            "if suite_of(config, session) is None:",
-        ),
-        (
             "psk-is-still-the-same",
             "RFC 8446 2.2",
             "        return psk is not None and hmac.compare_digest("
@@ -196,22 +182,6 @@ MUTANTS = [
     *of(
         "core/handshake/resume12.py",
         RESUMPTION,
-        (
-            "resumed-with-another-suite",
-            "RFC 5246 7.4.1.3",
-            "if reply.cipher_suite != session.suite or"
-            " ExtendedMasterSecret.type not in reply.extensions:",
-            "if ExtendedMasterSecret.type not in reply.extensions:",
-            "core/test_deviations.py",
-        ),
-        (
-            "resumed-without-extended-master-secret",
-            "RFC 7627 5.3",
-            "if reply.cipher_suite != session.suite or"
-            " ExtendedMasterSecret.type not in reply.extensions:",
-            "if reply.cipher_suite != session.suite:",
-            "core/test_deviations.py",
-        ),
         (
             "server-is-still-trusted-12",
             "RFC 5246 F.1.4",
@@ -249,20 +219,6 @@ MUTANTS = [
             "core/test_resumption.py",
         ),
         (
-            "resumption-without-extended-master-secret",
-            "RFC 7627 5.3",
-            "    if ExtendedMasterSecret.type not in hello.extensions:\n",
-            "    if False:\n",
-            "core/test_deviations.py",
-        ),
-        (
-            "session-without-extended-master-secret",
-            "RFC 7627 5.3",
-            "return hs.config.session_tickets > 0 and ExtendedMasterSecret.type in hello.extensions",
-            "return hs.config.session_tickets > 0",
-            "core/test_resumption.py",
-        ),
-        (
             "ticket-without-extended-master-secret",
             "RFC 7627 5.3",
             "if not message.ticket or not hs.negotiated.extended_master_secret:",
@@ -294,8 +250,61 @@ MUTANTS = [
         (
             "server-is-still-trusted-13",
             "RFC 8446 2.2",
-            "if psk is not None and hs.negotiated.peer_chain:",
-            "if False:",
+            "    elif hs.negotiated.peer_chain:\n",
+            "    elif False:\n",
+        ),
+    ),
+    *of(
+        "core/handshake/extensions/extended_master_secret.py",
+        RESUMPTION,
+        (
+            "resumption-without-extended-master-secret",
+            "RFC 7627 5.3",
+            "    if not is_in(hello.extensions):\n",
+            "    if False:\n",
+            "core/test_deviations.py",
+        ),
+    ),
+    *of(
+        "core/handshake/resume12.py",
+        RESUMPTION,
+        (
+            "resumed-with-another-suite",
+            "RFC 5246 7.4.1.3",
+            "if reply.cipher_suite != session.suite or not extended_master_secret.is_in(reply.extensions):",
+            "if not extended_master_secret.is_in(reply.extensions):",
+            "core/test_deviations.py",
+        ),
+        (
+            "resumed-without-extended-master-secret",
+            "RFC 7627 5.3",
+            "if reply.cipher_suite != session.suite or not extended_master_secret.is_in(reply.extensions):",
+            "if reply.cipher_suite != session.suite:",
+            "core/test_deviations.py",
+        ),
+        (
+            "session-without-extended-master-secret",
+            "RFC 7627 5.3",
+            "return hs.config.session_tickets > 0 and extended_master_secret.is_in(hello.extensions)",
+            "return hs.config.session_tickets > 0",
+            "core/test_resumption.py",
+        ),
+    ),
+    *of(
+        "core/handshake/resumption.py",
+        RESUMPTION,
+        (
+            "name-is-the-same",
+            "RFC 6066 3",
+            "    if not server_name.may_resume(session, hello):\n",
+            "    if False:\n",
+            "core/test_resumption.py",
+        ),
+        (
+            "protocol-is-the-same",
+            "RFC 7301 3.1",
+            "if not alpn.may_resume(config, session, hello) or suite_of(config, session) is None:",
+            "if suite_of(config, session) is None:",
         ),
     ),
 ]

@@ -85,12 +85,6 @@ MUTANTS = [
             "    if suite.code not in hello.cipher_suites or (\n",
             "    if (\n",
         ),
-        (
-            "hello-we-asked-for-share",
-            "RFC 8446 4.1.2",
-            "group is not None and client_share(hello, group) is None\n    ):",
-            "False\n    ):",
-        ),
     ),
     *of(
         "core/listener.py",
@@ -185,6 +179,16 @@ MUTANTS = [
             "        if self._shadows.get(addr) is not connection:\n            return None\n",
             "        if addr not in self._shadows:\n            return None\n",
             "core/test_listener.py faults/test_hellos.py simulated/test_reboots.py",
+        ),
+    ),
+    *of(
+        "core/handshake/retry.py",
+        "core/test_cookies.py faults/test_hellos.py core/test_negotiate13.py core/test_deviations.py",
+        (
+            "hello-we-asked-for-share",
+            "RFC 8446 4.1.2",
+            "group is not None and key_share.accept(hello, group) is None\n    ):",
+            "False\n    ):",
         ),
     ),
 ]
