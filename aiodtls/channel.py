@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiodtls import log
+from aiodtls.carrier import Carrier
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import HandshakeError
@@ -29,20 +30,16 @@ from aiodtls.core.events import (
     SignatureRequested,
     VerificationRequested,
 )
+from aiodtls.net.eager_future import EagerFuture, reject, resolve
 from aiodtls.sending import Sending
 from aiodtls.verification import Verdict, Verification, VerificationRefused, verify
-from aiodtls.waiter import Waiter, reject, resolve
 
 if TYPE_CHECKING:
     from aiodtls.core.sessions import Session
-    from aiodtls.endpoint import DTLSEndpoint
-    from aiodtls.protocol import DTLSProtocol
-
-EventHandler = Callable[["DTLSEndpoint", Event], object]
 
 
 class Channel(Sending):
-    """``protocol`` carries its datagrams. ``on_data`` is called when data begins to wait."""
+    """``carrier`` carries its datagrams. ``on_data`` is called when data begins to wait."""
 
     __slots__ = (
         "__weakref__",
@@ -63,9 +60,10 @@ class Channel(Sending):
         "on_session",
     )
 
-    def __init__(self, protocol: DTLSProtocol, connection: DTLSConnection) -> None:
-        super().__init__(protocol, connection)
-        self.on_event: EventHandler | None = None
+    def __init__(self, carrier: Carrier, connection: DTLSConnection) -> None:
+        super().__init__(carrier, connection)
+        # Called with the user's object and an event.
+        self.on_event: Callable[[Any, Event], object] | None = None
         # Who keeps the sessions of a client.
         self.on_session: Callable[[Session], None] | None = None
         self.on_data: Callable[[Channel], None] | None = None
@@ -74,13 +72,13 @@ class Channel(Sending):
         self.closed: asyncio.Future[None] = self.loop.create_future()
         # Whether somebody has the endpoint, or is waiting for it.
         self.handed_over = False
-        self._endpoint: weakref.ref[DTLSEndpoint] | None = None
+        self._endpoint: weakref.ref[Any] | None = None
         # The endpoint of a peer that nobody has been given yet.
-        self._kept: DTLSEndpoint | None = None
+        self._kept: Any = None
         self.inbox: deque[bytes] = deque()
-        self._receivers: deque[Waiter] = deque()
+        self._receivers: deque[EagerFuture] = deque()
         # What receivers have been given that did not run since.
-        self._given: dict[Waiter, bytes] = {}
+        self._given: dict[EagerFuture, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         if connection.handshake_complete:
@@ -95,12 +93,12 @@ class Channel(Sending):
         return self.connection.config
 
     @property
-    def endpoint(self) -> DTLSEndpoint | None:
-        """The user's object, while anybody holds it."""
+    def endpoint(self) -> Any:
+        """The user's object, while anybody holds it; None else."""
         return self._endpoint() if self._endpoint is not None else None
 
     @endpoint.setter
-    def endpoint(self, endpoint: DTLSEndpoint) -> None:
+    def endpoint(self, endpoint: Any) -> None:
         self._endpoint = weakref.ref(endpoint)
 
     def hand_over(self) -> None:
@@ -145,7 +143,7 @@ class Channel(Sending):
     def _timeout(self) -> None:
         self._timer = None
         self.connection.handle_timeout(self.loop.time())
-        self.protocol.drain()
+        self.carrier.drain()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Question):
@@ -156,7 +154,7 @@ class Channel(Sending):
         elif isinstance(event, Confirmed):
             resolve(self.confirmed)
         elif isinstance(event, AddressChanged):
-            self.protocol.address_changed(self, event.old)
+            self.carrier.address_changed(self, event.old)
         elif isinstance(event, SessionReceived) and self.on_session is not None:
             self.on_session(event.session)
         self.emit(event)
@@ -167,7 +165,7 @@ class Channel(Sending):
             return
         endpoint = self.endpoint
         if endpoint is None:
-            endpoint = self._kept = self.protocol.endpoint_of(self)
+            endpoint = self._kept = self.carrier.endpoint_of(self)
         try:
             self.on_event(endpoint, event)
         except Exception:
@@ -233,7 +231,7 @@ class Channel(Sending):
             log.handshake.exception("the function asked for %s raised", _name(question))
             answer = error
         self.connection.answer(question, answer, self.loop.time())
-        self.protocol.drain()
+        self.carrier.drain()
 
     def _verify(self, question: VerificationRequested) -> None:
         """The verdict comes from another thread, by way of the loop, or at once."""
@@ -248,7 +246,7 @@ class Channel(Sending):
     ) -> None:
         self._questions.discard(asked)
         self._use_verdict(question, verdict)
-        self.protocol.drain()
+        self.carrier.drain()
 
     def _use_verdict(self, question: VerificationRequested, verdict: Verdict) -> None:
         if isinstance(verdict, VerificationRefused):
@@ -280,7 +278,7 @@ class Channel(Sending):
         if given < len(messages):
             self._keep(messages[given:])
 
-    def _give(self, receiver: Waiter, message: bytes) -> None:
+    def _give(self, receiver: EagerFuture, message: bytes) -> None:
         """It runs in another turn of the loop."""
         self._given[receiver] = message
         receiver.set_result(message)
@@ -305,7 +303,7 @@ class Channel(Sending):
             return self.inbox.popleft()
         if self.connection.closed or not self.connection.handshake_complete:
             self.check_open()
-        receiver = Waiter(loop=self.loop)
+        receiver = EagerFuture(loop=self.loop)
         self._receivers.append(receiver)
         try:
             data: bytes = await receiver
@@ -321,7 +319,7 @@ class Channel(Sending):
         # Others may have moved up since.
         return self._given.pop(receiver, data) if self._given else data
 
-    def _return(self, receiver: Waiter) -> None:
+    def _return(self, receiver: EagerFuture) -> None:
         """It was cancelled with its data in hand: those behind it move up, so order is kept."""
         given = self._given
         waiting = list(given)
@@ -357,7 +355,7 @@ class Channel(Sending):
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
         """The association; without a lease it ends here, and its unread data goes along."""
         self.flush()
-        transport = self.protocol.transport
+        transport = self.carrier.transport
         local = transport.get_extra_info("sockname") if transport is not None else None
         unread = (*self._given.values(), *self.inbox)
         state = self.connection.export_state(
@@ -368,25 +366,25 @@ class Channel(Sending):
             for receiver in self._given:
                 receiver.is_void = True
             self._given.clear()
-        self.protocol.drain()
+        self.carrier.drain()
         return state
 
     def export_stored(self, state: bytes) -> None:
         # What waits was admitted under the keys and the lease that end now.
         self.flush()
         self.connection.export_stored(state, self.loop.time())
-        self.protocol.drain()
+        self.carrier.drain()
         self.room_again()
 
     def close(self) -> None:
         self.flush()
         self.connection.close(self.loop.time())
-        self.protocol.drain()
+        self.carrier.drain()
 
     def abort(self) -> None:
         self.forget_pending()
         self.connection.abort()
-        self.protocol.drain()
+        self.carrier.drain()
 
 
 def _name(question: Question) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiodtls import sockets, udp
-from aiodtls.channel import Channel, EventHandler
+from aiodtls.channel import Channel
 from aiodtls.core import sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
 from aiodtls.core.sessions import Session, SessionCache
-from aiodtls.endpoint import DTLSEndpoint
+from aiodtls.endpoint import DTLSEndpoint, EventHandler
+from aiodtls.net import sockets
+from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol
 
 # What a socket says while the network is away.
@@ -166,7 +167,7 @@ async def _attempt(
     try:
         sock.setblocking(False)
         peer = sock.getpeername()
-        await udp.open_transport(protocol, sock)
+        await open_transport(protocol, sock)
     except BaseException:
         sock.close()
         raise
@@ -208,7 +209,7 @@ async def adopt(
     protocol = ClientProtocol()
     try:
         sock.setblocking(False)
-        await udp.open_transport(protocol, sock)
+        await open_transport(protocol, sock)
     except BaseException:
         sock.close()
         raise

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -17,8 +17,11 @@ from aiodtls.channel import Channel
 from aiodtls.core.config import check_pmtu
 from aiodtls.core.crypto.srtp import SRTPKeys
 from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge
+from aiodtls.core.events import Event
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
+
+EventHandler: TypeAlias = Callable[["DTLSEndpoint", Event], object]
 
 GRACEFUL_ENDS = frozenset({"close_notify", "local"})
 
@@ -40,7 +43,7 @@ class DTLSEndpoint:
     @classmethod
     def of(cls, channel: Channel) -> DTLSEndpoint:
         """The endpoint of a channel."""
-        endpoint = channel.endpoint
+        endpoint: DTLSEndpoint | None = channel.endpoint
         if endpoint is None:
             endpoint = cls(None)
             endpoint.attach(channel)
@@ -295,14 +298,14 @@ class DTLSEndpoint:
     def pmtu(self) -> int:
         """The whole IP packet, in bytes; may be set, from 256 on. Raises ConfigError."""
         channel = self._channel
-        return channel.connection.max_datagram_size + channel.protocol.headers
+        return channel.connection.max_datagram_size + channel.carrier.headers
 
     @pmtu.setter
     def pmtu(self, pmtu: int) -> None:
         channel = self._channel
         channel.flush()
-        channel.connection.max_datagram_size = check_pmtu(pmtu) - channel.protocol.headers
-        channel.protocol.drain()
+        channel.connection.max_datagram_size = check_pmtu(pmtu) - channel.carrier.headers
+        channel.carrier.drain()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As of asyncio's transports: "peername", "sockname", "socket", "cipher" (name, version,
@@ -325,7 +328,7 @@ class DTLSEndpoint:
         }
         if name in known:
             return known[name] if known[name] is not None else default
-        transport = self._channel.protocol.transport
+        transport = self._channel.carrier.transport
         return transport.get_extra_info(name, default) if transport is not None else default
 
     def export_keying_material(
@@ -346,7 +349,7 @@ class DTLSEndpoint:
         """
         channel = self._channel
         channel.connection.update_keys(channel.loop.time())
-        channel.protocol.drain()
+        channel.carrier.drain()
 
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
         """The live association, sealed with ``key`` (32 bytes), for ``adopt`` in another process.
@@ -378,13 +381,13 @@ class DTLSEndpoint:
         """
         channel = self._channel
         channel.connection.change_connection_ids(channel.loop.time())
-        channel.protocol.drain()
+        channel.carrier.drain()
 
     def accept_peer(self) -> None:
         """With ``Trust.deferred()``: the peer is the right one; its data may be read."""
         channel = self._channel
         channel.connection.accept_peer(channel.loop.time())
-        channel.protocol.drain()
+        channel.carrier.drain()
 
     def __repr__(self) -> str:
         channel = self._attached

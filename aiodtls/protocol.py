@@ -7,23 +7,27 @@ so that ICE, TURN or a test's fake will do as well as a socket.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from operator import itemgetter
 from typing import Any, TypeAlias, cast
 
-from aiodtls import log, sockets
-from aiodtls.channel import Channel, EventHandler
+from aiodtls import log
+from aiodtls.channel import Channel
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, EndpointClosed
 from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
-from aiodtls.endpoint import DTLSEndpoint
-from aiodtls.runs import split_run
-from aiodtls.udp import BatchingTransport
+from aiodtls.endpoint import DTLSEndpoint, EventHandler
+from aiodtls.net import sockets
+from aiodtls.net.batching import BatchingTransport
+from aiodtls.net.segments import split_batch
+from aiodtls.net.send_queue import Priority
 
 # The first byte of a datagram tells DTLS from STUN, TURN, SRTP and QUIC (RFC 7983, RFC 9443).
 FIRST_DTLS_BYTE, LAST_DTLS_BYTE = 20, 63
@@ -98,9 +102,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.canonical = sockets.canonical_for(get("socket")) or _unchanged
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.run_received(data, len(data), addr)
+        self.batch_received(data, len(data), addr)
 
-    def run_received(self, run: bytes, size: int, addr: Any, in_callback: bool = False) -> None:
+    def batch_received(self, batch: bytes, size: int, addr: Any, in_callback: bool = False) -> None:
         """Datagrams of ``size`` bytes one behind another, the last one maybe shorter.
 
         For transports that batch; HOT PATH. ``in_callback`` says that a callback of the loop calls
@@ -112,15 +116,15 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         connection = self._listener.live_connection(addr)
         if connection is not None:
             messages: list[bytes] = []
-            taken = connection.receive_run(run, size, messages, self._time())
+            taken = connection.receive_run(batch, size, messages, self._time())
             if messages:
                 channel = self._channels.get(connection) or self._channel(connection)
                 channel.deliver(messages, in_callback)
-            if taken and taken * size >= len(run):
+            if taken and taken * size >= len(batch):
                 return
         now = self._time()
         receive = self._listener.receive_datagram
-        for data in split_run(run, size)[taken:]:
+        for data in split_batch(batch, size)[taken:]:
             if not data:
                 continue
             if FIRST_DTLS_BYTE <= data[0] <= LAST_DTLS_BYTE:
@@ -302,19 +306,19 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         while touched := listener.ready():
             for connection in touched:
                 self._drain_connection(connection)
-            for data, addr in listener.datagrams_to_send():
-                self.send_datagram(data, addr)
+            self._send_answers()
             while (event := listener.next_event()) is not None:
                 if isinstance(event, PeerConnected):
                     self._peer_connected(event)
-        for data, addr in listener.datagrams_to_send():
-            self.send_datagram(data, addr)
+        self._send_answers()
         # Without a transport nobody can ask for what the listener would remember.
         self._listener_timer(listener.next_timeout() if self.transport is not None else None)
 
     def _drain_connection(self, connection: DTLSConnection) -> None:
-        for data, addr in connection.datagrams_to_send():
-            self.send_datagram(data, addr)
+        datagrams = connection.datagrams_to_send()
+        if datagrams:
+            complete = connection.handshake_complete
+            self.send_datagrams(datagrams, Priority.data if complete else Priority.handshake)
         if connection.closed:
             # What it lingers for is the listener's affair; for its owner it has ended.
             channel = self._channels.pop(connection, None)
@@ -326,7 +330,27 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             return
         self._channel(connection).drain()
 
-    def send_datagram(self, data: bytes, addr: Any) -> None:
+    def _send_answers(self) -> None:
+        answers = self._listener.datagrams_to_send()
+        if answers:
+            self.send_datagrams(answers, Priority.stateless_answer)
+
+    def send_datagrams(self, datagrams: list[tuple[bytes, Any]], priority: Priority) -> None:
+        """Hands datagrams to the transport, in order; those to one address together."""
+        batching = self.batching
+        if batching is None:
+            for data, addr in datagrams:
+                self._send_datagram(data, addr)
+            return
+        for addr, group in itertools.groupby(datagrams, itemgetter(1)):
+            target = addr if self._connected_to is None else None
+            together = [data for data, _ in group]
+            if len(together) == 1:
+                batching.send_batch(together[0], len(together[0]), target, priority)
+            else:
+                batching.send_many(together, target, priority)
+
+    def _send_datagram(self, data: bytes, addr: Any) -> None:
         """Hands one datagram to the transport. What that raises is a datagram lost."""
         transport = self.transport
         if transport is None:
@@ -342,13 +366,13 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         finally:
             self._sending_to = None
 
-    def send_run(self, run: bytes, size: int, addr: Any) -> None:
+    def send_batch(self, batch: bytes, size: int, addr: Any) -> None:
         """Hands datagrams of ``size`` bytes one behind another to the transport, at once."""
         if self.batching is None:
-            for data in split_run(run, size):
-                self.send_datagram(data, addr)
+            for data in split_batch(batch, size):
+                self._send_datagram(data, addr)
         else:
-            self.batching.send_run(run, size, addr if self._connected_to is None else None)
+            self.batching.send_batch(batch, size, addr if self._connected_to is None else None)
 
     def _channel(self, connection: DTLSConnection) -> Channel:
         channel = self._channels.get(connection)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from aiodtls.carrier import Carrier
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import BufferFull, HandshakeError, LeaseExhausted, MessageTooLarge
-from aiodtls.runs import MAX_RUN, MAX_SEGMENTS, length_of_run
-from aiodtls.waiter import reject
-
-if TYPE_CHECKING:
-    from aiodtls.protocol import DTLSProtocol
+from aiodtls.net.eager_future import reject
+from aiodtls.net.segments import MAX_BATCH, MAX_SEGMENTS, batch_length
 
 NO_SIZE = -1
 
 
 class Sending:
-    """The sending half of a channel; ``protocol`` carries its datagrams."""
+    """The sending half of a channel; ``carrier`` carries its datagrams."""
 
     __slots__ = (
         "_bursts",
@@ -27,13 +24,13 @@ class Sending:
         "_pending",
         "_senders",
         "_size",
+        "carrier",
         "connection",
         "loop",
-        "protocol",
     )
 
-    def __init__(self, protocol: DTLSProtocol, connection: DTLSConnection) -> None:
-        self.protocol = protocol
+    def __init__(self, carrier: Carrier, connection: DTLSConnection) -> None:
+        self.carrier = carrier
         self.connection = connection
         self.loop = asyncio.get_running_loop()
         self._senders: deque[asyncio.Future[None]] = deque()
@@ -80,7 +77,7 @@ class Sending:
         self.flush()
         if not self.connection.closed and records > self.connection.most_room:
             raise LeaseExhausted(f"{records} records are more than a lease has")
-        return not self.protocol.is_paused and self.connection.room >= records
+        return not self.carrier.is_paused and self.connection.room >= records
 
     async def _wait_for_turn(self, *, behind: bool) -> None:
         sender: asyncio.Future[None] = self.loop.create_future()
@@ -97,7 +94,7 @@ class Sending:
 
     def room_again(self) -> None:
         """Lets the sender that waits longest go on."""
-        while self._senders and not self.protocol.is_paused:
+        while self._senders and not self.carrier.is_paused:
             sender = self._senders.popleft()
             if not sender.done():
                 sender.set_result(None)
@@ -124,20 +121,20 @@ class Sending:
                 self.flush()
                 return True
             self.flush()
-        protocol, connection = self.protocol, self.connection
-        if protocol.is_paused or self._senders:
+        carrier, connection = self.carrier, self.connection
+        if carrier.is_paused or self._senders:
             return False
-        batching = protocol.batching
-        if batching is None or not (self._bursts or batching.has_company()):
+        batching = carrier.batching
+        if batching is None or not (self._bursts or batching.follows_closely()):
             datagram = connection.protect(data)
             if datagram is None:
                 return False
-            protocol.send_run(datagram, len(datagram), connection.peer)
+            carrier.send_batch(datagram, len(datagram), connection.peer)
             return True
         if not connection.admits(size, MAX_SEGMENTS):
             return False
-        batching.at_end_of_turn(self.flush)
-        self._size, self._full = size, min(MAX_SEGMENTS, MAX_RUN // connection.record_size(size))
+        batching.at_end_of_iteration(self.flush)
+        self._size, self._full = size, min(MAX_SEGMENTS, MAX_BATCH // connection.record_size(size))
         self._pending.append(data)
         return True
 
@@ -148,23 +145,23 @@ class Sending:
             self.forget_pending()
             self._bursts = len(pending) > 1
             if not self.connection.closed:
-                self._send_run(pending)
+                self._send_batch(pending)
 
     def _send_admitted(self, messages: Sequence[bytes]) -> None:
         """Messages of any sizes that the connection admits, in as few runs as they fit."""
         overhead = self.connection.record_size(0)
         while len(messages) > 1:
             sizes = list(map(len, messages[:MAX_SEGMENTS]))
-            length = length_of_run(sizes, overhead=overhead)
-            self._send_run(messages[:length])
+            length = batch_length(sizes, overhead=overhead)
+            self._send_batch(messages[:length])
             messages = messages[length:]
         if messages:
-            self._send_run(messages)
+            self._send_batch(messages)
 
-    def _send_run(self, messages: Sequence[bytes]) -> None:
+    def _send_batch(self, messages: Sequence[bytes]) -> None:
         connection = self.connection
         size = connection.record_size(len(messages[0]))
-        self.protocol.send_run(connection.protect_run(messages), size, connection.peer)
+        self.carrier.send_batch(connection.protect_run(messages), size, connection.peer)
 
     def send_now(self, pieces: Sequence[bytes]) -> int:
         """Sends all pieces together. Raises what ended the association."""
@@ -177,7 +174,7 @@ class Sending:
             now = self.loop.time()
             for piece in pieces:
                 connection.send(piece, now)
-            self.protocol.drain()
+            self.carrier.drain()
         if self._senders:
             self.room_again()
         return len(pieces)
@@ -185,7 +182,7 @@ class Sending:
     def check_room(self, records: int) -> None:
         """Raises :class:`BufferFull` where ``send`` would wait."""
         self.flush()
-        if self.protocol.is_paused or self._senders:
+        if self.carrier.is_paused or self._senders:
             raise BufferFull("the write buffer is full")
         if self.connection.room < records:
             raise LeaseExhausted("the lease is used up: export again")

@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from aiodtls import log, sockets, udp
-from aiodtls.channel import Channel, EventHandler
+from aiodtls import log
+from aiodtls.channel import Channel
 from aiodtls.core import sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
-from aiodtls.endpoint import DTLSEndpoint
+from aiodtls.endpoint import DTLSEndpoint, EventHandler
+from aiodtls.net import sockets
+from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol, run_handler
 
 BACKLOG = 100
@@ -101,7 +103,7 @@ class DTLSServer:
         try:
             for sock in bound:
                 protocol = _ServerProtocol(self, self._config, on_event=self._on_event)
-                await udp.open_transport(protocol, sock)
+                await open_transport(protocol, sock)
                 self._protocols.append(protocol)
         except BaseException:
             for sock in bound[len(self._protocols) :]:

@@ -15,13 +15,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
-from aiodtls import log, sockets, udp
+from aiodtls import log
 from aiodtls.channel import Channel
 from aiodtls.client import ClientProtocol
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge, SimultaneousOpen
 from aiodtls.core.events import HandshakeCompleted
 from aiodtls.endpoint import GRACEFUL_ENDS, DTLSEndpoint
+from aiodtls.net import sockets
+from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol
 
 # What may wait for a handshake that was begun by sending, in bytes for each peer.
@@ -373,7 +375,7 @@ async def _connect_socket(
 async def _open(carrier: _Carrier, sock: socket.socket) -> None:
     try:
         sock.setblocking(False)
-        await udp.open_transport(carrier, sock)
+        await open_transport(carrier, sock)
     except BaseException:
         sock.close()
         raise

@@ -156,7 +156,7 @@ async def many_peers(both: Configs, number: int, count: int, busy: int | None = 
 
     def turn(at: int) -> None:
         for data, peer in datagrams[at : at + TURN]:
-            protocol.run_received(data, len(data), peer, True)
+            protocol.batch_received(data, len(data), peer, True)
 
     with Meter(count) as meter:
         # No peer twice in a turn, however few there are.

@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from aiodtls.waiter import Waiter
+from aiodtls.net.eager_future import EagerFuture
 from benchmarks.common import MESSAGE, WINDOW, Cost, Meter
 
 # DTLS 1.2: type, version, epoch and number, length; in the record, and in the additional data.
@@ -99,7 +99,7 @@ class BareRecords:
         )
 
     async def recv(self) -> bytes:
-        self._waiter = waiter = Waiter(loop=self._loop)
+        self._waiter = waiter = EagerFuture(loop=self._loop)
         message: bytes = await waiter
         return message
 

@@ -38,7 +38,7 @@ class Steps:
         """Raises CancelledError where the operation has as many steps."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(self._counted_task)
-        honest = DTLSProtocol.run_received
+        honest = DTLSProtocol.batch_received
 
         def received(protocol: DTLSProtocol, *arguments: Any, **options: Any) -> None:
             mine = protocol._loop is loop
@@ -49,7 +49,7 @@ class Steps:
                 self.step()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(DTLSProtocol, "run_received", received)
+            patch.setattr(DTLSProtocol, "batch_received", received)
             try:
                 self.task = loop.create_task(operation)
                 return await self.task

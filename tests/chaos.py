@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from aiodtls import sockets
+from aiodtls.net import sockets
 from tests import traces
 
 TICK = 0.05

@@ -116,7 +116,7 @@ async def test_what_waits_on_a_live_endpoint_leaves_it_as_it_was(elsewhere, clie
 
 async def test_senders_that_wait_for_room(elsewhere, client):
     async with aiodtls.connect(*elsewhere, config=client) as endpoint:
-        protocol = endpoint._channel.protocol
+        protocol = endpoint._channel.carrier
 
         async def sends() -> None:
             protocol.pause_writing()

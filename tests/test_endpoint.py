@@ -196,7 +196,7 @@ async def test_abort_is_silent():
 
 async def test_a_paused_transport_makes_senders_wait_in_order():
     async with pair() as (client, server):
-        protocol = client._channel.protocol
+        protocol = client._channel.carrier
         protocol.pause_writing()
         with pytest.raises(aiodtls.BufferFull):
             client.send_nowait(b"x")

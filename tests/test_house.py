@@ -44,8 +44,8 @@ core.handshake.driver
 core.handshake.id_updates core.handshake.post core.handshake.restored_keys core.outbox core.inbox
 core.path_validation core.liveness core.leases core.exported_state core.exported_json
 core.sealed_state core.connection core.routes core.hello_pool core.listener events log
-waiter runs ancillary udp sending verification channel endpoint sockets protocol client server
-transport testing
+net.eager_future net.segments net.ancillary net.send_queue net.batching net.sockets net.transports
+carrier sending verification channel endpoint protocol client server transport testing
 cli.options cli.output cli.standard_input cli.loss cli.serve cli.connect cli.demo cli.main __main__
 """.split()  # noqa: SIM905 - a list of words is read better so
 MODULES = {

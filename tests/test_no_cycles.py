@@ -18,7 +18,7 @@ async def test_a_client_that_has_closed_leaves_no_reference_cycle():
     try:
         async with aiodtls.serve(None, "127.0.0.1", config=server) as peers:
             async with aiodtls.connect(*peers.sockname, config=client) as endpoint:
-                protocol = weakref.ref(endpoint._channel.protocol)
+                protocol = weakref.ref(endpoint._channel.carrier)
                 connection = weakref.ref(endpoint._channel.connection)
             await endpoint.wait_closed()
             del endpoint

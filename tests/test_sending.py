@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
-from aiodtls import BufferFull, EndpointClosed, LeaseExhausted, MessageTooLarge, udp
+from aiodtls import BufferFull, EndpointClosed, LeaseExhausted, MessageTooLarge
 from aiodtls.core.record.lease import MIN_RECORDS
 from aiodtls.endpoint import DTLSEndpoint
-from aiodtls.runs import MAX_SEGMENTS
+from aiodtls.net.batching import BatchingTransport
+from aiodtls.net.segments import MAX_SEGMENTS
 from tests.sockets_of_two import CONFIG, two_endpoints
 
 KEY = bytes(32)
@@ -24,7 +25,7 @@ def company(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is sent follows closely on what was sent before, on a slow machine too."""
     if sys.platform != "linux":
         pytest.skip("Linux alone batches")
-    monkeypatch.setattr(udp.BatchingTransport, "has_company", lambda transport: True)
+    monkeypatch.setattr(BatchingTransport, "follows_closely", lambda transport: True)
 
 
 def pending(endpoint: DTLSEndpoint) -> list[bytes]:
@@ -53,7 +54,7 @@ async def test_the_first_after_a_burst_waits_for_others_and_the_first_after_a_lo
             client.send_nowait(data)
         assert await received(server, 3) == [b"0", b"1", b"2"]
         # Long enough ago.
-        monkeypatch.setattr(udp.BatchingTransport, "has_company", lambda transport: False)
+        monkeypatch.setattr(BatchingTransport, "follows_closely", lambda transport: False)
         client.send_nowait(b"3")
         assert pending(client) == [b"3"]
         assert await received(server, 1) == [b"3"]
@@ -113,13 +114,13 @@ async def test_a_transport_that_closes_sends_what_waits():
         await client.send(b"1")
         await client.send(b"2")
         assert pending(client)
-        client._channel.protocol.transport.close()
+        client._channel.carrier.transport.close()
         assert await received(server, 2) == [b"1", b"2"]
 
 
 async def test_a_full_buffer_lets_nobody_join_what_waits():
     async with two_endpoints() as (client, server):
-        protocol = client._channel.protocol
+        protocol = client._channel.carrier
         client.send_nowait(b"1")
         assert pending(client)
         protocol.pause_writing()
@@ -203,8 +204,8 @@ async def test_what_waits_goes_before_the_numbers_of_a_new_lease_begin():
 async def test_in_a_forked_child_nothing_waits_to_be_sent():
     async with two_endpoints() as (client, _):
         await client.send(b"1")
-        transport = client._channel.protocol.transport
-        client._channel.protocol.forked()
+        transport = client._channel.carrier.transport
+        client._channel.carrier.forked()
         with pytest.raises(EndpointClosed) as caught:
             await client.send(b"2")
         transport.abort()
@@ -248,7 +249,7 @@ async def test_no_number_is_used_twice_where_protection_fails(messages, used):
 async def test_a_refused_run_is_sent_once_all_the_same(monkeypatch):
     """An ICMP error that came meanwhile is of what was sent before."""
     async with two_endpoints() as (client, server):
-        transport = client._channel.protocol.batching
+        transport = client._channel.carrier.batching
         honest, refusals = transport._send_segments, [errno.ECONNREFUSED]
 
         def refuse(run: bytes, size: int, addr: object) -> None:

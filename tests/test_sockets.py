@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import aiodtls
-from aiodtls import PSK, DTLSConfig, DTLSError, sockets
+from aiodtls import PSK, DTLSConfig, DTLSError
+from aiodtls.net import sockets
 
 CONFIG = DTLSConfig(psk=PSK("device", b"0123456789abcdef"), retransmit_initial=0.1)
 IPV4 = {"family": socket.AF_INET, "takes_ipv4": True}

@@ -11,7 +11,7 @@ from aiodtls import PSK, DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import EndpointClosed
 from aiodtls.core.registry import ContentType
-from aiodtls.runs import length_of_run
+from aiodtls.net.segments import batch_length
 from tests.harness import CLIENT, SERVER, Pair
 
 # Of the harness's clock, not long after the handshake.
@@ -81,7 +81,7 @@ def take(connection: DTLSConnection, datagrams: list[bytes], now: float) -> list
     taken: list[bytes] = []
     while datagrams:
         messages: list[bytes] = []
-        count = length_of_run([len(datagram) for datagram in datagrams])
+        count = batch_length([len(datagram) for datagram in datagrams])
         run = b"".join(datagrams[:count])
         done = connection.receive_run(run, len(datagrams[0]), messages, now)
         taken += messages

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import aiodtls
-from aiodtls import PSK, DTLSConfig, DTLSProtocol, HandshakeTimeout, sockets, udp
+from aiodtls import PSK, DTLSConfig, DTLSProtocol, HandshakeTimeout
+from aiodtls.net import sockets, transports
 
 # With x25519 alone: else a client that is not answered sends another, shorter hello.
 CONFIG = DTLSConfig(
@@ -39,7 +40,7 @@ each_error = pytest.mark.parametrize("error", ERRORS, ids=[f"{e!r:.20}" for e in
 def carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each socket is aiodtls's own transport, then the loop's."""
     if request.param == "plain":
-        monkeypatch.setenv(udp.ENVIRONMENT, "plain")
+        monkeypatch.setenv(transports.ENVIRONMENT, "plain")
     return str(request.param)
 
 
@@ -123,7 +124,7 @@ async def echoed(endpoint: aiodtls.DTLSEndpoint) -> None:
 
 async def on_faulty_transport(protocol: DTLSProtocol) -> Faulty:
     sock = sockets.bound_socket(socket.AF_INET, ("127.0.0.1", 0))
-    transport = await udp.open_transport(protocol, sock)
+    transport = await transports.open_transport(protocol, sock)
     faulty = protocol.transport = Faulty(transport)  # type: ignore[assignment]
     protocol.batching = None
     return faulty

@@ -16,7 +16,7 @@ from typing import Any
 _set_result = asyncio.Future.set_result
 
 
-class Waiter(asyncio.Future[Any]):
+class EagerFuture(asyncio.Future[Any]):
     """A future that one task awaits, and nobody else."""
 
     # What the task wants called, and in which context.

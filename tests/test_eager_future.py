@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from aiodtls.waiter import Waiter, reject, resolve
+from aiodtls.net.eager_future import EagerFuture, reject, resolve
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="nobody's")
 
 
-async def waits(waiter: Waiter, log: list[Any]) -> None:
+async def waits(waiter: EagerFuture, log: list[Any]) -> None:
     NAME.set("the task's")
     try:
         log.append(await waiter)
@@ -25,7 +25,7 @@ async def waits(waiter: Waiter, log: list[Any]) -> None:
         log.append(NAME.get())
 
 
-async def started(waiter: Waiter, log: list[Any]) -> asyncio.Task[None]:
+async def started(waiter: EagerFuture, log: list[Any]) -> asyncio.Task[None]:
     task = asyncio.create_task(waits(waiter, log))
     await asyncio.sleep(0)
     return task
@@ -38,7 +38,7 @@ async def in_a_callback(function: Callable[[], object]) -> None:
 
 def test_the_task_runs_before_resolve_returns_in_its_own_context(run_loop):
     async def main() -> None:
-        waiter, log = Waiter(), []
+        waiter, log = EagerFuture(), []
         task = await started(waiter, log)
 
         def callback() -> None:
@@ -63,7 +63,7 @@ def test_the_task_runs_before_resolve_returns_in_its_own_context(run_loop):
 )
 def test_all_other_ends_are_told_in_another_turn(run_loop, end, expected):
     async def main() -> None:
-        waiter, log = Waiter(), []
+        waiter, log = EagerFuture(), []
         task = await started(waiter, log)
         await in_a_callback(lambda: (end(waiter), log.append("returned")))
         await asyncio.gather(task, return_exceptions=True)
@@ -73,7 +73,7 @@ def test_all_other_ends_are_told_in_another_turn(run_loop, end, expected):
 
 
 async def test_a_task_that_is_cancelled_cancels_its_waiter():
-    waiter, log = Waiter(), []
+    waiter, log = EagerFuture(), []
     task = await started(waiter, log)
     task.cancel()
     assert waiter.cancelled()
@@ -83,13 +83,13 @@ async def test_a_task_that_is_cancelled_cancels_its_waiter():
 
 
 async def test_what_has_come_already_is_not_waited_for():
-    waiter = Waiter()
+    waiter = EagerFuture()
     waiter.resolve("data")
     assert await waiter == "data"
 
 
 async def test_a_timeout_cancels_the_wait_and_nothing_else():
-    waiter = Waiter()
+    waiter = EagerFuture()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(waiter, 0.001)
     assert waiter.cancelled()
@@ -98,7 +98,7 @@ async def test_a_timeout_cancels_the_wait_and_nothing_else():
 
 
 async def test_the_task_may_wait_again_and_spawn_others_within_resolve():
-    first, second, log = Waiter(), Waiter(), []
+    first, second, log = EagerFuture(), EagerFuture(), []
 
     async def child() -> None:
         log.append("child")
@@ -119,7 +119,7 @@ async def test_the_task_may_wait_again_and_spawn_others_within_resolve():
 
 
 async def test_what_the_task_raises_is_its_own_and_not_the_callbacks():
-    waiter, log = Waiter(), []
+    waiter, log = EagerFuture(), []
 
     async def fails() -> None:
         await waiter
@@ -136,7 +136,7 @@ async def test_what_the_task_raises_is_its_own_and_not_the_callbacks():
 @pytest.mark.parametrize("fatal", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_of_the_task_ends_the_loop(fatal):
     async def main() -> None:
-        waiter = Waiter()
+        waiter = EagerFuture()
 
         async def interrupted() -> None:
             await waiter

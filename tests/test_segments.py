@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from aiodtls.runs import MAX_RUN, MAX_SEGMENTS, length_of_run, split_run
+from aiodtls.net.segments import MAX_BATCH, MAX_SEGMENTS, batch_length, split_batch
 
 
 @pytest.mark.parametrize(
@@ -21,25 +21,25 @@ from aiodtls.runs import MAX_RUN, MAX_SEGMENTS, length_of_run, split_run
         ([0, 0], 1),
         ([0, 5], 1),
         ([100] * (MAX_SEGMENTS + 5), MAX_SEGMENTS),
-        ([1400] * MAX_SEGMENTS, MAX_RUN // 1400),
-        ([MAX_RUN, MAX_RUN], 1),
+        ([1400] * MAX_SEGMENTS, MAX_BATCH // 1400),
+        ([MAX_BATCH, MAX_BATCH], 1),
     ],
 )
 def test_how_many_are_one_run(sizes, expected):
-    assert length_of_run(sizes) == expected
+    assert batch_length(sizes) == expected
 
 
 def test_a_limit_of_what_the_device_takes():
-    assert length_of_run([100, 100], limit=0) == 1
-    assert length_of_run([100, 100], limit=99) == 1
-    assert length_of_run([100, 100], limit=100) == 2
+    assert batch_length([100, 100], limit=0) == 1
+    assert batch_length([100, 100], limit=99) == 1
+    assert batch_length([100, 100], limit=100) == 2
 
 
 def test_overhead_counts_for_every_size():
-    assert length_of_run([0, 0, 0], overhead=30) == 3
-    assert length_of_run([70, 70], limit=99, overhead=30) == 1
-    assert length_of_run([70, 0, 70], overhead=30) == 2
-    assert length_of_run([1370] * MAX_SEGMENTS, overhead=30) == MAX_RUN // 1400
+    assert batch_length([0, 0, 0], overhead=30) == 3
+    assert batch_length([70, 70], limit=99, overhead=30) == 1
+    assert batch_length([70, 0, 70], overhead=30) == 2
+    assert batch_length([1370] * MAX_SEGMENTS, overhead=30) == MAX_BATCH // 1400
 
 
 def test_what_is_joined_into_runs_is_cut_as_it_was():
@@ -48,18 +48,18 @@ def test_what_is_joined_into_runs_is_cut_as_it_was():
         datagrams = [bytes([at]) * rng.choice([1, 2, 700, 700, 1400]) for at in range(100)]
         found = []
         while datagrams:
-            count = length_of_run([len(datagram) for datagram in datagrams])
+            count = batch_length([len(datagram) for datagram in datagrams])
             assert 1 <= count <= MAX_SEGMENTS
             run = b"".join(datagrams[:count])
-            assert count == 1 or len(run) <= MAX_RUN
-            assert split_run(run, len(datagrams[0])) == datagrams[:count]
+            assert count == 1 or len(run) <= MAX_BATCH
+            assert split_batch(run, len(datagrams[0])) == datagrams[:count]
             found += datagrams[:count]
             datagrams = datagrams[count:]
         assert len(found) == 100
 
 
 def test_one_datagram_is_itself():
-    assert split_run(b"", 0) == [b""]
-    assert split_run(b"abc", 3) == [b"abc"]
-    assert split_run(b"abc", 5) == [b"abc"]
-    assert split_run(b"abcde", 2) == [b"ab", b"cd", b"e"]
+    assert split_batch(b"", 0) == [b""]
+    assert split_batch(b"abc", 3) == [b"abc"]
+    assert split_batch(b"abc", 5) == [b"abc"]
+    assert split_batch(b"abcde", 2) == [b"ab", b"cd", b"e"]

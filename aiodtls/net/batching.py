@@ -2,7 +2,7 @@
 
 The batching transport sends runs of equal-sized datagrams in one call (UDP_SEGMENT), is given many
 in one call (UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). Its protocol
-may have ``run_received(run, size, addr, in_callback)``: it is given at once what came at once,
+may have ``batch_received(batch, size, addr, in_callback)``: it is given at once what came at once,
 datagrams of ``size`` bytes one behind another, the last one maybe shorter, and True, for the loop
 has called. Any other one gets ``datagram_received`` for each. It may have ``send_failed(error,
 addr)``, which is told whose datagram could not be sent; any other one gets ``error_received``.
@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import sys
 from asyncio.trsock import TransportSocket
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from aiodtls.ancillary import (
+from aiodtls.net.ancillary import (
     ANCILLARY_SPACE,
     SOL_UDP,
     UDP_GRO,
@@ -35,7 +33,8 @@ from aiodtls.ancillary import (
     try_option,
     with_source,
 )
-from aiodtls.runs import MAX_RUN, MAX_SEGMENTS, length_of_run, split_run
+from aiodtls.net.segments import MAX_BATCH, MAX_SEGMENTS, batch_length, split_batch
+from aiodtls.net.send_queue import Priority, SendQueue, Waiting
 
 MAX_DATAGRAM = 65536
 # So many calls at most before others on the loop have their turn; no more once so many datagrams
@@ -49,46 +48,18 @@ QUIET = 100e-6
 HIGH_WATER = 65536
 NEVER = float("-inf")
 UNCONNECTED = "the socket is not connected; an address is needed"
-# Set to "plain", the environment variable turns batching off.
-ENVIRONMENT = "AIODTLS_UDP"
 
 _NOT_SEGMENTED = frozenset(
     {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
 )
 
 
-def can_batch(sock: socket.socket) -> bool:
-    """Whether this platform has what the batching transport needs for this socket."""
-    return (
-        sys.platform == "linux"
-        and sock.family in (socket.AF_INET, socket.AF_INET6)
-        and os.environ.get(ENVIRONMENT) != "plain"
-    )
-
-
-async def open_transport(
-    protocol: asyncio.DatagramProtocol, sock: socket.socket, *, batching: bool | None = None
-) -> asyncio.DatagramTransport:
-    """A transport on a non-blocking socket, which is its own from then on.
-
-    ``batching=None`` batches where the platform can. Raises OSError.
-    """
-    loop = asyncio.get_running_loop()
-    if can_batch(sock) if batching is None else batching:
-        try:
-            return BatchingTransport(loop, sock, protocol)
-        except NotImplementedError:
-            # This loop cannot watch file descriptors.
-            pass
-    transport, _ = await loop.create_datagram_endpoint(lambda: protocol, sock=sock)
-    return transport
-
-
 class BatchingTransport(asyncio.DatagramTransport):
     """One UDP socket on a loop that has ``add_reader``.
 
-    What is sent alone leaves at once; what is sent while more is being sent leaves with it, at
-    the end of the turn of the loop or when a system call is full.
+    What is sent leaves at once, and waits only for room in the socket. Who has more to send to one
+    address gives it in one call, ``send_batch`` or ``send_many``; ``follows_closely`` tells when
+    it is worth while to wait for more.
     """
 
     def __init__(
@@ -104,7 +75,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._fd = sock.fileno()
         self._peer = peername
         # The largest datagram that may be part of a run; 0 where there are no runs.
-        self.segment_limit = MAX_RUN if try_option(sock, UDP_SEGMENT, 0) else 0
+        self.segment_limit = MAX_BATCH if try_option(sock, UDP_SEGMENT, 0) else 0
         try_option(sock, UDP_GRO, 1)
         if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
             ask_for_destinations(sock)
@@ -114,11 +85,8 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._reading = self._sending = False
         # To be called when all is read that is read in this turn.
         self._at_end: dict[Callable[[], None], None] = {}
-        # Addresses and what is to go there, in order; the newest entry may still grow.
-        self._queue: deque[tuple[Any, list[bytes]]] = deque()
-        self._queued = 0
+        self._queue = SendQueue()
         self._sent_at = NEVER
-        self._flush_is_due = False
         self._blocked = self._paused = False
         self._closing = self._lost = False
         self.set_write_buffer_limits()
@@ -133,7 +101,7 @@ class BatchingTransport(asyncio.DatagramTransport):
     # -- receiving ----------------------------------------------------------------------------
 
     def _read_ready(self) -> None:
-        """Reads as much as a turn may take, then sends what that has brought forth.
+        """Reads as much as an iteration may take.
 
         A read that finds nothing costs as much as one that does. So their number in a turn grows
         while there is more, and after a miss the next attempt waits for twice as many wake-ups.
@@ -150,15 +118,13 @@ class BatchingTransport(asyncio.DatagramTransport):
         finally:
             self._reading = False
             if self._at_end:
-                self._end_turn()
-            if self._queue:
-                self._flush()
+                self._end_iteration()
         self._wakeups -= 1
         if not self._wakeups:
             self._reads = min(2 * self._reads, MAX_READS)
             self._wakeups = self._patience
 
-    def _end_turn(self) -> None:
+    def _end_iteration(self) -> None:
         at_end, self._at_end = self._at_end, {}
         for callback in at_end:
             try:
@@ -185,36 +151,36 @@ class BatchingTransport(asyncio.DatagramTransport):
     def _read(self) -> int:
         """One system call; how many datagrams it brought, or an error instead of one."""
         try:
-            run, ancillary, _, addr = self._recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
+            batch, ancillary, _, addr = self._recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
             self._tell(error)
             return 1
-        if ancillary or self._takes_runs is None:
-            return self._deliver(run, ancillary, addr)
+        if ancillary or self._takes_batches is None:
+            return self._deliver(batch, ancillary, addr)
         try:
-            self._takes_runs(run, len(run), addr, True)
+            self._takes_batches(batch, len(batch), addr, True)
         except Exception as error:
             self._report(error)
         return 1
 
-    def _deliver(self, run: bytes, ancillary: list[Ancillary], addr: Any) -> int:
+    def _deliver(self, batch: bytes, ancillary: list[Ancillary], addr: Any) -> int:
         """One system call's datagrams, of one sender and of one size but for the last; how many."""
-        size = len(run)
+        size = len(batch)
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO:
                 size = int.from_bytes(value[:4], sys.byteorder) or size
             else:
                 addr = with_source(addr, level, kind, value)
         try:
-            if self._takes_runs is not None:
-                self._takes_runs(run, size, addr, True)
-                return len(run) // size if size else 1
+            if self._takes_batches is not None:
+                self._takes_batches(batch, size, addr, True)
+                return len(batch) // size if size else 1
         except Exception as error:
             self._report(error)
             return 1
-        datagrams = split_run(run, size)
+        datagrams = split_batch(batch, size)
         for datagram in datagrams:
             try:
                 self._protocol.datagram_received(datagram, addr)
@@ -225,8 +191,8 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     # -- sending ------------------------------------------------------------------------------
 
-    def sendto(self, data: Any, addr: Any = None) -> None:
-        """One datagram. What the network says of it goes to ``error_received``."""
+    def sendto(self, data: Any, addr: Any = None, priority: Priority = Priority.data) -> None:
+        """One datagram, at once. What the network says of it goes to ``error_received``."""
         if type(data) is not bytes:
             data = bytes(data)
         if self._peer is None:
@@ -236,64 +202,50 @@ class BatchingTransport(asyncio.DatagramTransport):
             addr = self._checked(addr)
         if self._closing:
             return
-        queue = self._queue
-        if queue:
-            if self._queued + len(data) > MAX_RUN:
-                self._flush()
-        elif not self._reading and monotonic() - self._sent_at > QUIET:
-            self.send_run(data, len(data), addr)
-            return
-        elif not self._flush_is_due and not self._reading:
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush_due)
-        if queue and queue[-1][0] == addr:
-            queue[-1][1].append(data)
-        else:
-            queue.append((addr, [data]))
-        self._queued += len(data)
-        if self._blocked:
-            self._pause_if_full()
+        self.send_batch(data, len(data), addr, priority)
 
-    def sendto_many(self, datagrams: Sequence[bytes], addr: Any = None) -> None:
+    def send_many(
+        self, datagrams: Sequence[bytes], addr: Any = None, priority: Priority = Priority.data
+    ) -> None:
         """Datagrams to one address, in as few system calls as they fit."""
         addr = self._checked(addr)
         if self._closing or not datagrams:
             return
-        queue = self._queue
-        if queue and queue[-1][0] == addr:
-            queue[-1][1].extend(datagrams)
-        else:
-            queue.append((addr, list(datagrams)))
-        self._queued += sum(map(len, datagrams))
-        self._flush()
+        self._queue.add(datagrams, addr, priority)
+        if not self._blocked and not self._sending:
+            self._send_queue()
+        if self._blocked:
+            self._pause_if_full()
 
-    def has_company(self) -> bool:
+    def follows_closely(self) -> bool:
         """Whether what is sent now follows so closely that it is to wait for more, until
-        ``at_end_of_turn``."""
+        ``at_end_of_iteration``."""
         return monotonic() - self._sent_at <= QUIET
 
-    def at_end_of_turn(self, callback: Callable[[], None]) -> None:
+    def at_end_of_iteration(self, callback: Callable[[], None]) -> None:
         """Calls it, once, when all is read that this turn reads, or else when the loop's ends."""
         if not self._reading and not self._at_end:
-            self._loop.call_soon(self._end_turn)
+            self._loop.call_soon(self._end_iteration)
         self._at_end[callback] = None
 
-    def send_run(self, run: bytes, size: int, addr: Any = None) -> None:
+    def send_batch(
+        self, batch: bytes, size: int, addr: Any = None, priority: Priority = Priority.data
+    ) -> None:
         """Datagrams of ``size`` bytes one behind another, the last maybe shorter, to one address.
 
         One system call, unless something is in the way.
         """
         if self._closing:
             return
-        is_run = size < len(run)
-        if not self._queue and not self._blocked and not (is_run and size > self.segment_limit):
+        is_batch = size < len(batch)
+        if not self._queue and not self._blocked and not (is_batch and size > self.segment_limit):
             try:
-                if is_run or type(addr) is PeerAddress:
-                    self._send_segments(run, size, addr)
+                if is_batch or type(addr) is PeerAddress:
+                    self._send_segments(batch, size, addr)
                 elif addr is None:
-                    self._sock.send(run)
+                    self._sock.send(batch)
                 else:
-                    self._sock.sendto(run, addr)
+                    self._sock.sendto(batch, addr)
                 self._sent_at = monotonic()
                 return
             except ConnectionRefusedError as error:
@@ -301,14 +253,14 @@ class BatchingTransport(asyncio.DatagramTransport):
                 self._tell(error, addr)
             except Exception:  # noqa: S110 - what there is to it is seen below
                 pass
-        self.sendto_many(split_run(run, size), addr)
+        self.send_many(split_batch(batch, size), addr, priority)
 
-    def _send_segments(self, run: bytes, size: int, addr: Any) -> None:
+    def _send_segments(self, batch: bytes, size: int, addr: Any) -> None:
         ancillary = [addr.source] if type(addr) is PeerAddress else []
-        if size < len(run):
+        if size < len(batch):
             ancillary.append(segments_of(size))
         # An address of None is that of the peer that the socket is connected to.
-        self._sock.sendmsg((run,), ancillary, 0, addr)
+        self._sock.sendmsg((batch,), ancillary, 0, addr)
 
     def _checked(self, addr: Any) -> Any:
         if self._peer is None:
@@ -319,42 +271,26 @@ class BatchingTransport(asyncio.DatagramTransport):
             raise ValueError(f"the socket is connected to {self._peer!r} alone")
         return None
 
-    def _flush_due(self) -> None:
-        self._flush_is_due = False
-        if self._queue:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Sends what is queued, as far as the socket takes it."""
-        if not self._blocked and not self._sending:
-            self._send_queue()
-        if self._blocked:
-            self._pause_if_full()
-
     def _pause_if_full(self) -> None:
-        if not self._paused and self._queued > self._high:
+        if not self._paused and self._queue.size > self._high:
             self._paused = True
             self._call(getattr(self._protocol, "pause_writing", None))
 
     def _send_queue(self) -> None:
+        """Sends what is queued, as far as the socket takes it."""
         queue = self._queue
         # The protocol, told of an error, may send: that joins the queue.
         self._sending = True
         try:
             while queue:
-                addr, datagrams = queue[0]
-                self._send_all(datagrams, addr)
-                if not datagrams and queue:
-                    queue.popleft()
+                self._send_waiting(queue.oldest())
         except (BlockingIOError, InterruptedError):
-            self._queued = sum(len(data) for _, datagrams in queue for data in datagrams)
             if not self._blocked:
                 self._blocked = True
                 self._loop.add_writer(self._fd, self._write_ready)
             return
         finally:
             self._sending = False
-        self._queued = 0
         self._sent_at = monotonic()
 
     def _write_ready(self) -> None:
@@ -364,32 +300,33 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._loop.remove_writer(self._fd)
             if self._closing:
                 self._loop.call_soon(self._lose, None)
-        if self._paused and self._queued <= self._low:
+        if self._paused and self._queue.size <= self._low:
             self._paused = False
             self._call(getattr(self._protocol, "resume_writing", None))
 
-    def _send_all(self, datagrams: list[bytes], addr: Any) -> None:
-        """Sends and removes them, run by run. Raises BlockingIOError.
+    def _send_waiting(self, waiting: Waiting) -> None:
+        """Sends the oldest that waits, batch by batch. Raises BlockingIOError.
 
         What cannot be sent for another reason is dropped, and the protocol told.
         """
+        datagrams, addr = waiting.datagrams, waiting.addr
         at = 0
         refused_at = -1
-        # Until there one by one, for a run failed; whether runs were at fault is to be seen.
-        alone_until, run_error = 0, None
+        # Until there one by one, for a batch failed; whether batches were at fault is to be seen.
+        alone_until, batch_error = 0, None
         try:
             while at < len(datagrams):
                 sizes = list(map(len, datagrams[at : at + MAX_SEGMENTS]))
-                end = at + (1 if at < alone_until else length_of_run(sizes, self.segment_limit))
+                end = at + (1 if at < alone_until else batch_length(sizes, self.segment_limit))
                 try:
-                    run = datagrams[at] if end - at == 1 else b"".join(datagrams[at:end])
-                    self._send_segments(run, len(datagrams[at]), addr)
+                    batch = datagrams[at] if end - at == 1 else b"".join(datagrams[at:end])
+                    self._send_segments(batch, len(datagrams[at]), addr)
                 except (BlockingIOError, InterruptedError):
                     raise
                 except Exception as error:
                     code = error.errno if isinstance(error, OSError) else None
                     if end - at > 1 and code in _NOT_SEGMENTED:
-                        alone_until, run_error = end, code
+                        alone_until, batch_error = end, code
                         continue
                     self._tell(error, addr)
                     if code == errno.ECONNREFUSED and at != refused_at:
@@ -397,25 +334,25 @@ class BatchingTransport(asyncio.DatagramTransport):
                         refused_at = at
                         continue
                 else:
-                    if run_error is not None:
-                        self._limit_segments(run_error, len(datagrams[at]))
-                run_error = None
+                    if batch_error is not None:
+                        self._limit_segments(batch_error, len(datagrams[at]))
+                batch_error = None
                 at = end
         finally:
-            del datagrams[:at]
+            self._queue.done(at)
 
     def _limit_segments(self, code: int, size: int) -> None:
-        """A datagram leaves alone, not in a run: the device cannot, or the path takes no such size.
+        """A datagram leaves alone and not in a batch: the device or the path takes none.
 
         From then on datagrams of that size, or all, go out one by one. Where none leaves alone
-        either, the address is at fault, and others keep their runs.
+        either, the address is at fault, and others keep their batches.
         """
         self.segment_limit = 0 if code == errno.EIO else size - 1
 
     # -- the write buffer ---------------------------------------------------------------------
 
     def get_write_buffer_size(self) -> int:
-        return self._queued
+        return self._queue.size
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         return self._low, self._high
@@ -434,7 +371,7 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
-        self._takes_runs = getattr(protocol, "run_received", None)
+        self._takes_batches = getattr(protocol, "batch_received", None)
         self._takes_failures = getattr(protocol, "send_failed", None)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -483,7 +420,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         """What is queued still goes out; then ``connection_lost(None)``."""
         if self._closing:
             return
-        self._end_turn()
+        self._end_iteration()
         self._closing = True
         self._loop.remove_reader(self._fd)
         if self._queue and not self._blocked:
@@ -493,10 +430,7 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def abort(self) -> None:
         """What is queued is dropped."""
-        for _, datagrams in self._queue:
-            datagrams.clear()
         self._queue.clear()
-        self._queued = 0
         if not self._closing:
             self._closing = True
             self._loop.remove_reader(self._fd)

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from aiodtls import ancillary, sockets, udp
-from aiodtls.runs import split_run
+from aiodtls.net import ancillary, sockets, transports
+from aiodtls.net.batching import QUIET, BatchingTransport
+from aiodtls.net.segments import split_batch
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "CMSG_SPACE"), reason="no recvmsg here")
 LINUX = sys.platform == "linux"
@@ -72,9 +73,9 @@ class BatchRecorder(Recorder):
         super().__init__()
         self.batches: list[int] = []
 
-    def run_received(self, run: bytes, size: int, addr: Any, in_callback: bool) -> None:
+    def batch_received(self, run: bytes, size: int, addr: Any, in_callback: bool) -> None:
         assert in_callback
-        datagrams = split_run(run, size)
+        datagrams = split_batch(run, size)
         self.batches.append(len(datagrams))
         for data in datagrams:
             self.datagram_received(data, addr)
@@ -132,8 +133,8 @@ async def opened(
     sock: socket.socket, batching: bool, protocol: Recorder | None = None
 ) -> AsyncIterator[tuple[Any, Recorder]]:
     protocol = protocol or Recorder()
-    transport = await udp.open_transport(protocol, sock, batching=batching)
-    assert isinstance(transport, udp.BatchingTransport) == batching
+    transport = await transports.open_transport(protocol, sock, batching=batching)
+    assert isinstance(transport, BatchingTransport) == batching
     try:
         yield transport, protocol
     finally:
@@ -162,7 +163,7 @@ def test_sizes_of_every_kind_arrive_whole_and_in_order(run_loop, batching):
                 sender.sendto(data)
             assert await receiver.datagrams(len(sent)) == sent
             if batching:
-                sender.sendto_many(sent)
+                sender.send_many(sent)
                 assert await receiver.datagrams(len(sent)) == sent
 
     run_loop(main)
@@ -194,7 +195,7 @@ def test_what_is_sent_alone_does_not_wait_for_the_next_turn(run_loop, batching):
         connected = sockets.connected_socket(socket.AF_INET, receiver.getsockname())
         async with opened(connected, batching) as (transport, _):
             for number in range(3):
-                time.sleep(10 * udp.QUIET)
+                time.sleep(10 * QUIET)
                 transport.sendto(bytes((number,)))
                 assert receiver.recv(10) == bytes((number,))
         receiver.close()
@@ -361,7 +362,7 @@ def test_equal_sizes_leave_in_one_call_and_arrive_in_one(run_loop):
     async def main() -> None:
         async with joined(True, BatchRecorder()) as (sender, _, receiver):
             sender._sock = counting = CountingSocket(sender._sock)
-            sender.sendto_many([bytes(1200)] * 40 + [b"end"])
+            sender.send_many([bytes(1200)] * 40 + [b"end"])
             assert counting.calls == [40 * 1200 + 3]
             assert len(await receiver.datagrams(41)) == 41
             assert receiver.batches == [41]
@@ -370,18 +371,31 @@ def test_equal_sizes_leave_in_one_call_and_arrive_in_one(run_loop):
 
 
 @needs_batching
-def test_one_turn_is_gathered_into_full_system_calls(run_loop):
+def test_each_datagram_leaves_at_once_and_a_list_in_full_system_calls(run_loop):
     async def main() -> None:
         async with joined(True) as (sender, _, receiver):
             sender._sock = counting = CountingSocket(sender._sock)
-            for _ in range(100):
+            for _ in range(3):
                 sender.sendto(bytes(1200))
-            await asyncio.sleep(0)
-            # The first leaves alone, then 64 kB each.
-            assert counting.calls[0] == 1200
-            assert len(counting.calls) <= 5
-            assert sum(counting.calls) == 100 * 1200
-            assert len(await receiver.datagrams(100)) == 100
+            assert counting.calls == [1200] * 3
+            sender.send_many([bytes(1200)] * 100)
+            assert counting.calls[3:] == [54 * 1200, 46 * 1200]
+            assert len(await receiver.datagrams(103)) == 103
+
+    run_loop(main)
+
+
+@needs_batching
+def test_an_address_that_takes_nothing_costs_others_no_batches(run_loop):
+    async def main() -> None:
+        async with joined(True) as (sender, protocol, receiver):
+            refusals = [OSError(errno.EINVAL, "no") for _ in range(11)]
+            sender._sock = counting = CountingSocket(sender._sock, *refusals)
+            sender.send_many([bytes(1000)] * 10)
+            assert protocol.errors.qsize() == 10
+            sender.send_many([bytes(1000)] * 10)
+            assert counting.calls == [10_000] + [1000] * 10 + [10_000]
+            assert len(await receiver.datagrams(10)) == 10
 
     run_loop(main)
 
@@ -394,7 +408,7 @@ def test_a_device_without_offload_is_tried_once(run_loop, code):
             refusal = OSError(code, "no")
             sender._sock = counting = CountingSocket(sender._sock, refusal, runs_only=True)
             for _ in range(2):
-                sender.sendto_many([bytes(1000)] * 10)
+                sender.send_many([bytes(1000)] * 10)
                 assert len(await receiver.datagrams(10)) == 10
             assert counting.calls == [10_000] + [1000] * 20
             assert protocol.errors.empty()
@@ -409,7 +423,7 @@ def test_no_run_is_sent_where_none_has_passed(run_loop):
             refusals = [OSError(errno.EIO, "no") for _ in range(2)]
             sender._sock = counting = CountingSocket(sender._sock, *refusals, runs_only=True)
             for _ in range(3):
-                sender.send_run(bytes(10_000), 1000)
+                sender.send_batch(bytes(10_000), 1000)
                 assert len(await receiver.datagrams(10)) == 10
             # It is tried once more, where what was in the way is found out.
             assert counting.calls == [10_000] * 2 + [1000] * 30
@@ -432,13 +446,13 @@ def test_the_end_of_a_turn_is_told_once_and_again_after_an_exception(run_loop):
             def tell() -> None:
                 told.append(len(told))
 
-            sender.at_end_of_turn(interrupted)
-            sender.at_end_of_turn(tell)
+            sender.at_end_of_iteration(interrupted)
+            sender.at_end_of_iteration(tell)
             with pytest.raises(KeyboardInterrupt):
-                sender._end_turn()
+                sender._end_iteration()
             for turn in range(2):
-                sender.at_end_of_turn(tell)
-                sender.at_end_of_turn(tell)
+                sender.at_end_of_iteration(tell)
+                sender.at_end_of_iteration(tell)
                 await asyncio.sleep(0)
                 assert told == list(range(turn + 1))
 
@@ -452,7 +466,7 @@ def test_a_run_that_blocks_goes_out_whole_when_there_is_room(run_loop):
             refusals = [BlockingIOError(errno.EAGAIN, "full") for _ in range(3)]
             sender._sock = CountingSocket(sender._sock, *refusals)
             sent = [bytes((number,)) * 1000 for number in range(90)]
-            sender.sendto_many(sent[:60])
+            sender.send_many(sent[:60])
             for data in sent[60:]:
                 sender.sendto(data)
             assert protocol.calls == ["made", "pause"]
@@ -468,7 +482,7 @@ def test_an_icmp_error_costs_none_of_what_is_sent_next(run_loop):
         async with joined(True) as (sender, protocol, receiver):
             refusal = ConnectionRefusedError(errno.ECONNREFUSED, "of a datagram before")
             sender._sock = CountingSocket(sender._sock, refusal)
-            sender.sendto_many([b"one", b"two"])
+            sender.send_many([b"one", b"two"])
             assert await receiver.datagrams(2) == [b"one", b"two"]
             assert protocol.errors.get_nowait() is refusal
 
@@ -493,7 +507,7 @@ def test_a_wildcard_socket_answers_from_where_it_was_asked(run_loop, wildcard, a
             transport.sendto(data, addr)
             # A connected socket hears nothing from any other address.
             assert client.recv(10) == b"hello"
-            transport.sendto_many([b"again"] * 3, addr)
+            transport.send_many([b"again"] * 3, addr)
             await asyncio.sleep(0)
             assert [client.recv(10) for _ in range(3)] == [b"again"] * 3
         client.close()
@@ -503,10 +517,10 @@ def test_a_wildcard_socket_answers_from_where_it_was_asked(run_loop, wildcard, a
 
 @needs_batching
 async def test_batching_can_be_turned_off(monkeypatch):
-    monkeypatch.setenv(udp.ENVIRONMENT, "plain")
+    monkeypatch.setenv(transports.ENVIRONMENT, "plain")
     sock = sockets.bound_socket(socket.AF_INET, ("127.0.0.1", 0))
     protocol = Recorder()
-    transport = await udp.open_transport(protocol, sock)
-    assert not isinstance(transport, udp.BatchingTransport)
+    transport = await transports.open_transport(protocol, sock)
+    assert not isinstance(transport, BatchingTransport)
     transport.close()
     await protocol.lost.wait()

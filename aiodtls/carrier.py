@@ -1,0 +1,33 @@
+"""Carrier: what an association under asyncio needs of whoever carries its datagrams."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from aiodtls.net.batching import BatchingTransport
+
+
+class Carrier(Protocol):
+    """One transport and the associations on it: a DTLSProtocol."""
+
+    transport: asyncio.DatagramTransport | None
+    """None before ``connection_made`` and after ``connection_lost``"""
+    batching: BatchingTransport | None
+    """the transport, where it sends many datagrams in one call"""
+    is_paused: bool
+    """whether the write buffer of the transport is full"""
+    headers: int
+    """bytes of an IP packet that are not the association's"""
+
+    def send_batch(self, batch: bytes, size: int, addr: Any) -> None:
+        """Sends datagrams of ``size`` bytes one behind another, the last one maybe shorter."""
+
+    def drain(self) -> None:
+        """Takes out and acts on all that the associations have to say."""
+
+    def address_changed(self, channel: Any, old: Any) -> None:
+        """The peer of a channel was at ``old`` and is not any more."""
+
+    def endpoint_of(self, channel: Any) -> Any:
+        """The user's object for a channel."""

@@ -1,0 +1,1 @@
+"""UDP for asyncio. It knows nothing of DTLS."""

@@ -1,0 +1,36 @@
+"""GSO batches: datagrams of one address that one system call sends or receives.
+
+They lie one behind another in one buffer, all of one size but for the last, which may be shorter
+(UDP_SEGMENT and UDP_GRO of Linux).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# UDP_MAX_SEGMENTS of the kernels that first had it, and what an IPv4 packet holds beyond headers.
+MAX_SEGMENTS = 64
+MAX_BATCH = 65507
+
+
+def split_batch(batch: bytes, size: int) -> list[bytes]:
+    """The datagrams of a batch, each of ``size`` bytes but for the last."""
+    if size >= len(batch):
+        return [batch]
+    return [batch[at : at + size] for at in range(0, len(batch), size)]
+
+
+def batch_length(sizes: Sequence[int], limit: int = MAX_BATCH, overhead: int = 0) -> int:
+    """How many of the first datagrams, of so many bytes and ``overhead`` each, may be one batch.
+
+    ``limit`` is the largest datagram that may be part of a batch; 0 where there are no batches.
+    """
+    size = sizes[0]
+    if not 0 < size + overhead <= limit:
+        return 1
+    most = min(len(sizes), MAX_SEGMENTS, MAX_BATCH // (size + overhead))
+    head = sizes[:most]
+    if head.count(size) == most:
+        return most
+    length = next(at for at, other in enumerate(head) if other != size)
+    return length + 1 if 0 < head[length] + overhead < size + overhead else length
