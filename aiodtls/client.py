@@ -53,12 +53,10 @@ def connect(
     is no port. While there is no route it tries again, as a hello is resent, until
     ``handshake_timeout``.
     """
-    endpoint = DTLSEndpoint(None)
-    endpoint._opener = functools.partial(
+    opener = functools.partial(
         _open,
-        endpoint,
-        host,
-        port,
+        host=host,
+        port=port,
         config=config if config is not None else DTLSConfig(),
         server_hostname=server_hostname if server_hostname is not None else host,
         local_addr=local_addr,
@@ -68,14 +66,14 @@ def connect(
         sock=sock,
         on_event=on_event,
     )
-    return endpoint
+    return DTLSEndpoint(opener)
 
 
 async def _open(
     endpoint: DTLSEndpoint,
+    *,
     host: str | None,
     port: int | None,
-    *,
     config: DTLSConfig,
     server_hostname: str | None,
     local_addr: tuple[str, int] | None,
@@ -218,8 +216,8 @@ async def adopt(
     except BaseException:
         protocol.abort()
         raise
-    channel = endpoint._channel
-    channel.on_event = on_event
+    for channel in protocol.channels:
+        channel.on_event = on_event
     return endpoint
 
 

@@ -33,9 +33,9 @@ class DTLSEndpoint:
     done. From a server it is ready for use.
     """
 
-    _opener: Callable[[], Awaitable[Channel]] | None
+    _opener: Callable[[DTLSEndpoint], Awaitable[Channel]] | None
 
-    def __init__(self, opener: Callable[[], Awaitable[Channel]] | None) -> None:
+    def __init__(self, opener: Callable[[DTLSEndpoint], Awaitable[Channel]] | None) -> None:
         """Made by ``connect`` and servers; not for users to call."""
         self._opener = opener
         self._attached: Channel | None = None
@@ -69,7 +69,7 @@ class DTLSEndpoint:
         opener, self._opener = self._opener, None
         if opener is None:
             raise RuntimeError("an endpoint is awaited once")
-        channel = await opener()
+        channel = await opener(self)
         self.attach(channel)
         channel.hand_over()
         return self

@@ -9,6 +9,7 @@ import dataclasses
 import pytest
 
 import aiodtls
+from aiodtls.net import sockets
 from aiodtls.testing import pair
 from tests.cancelling import ServerElsewhere, Steps, at_every_step
 
@@ -45,14 +46,14 @@ async def test_connect(elsewhere, client):
 
 async def test_connect_to_a_name_of_several_addresses(elsewhere, client, monkeypatch):
     """Of which one never answers."""
-    resolve = aiodtls.sockets.resolve
+    resolve = sockets.resolve
 
     async def several(host, port, **options):
         [found] = await resolve("127.0.0.1", port, **options)
         family, (_, number) = found
         return [(family, ("127.0.0.9", number)), found]
 
-    monkeypatch.setattr(aiodtls.sockets, "resolve", several)
+    monkeypatch.setattr(sockets, "resolve", several)
 
     async def connect() -> None:
         endpoint = await aiodtls.connect(

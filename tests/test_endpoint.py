@@ -351,7 +351,7 @@ async def test_the_first_address_that_answers_wins(server_config, client_config,
         async def resolve(*args, **kwargs):
             return [(socket.AF_INET, silent.getsockname()), (socket.AF_INET, server.sockname)]
 
-        monkeypatch.setattr("aiodtls.sockets.resolve", resolve)
+        monkeypatch.setattr("aiodtls.net.sockets.resolve", resolve)
         async with aiodtls.connect(
             "localhost", 1, config=client_config, happy_eyeballs_delay=0.05
         ) as endpoint:
