@@ -45,7 +45,7 @@ _DEFAULTS: Any = SimpleNamespace(max_certificate_length=MAX_CERTIFICATE_LENGTH)
 
 def look_at(expect: Expect, message: HandshakeMessage) -> None:
     """Raises what the script will raise at this message, if it is for its type or its form."""
-    handshake: Any = Handshake(_DEFAULTS, None, None, None)  # type: ignore[arg-type]
+    handshake: Any = Handshake(_DEFAULTS, None, None, None, float)  # type: ignore[arg-type]
     step = handshake._expect(expect)
     next(step)
     try:
