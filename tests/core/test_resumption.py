@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
@@ -40,32 +41,34 @@ def session_of(variant: str, **server: Any) -> Session:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_session_is_offered_for_the_same_name_suite_and_key(variant):
     session, (config, _) = session_of(variant), both(variant)
-    assert may_offer(config, session, "localhost")
+    assert may_offer(config, session, "localhost", time.time())
     for name in ("other", None):
-        assert not may_offer(config, session, name)
+        assert not may_offer(config, session, name, time.time())
     others = [suite.name for suite in SUITES.values() if suite in config.suites]
     others.remove(SUITES[session.suite].name)
     if others:
         fewer = dataclasses.replace(config, cipher_suites=others)
-        assert not may_offer(fewer, session, "localhost")
+        assert not may_offer(fewer, session, "localhost", time.time())
     renamed = dataclasses.replace(session, version="1.2" if session.version == "1.3" else "1.3")
-    assert not may_offer(config, renamed, "localhost")
+    assert not may_offer(config, renamed, "localhost", time.time())
 
 
 @pytest.mark.parametrize("variant", ["ecdhe_psk", "psk13"])
 def test_a_session_of_a_psk_is_offered_while_the_psk_is_the_same(variant):
     session, (config, _) = session_of(variant), both(variant)
     for psk in (PSK("device", b"another key, 16b"), PSK("other", b"0123456789abcdef")):
-        assert not may_offer(dataclasses.replace(config, psk=psk), session, "localhost")
+        assert not may_offer(
+            dataclasses.replace(config, psk=psk), session, "localhost", time.time()
+        )
     without = DTLSConfig(versions=config.versions, trust=Trust.insecure())
-    assert not may_offer(without, session, "localhost")
+    assert not may_offer(without, session, "localhost", time.time())
 
 
 @pytest.mark.parametrize("variant", ["certificate", "certificate13"])
 def test_a_session_of_a_certificate_is_offered_where_certificates_are(variant):
     session, (config, _) = session_of(variant), both(variant)
-    assert may_offer(config, session, "localhost")
-    assert not may_offer(both(f"psk{variant[11:]}")[0], session, "localhost")
+    assert may_offer(config, session, "localhost", time.time())
+    assert not may_offer(both(f"psk{variant[11:]}")[0], session, "localhost", time.time())
 
 
 # -- what a server takes up, whatever the client offers -------------------------------------------

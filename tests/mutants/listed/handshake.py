@@ -328,7 +328,7 @@ MUTANTS = [
         (
             "second-hello-unchecked-13",
             "RFC 8446 4.1.2",
-            "    negotiate13.check_second_hello(hs.config, hello, second, suite)\n",
+            "    negotiate13.check_second_hello(hs.config, hello, second, suite, hs.wall_clock())\n",
             "",
         ),
         (

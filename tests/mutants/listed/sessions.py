@@ -20,15 +20,15 @@ MUTANTS = [
         (
             "session-is-over",
             "RFC 8446 4.6.1",
-            "return self.issued_at - 60 <= now < ends",
-            "return self.issued_at - 60 <= now",
+            "return self.issued_at - 60 <= wall_time < ends",
+            "return self.issued_at - 60 <= wall_time",
             "core/test_hellos.py simulated/test_resumption.py",
         ),
         (
             "session-of-the-future",
             "RFC 8446 4.6.1",
-            "return self.issued_at - 60 <= now < ends",
-            "return now < ends",
+            "return self.issued_at - 60 <= wall_time < ends",
+            "return wall_time < ends",
             "core/test_sessions.py",
         ),
         (
@@ -69,7 +69,7 @@ MUTANTS = [
         (
             "old-session-in-a-ticket",
             "RFC 8446 4.6.1",
-            "            return session if session.is_alive else None\n",
+            "            return session if session.is_alive_at(now) else None\n",
             "            return session\n",
             "core/test_sessions.py simulated/test_resumption.py",
         ),
@@ -122,14 +122,14 @@ MUTANTS = [
         (
             "session-of-another-name",
             "RFC 6066 3",
-            "if session.server_hostname != server_hostname or not session.is_alive:",
-            "if not session.is_alive:",
+            "if session.server_hostname != server_hostname or not session.is_alive_at(wall_time):",
+            "if not session.is_alive_at(wall_time):",
             "core/test_resumption.py",
         ),
         (
             "old-session-is-offered",
             "RFC 8446 4.6.1",
-            "if session.server_hostname != server_hostname or not session.is_alive:",
+            "if session.server_hostname != server_hostname or not session.is_alive_at(wall_time):",
             "if session.server_hostname != server_hostname:",
             "core/test_hellos.py",
         ),

@@ -35,7 +35,7 @@ MUTANTS = [
         (
             "age-of-a-cookie",
             "RFC 9147 5.1",
-            "        if not 0 <= now - made + 1 <= ROTATION_PERIOD:\n            return None\n",
+            "        if not 0 <= wall_time - made + 1 <= ROTATION_PERIOD:\n            return None\n",
             "",
         ),
         (

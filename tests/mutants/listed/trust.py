@@ -161,7 +161,7 @@ MUTANTS = [
         (
             "dates-of-a-pin",
             "RFC 5280 6.1.3",
-            "        check_dates(leaf)\n        # A pinned",
+            "        check_dates(leaf, wall_time)\n        # A pinned",
             "        # A pinned",
         ),
         (
@@ -179,7 +179,7 @@ MUTANTS = [
         (
             "chain",
             "RFC 5280 6.1",
-            "        self._anchors.check(chain, peer_role)\n",
+            "        self._anchors.check(chain, peer_role, wall_time)\n",
             "",
         ),
         (
