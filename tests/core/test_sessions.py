@@ -10,7 +10,7 @@ from aiodtls import ConfigError, MemorySessionStore, Session, SessionCache, Tick
 from aiodtls.core import sessions
 from aiodtls.core.sessions import MAX_LIFETIME
 from aiodtls.core.wire.extensions import SessionTicket
-from aiodtls.core.wire.extensions13 import PreSharedKey
+from aiodtls.core.wire.extensions13 import PreSharedKey, PskKeyExchangeModes
 from aiodtls.core.wire.messages import ClientHello
 from tests.harness import CLIENT, Pair
 from tests.malicious import Deviation, with_extension
@@ -205,11 +205,27 @@ def test_a_ticket_of_dtls12_is_none_in_dtls13():
     keys = TicketKeys(OLD)
     made = session_of("certificate", ticket_keys=keys)
     bring = with_extension(PreSharedKey(((made.ticket, 0),), (bytes(32),)))
-    deviation = Deviation(
-        "certificate13", CLIENT, ClientHello, bring, rebind=False, server={"ticket_keys": keys}
-    )
+    server = {"ticket_keys": keys, "versions": ["1.3", "1.2"]}
+    deviation = Deviation("certificate13", CLIENT, ClientHello, bring, rebind=False, server=server)
     assert not deviation.is_accepted().honest.resumed
     # One of DTLS 1.3 is looked at, and its binder is wrong.
     made = session_of("certificate13", ticket_keys=keys)
     bring = with_extension(PreSharedKey(((made.ticket, 0),), (bytes(32),)))
     dataclasses.replace(deviation, change=bring).is_refused("decrypt_error", match="binder")
+
+
+def test_a_session_is_not_resumed_without_a_key_exchange():
+    """RFC 8446 section 4.2.9 allows it; a stolen ticket key would then open what is recorded."""
+    keys = TicketKeys(OLD)
+    made = session_of("certificate13", ticket_keys=keys)
+    deviation = Deviation(
+        "certificate13",
+        CLIENT,
+        ClientHello,
+        with_extension(PskKeyExchangeModes(b"\0")),
+        session=made,
+        server={"ticket_keys": keys},
+    )
+    assert not deviation.is_accepted().honest.resumed
+    as_it_is = dataclasses.replace(deviation, change=lambda hello: hello)
+    assert as_it_is.is_accepted().honest.resumed

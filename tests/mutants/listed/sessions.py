@@ -234,7 +234,7 @@ MUTANTS = [
             "RFC 8446 4.2.9",
             'welcome = dhe and session.version == "1.3" and (yield from is_welcome(',
             'welcome = session.version == "1.3" and (yield from is_welcome(',
-            "core/test_negotiate13.py simulated/test_resumption.py",
+            "core/test_sessions.py",
         ),
         (
             "session-of-12-in-13",
