@@ -75,7 +75,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._sending_to: Any = None
         # Makes a peer's address the one that the transport shows for it.
         self.canonical: Callable[[Any], Any] = _unchanged
-        # The transport, where it takes runs of datagrams.
+        # The transport, where it takes batches of datagrams.
         self.batching: BatchingTransport | None = None
         self._channels: dict[DTLSConnection, Channel] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -184,7 +184,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def pause_writing(self) -> None:
         self.is_paused = True
         for channel in list(self._channels.values()):
-            # What waits for company would let more join it.
+            # What is coalesced would let more join it.
             channel.flush()
 
     def resume_writing(self) -> None:

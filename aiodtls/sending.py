@@ -1,4 +1,4 @@
-"""What an association sends under asyncio: in pieces, in turn, with company where there is any."""
+"""What an association sends under asyncio: in pieces, in turn, coalesced where that is worth while."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Sending:
         self.connection = connection
         self.loop = asyncio.get_running_loop()
         self._senders: deque[asyncio.Future[None]] = deque()
-        # Messages that wait for company until the turn ends: one run, so they are of one size, and
-        # so many make it full. Without any there is no size.
+        # Messages that are coalesced until the loop's iteration ends: one batch, so they are of one
+        # size, and so many make it full. Without any there is no size.
         self._pending: list[bytes] = []
         self._size, self._full = NO_SIZE, 0
-        # Whether the last to leave had company: the next may be the first of as many again.
+        # Whether the last batch had several: the next message may be the first of as many again.
         self._bursts = False
 
     def check_open(self) -> None:
@@ -73,7 +73,7 @@ class Sending:
 
     def has_room(self, records: int) -> bool:
         """Whether so many records may leave now. Raises :class:`LeaseExhausted` for too many."""
-        # What waits for company goes before them, and takes numbers too.
+        # What is coalesced goes before them, and takes numbers too.
         self.flush()
         if not self.connection.closed and records > self.connection.most_room:
             raise LeaseExhausted(f"{records} records are more than a lease has")
@@ -103,12 +103,13 @@ class Sending:
     def try_send(self, data: bytes) -> bool:
         """Sends ``data`` if it is one record and nothing stands in the way; HOT PATH.
 
-        What is sent alone leaves at once. With company, and as the first after a burst, it waits
-        for the end of the turn, or for as much as a system call takes, and is protected then.
+        The only place that coalesces. What is sent alone leaves at once. What follows another
+        closely, and the first after a burst, waits for the end of the loop's iteration, or for as
+        much as a system call takes, and is protected then.
         """
         size = len(data)
         if size == self._size:
-            # The first of its run was admitted with as many others as may join it.
+            # The first of its batch was admitted with as many others as may join it.
             pending = self._pending
             pending.append(data)
             if len(pending) >= self._full:
@@ -116,7 +117,7 @@ class Sending:
             return True
         if self._pending:
             if size < self._size:
-                # The last of a run may be shorter.
+                # The last of a batch may be shorter.
                 self._pending.append(data)
                 self.flush()
                 return True
@@ -139,7 +140,7 @@ class Sending:
         return True
 
     def flush(self) -> None:
-        """Sends what waits for company."""
+        """Sends what is coalesced."""
         if self._pending:
             pending = self._pending
             self.forget_pending()
@@ -148,7 +149,7 @@ class Sending:
                 self._send_batch(pending)
 
     def _send_admitted(self, messages: Sequence[bytes]) -> None:
-        """Messages of any sizes that the connection admits, in as few runs as they fit."""
+        """Messages of any sizes that the connection admits, in as few batches as they fit."""
         overhead = self.connection.record_size(0)
         while len(messages) > 1:
             sizes = list(map(len, messages[:MAX_SEGMENTS]))
@@ -188,7 +189,7 @@ class Sending:
             raise LeaseExhausted("the lease is used up: export again")
 
     def forget_pending(self) -> None:
-        """What waits for company is not sent."""
+        """What is coalesced is not sent."""
         self._pending, self._size = [], NO_SIZE
 
     def send_no_more(self, error: Exception) -> None:

@@ -1,7 +1,7 @@
-"""UDP transports: one that takes many datagrams a system call where Linux can, or the loop's own.
+"""The batching transport: UDP with many datagrams in one system call, on Linux.
 
-The batching transport sends runs of equal-sized datagrams in one call (UDP_SEGMENT), is given many
-in one call (UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). Its protocol
+It sends batches of equal-sized datagrams in one call (UDP_SEGMENT), is given many in one call
+(UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). Its protocol
 may have ``batch_received(batch, size, addr, in_callback)``: it is given at once what came at once,
 datagrams of ``size`` bytes one behind another, the last one maybe shorter, and True, for the loop
 has called. Any other one gets ``datagram_received`` for each. It may have ``send_failed(error,
@@ -43,7 +43,7 @@ MAX_READS = 16
 MANY = 128
 # After so many wake-ups that found one datagram alone, another is looked for behind it.
 MAX_PATIENCE = 64
-# A datagram that follows no other within so many seconds does not wait for company.
+# A datagram that follows no other within so many seconds does not wait for more.
 QUIET = 100e-6
 HIGH_WATER = 65536
 NEVER = float("-inf")
@@ -74,16 +74,16 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._sock = sock
         self._fd = sock.fileno()
         self._peer = peername
-        # The largest datagram that may be part of a run; 0 where there are no runs.
+        # The largest datagram that may be part of a batch; 0 where there are no batches.
         self.segment_limit = MAX_BATCH if try_option(sock, UDP_SEGMENT, 0) else 0
         try_option(sock, UDP_GRO, 1)
         if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
             ask_for_destinations(sock)
-        # System calls in a turn of reading, and the wake-ups after which there may be more of them.
+        # System calls in one iteration, and the wake-ups after which there may be more of them.
         self._reads = self._patience = self._wakeups = 1
         self._recvmsg = sock.recvmsg
         self._reading = self._sending = False
-        # To be called when all is read that is read in this turn.
+        # To be called when all is read that is read in this iteration.
         self._at_end: dict[Callable[[], None], None] = {}
         self._queue = SendQueue()
         self._sent_at = NEVER
@@ -103,7 +103,7 @@ class BatchingTransport(asyncio.DatagramTransport):
     def _read_ready(self) -> None:
         """Reads as much as an iteration may take.
 
-        A read that finds nothing costs as much as one that does. So their number in a turn grows
+        A read that finds nothing costs as much as one that does. So their number in an iteration grows
         while there is more, and after a miss the next attempt waits for twice as many wake-ups.
         """
         self._reading = True
@@ -223,7 +223,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         return monotonic() - self._sent_at <= QUIET
 
     def at_end_of_iteration(self, callback: Callable[[], None]) -> None:
-        """Calls it, once, when all is read that this turn reads, or else when the loop's ends."""
+        """Calls it, once, when all is read in this iteration of the loop, or else at its end."""
         if not self._reading and not self._at_end:
             self._loop.call_soon(self._end_iteration)
         self._at_end[callback] = None
