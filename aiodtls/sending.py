@@ -1,4 +1,4 @@
-"""What an association sends under asyncio: in pieces, in turn, coalesced where that is worth while."""
+"""What an association sends under asyncio: in pieces, in turn, coalesced where that helps."""
 
 from __future__ import annotations
 

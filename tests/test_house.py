@@ -94,6 +94,21 @@ def test_imports_go_one_way(name):
             assert inner in above, f"{name} imports {inner}, which comes after it"
 
 
+@pytest.mark.parametrize("name", [name for name in ORDER if not name.startswith("core")])
+def test_imports_for_types_alone_go_one_way_too(name):
+    above = set(ORDER[: ORDER.index(name)])
+    for node in ast.walk(parsed(name)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = node.module.removeprefix("aiodtls.")
+            assert inner not in ORDER or inner in above, f"{name} imports {inner}"
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name.startswith("net.")])
+def test_the_net_knows_nothing_of_dtls(name):
+    ours = [module for module in imports(parsed(name)) if module.startswith("aiodtls.")]
+    assert all(module.startswith("aiodtls.net") for module in ours)
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("core")])
 def test_the_core_has_no_clock_socket_thread_or_chance(name):
     roots = {module.split(".")[0] for module in imports(parsed(name))}

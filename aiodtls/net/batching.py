@@ -103,7 +103,7 @@ class BatchingTransport(asyncio.DatagramTransport):
     def _read_ready(self) -> None:
         """Reads as much as an iteration may take.
 
-        A read that finds nothing costs as much as one that does. So their number in an iteration grows
+        A read that finds nothing costs as much as one that does. So their number grows
         while there is more, and after a miss the next attempt waits for twice as many wake-ups.
         """
         self._reading = True
