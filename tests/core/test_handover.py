@@ -8,6 +8,7 @@ import pytest
 
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, EndpointClosed, HandshakeError
+from aiodtls.core.listener import Listener
 from aiodtls.core.record.epochs import RecordWriter
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import VARIANTS, configs, pair_options
@@ -184,3 +185,17 @@ def test_a_state_opens_with_its_key_alone_and_shows_no_secret():
         DTLSConnection.adopt(config, state, bytes(32), pair.now)
     with pytest.raises(ValueError, match="32 bytes"):
         DTLSConnection.adopt(config, state, b"short", pair.now)
+
+
+def test_a_listener_adopts_each_state_once_and_no_older_one():
+    pair = connected("psk13")
+    first = pair.server.export_state(KEY, pair.now, lease=1000)
+    pair.server.export_stored(first, pair.now)
+    second = pair.server.export_state(KEY, pair.now, lease=1000)
+    listener = Listener(pair.server.config)
+    listener.remove(listener.adopt(second, KEY, pair.now))
+    listener.ready()
+    for state in (first, second):
+        with pytest.raises(DTLSError, match="adopted before"):
+            listener.adopt(state, KEY, pair.now)
+    assert not listener.ready()

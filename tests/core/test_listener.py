@@ -183,6 +183,24 @@ def test_limits_on_half_open_and_total_associations():
     assert listener.statistics.hellos_refused == 7
 
 
+def test_associations_are_bounded_when_their_handshakes_are_over():
+    client, server = configs("psk")
+    listener = Listener(dataclasses.replace(server, max_half_open=3, max_associations=5))
+    for number in range(8):
+        dial = DTLSConnection.client(client, "server", 0.0)
+        for _ in range(6):
+            for data, _ in dial.datagrams_to_send():
+                listener.receive_datagram(data, number, 0.0)
+            for connection in listener.ready():
+                for data, _ in connection.datagrams_to_send():
+                    dial.receive_datagram(data, "server", 0.0)
+            for data, _ in listener.datagrams_to_send():
+                dial.receive_datagram(data, "server", 0.0)
+        assert dial.handshake_complete is (number < 5)
+    assert len(listener.connections) == 5
+    assert listener.statistics.hellos_refused == 3
+
+
 def test_an_address_has_one_dialled_association():
     listener = Listener(None)
     config = configs("psk")[0]
