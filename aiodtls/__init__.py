@@ -1,5 +1,8 @@
 """DTLS for asyncio: secure datagrams as an awaitable endpoint."""
 
+import warnings
+from typing import Any
+
 from aiodtls import events
 from aiodtls._version import __version__
 from aiodtls.client import adopt, connect
@@ -21,7 +24,7 @@ from aiodtls.core.errors import (
     PeerAlert,
     SimultaneousOpen,
 )
-from aiodtls.core.sealed_state import lineage_of
+from aiodtls.core.sealed_state import association_of
 from aiodtls.core.sessions import (
     MemorySessionStore,
     Session,
@@ -65,9 +68,18 @@ __all__ = [
     "Trust",
     "__version__",
     "adopt",
+    "association_of",
     "connect",
     "create_datagram_endpoint",
     "events",
-    "lineage_of",
     "serve",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The old name of ``association_of``, until 0.3."""
+    if name == "lineage_of":
+        message = "aiodtls.lineage_of is now aiodtls.association_of, and goes in 0.3"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return association_of
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

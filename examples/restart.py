@@ -41,13 +41,13 @@ class Store:
         self.key = path.read_bytes()
 
     def put(self, state: bytes) -> None:
-        identity, _ = aiodtls.lineage_of(state)
+        identity, _ = aiodtls.association_of(state)
         path = self._directory / f"{identity.hex()}.state"
         path.with_suffix(".new").write_bytes(state)
         path.with_suffix(".new").replace(path)
 
     def drop(self, state: bytes) -> None:
-        identity, _ = aiodtls.lineage_of(state)
+        identity, _ = aiodtls.association_of(state)
         (self._directory / f"{identity.hex()}.state").unlink(missing_ok=True)
 
     def take_all(self) -> Iterator[bytes]:

@@ -22,6 +22,11 @@ async def test_psk_device():
     assert b"sensor-2 reports 48 %" in output
 
 
+async def test_sans_io():
+    output = await run_to_end(example("sans_io.py"))
+    assert output.splitlines() == [b"DTLS 1.3, TLS_AES_128_GCM_SHA256", b"b'hello'"]
+
+
 async def test_drop_in_transport():
     assert await run_to_end(example("drop_in_transport.py")) == b"it is now, dear client\n"
 

@@ -131,7 +131,7 @@ async def test_a_lease_holds_senders_back_until_a_newer_export_is_stored():
             await asyncio.sleep(0.05)
             assert not any(sender.done() for sender in senders)
             state = client.export_state(KEY, lease=64)
-            assert aiodtls.lineage_of(state)[1] == 2
+            assert aiodtls.association_of(state)[1] == 2
             client.export_stored(state)
             async with asyncio.timeout(5):
                 await asyncio.gather(*senders)

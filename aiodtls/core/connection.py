@@ -273,7 +273,7 @@ class DTLSConnection:
             touched=touched,
             max_datagram_size=exported.max_datagram_size,
         )
-        adopted.restore(exported, sealed_state.lineage_of(state), now)
+        adopted.restore(exported, sealed_state.association_of(state), now)
         return adopted
 
     def begin(

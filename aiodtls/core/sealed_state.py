@@ -24,7 +24,7 @@ ID_LENGTH = 16
 HEAD_LENGTH = CLEAR.size + NONCE_LENGTH
 
 
-def lineage_of(state: bytes) -> tuple[bytes, int]:
+def association_of(state: bytes) -> tuple[bytes, int]:
     """The association id in an exported state, 16 bytes, and its export generation.
 
     Readable by all, and authentic once the state was adopted: a store keeps the highest generation
@@ -57,7 +57,7 @@ def seal(
 def unseal(data: bytes, key: bytes) -> ExportedState:
     """Raises ValueError for what this key did not seal, or another layout."""
     cipher = _cipher(key)
-    clear = CLEAR.pack(*lineage_of(data))
+    clear = CLEAR.pack(*association_of(data))
     nonce, sealed = nonce_of(data), data[HEAD_LENGTH:]
     # The layout of the release before is still read, and no longer written.
     for label, parse in ((LABEL, exported_state.parse), (exported_json.LABEL, exported_json.parse)):

@@ -10,7 +10,7 @@ import pytest
 
 from aiodtls.core import exported_state, sealed_state
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.sealed_state import lineage_of, unseal
+from aiodtls.core.sealed_state import association_of, unseal
 from tests.harness import CLIENT, SERVER, Pair
 from tests.simulated.variants import VARIANTS, configs, pair_options
 
@@ -111,7 +111,7 @@ def test_a_state_is_small_and_comes_back_as_it_was(variant, side, lease):
     state = unseal(sealed, KEY)
     assert exported_state.parse(exported_state.encode(state)) == state
     assert state.local == ("::1", 4433, 0, 2)
-    small = sealed_state.seal(reduced(state), lineage_of(sealed), KEY, bytes)
+    small = sealed_state.seal(reduced(state), association_of(sealed), KEY, bytes)
     assert len(small) < MOST_BYTES
 
 

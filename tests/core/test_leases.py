@@ -15,7 +15,7 @@ from aiodtls.core.crypto.suites import AEAD, AEADObject
 from aiodtls.core.errors import DTLSError, LeaseExhausted
 from aiodtls.core.events import ExportNeeded
 from aiodtls.core.record.lease import CONTROL_RESERVE
-from aiodtls.core.sealed_state import lineage_of
+from aiodtls.core.sealed_state import association_of
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs, pair_options
 
@@ -155,7 +155,7 @@ def test_an_export_is_asked_for_at_half_of_the_lease_and_at_its_end_data_stops(v
     pair.client.export_stored(second, pair.now)
     assert pair.client.room == LEASE - CONTROL_RESERVE
     pair.exchange()
-    assert [lineage_of(state)[1] for state in (first, second)] == [1, 2]
+    assert [association_of(state)[1] for state in (first, second)] == [1, 2]
     with pytest.raises(ValueError, match="older"):
         pair.client.export_stored(first, pair.now)
 
@@ -351,7 +351,7 @@ def test_the_last_export_of_a_leased_association_ends_it_with_what_waits():
     pair.idle(2)
     pair.exchange()
     assert pair.client._layer.write_epoch == 4
-    assert lineage_of(state)[1] == 2
+    assert association_of(state)[1] == 2
 
 
 def test_no_spare_id_is_used_that_an_adopter_would_not_bear():
