@@ -54,6 +54,8 @@ python -m pip --disable-pip-version-check --quiet install --editable '.[test]'
 
 ruff check .
 ruff format --check .
+codespell
+lint-imports
 mypy
 if [ -z "$all" ]; then
     exec pytest -n 2 -m "not built" "$@"

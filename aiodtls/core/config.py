@@ -362,6 +362,7 @@ class DTLSConfig:
     def seal_ticket(
         self, session: Session, random: Callable[[int], bytes], wall_time: float
     ) -> bytes:
+        """The ticket for a session, under the newest key."""
         assert self.ticket_keys is not None
         return self.ticket_keys.seal(session, random, wall_time)
 
@@ -376,6 +377,7 @@ class DTLSConfig:
         return self.ticket_keys.is_outdated(ticket, wall_time)
 
     def store_session(self, session_id: bytes, session: Session) -> None:
+        """Keeps a session for a client that knows session ids alone."""
         assert self.session_store is not None
         self.session_store.put(session_id, session.to_bytes())
 

@@ -616,6 +616,7 @@ class DTLSConnection:
     # -- to drain after any of these ------------------------------------------------------------
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
+        """What waits to be sent, each datagram with its address; each is given once."""
         out = self._outbox.take()
         self.counters.count_sent(len(out))
         return out
@@ -625,6 +626,7 @@ class DTLSConnection:
         return self._timers.next()
 
     def next_event(self) -> Event | None:
+        """The oldest event that was not taken yet; None where there is none."""
         return self._events.pop(0) if self._events else None
 
     @property

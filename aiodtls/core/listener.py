@@ -439,6 +439,7 @@ class Listener:
         return out
 
     def next_event(self) -> Event | None:
+        """The oldest event that was not taken yet; None where there is none."""
         return self._events.popleft() if self._events else None
 
     # -- what is known ----------------------------------------------------------------------
