@@ -363,3 +363,52 @@ def test_an_association_survives_a_restart_of_its_server(run_loop, carrier):
             endpoint.close()
 
     run_loop(main)
+
+
+class Telling(asyncio.DatagramTransport):
+    """Tells of a closed port while it sends to ``closed``, as asyncio's transports tell it."""
+
+    def __init__(self, protocol: DTLSProtocol, closed: Any) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.closed = closed
+        self.refusal = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        if addr == self.closed:
+            self.protocol.error_received(self.refusal)
+
+
+@pytest.mark.parametrize("closed", ["one", "nowhere"])
+async def test_what_is_told_while_sending_concerns_that_address_alone(closed):
+    protocol = DTLSProtocol(CONFIG)
+    transport = Telling(protocol, closed)
+    protocol.connection_made(transport)
+    dials = {addr: asyncio.ensure_future(protocol.connect(addr)) for addr in ("one", "two")}
+    await asyncio.sleep(0.01)
+    # What is told at another time may be about anybody.
+    protocol.error_received(transport.refusal)
+    await asyncio.sleep(0.01)
+    assert [addr for addr, task in dials.items() if task.done()] == (
+        ["one"] if closed == "one" else []
+    )
+    for task in dials.values():
+        task.cancel()
+    ended = await asyncio.gather(*dials.values(), return_exceptions=True)
+    assert ended.count(transport.refusal) == (closed == "one")
+
+
+async def test_a_loop_whose_timers_do_not_say_when_they_are_due(monkeypatch):
+    """uvloop gives such a handle for what is due already."""
+
+    class Handle:
+        def __init__(self, timer: asyncio.TimerHandle) -> None:
+            self.cancel = timer.cancel
+
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+    monkeypatch.setattr(loop, "call_at", lambda *arguments: Handle(call_at(*arguments)))
+    async with aiodtls.serve(echo, "127.0.0.1", config=CONFIG) as server:
+        endpoint = await aiodtls.connect(*server.sockname, config=CONFIG)
+        await echoed(endpoint)
+        endpoint.close()
