@@ -407,8 +407,19 @@ async def test_a_loop_whose_timers_do_not_say_when_they_are_due(monkeypatch):
 
     loop = asyncio.get_running_loop()
     call_at = loop.call_at
-    monkeypatch.setattr(loop, "call_at", lambda *arguments: Handle(call_at(*arguments)))
+    given = 0
+
+    def without_time(at: float, callback: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal given
+        timer = call_at(at, callback, *arguments, **options)
+        if not callback.__module__.startswith("aiodtls"):
+            return timer
+        given += 1
+        return Handle(timer)
+
+    monkeypatch.setattr(loop, "call_at", without_time)
     async with aiodtls.serve(echo, "127.0.0.1", config=CONFIG) as server:
         endpoint = await aiodtls.connect(*server.sockname, config=CONFIG)
         await echoed(endpoint)
         endpoint.close()
+    assert given > 1
