@@ -418,8 +418,13 @@ async def test_a_loop_whose_timers_do_not_say_when_they_are_due(monkeypatch):
         return Handle(timer)
 
     monkeypatch.setattr(loop, "call_at", without_time)
-    async with aiodtls.serve(echo, "127.0.0.1", config=CONFIG) as server:
-        endpoint = await aiodtls.connect(*server.sockname, config=CONFIG)
-        await echoed(endpoint)
-        endpoint.close()
-    assert given > 1
+    protocol = DTLSProtocol(CONFIG)
+    protocol.connection_made(Telling(protocol, None))
+    dial = asyncio.ensure_future(protocol.connect("one"))
+    await asyncio.sleep(0)
+    assert given == 1
+    # This looks at the timers again.
+    protocol.send_failed(OSError(errno.EPERM, "not permitted"), "one")
+    assert given == 1
+    dial.cancel()
+    await asyncio.gather(dial, return_exceptions=True)
