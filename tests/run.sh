@@ -54,7 +54,7 @@ python -m pip --disable-pip-version-check --quiet install --editable '.[test]'
 
 ruff check .
 ruff format --check .
-codespell
+codespell aiodtls benchmarks docs examples tests ./*.md
 lint-imports
 mypy
 if [ -z "$all" ]; then

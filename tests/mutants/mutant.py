@@ -213,6 +213,9 @@ def selected(mutants: list[Mutant], words: list[str]) -> Iterator[Mutant]:
 
 
 def of(file: str, tests: str, *rows: tuple[str, ...]) -> Iterator[Mutant]:
-    """Mutants of one file: (name, requirement, old text, new text), and tests where others."""
+    """Mutants of one file: (name, requirement, old text, new text).
+
+    Behind these may stand other tests, and then why no test is to be expected to see it.
+    """
     for name, requirement, old, new, *others in rows:
-        yield Mutant(name, requirement, file, old, new, others[0] if others else tests)
+        yield Mutant(name, requirement, file, old, new, *(others or (tests,)))

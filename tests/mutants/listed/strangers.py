@@ -144,7 +144,7 @@ MUTANTS = [
     ),
     *of(
         "core/hello_pool.py",
-        "core/test_long_hellos.py faults/test_hellos.py core/test_listener.py",
+        "core/test_hello_pool.py core/test_long_hellos.py faults/test_hellos.py",
         (
             "pool-is-bounded",
             "RFC 9147 11",
