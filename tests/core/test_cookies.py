@@ -57,42 +57,51 @@ def test_the_secret_rotates_and_its_predecessor_still_counts():
 # -- what the cookie of HelloRetryRequest remembers ------------------------------------------------
 
 SEALED = SealedHello(b"d" * 32, 0x1301, 29)
+EPOCH = 2_000_000_000.0
+
+
+def seal(cookies: Cookies, address, hello: SealedHello, now: float) -> bytes:
+    return cookies.seal(address, hello, now, EPOCH + now)
+
+
+def unseal(cookies: Cookies, address, cookie: bytes, now: float) -> SealedHello | None:
+    return cookies.unseal(address, cookie, now, EPOCH + now)
 
 
 def test_a_sealed_hello_is_good_for_its_address_and_a_period():
     """RFC 9147 section 5.1."""
     cookies = Cookies(counting_random())
-    cookie = cookies.seal(("a", 1), SEALED, 50.0)
+    cookie = seal(cookies, ("a", 1), SEALED, 50.0)
     for now, good in (
         (50.0, True),
         (50.0 + ROTATION_PERIOD - 1, True),
         (51 + ROTATION_PERIOD, False),
     ):
-        assert (cookies.unseal(("a", 1), cookie, now) == SEALED) is good
-    assert Cookies(counting_random()).unseal(("a", 2), cookie, 50.0) is None
-    assert Cookies(lambda length: b"x" * length).unseal(("a", 1), cookie, 50.0) is None
+        assert (unseal(cookies, ("a", 1), cookie, now) == SEALED) is good
+    assert unseal(Cookies(counting_random()), ("a", 2), cookie, 50.0) is None
+    assert unseal(Cookies(lambda length: b"x" * length), ("a", 1), cookie, 50.0) is None
 
 
 def test_a_sealed_hello_outlives_one_rotation_of_the_secret():
     cookies = Cookies(counting_random())
-    cookies.seal("a", SEALED, 0.0)
-    cookie = cookies.seal("a", SEALED, ROTATION_PERIOD - 10)
-    assert cookies.unseal("a", cookie, ROTATION_PERIOD + 10) == SEALED
+    seal(cookies, "a", SEALED, 0.0)
+    cookie = seal(cookies, "a", SEALED, ROTATION_PERIOD - 10)
+    assert unseal(cookies, "a", cookie, ROTATION_PERIOD + 10) == SEALED
 
 
 def test_a_sealed_hello_that_was_changed_is_none():
     cookies = Cookies(counting_random())
-    cookie = cookies.seal("a", SEALED, 0.0)
+    cookie = seal(cookies, "a", SEALED, 0.0)
     for at in range(len(cookie)):
-        assert cookies.unseal("a", cookie[:at], 0.0) is None
+        assert unseal(cookies, "a", cookie[:at], 0.0) is None
         changed = cookie[:at] + bytes((cookie[at] ^ 1,)) + cookie[at + 1 :]
-        assert cookies.unseal("a", changed, 0.0) is None
+        assert unseal(cookies, "a", changed, 0.0) is None
 
 
 def test_the_cookie_of_one_version_is_none_of_the_other():
     """The MACs have different labels, whatever stands before them."""
     cookies = Cookies(counting_random())
-    sealed = cookies.seal("a", SEALED, 0.0)
+    sealed = seal(cookies, "a", SEALED, 0.0)
     answer = dataclasses.replace(HELLO, cookie=sealed[-MAC_LENGTH:])
     assert not cookies.check("a", answer, 0.0)
     label = b"HelloRetryRequest"
@@ -108,6 +117,6 @@ def test_the_cookie_of_one_version_is_none_of_the_other():
             key=secret,
             digest_size=MAC_LENGTH,
         ).digest()
-        good = cookies.unseal("a", sealed[:-MAC_LENGTH] + labelled, 0.0)
+        good = unseal(cookies, "a", sealed[:-MAC_LENGTH] + labelled, 0.0)
         assert good == SEALED
-        assert cookies.unseal("a", sealed[:-MAC_LENGTH] + unlabelled, 0.0) is None
+        assert unseal(cookies, "a", sealed[:-MAC_LENGTH] + unlabelled, 0.0) is None
