@@ -55,12 +55,11 @@ def serve(sock: socket.socket) -> None:
 def ask(sock: socket.socket, server: tuple[str, int], message: bytes) -> bytes | None:
     """Sends a message once the handshake is complete, and returns the answer."""
     config = DTLSConfig(trust=Trust.fingerprints(CREDENTIALS.fingerprint()))
-    connection, sent = DTLSConnection.client(config, server, monotonic()), False
+    connection = DTLSConnection.client(config, server, monotonic())
     while (answer := connection.read()) is None and not connection.closed:
         take_events(connection)
-        if connection.handshake_complete and not sent:
+        if connection.handshake_complete and not connection.statistics.records_sent:
             connection.send(message, monotonic())
-            sent = True
         exchange(sock, connection)
     print(f"DTLS {connection.version}, {connection.cipher_suite}")
     connection.close(monotonic())
