@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 import cryptography
 import pytest
 
-from aiodtls.core.crypto.capabilities import FEATURES, ML_KEM
+from aiodtls.core.crypto.capabilities import FEATURES, ML_DSA, ML_KEM
 
-# What a test that cannot do without ML-KEM is marked with.
+# What a test that cannot do without an algorithm is marked with.
 needs_ml_kem = pytest.mark.feature(ML_KEM)
+needs_ml_dsa = pytest.mark.feature(ML_DSA)
 # Parameters that say the same: names of groups, and of a variant of tests/simulated.
 WORDS_OF_ML_KEM = ("MLKEM768", "pq_hello")
 # With --all a skip is a failure.
@@ -111,8 +112,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for variable, what in BY_HAND.items():
         if not os.environ.get(variable):
             terminalreporter.write_line(f"left out, as {variable} names no build: {what}")
-    if ML_KEM not in FEATURES:
-        version = cryptography.__version__
-        terminalreporter.write_line(f"left out, as cryptography {version} lacks it: {ML_KEM}")
+    for feature in (ML_KEM, ML_DSA):
+        if feature not in FEATURES:
+            version = cryptography.__version__
+            terminalreporter.write_line(f"left out, as cryptography {version} lacks it: {feature}")
     for name in UNAVAILABLE:
         terminalreporter.write_line(f"left out, as its source {EXCUSE}{name}")

@@ -36,6 +36,7 @@ from tests.core.test_credentials import (
 )
 from tests.harness import CLIENT, SERVER, Pair
 from tests.peers import requires
+from tests.selection import needs_ml_dsa
 
 try:
     from cryptography.hazmat.primitives.asymmetric import mldsa
@@ -361,7 +362,7 @@ def test_a_certificate_that_takes_long_to_read_is_refused_unread():
     refused("bad_certificate", f"{len(many.der)} bytes", trusting(CA), LEAF, many)
 
 
-@pytest.mark.skipif(mldsa is None, reason="this version of cryptography has no ML-DSA")
+@needs_ml_dsa
 def test_three_ml_dsa_87_certificates_pass(monkeypatch):
     monkeypatch.setitem(test_credentials.MAKERS, "mldsa", mldsa.MLDSA87PrivateKey.generate)
     root = Signed("PQ root", None, ca_flag(True), number=1)

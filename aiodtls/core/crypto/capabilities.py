@@ -6,6 +6,7 @@ it. Defaults leave out what is not there; a config that names it is an error.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import cryptography
@@ -18,27 +19,29 @@ from aiodtls.core.errors import ConfigError
 ML_KEM = "ML-KEM"
 # AEADs that write where they are told.
 INTO = "encrypt_into and decrypt_into"
+# ML-DSA (FIPS 204), for certificates of others.
+ML_DSA = "ML-DSA"
 # The first version of cryptography with each.
-SINCE = {ML_KEM: 47, INTO: 47}
+SINCE = {ML_KEM: 47, INTO: 47, ML_DSA: 48}
 
 
-def _find_ml_kem() -> Any:
-    """The module, where its functions work: what it is linked with may lack the algorithm."""
+def _working(name: str, kind: str) -> Any:
+    """The module of an algorithm, where it works: what it is linked with may lack the algorithm."""
     try:
-        from cryptography.hazmat.primitives.asymmetric import mlkem
-
-        mlkem.MLKEM768PrivateKey.generate()
+        module = importlib.import_module(f"cryptography.hazmat.primitives.asymmetric.{name}")
+        getattr(module, kind).generate()
     except (ImportError, UnsupportedAlgorithm):
         return None
-    return mlkem
+    return module
 
 
-mlkem = _find_ml_kem()
-FEATURES = frozenset(
-    name
-    for name, there in {ML_KEM: mlkem is not None, INTO: hasattr(AESGCM, "encrypt_into")}.items()
-    if there
-)
+mlkem = _working("mlkem", "MLKEM768PrivateKey")
+_FOUND = {
+    ML_KEM: mlkem is not None,
+    ML_DSA: _working("mldsa", "MLDSA44PrivateKey") is not None,
+    INTO: hasattr(AESGCM, "encrypt_into"),
+}
+FEATURES = frozenset(name for name, found in _FOUND.items() if found)
 
 
 def require(feature: str, what: str) -> None:
