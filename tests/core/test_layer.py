@@ -13,6 +13,7 @@ from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13, rec
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.registry import ContentType
 from aiodtls.core.statistics import Counters
+from aiodtls.core.wire.records import HEADER, DTLSv1_2
 from tests.harness import CLIENT, SERVER, Pair
 from tests.simulated.variants import configs
 
@@ -144,11 +145,13 @@ def test_in_dtls12_every_record_bears_the_id():
     number = pair.client._layer.writer.next_number
     plain = RecordWriter12(1, GCM, bytes(16), bytes(4))
     plain.next_number = number
-    before = server.statistics
-    server.receive_datagram(plain.protect(DATA, b"without an id"), CLIENT, pair.now)
-    after = server.statistics
-    assert after.records_discarded == before.records_discarded + 1
-    assert after.records_forged == before.records_forged
+    disguised = HEADER.pack(DATA, DTLSv1_2, number, 40) + pair.server.own_cid + bytes(32)
+    for record in (plain.protect(DATA, b"without an id"), disguised):
+        before = server.statistics
+        server.receive_datagram(record, CLIENT, pair.now)
+        after = server.statistics
+        assert after.records_discarded == before.records_discarded + 1
+        assert after.records_forged == before.records_forged
 
 
 # -- epochs to come -------------------------------------------------------------------------------

@@ -9,13 +9,14 @@ python -m tests.mutants hunt FILE... [--lines 10-90] [--only WORD]...
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 from tests.mutants.listed import MUTANTS
 from tests.mutants.mutant import DoesNotApply, Mutant, selected
-from tests.mutants.running import BROKEN, Result, Task, run
+from tests.mutants.running import BROKEN, KILLED, Result, Task, run
 
 # Of the mutants of the list, this share has to die.
 REQUIRED = 0.95
@@ -57,6 +58,7 @@ def run_list(mutants: list[Mutant]) -> int:
     broken += [f"{r.task.name}: {r.detail}" for r in results if r.outcome == BROKEN]
     survivors = [r.task.name for r in results if not r.died and r.outcome != BROKEN]
     unexplained = [name for name in survivors if not reasons[name]]
+    broken += _fail_anyway({r.detail for r in results if r.outcome == KILLED and "::" in r.detail})
     for text in broken:
         print(f"does not apply: {text}")
     for name in survivors:
@@ -66,6 +68,19 @@ def run_list(mutants: list[Mutant]) -> int:
     print(f"{died} of {len(mutants)} mutants die, in {took:.0f} s")
     enough = died >= REQUIRED * len(mutants)
     return 0 if enough and not broken and not unexplained else 1
+
+
+def _fail_anyway(tests: set[str]) -> list[str]:
+    """A test that fails without a mutant too says nothing of one."""
+    if not tests:
+        return []
+    options = ("-q", "-n2", "-o", "addopts=", "-p", "no:cacheprovider", "--tb=no")
+    command = [sys.executable, "-m", "pytest", *options, *sorted(tests)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode == 0:
+        return []
+    failed = [line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed or [f"pytest says {ended.returncode} of the tests that failed: {ended.stderr}"]
 
 
 def _hunt(arguments: list[str]) -> int:

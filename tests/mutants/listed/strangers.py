@@ -71,6 +71,7 @@ MUTANTS = [
             "RFC 9147 5.1",
             "    check_client_hello13(hello)\n    suite = choose",
             "    suite = choose",
+            "core/test_retry.py",
         ),
         (
             "cookie-is-ours",
@@ -78,12 +79,14 @@ MUTANTS = [
             '        raise AlertError(AlertDescription.illegal_parameter, "the cookie is not ours, or'
             ' too old")\n',
             "        sealed = SealedHello(bytes(32), 0x1301, NO_GROUP)\n",
+            "core/test_retry.py",
         ),
         (
             "hello-we-asked-for-suite",
             "RFC 8446 4.1.2",
             "    if suite.code not in hello.cipher_suites or (\n",
             "    if (\n",
+            "core/test_retry.py",
         ),
     ),
     *of(
@@ -150,18 +153,21 @@ MUTANTS = [
             "RFC 9147 11",
             "if self._slots[oldest].expires > now and len(self._slots) < POOL_SLOTS:",
             "if True:",
+            "core/test_hello_pool.py",
         ),
         (
             "parts-of-two-hellos",
             "RFC 9147 5.5",
             "        if slot.is_contradicted(fragment):\n",
             "        if False:\n",
+            "core/test_hello_pool.py",
         ),
         (
             "part-expires",
             "RFC 9147 11",
             "        if slot is None or slot.expires <= now:\n",
             "        if slot is None:\n",
+            "core/test_hello_pool.py",
         ),
     ),
     *of(
@@ -189,6 +195,7 @@ MUTANTS = [
             "RFC 8446 4.1.2",
             "group is not None and key_share.accept(hello, group) is None\n    ):",
             "False\n    ):",
+            "core/test_retry.py",
         ),
     ),
 ]
