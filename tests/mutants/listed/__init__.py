@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.listed import handshake, record, reliability, sessions, strangers, trust
+from tests.mutants.listed import faults, handshake, record, reliability, sessions, strangers, trust
 
 MUTANTS = [
     *handshake.MUTANTS,
@@ -11,4 +11,5 @@ MUTANTS = [
     *sessions.MUTANTS,
     *trust.MUTANTS,
     *strangers.MUTANTS,
+    *faults.MUTANTS,
 ]

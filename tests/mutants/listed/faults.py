@@ -1,0 +1,150 @@
+"""Faults that one datagram, one certificate or one broken socket was enough for."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+MUTANTS = [
+    *of(
+        "core/wire/extension_blocks.py",
+        "core/test_places.py",
+        (
+            "extension-in-the-wrong-message",
+            "RFC 8446 4.2",
+            "        if code in PLACES and place not in PLACES[code]:\n",
+            "        if False:\n",
+        ),
+        (
+            "extension-twice",
+            "RFC 8446 4.2",
+            "        if code in extensions:\n            raise DecodeError",
+            "        if False:\n            raise DecodeError",
+            "faults/test_parsers.py",
+        ),
+    ),
+    *of(
+        "core/handshake/post.py",
+        "core/test_post.py core/test_lost_messages.py",
+        (
+            "stopped-message-stays",
+            "RFC 9147 5.8.4",
+            "            self._resend_from = max(self._resend_from, last_resend"
+            " + self._config.retransmit_max)\n",
+            "            self._forget(timer)\n",
+        ),
+        (
+            "resends-after-a-message-stopped",
+            "RFC 9147 5.8.4",
+            "            or now < self._resend_from\n",
+            "",
+        ),
+        (
+            "only-a-newest-record-resends",
+            "RFC 9147 5.8.4",
+            "            or self._layer.newest_number <= self._heard_number\n",
+            "",
+        ),
+        (
+            "stopped-message-is-resent",
+            "RFC 9147 5.8.4",
+            "            flight.count_late_resend()\n"
+            "            self._transmitter.transmit(flight, flight.backoff.resends, now)\n",
+            "            flight.count_late_resend()\n",
+        ),
+    ),
+    *of(
+        "core/connection.py",
+        "faults/test_sockets.py core/test_connection.py",
+        (
+            "only-a-closed-port-ends-a-dial",
+            "errors of sockets",
+            'elif self.role == "client" and code == errno.ECONNREFUSED:',
+            'elif self.role == "client":',
+        ),
+    ),
+    *of(
+        "net/sockets.py",
+        "test_sockets.py",
+        (
+            "port-out-of-range",
+            "addresses",
+            "    if not lowest <= port <= MAX_PORT:\n",
+            "    if port < lowest:\n",
+        ),
+        (
+            "ipv4-to-a-socket-of-ipv6",
+            "addresses",
+            "    if ipv4 is not None and not takes_ipv4:\n",
+            "    if False:\n",
+        ),
+        (
+            "ipv6-to-a-socket-of-ipv4",
+            "addresses",
+            "        if ipv4 is None:\n            raise ValueError(",
+            "        if False:\n            raise ValueError(",
+        ),
+        (
+            "two-scopes",
+            "addresses",
+            "    if given and found[3] and given != found[3]:\n",
+            "    if False:\n",
+        ),
+        (
+            "scope-of-a-global-address",
+            "addresses",
+            "    if not ip.is_link_local:\n        return 0\n",
+            "",
+        ),
+    ),
+    *of(
+        "verification.py",
+        "faults/test_verification.py",
+        (
+            "queue-is-bounded",
+            "bound on work",
+            "            if self._count >= MAX_WAITING:\n",
+            "            if False:\n",
+        ),
+        (
+            "largest-network-gives-way",
+            "bound on work",
+            "if len(self._waiting.get(verification.network, ())) >= len(largest):",
+            "if True:",
+        ),
+        (
+            "networks-take-turns",
+            "bound on work",
+            "        if of_network:\n            self._waiting[network] = of_network\n",
+            "        if of_network:\n            self._waiting[network] = of_network\n"
+            "            self._waiting.move_to_end(network, last=False)\n",
+        ),
+        (
+            "share-of-a-core",
+            "bound on work",
+            "until = self._paid_until - BURST if self._waiting else idle_until",
+            "until = 0.0 if self._waiting else idle_until",
+        ),
+        (
+            "network-of-an-ipv6-address",
+            "bound on work",
+            "return address.packed[: 3 if address.version == 4 else 6]",
+            "return address.packed",
+        ),
+        (
+            "mapped-ipv4-address",
+            "bound on work",
+            "        address = address.ipv4_mapped or address\n",
+            "        pass\n",
+        ),
+    ),
+    *of(
+        "core/handshake/authenticate.py",
+        "core/test_chains.py",
+        (
+            "only-true-accepts-a-chain",
+            "bound on work",
+            "    if answer is True:\n        return None\n",
+            "    if answer:\n        return None\n",
+        ),
+    ),
+]
