@@ -39,7 +39,7 @@ class Trace:
                 mine.setdefault(line, set()).update(tests)
 
     def running(self, path: Path, first: int, last: int) -> set[str]:
-        lines = self.tests.get(str(path), {})
+        lines = self.tests.get(_below_package(path), {})
         return {test for line in range(first, last + 1) for test in lines.get(line, ())}
 
 
@@ -104,13 +104,19 @@ def _trace_module(module: str) -> tuple[str, str]:
     data = measured.get_data()
     for path in data.measured_files():
         lines = data.contexts_by_lineno(path)
-        result.tests[path] = {line: set(tests) - {""} for line, tests in lines.items()}
+        found = {line: set(tests) - {""} for line, tests in lines.items()}
+        result.tests[_below_package(Path(path))] = found
     kept = _kept_at(module)
     kept.parent.mkdir(parents=True, exist_ok=True)
     unfinished = kept.with_suffix(f".{os.getpid()}")
     unfinished.write_bytes(pickle.dumps(result))
     unfinished.replace(kept)
     return "traced", f"{len(result.seconds)} tests, {sum(result.seconds.values()):.0f} s"
+
+
+def _below_package(path: Path) -> str:
+    """So that a trace holds for a copy of the package elsewhere."""
+    return str(path.relative_to(PACKAGE))
 
 
 @cache
@@ -123,7 +129,7 @@ def _digest_of_sources() -> str:
 
 
 def _kept_at(module: str) -> Path:
-    digest = hashlib.sha256(f"{_digest_of_sources()} {module} ".encode())
+    digest = hashlib.sha256(f"2 {_digest_of_sources()} {module} ".encode())
     digest.update((ROOT / module).read_bytes())
     return _cache() / "traces" / digest.hexdigest()[:32]
 
