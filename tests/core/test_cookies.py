@@ -120,3 +120,18 @@ def test_the_cookie_of_one_version_is_none_of_the_other():
         good = unseal(cookies, "a", sealed[:-MAC_LENGTH] + labelled, 0.0)
         assert good == SEALED
         assert unseal(cookies, "a", sealed[:-MAC_LENGTH] + unlabelled, 0.0) is None
+
+
+def test_secrets_rotate_with_the_protocols_time_and_not_at_each_call():
+    cookies = Cookies(counting_random())
+    cookie = cookies.seal("a", SEALED, 0.0, EPOCH)
+    for now in (1.0, 2.0, 3.0):
+        cookies.seal("a", SEALED, now, EPOCH)
+        assert cookies.unseal("a", cookie, now, EPOCH) == SEALED
+    # The wall clock may stand still; the secret does not.
+    assert cookies.unseal("a", cookie, 2 * ROTATION_PERIOD + 3, EPOCH) is None
+    later = cookies.seal("a", SEALED, 9 * ROTATION_PERIOD, EPOCH)
+    assert later[:-MAC_LENGTH] == cookie[:-MAC_LENGTH] and later != cookie
+    latest = cookies.seal("a", SEALED, 10 * ROTATION_PERIOD, EPOCH)
+    assert latest not in (later, cookie)
+    assert cookies.unseal("a", later, 10 * ROTATION_PERIOD, EPOCH) == SEALED

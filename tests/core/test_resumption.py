@@ -12,7 +12,8 @@ from aiodtls import PSK, DTLSConfig, Session, TicketKeys, Trust
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.handshake import client as client_script
 from aiodtls.core.handshake import resume12
-from aiodtls.core.handshake.resumption import may_offer
+from aiodtls.core.handshake.resumption import make_session, may_offer
+from aiodtls.core.sessions import MAX_LIFETIME
 from aiodtls.core.wire.messages import ClientHello, Finished, NewSessionTicket12
 from tests.harness import CLIENT, SERVER, Pair
 from tests.malicious import Deviation, altered_messages, with_fields, without_extension
@@ -122,6 +123,53 @@ def test_a_client_that_proved_nothing_is_not_one_that_must(variant, monkeypatch)
     session = session_of(variant, client_auth="none")
     assert resumes(variant, monkeypatch, session, client_auth="optional")
     assert not resumes(variant, monkeypatch, session)
+
+
+@pytest.mark.parametrize(("variant", "other"), [("certificate", 0xC02C), ("certificate13", 0x1302)])
+def test_a_suite_that_the_server_has_no_more_is_not_resumed(variant, other, monkeypatch):
+    session = session_of(variant)
+    assert session.suite != other
+    assert resumes(variant, monkeypatch, session, cipher_suites=[SUITES[session.suite].name])
+    assert not resumes(variant, monkeypatch, session, cipher_suites=[SUITES[other].name])
+
+
+@pytest.mark.parametrize("variant", ["certificate", "certificate13"])
+def test_a_server_without_a_certificate_resumes_no_session_of_one(variant, monkeypatch):
+    session, psk = session_of(variant), PSK("device", b"0123456789abcdef")
+    client, server = both(variant, credentials=None, psk=psk)
+    monkeypatch.setattr(client_script, "may_offer", lambda *arguments: True)
+    pair = Pair(dataclasses.replace(client, psk=psk), server, session=session)
+    assert pair.run() and pair.connected
+    assert pair.server.psk_identity == b"device" and not pair.server.resumed
+
+
+@pytest.mark.parametrize("variant", ["ecdhe_psk", "psk13"])
+def test_a_session_of_a_psk_that_is_gone_is_not_resumed(variant, monkeypatch):
+    session = session_of(variant)
+    asked = []
+
+    def answer(side, question):
+        asked.append(question.identity)
+
+    monkeypatch.setattr(client_script, "may_offer", lambda *arguments: True)
+    client, server = both(variant, psk=lambda identity: None)
+    pair = Pair(client, server, session=session, answers=answer)
+    pair.run(limit=300)
+    assert set(asked) == {b"device"}
+    assert not pair.client.handshake_complete and "internal" not in str(pair.client.failure)
+
+
+def test_a_renewed_session_ends_when_what_it_renews_would_have_ended():
+    """RFC 8446 section 4.6.1: seven days after the certificate was proved."""
+    pair = Pair(*both("certificate13"))
+    assert pair.run() and pair.connected
+    negotiated = pair.client.negotiated
+    now, day = 2_000_000_000.0, 24 * 3600
+    for ago, lifetime, rest in ((0, MAX_LIFETIME, MAX_LIFETIME), (6 * day, MAX_LIFETIME, day)):
+        negotiated.authenticated_at = now - ago
+        made = make_session(negotiated, bytes(32), now, lifetime=lifetime)
+        assert (made.lifetime, made.authenticated_at) == (rest, now - ago)
+        assert make_session(negotiated, bytes(32), now, lifetime=60).lifetime == 60
 
 
 # -- DTLS 1.2 -------------------------------------------------------------------------------------

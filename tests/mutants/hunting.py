@@ -55,8 +55,8 @@ def _tests_for(path: Path, change: Change, traced: Trace) -> tuple[str, ...]:
     found = traced.running(path, change.line, change.last_line)
     if not found:
         found = _tests_of_constant(path, change.line, traced)
-    own = f"/test_{path.stem}.py"
-    ordered = sorted(found, key=lambda test: (own not in test, traced.seconds.get(test, 0.0)))
+    own = f"tests/core/test_{path.stem}.py::"
+    ordered = sorted(found, key=lambda t: (not t.startswith(own), traced.seconds.get(t, 0.0)))
     chosen, spent = [], 0.0
     for test in ordered:
         spent += traced.seconds.get(test, 0.0)
