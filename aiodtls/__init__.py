@@ -24,6 +24,7 @@ from aiodtls.core.errors import (
     PeerAlert,
     SimultaneousOpen,
 )
+from aiodtls.core.limits import Limits
 from aiodtls.core.sealed_state import association_of
 from aiodtls.core.sessions import (
     MemorySessionStore,
@@ -54,6 +55,7 @@ __all__ = [
     "HandshakeRefused",
     "HandshakeTimeout",
     "LeaseExhausted",
+    "Limits",
     "MemorySessionStore",
     "MessageTooLarge",
     "PSKContext",

@@ -235,7 +235,8 @@ class Channel(Sending):
 
     def _verify(self, question: VerificationRequested) -> None:
         """The verdict comes from another thread, by way of the loop, or at once."""
-        asked = verify(question, self.connection.peer, self.loop, self._verified)
+        network = self.config.limits.network_of(self.connection.peer)
+        asked = verify(question, network, self.loop, self._verified)
         if isinstance(asked, Verification):
             self._questions.add(asked)
         else:

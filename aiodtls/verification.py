@@ -2,20 +2,18 @@
 
 There is one of each in a process, whatever the number of loops and associations. The thread
 exists only while chains come: it ends soon after the queue is empty, so that nothing has to stop
-it and no interpreter waits for it at exit. Networks (/24 of IPv4, /48 of IPv6) take turns, and the
-thread takes no more than a share of one core, so that nobody can buy much work with chains.
+it and no interpreter waits for it at exit. Networks take turns, and the thread takes no more than
+a share of one core, so that nobody can buy much work with chains.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from typing import Any
 
 from aiodtls.core.errors import AlertError, HandshakeError
 from aiodtls.core.events import VerificationRequested
@@ -203,30 +201,16 @@ if hasattr(os, "register_at_fork"):
 
 def verify(
     question: VerificationRequested,
-    peer: Any,
+    network: Hashable,
     loop: asyncio.AbstractEventLoop,
     done: Callable[[Verification, VerificationRequested, Verdict], None],
 ) -> Verification | Verdict:
-    """What verifies the chain of ``peer`` and calls ``done``, or the verdict at once.
+    """What verifies a chain for a peer of ``network`` and calls ``done``, or the verdict at once.
 
     At once comes a refusal because of a full queue, and any verdict in a loop that simulates time:
     there a second may pass while the thread works for a moment.
     """
     if abs(loop.time() - time.monotonic()) > _CLOCK_TOLERANCE:
         return question.verify()
-    verification = Verification(_queue, question, network_of(peer), loop, done)
+    verification = Verification(_queue, question, network, loop, done)
     return verification if _queue.add(verification) else VerificationRefused()
-
-
-def network_of(peer: Any) -> Hashable:
-    """The network of an address; whatever is no IP address is one of its own."""
-    host = peer[0] if isinstance(peer, tuple) and peer else None
-    if not isinstance(host, str):
-        return peer if isinstance(peer, Hashable) else None
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    return address.packed[: 3 if address.version == 4 else 6]

@@ -54,6 +54,7 @@ from aiodtls.core.events import (
     SignatureRequested,
     VerificationRequested,
 )
+from aiodtls.core.limits import Limits
 from aiodtls.core.listener import Listener, PeerConnected
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "KeyLimitReached",
     "KeysUpdated",
     "LeaseExhausted",
+    "Limits",
     "Listener",
     "MessageTooLarge",
     "PSKRequested",

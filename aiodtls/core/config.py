@@ -17,6 +17,7 @@ from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
 from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError
+from aiodtls.core.limits import Limits
 from aiodtls.core.registry import (
     NamedGroup,
     ProtocolVersion,
@@ -153,6 +154,7 @@ class DTLSConfig:
     confirm_resumption: bool = False
     max_associations: int = 100_000
     max_half_open: int = 1_000
+    limits: Limits = field(default_factory=Limits)
     keylog: KeyLog | None = None
 
     # What the names above come to; derived, so neither shown nor compared.
@@ -206,6 +208,8 @@ class DTLSConfig:
         self._derive("ticket_keys", self.ticket_keys or TicketKeys())
         self._derive("session_store", self.session_store or MemorySessionStore())
         self._check_numbers()
+        if not isinstance(self.limits, Limits):
+            raise TypeError(f"limits must be a Limits, not {self.limits!r}")
         if self.client_auth not in ("none", "optional", "required"):
             raise ConfigError('client_auth is "none", "optional" or "required"')
         if self.client_auth == "required" and not self.trusts:

@@ -55,10 +55,19 @@ class HandshakeRefused(HandshakeError, PeerAlert):
 
 
 class EndpointClosed(DTLSError, ConnectionError):
-    """The association has ended.
+    """The association has ended. ``reason`` says why:
 
-    ``reason`` is "close_notify", "local", "peer_alert", "idle", "replaced", "key_limit" or, in a
-    forked child, "forked".
+    - "close_notify": the peer closed it.
+    - "local": we closed it, or its socket.
+    - "peer_alert": the peer ended it with another alert.
+    - "idle": ``idle_timeout`` passed, or no probe was answered.
+    - "replaced": a newer association of the same address took its place.
+    - "key_limit": its keys or numbers are used up.
+    - "evicted": the table of associations was full and the peer had long been silent.
+    - "unacknowledged": the peer acknowledged a handshake message in no attempt.
+    - "forked": it belongs to the parent process.
+    - "handed_over": it was exported, and goes on elsewhere.
+    - "disowned": another process owns it now.
     """
 
     def __init__(self, reason: str, message: str | None = None) -> None:

@@ -12,14 +12,14 @@ from aiodtls import core
 SANS_IO = """
 PSK AddressChanged CertificateError CertificateReceived Closed ConfigError Confirmed DTLSConfig
 DTLSConnection DTLSError EndpointClosed Event ExportNeeded FlightSent HandshakeCompleted
-HandshakeError HandshakeRefused HandshakeTimeout KeyLimitReached KeysUpdated LeaseExhausted Listener
-MessageTooLarge PSKRequested PathMTUChanged PeerAlert PeerConnected PeerUnresponsive Question
-SessionReceived SignatureRequested ValidatedHello VerificationRequested
+HandshakeError HandshakeRefused HandshakeTimeout KeyLimitReached KeysUpdated LeaseExhausted Limits
+Listener MessageTooLarge PSKRequested PathMTUChanged PeerAlert PeerConnected PeerUnresponsive
+Question SessionReceived SignatureRequested ValidatedHello VerificationRequested
 """.split()  # noqa: SIM905 - a list of words is read better so
 PACKAGE = """
 PSK BufferFull CertificateError ConfigError Credentials DTLSConfig DTLSEndpoint DTLSError
 DTLSProtocol DTLSServer EndpointClosed HandshakeError HandshakeRefused HandshakeTimeout
-LeaseExhausted MemorySessionStore MessageTooLarge PSKContext PeerAlert SRTPKeys Session
+LeaseExhausted Limits MemorySessionStore MessageTooLarge PSKContext PeerAlert SRTPKeys Session
 SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust __version__ adopt
 association_of connect create_datagram_endpoint events serve
 """.split()  # noqa: SIM905

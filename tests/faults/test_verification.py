@@ -24,7 +24,6 @@ from aiodtls.verification import (
     Verification,
     VerificationQueue,
     VerificationRefused,
-    network_of,
 )
 from tests.pki import PKI
 
@@ -221,26 +220,6 @@ async def test_a_fork_leaves_the_child_a_queue_that_works():
     assert asked.add("new", "a")
     await asked.until(lambda: "new" in asked.verdicts)
     asked.gate.set()
-
-
-@pytest.mark.parametrize(
-    "one, other, same",
-    [
-        (("192.0.2.1", 1), ("192.0.2.200", 2), True),
-        (("192.0.2.1", 1), ("192.0.3.1", 1), False),
-        (("2001:db8:1:2::1", 1, 0, 0), ("2001:db8:1:3::9", 7), True),
-        (("2001:db8:1::1", 1), ("2001:db8:2::1", 1), False),
-        (("::ffff:192.0.2.1", 1), ("192.0.2.9", 1), True),
-        (("fe80::1%eth0", 1), ("fe80::2", 1), True),
-        (("a name", 1), ("a name", 2), True),
-        ("ice", "turn", False),
-        (["unhashable"], None, True),
-        ((), (b"odd",), False),
-    ],
-)
-def test_networks_of_addresses(one, other, same):
-    assert (network_of(one) == network_of(other)) == same
-    assert isinstance(hash(network_of(one)), int)
 
 
 # -- under associations -----------------------------------------------------------------------

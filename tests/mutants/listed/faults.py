@@ -124,11 +124,15 @@ MUTANTS = [
             "until = self._paid_until - BURST if self._waiting else idle_until",
             "until = 0.0 if self._waiting else idle_until",
         ),
+    ),
+    *of(
+        "core/networks.py",
+        "core/test_networks.py",
         (
-            "network-of-an-ipv6-address",
+            "network-of-an-address",
             "bound on work",
-            "return address.packed[: 3 if address.version == 4 else 6]",
-            "return address.packed",
+            "int(address) >> (address.max_prefixlen - prefix)",
+            "int(address)",
         ),
         (
             "mapped-ipv4-address",
