@@ -116,7 +116,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         connection = self._listener.live_connection(addr)
         if connection is not None:
             messages: list[bytes] = []
-            taken = connection.receive_run(batch, size, messages, self._time())
+            taken = connection.receive_batch(batch, size, messages, self._time())
             if messages:
                 channel = self._channels.get(connection) or self._channel(connection)
                 channel.deliver(messages, in_callback)

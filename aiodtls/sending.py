@@ -162,7 +162,7 @@ class Sending:
     def _send_batch(self, messages: Sequence[bytes]) -> None:
         connection = self.connection
         size = connection.record_size(len(messages[0]))
-        self.carrier.send_batch(connection.protect_run(messages), size, connection.peer)
+        self.carrier.send_batch(connection.protect_batch(messages), size, connection.peer)
 
     def send_now(self, pieces: Sequence[bytes]) -> int:
         """Sends all pieces together. Raises what ended the association."""

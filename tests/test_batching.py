@@ -73,9 +73,9 @@ class BatchRecorder(Recorder):
         super().__init__()
         self.batches: list[int] = []
 
-    def batch_received(self, run: bytes, size: int, addr: Any, in_callback: bool) -> None:
+    def batch_received(self, batch: bytes, size: int, addr: Any, in_callback: bool) -> None:
         assert in_callback
-        datagrams = split_batch(run, size)
+        datagrams = split_batch(batch, size)
         self.batches.append(len(datagrams))
         for data in datagrams:
             self.datagram_received(data, addr)
@@ -84,30 +84,30 @@ class BatchRecorder(Recorder):
 class CountingSocket:
     """A socket whose sending is counted, and refused as often as ``refusals`` say."""
 
-    def __init__(self, sock: socket.socket, *refusals: OSError, runs_only: bool = False) -> None:
+    def __init__(self, sock: socket.socket, *refusals: OSError, batches_only: bool = False) -> None:
         self.sock = sock
         self.refusals = list(refusals)
-        self.runs_only = runs_only
+        self.batches_only = batches_only
         self.calls: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sock, name)
 
-    def _count(self, data: bytes, *, is_run: bool) -> None:
+    def _count(self, data: bytes, *, is_batch: bool) -> None:
         self.calls.append(len(data))
-        if self.refusals and (is_run or not self.runs_only):
+        if self.refusals and (is_batch or not self.batches_only):
             raise self.refusals.pop(0)
 
     def send(self, data: bytes) -> int:
-        self._count(data, is_run=False)
+        self._count(data, is_batch=False)
         return self.sock.send(data)
 
     def sendto(self, data: bytes, addr: Any) -> int:
-        self._count(data, is_run=False)
+        self._count(data, is_batch=False)
         return self.sock.sendto(data, addr)
 
     def sendmsg(self, data: Any, control: Any, flags: int = 0, addr: Any = None) -> int:
-        self._count(data[0], is_run=any(kind == ancillary.UDP_SEGMENT for _, kind, _ in control))
+        self._count(data[0], is_batch=any(kind == ancillary.UDP_SEGMENT for _, kind, _ in control))
         return self.sock.sendmsg(data, control, flags, addr)
 
 
@@ -406,7 +406,7 @@ def test_a_device_without_offload_is_tried_once(run_loop, code):
     async def main() -> None:
         async with joined(True) as (sender, protocol, receiver):
             refusal = OSError(code, "no")
-            sender._sock = counting = CountingSocket(sender._sock, refusal, runs_only=True)
+            sender._sock = counting = CountingSocket(sender._sock, refusal, batches_only=True)
             for _ in range(2):
                 sender.send_many([bytes(1000)] * 10)
                 assert len(await receiver.datagrams(10)) == 10
@@ -421,7 +421,7 @@ def test_no_run_is_sent_where_none_has_passed(run_loop):
     async def main() -> None:
         async with joined(True) as (sender, protocol, receiver):
             refusals = [OSError(errno.EIO, "no") for _ in range(2)]
-            sender._sock = counting = CountingSocket(sender._sock, *refusals, runs_only=True)
+            sender._sock = counting = CountingSocket(sender._sock, *refusals, batches_only=True)
             for _ in range(3):
                 sender.send_batch(bytes(10_000), 1000)
                 assert len(await receiver.datagrams(10)) == 10

@@ -14,7 +14,7 @@ from aiodtls.net.segments import MAX_BATCH, MAX_SEGMENTS, batch_length, split_ba
     [
         ([100], 1),
         ([100, 100, 100], 3),
-        # One that is shorter ends the run, one that is longer or empty does not belong to it.
+        # One that is shorter ends the batch, one that is longer or empty does not belong to it.
         ([100, 100, 99, 100], 3),
         ([100, 100, 101], 2),
         ([100, 100, 0], 2),
@@ -25,7 +25,7 @@ from aiodtls.net.segments import MAX_BATCH, MAX_SEGMENTS, batch_length, split_ba
         ([MAX_BATCH, MAX_BATCH], 1),
     ],
 )
-def test_how_many_are_one_run(sizes, expected):
+def test_how_many_are_one_batch(sizes, expected):
     assert batch_length(sizes) == expected
 
 
@@ -50,9 +50,9 @@ def test_what_is_joined_into_runs_is_cut_as_it_was():
         while datagrams:
             count = batch_length([len(datagram) for datagram in datagrams])
             assert 1 <= count <= MAX_SEGMENTS
-            run = b"".join(datagrams[:count])
-            assert count == 1 or len(run) <= MAX_BATCH
-            assert split_batch(run, len(datagrams[0])) == datagrams[:count]
+            batch = b"".join(datagrams[:count])
+            assert count == 1 or len(batch) <= MAX_BATCH
+            assert split_batch(batch, len(datagrams[0])) == datagrams[:count]
             found += datagrams[:count]
             datagrams = datagrams[count:]
         assert len(found) == 100

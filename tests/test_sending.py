@@ -1,4 +1,4 @@
-"""What waits for company leaves as one run, in order, and never after the end."""
+"""Messages sent close together leave as one batch, in order, and never after the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIG13 = dataclasses.replace(CONFIG, versions=["1.3"])
 
 
 @pytest.fixture(autouse=True)
-def company(monkeypatch: pytest.MonkeyPatch) -> None:
+def coalescing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is sent follows closely on what was sent before, on a slow machine too."""
     if sys.platform != "linux":
         pytest.skip("Linux alone batches")
@@ -77,7 +77,7 @@ async def test_messages_of_all_sizes_leave_in_order():
         sent = [bytes((number,)) * size for number, size in enumerate((3, 3, 4, 4, 2, 9, 1, 0, 5))]
         for data in sent:
             client.send_nowait(data)
-        # What is longer than those before it begins another run, what is shorter ends one.
+        # What is longer than those before it begins another batch, what is shorter ends one.
         assert pending(client) == sent[-1:]
         # There is no message without a byte.
         assert await received(server, len(sent) - 1) == [data for data in sent if data]
@@ -218,7 +218,7 @@ async def test_no_number_is_used_twice_where_protection_fails(messages, used):
     async with two_endpoints() as (client, server):
         connection = client._channel.connection
         writer = connection._layer.writer
-        connection.protect_run([b"to make the cipher"])
+        connection.protect_batch([b"to make the cipher"])
         cipher, begun = writer._cipher, writer.next_number
 
         class Failing:
@@ -239,7 +239,7 @@ async def test_no_number_is_used_twice_where_protection_fails(messages, used):
 
         writer._cipher = Failing()
         with pytest.raises(MemoryError):
-            connection.protect_run([b"0"] * messages)
+            connection.protect_batch([b"0"] * messages)
         assert writer.next_number == begun + used
         client.send_nowait(b"5")
         assert await received(server, 1) == [b"5"]
@@ -252,10 +252,10 @@ async def test_a_refused_run_is_sent_once_all_the_same(monkeypatch):
         transport = client._channel.carrier.batching
         honest, refusals = transport._send_segments, [errno.ECONNREFUSED]
 
-        def refuse(run: bytes, size: int, addr: object) -> None:
+        def refuse(batch: bytes, size: int, addr: object) -> None:
             if refusals:
                 raise OSError(refusals.pop(), "refused")
-            honest(run, size, addr)
+            honest(batch, size, addr)
 
         monkeypatch.setattr(transport, "_send_segments", refuse)
         sent = [b"1", b"2", b"3"]

@@ -45,10 +45,10 @@ from aiodtls.core.events import (
     ExportNeeded,
     HandshakeCompleted,
     KeyLimitReached,
+    NullSet,
     PathMTUChanged,
     PeerUnresponsive,
     SessionReceived,
-    Unwatched,
 )
 from aiodtls.core.exported_state import ExportedState
 from aiodtls.core.handshake import post
@@ -68,7 +68,7 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import CONTROL_RESERVE, Lease, check_size
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
-from aiodtls.core.reliability.retransmission import LAST_FLIGHT_LIFETIME, Retransmission
+from aiodtls.core.reliability.outgoing_flight import LAST_FLIGHT_LIFETIME, OutgoingFlight
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.sessions import Session
@@ -120,9 +120,9 @@ class DTLSConnection:
     __slots__ = (
         *("__weakref__", "_doubt", "_driver", "_early_close", "_events", "_idle", "_inbox"),
         *("_layer", "_leases", "_on_fast_path", "_outbox", "_made_paths", "_peer_proved", "_post"),
-        *("_random", "_retransmission", "_timers", "_touched", "_transmitter", "_wall_clock"),
+        *("_random", "_outgoing", "_timers", "_touched", "_transmitter", "_wall_clock"),
         *("closed", "config", "confirmed", "counters", "failure", "handshake_complete"),
-        *("lineage", "max_payload", "negotiated", "own_ids", "peer", "role"),
+        *("export_id", "max_payload", "negotiated", "own_ids", "peer", "role"),
     )
 
     def __init__(
@@ -144,7 +144,7 @@ class DTLSConnection:
         self.counters = Counters()
         self.handshake_complete = self.confirmed = self.closed = False
         self.failure: Exception | None = None
-        self._touched: set[Any] = touched if touched is not None else Unwatched()
+        self._touched: set[Any] = touched if touched is not None else NullSet()
         self._touched.add(self)
         self._events: list[Event] = []
         self._inbox = Inbox(self.counters, config.recv_queue)
@@ -156,7 +156,7 @@ class DTLSConnection:
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
         # Which association this is where it was carried from process to process, and how often.
-        self.lineage = b"", 0
+        self.export_id = b"", 0
         if own_ids is None:
             length = config.connection_id
             own_ids = ConnectionIds(length, random) if length else NO_IDS
@@ -178,7 +178,7 @@ class DTLSConnection:
         self._timers = timers = Timers()
         first_number = hello.record_number if hello else 0
         self._layer = layer = RecordLayer(counters, first_number, self.own_ids)
-        self._retransmission = Retransmission(
+        self._outgoing = OutgoingFlight(
             timers,
             Backoff(config.retransmit_initial, config.retransmit_max),
             config.max_retransmits,
@@ -193,9 +193,9 @@ class DTLSConnection:
             individually=config.records_individually,
             max_burst=config.max_burst,
         )
-        next_seq, retransmission = hello.message_seq + 1 if hello else 0, self._retransmission
+        next_seq, outgoing = hello.message_seq + 1 if hello else 0, self._outgoing
         self._driver = HandshakeDriver(
-            layer, counters, timers, transmitter, retransmission, events, next_seq
+            layer, counters, timers, transmitter, outgoing, events, next_seq
         )
         parts = self.negotiated, layer, timers, transmitter, self._driver, self.own_ids
         self._post = post.PostHandshake13(self.role, config, *parts, events, self._wall_clock)
@@ -254,7 +254,7 @@ class DTLSConnection:
         """The association that ``export_state`` put into ``state``, in the same role.
 
         ``peer`` is where it is now, unless that is what the state says. Nobody here knows whether
-        another has adopted it too: that is the owner's to refuse, by ``lineage``. ``new_ids`` is
+        another has adopted it too: that is the owner's to refuse, by ``export_id``. ``new_ids`` is
         given the length of its connection ids. Raises ValueError for what was not sealed with
         ``key``.
         """
@@ -315,25 +315,25 @@ class DTLSConnection:
             and self._doubt is None
         )
 
-    def receive_run(self, run: bytes, size: int, messages: list[bytes], now: float) -> int:
+    def receive_batch(self, batch: bytes, size: int, messages: list[bytes], now: float) -> int:
         """How many of the first datagrams were data of the association and nothing else.
 
-        HOT PATH. ``run`` is datagrams of ``size`` bytes one behind another, of which the last may
+        HOT PATH. ``batch`` is datagrams of ``size`` bytes one behind another, of which the last may
         be shorter. Their data is put into ``messages``, an empty list, and is nowhere else;
         nothing is to be drained for them. The others are for ``receive_datagram``, which does
         the same for one.
         """
         layer = self._layer
         reader = layer.data_reader
-        if not self._on_fast_path or reader is None or not run:
+        if not self._on_fast_path or reader is None or not batch:
             return 0
         post = self._post
         if post.watches_records and post.records_come(now):
             return 0
         counters = self.counters
-        if size == len(run):
+        if size == len(batch):
             try:
-                message = reader.open_one(run, layer.max_plaintext)
+                message = reader.open_one(batch, layer.max_plaintext)
             except InvalidTag:
                 return 0
             if message:
@@ -346,13 +346,13 @@ class DTLSConnection:
                 return 0
             counters.datagrams_received += 1
             return 1
-        taken = reader.open_run(run, size, layer.max_plaintext, messages)
+        taken = reader.open_batch(batch, size, layer.max_plaintext, messages)
         if taken:
             # None is padded, so they are as their datagrams: of one size, but for the last.
             size = (taken - 1) * len(messages[0]) + len(messages[-1])
             if not messages[0] or not messages[-1]:
                 messages[:] = filter(None, messages)
-            counters.count_data_run(taken, len(messages), size)
+            counters.count_data_batch(taken, len(messages), size)
         return taken
 
     def protect(self, data: bytes) -> bytes | None:
@@ -377,7 +377,7 @@ class DTLSConnection:
         return writer.protect(APPLICATION_DATA, data)
 
     def admits(self, size: int, waiting: int) -> bool:
-        """Whether ``protect_run`` would take so many bytes behind ``waiting`` other messages.
+        """Whether ``protect_batch`` would take so many bytes behind ``waiting`` other messages.
 
         HOT PATH. Where it would not, ``send`` does or tells what there is to be done.
         """
@@ -388,7 +388,7 @@ class DTLSConnection:
             and not self.closed
         )
 
-    def protect_run(self, messages: Sequence[bytes]) -> bytes:
+    def protect_batch(self, messages: Sequence[bytes]) -> bytes:
         """The records of messages that it ``admits``, one behind another, to be sent at once.
 
         HOT PATH. The messages are of one size, but for the last, which may be shorter. Each record
@@ -397,7 +397,7 @@ class DTLSConnection:
         counters, count = self.counters, len(messages)
         counters.count_sent(count)
         counters.count_data_sent(count, (count - 1) * len(messages[0]) + len(messages[-1]))
-        return self._layer.writer.protect_run(messages)
+        return self._layer.writer.protect_batch(messages)
 
     def record_size(self, length: int) -> int:
         """Bytes of a record with so many bytes of application data."""
@@ -415,7 +415,7 @@ class DTLSConnection:
             self._receive_from_elsewhere(data, addr, now)
             return
         messages: list[bytes] = []
-        if self.receive_run(data, len(data), messages, now):
+        if self.receive_batch(data, len(data), messages, now):
             self._inbox.add(messages)
             return
         self.counters.count_received()
@@ -600,7 +600,7 @@ class DTLSConnection:
         """Ends it in silence for a reason the owner knows."""
         if not self.closed:
             self._end(error)
-        self._retransmission.forget()
+        self._outgoing.forget()
 
     def hello_repeated(self, message_seq: int, now: float) -> None:
         """The listener saw this connection's whole ClientHello again."""
@@ -660,7 +660,7 @@ class DTLSConnection:
     @property
     def retransmit_initial(self) -> float:
         """Seconds. Setting it rescales the timers that run."""
-        return self._retransmission.initial
+        return self._outgoing.initial
 
     @retransmit_initial.setter
     def retransmit_initial(self, seconds: float) -> None:
@@ -939,7 +939,7 @@ class DTLSConnection:
     @property
     def _paths(self) -> PathValidator:
         if self._made_paths is None:
-            parts = self._layer, self._timers, self._retransmission, self._post, self._outbox
+            parts = self._layer, self._timers, self._outgoing, self._post, self._outbox
             self._made_paths = PathValidator(self.config, *parts, self._random)
         return self._made_paths
 
@@ -988,8 +988,8 @@ class DTLSConnection:
             self._post.timer_due(timer, now)
         elif not self._driver.timer_due(timer, now):
             self._give_up()
-        elif timer is Timer.retransmit and self._retransmission.backoff.resends:
-            self._events.append(PeerUnresponsive(self._retransmission.backoff.resends))
+        elif timer is Timer.retransmit and self._outgoing.backoff.resends:
+            self._events.append(PeerUnresponsive(self._outgoing.backoff.resends))
 
     def _give_up(self) -> None:
         """There were enough resends. Only a client of DTLS 1.3 still resends when complete."""
@@ -998,7 +998,7 @@ class DTLSConnection:
             return
         self._send_close_notify()
         self._end(EndpointClosed("idle", "the peer does not acknowledge our last flight"))
-        self._retransmission.forget()
+        self._outgoing.forget()
 
     def _time_out(self, reason: str) -> None:
         if self.closed or self.handshake_complete:
@@ -1017,7 +1017,7 @@ class DTLSConnection:
     def _watch_idleness(self, now: float) -> None:
         """From now on the peer's silence counts, where that is asked for (``liveness.py``)."""
         if self.config.watches_peers:
-            parts = self._layer, self._timers, self._retransmission
+            parts = self._layer, self._timers, self._outgoing
             self._idle = IdleMonitor(self.config, *parts, answers_probes=self.negotiated.rrc)
             self._timers.set(Timer.idle, now)
 
@@ -1098,11 +1098,11 @@ class DTLSConnection:
         if lease is not None and keeper is None:
             keeper = LeaseKeeper(self._layer, self._post, self._driver)
         leased = keeper.next_lease(lease) if keeper is not None and lease is not None else None
-        identity, generation = self.lineage
-        lineage = identity or self._random(sealed_state.ID_LENGTH), generation + 1
+        identity, generation = self.export_id
+        export_id = identity or self._random(sealed_state.ID_LENGTH), generation + 1
         state = self._snapshot(leased, unread, local)
-        sealed = sealed_state.seal(state, lineage, key, self._random)
-        self.lineage = lineage
+        sealed = sealed_state.seal(state, export_id, key, self._random)
+        self.export_id = export_id
         if keeper is None or leased is None:
             self._hand_over()
         else:
@@ -1165,7 +1165,7 @@ class DTLSConnection:
         self._check_complete()
         is_leased = self._leases is not None
         # With a lease messages wait, each side's for the other's export: those are carried along.
-        if self._retransmission.is_running or (self._post.is_busy and not is_leased):
+        if self._outgoing.is_running or (self._post.is_busy and not is_leased):
             raise DTLSError("a handshake message is not acknowledged yet: export a little later")
         if self._driver.receives_message and not is_leased:
             # Its parts may have been acknowledged, and would not come again.
@@ -1200,13 +1200,13 @@ class DTLSConnection:
             next_receive_seq=self._driver.next_receive_seq,
             post=post.snapshot(),
             own_ids=tuple(self.own_ids),
-            last_flight=self._retransmission.snapshot() if not self.confirmed else None,
+            last_flight=self._outgoing.snapshot() if not self.confirmed else None,
             unread=() if lease else (*unread, *self._inbox.unread),
         )
 
-    def restore(self, state: ExportedState, lineage: tuple[bytes, int], now: float) -> None:
+    def restore(self, state: ExportedState, export_id: tuple[bytes, int], now: float) -> None:
         """Makes a connection that has begun nothing into the exported one."""
-        self.lineage = lineage
+        self.export_id = export_id
         driver, negotiated, numbers = self._driver, self.negotiated, state.numbers
         keys, window = (state.traffic, state.old_keys), self.config.replay_window
         install_keys(driver, negotiated, *keys, window, is_client=self.role == "client")
@@ -1219,7 +1219,7 @@ class DTLSConnection:
         self._update_max_payload()
         self._watch_idleness(now)
         if state.last_flight is not None:
-            self._retransmission.restore(state.last_flight, now, may_have_acks=negotiated.is_dtls13)
+            self._outgoing.restore(state.last_flight, now, may_have_acks=negotiated.is_dtls13)
         self._inbox.add(state.unread)
         if state.doubtful:
             self._doubt = DoubtfulData(self._layer, state.doubtful)
@@ -1233,7 +1233,7 @@ class DTLSConnection:
         self._outbox.clear()
         self._inbox.clear()
         self._end(EndpointClosed("local", "the association was handed over"))
-        self._retransmission.forget()
+        self._outgoing.forget()
         self._driver.hand_over()
 
     # -- beginning and end ----------------------------------------------------------------------
@@ -1282,7 +1282,7 @@ class DTLSConnection:
         self.confirmed = True
         self._set_fast_path()
         if not self._is_dtls13:
-            self._retransmission.forget()
+            self._outgoing.forget()
         self._events.append(Confirmed())
 
     def _refuse(self, description: AlertDescription, error: Exception) -> None:
@@ -1292,7 +1292,7 @@ class DTLSConnection:
             message = f"the peer broke the protocol: {error}"
             error = caused_by(EndpointClosed("local", message), error)
         self._end(error)
-        self._retransmission.forget()
+        self._outgoing.forget()
 
     def _end(self, error: Exception) -> None:
         """The one way an association ends."""
@@ -1302,7 +1302,7 @@ class DTLSConnection:
             error.peername = self.peer
         if not self.handshake_complete:
             self.counters.count_failed()
-            self._retransmission.forget()
+            self._outgoing.forget()
         self._timers.clear()
         self._driver.abandon()
         self._inbox.drop_early()
@@ -1324,17 +1324,17 @@ class DTLSConnection:
             self._touched.add(self)
         return size
 
-    def rest(self, now: float) -> None:
+    def free_memory(self, now: float) -> None:
         """Gives back what an idle association does not need; the next record makes it anew."""
-        self._layer.rest()
-        self._driver.rest(now)
+        self._layer.free_memory()
+        self._driver.free_memory(now)
         self._timers.trim()
 
     @property
     def lingers_until(self) -> float:
         """Closed, but until then a peer without our last flight, or its ACK, may ask for it."""
         if not self._is_dtls13:
-            return self._retransmission.last_flight_until if not self.confirmed else NEVER
+            return self._outgoing.last_flight_until if not self.confirmed else NEVER
         local = isinstance(self.failure, EndpointClosed) and self.failure.reason == "local"
         asked = local and self.role == "server" and self.handshake_complete
         return self._driver.completed_at + LAST_FLIGHT_LIFETIME if asked else NEVER

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from struct import Struct, pack
 
 from aiodtls.core.crypto.suites import Suite
-from aiodtls.core.values import value
+from aiodtls.core.frozen import frozen
 from aiodtls.core.wire.codec import Reader
 from aiodtls.core.wire.messages import ClientHello
 
@@ -29,7 +29,7 @@ _SEALED = Struct("!QHHB")
 TIME_MASK = (1 << 64) - 1
 
 
-@value
+@frozen
 class SealedHello:
     """What a cookie of DTLS 1.3 remembers: Hash(ClientHello1), suite, and group asked for, or 0."""
 
@@ -38,7 +38,7 @@ class SealedHello:
     group: int
 
 
-@value
+@frozen
 class Retry:
     """The HelloRetryRequest that a second ClientHello answers; ``body`` is the message's."""
 
@@ -47,7 +47,7 @@ class Retry:
     body: bytes
 
 
-@value
+@frozen
 class ValidatedHello:
     """A ClientHello whose cookie was right: what leads from no state to a connection.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiodtls.core.crypto.trust import why_refused
-from aiodtls.core.values import value
+from aiodtls.core.frozen import frozen
 
 if TYPE_CHECKING:
     from aiodtls.core.config import PSKContext
@@ -27,7 +27,7 @@ class Event:
     __slots__ = ()
 
 
-@value
+@frozen
 class HandshakeCompleted(Event):
     """Both Finished messages are verified; data can flow."""
 
@@ -35,12 +35,12 @@ class HandshakeCompleted(Event):
     cipher_suite: str
 
 
-@value
+@frozen
 class Confirmed(Event):
     """The peer is known to have completed the handshake too (design: the handshake endgame)."""
 
 
-@value
+@frozen
 class FlightSent(Event):
     """A handshake flight went out: its messages by name, and the size of each datagram in bytes.
 
@@ -52,7 +52,7 @@ class FlightSent(Event):
     resend: int
 
 
-@value
+@frozen
 class KeyLimitReached(Event):
     """The AEAD's usage limit: half of it used, or, where ``exhausted``, all of it.
 
@@ -63,21 +63,21 @@ class KeyLimitReached(Event):
     exhausted: bool
 
 
-@value
+@frozen
 class KeysUpdated(Event):
     """DTLS 1.3: the records of one direction, "sent" or "received", have new keys from now on."""
 
     direction: str
 
 
-@value
+@frozen
 class SessionReceived(Event):
     """A client may resume this handshake later with this session."""
 
     session: Session = field(repr=False)
 
 
-@value
+@frozen
 class ExportNeeded(Event):
     """A newer ``export_state`` with a lease is wanted, and something waits until it is stored.
 
@@ -89,7 +89,7 @@ class ExportNeeded(Event):
     reason: str
 
 
-@value
+@frozen
 class AddressChanged(Event):
     """The peer is at ``new`` from now on, where its connection id led us (RFC 9853)."""
 
@@ -97,21 +97,21 @@ class AddressChanged(Event):
     new: Any
 
 
-@value
+@frozen
 class PathMTUChanged(Event):
     """The largest datagram that may be sent changed, in bytes of UDP payload."""
 
     max_datagram_size: int
 
 
-@value
+@frozen
 class PeerUnresponsive(Event):
     """No answer to a flight that was resent, or to a probe; ``resends`` of them so far."""
 
     resends: int
 
 
-@value
+@frozen
 class Closed(Event):
     """The association has ended; ``error`` is what ``recv`` and ``send`` raise from now on.
 
@@ -192,7 +192,7 @@ class SignatureRequested(Question):
     function: SignFunction = field(repr=False)
 
 
-class Unwatched(set[Any]):
+class NullSet(set[Any]):
     """The set of associations that changed, where no owner asks for it.
 
     One in a set of its own would be part of a reference cycle, and the garbage collector's to free.

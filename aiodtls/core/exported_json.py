@@ -11,7 +11,7 @@ from typing import Any
 
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.exported_state import ExportedState
-from aiodtls.core.handshake.id_updates import IdState
+from aiodtls.core.handshake.connection_id_updates import IdState
 from aiodtls.core.handshake.post import PostSnapshot
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.outbox import Address
@@ -26,7 +26,7 @@ from aiodtls.core.registry import (
     SRTPProtectionProfile,
 )
 from aiodtls.core.reliability.flight import Flight, OutgoingMessage
-from aiodtls.core.reliability.retransmission import LastFlight
+from aiodtls.core.reliability.outgoing_flight import LastFlight
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.sessions import Session
 

@@ -15,7 +15,8 @@ from typing import Literal
 
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.handshake.id_updates import IdState
+from aiodtls.core.frozen import frozen_kw_only
+from aiodtls.core.handshake.connection_id_updates import IdState
 from aiodtls.core.handshake.post import PostSnapshot, Waiting
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.outbox import Address
@@ -30,10 +31,9 @@ from aiodtls.core.registry import (
     SRTPProtectionProfile,
 )
 from aiodtls.core.reliability.flight import Flight, OutgoingMessage
-from aiodtls.core.reliability.retransmission import LastFlight
+from aiodtls.core.reliability.outgoing_flight import LastFlight
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.sessions import Session
-from aiodtls.core.values import value_of_names
 from aiodtls.core.wire.codec import Reader, Writer
 
 LAYOUT = 3
@@ -55,7 +55,7 @@ _TIMERS = (
 )
 
 
-@value_of_names
+@frozen_kw_only
 class ExportedState:
     """What one export holds. ``peer`` and ``local`` are socket addresses.
 
@@ -175,37 +175,44 @@ def _parse(reader: Reader) -> ExportedState:
     )
 
 
-def _write_negotiated(writer: Writer, facts: Negotiated) -> None:
-    assert facts.suite is not None and facts.version is not None
-    writer.u8(_VERSIONS.index(facts.version)).u16(facts.suite.code)
-    writer.u8(_bits(facts.extended_master_secret, facts.resumed, facts.rrc, facts.session))
-    for code in (facts.group, facts.srtp_profile):
+def _write_negotiated(writer: Writer, negotiated: Negotiated) -> None:
+    assert negotiated.suite is not None and negotiated.version is not None
+    writer.u8(_VERSIONS.index(negotiated.version)).u16(negotiated.suite.code)
+    writer.u8(
+        _bits(
+            negotiated.extended_master_secret,
+            negotiated.resumed,
+            negotiated.rrc,
+            negotiated.session,
+        )
+    )
+    for code in (negotiated.group, negotiated.srtp_profile):
         writer.u16(_ABSENT if code is None else int(code))
-    writer.u8(facts.own_certificate_type).u8(facts.peer_certificate_type)
-    writer.raw(_TIME.pack(facts.authenticated_at))
-    name = facts.server_hostname
+    writer.u8(negotiated.own_certificate_type).u8(negotiated.peer_certificate_type)
+    writer.raw(_TIME.pack(negotiated.authenticated_at))
+    name = negotiated.server_hostname
     for optional in (
         name.encode() if name is not None else None,
-        facts.psk_identity,
-        facts.psk_identity_hint,
-        facts.alpn_protocol,
+        negotiated.psk_identity,
+        negotiated.psk_identity_hint,
+        negotiated.alpn_protocol,
     ):
         _write_optional(writer, optional)
     for short in (
-        *(facts.client_random, facts.server_random, facts.psk_check),
-        *(facts.master_secret, facts.exporter_secret, facts.resumption_secret),
-        *(facts.own_cid, facts.peer_cid),
+        *(negotiated.client_random, negotiated.server_random, negotiated.psk_check),
+        *(negotiated.master_secret, negotiated.exporter_secret, negotiated.resumption_secret),
+        *(negotiated.own_cid, negotiated.peer_cid),
     ):
         writer.vector(short, 1)
-    writer.vector(facts.ocsp_response, 3)
-    writer.vectors(facts.certificate_timestamps, 2, 3)
-    writer.vectors(facts.peer_chain, 3, 3)
-    if facts.session is not None:
-        writer.vector(facts.session.to_bytes(), 3)
+    writer.vector(negotiated.ocsp_response, 3)
+    writer.vectors(negotiated.certificate_timestamps, 2, 3)
+    writer.vectors(negotiated.peer_chain, 3, 3)
+    if negotiated.session is not None:
+        writer.vector(negotiated.session.to_bytes(), 3)
 
 
 def _read_negotiated(reader: Reader) -> Negotiated:
-    facts = Negotiated(version=_VERSIONS[reader.u8()], suite=SUITES[reader.u16()])
+    negotiated = Negotiated(version=_VERSIONS[reader.u8()], suite=SUITES[reader.u16()])
     ems, resumed, rrc, has_session = _read_bits(reader, 4)
     group, profile = reader.u16(), reader.u16()
     certificate_types = CertificateType(reader.u8()), CertificateType(reader.u8())
@@ -214,7 +221,7 @@ def _read_negotiated(reader: Reader) -> Negotiated:
     client_random, server_random, psk_check = (reader.vector(1) for _ in range(3))
     master, exporter, resumption, own_cid, peer_cid = (reader.vector(1) for _ in range(5))
     return replace(
-        facts,
+        negotiated,
         extended_master_secret=ems,
         resumed=resumed,
         rrc=rrc,

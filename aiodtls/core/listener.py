@@ -161,7 +161,7 @@ class Listener:
         """
         if self._rest_at is not None and now >= self._rest_at:
             for connection in self._routes:
-                connection.rest(now)
+                connection.free_memory(now)
             self._rest_at = now + REST_EVERY if len(self._routes) >= REST_FROM else None
         while self._lingering:
             oldest = next(iter(self._lingering))
@@ -404,7 +404,7 @@ class Listener:
             new_ids=self._routes.adopted_ids,
             touched=self._touched,
         )
-        identity, generation = connection.lineage
+        identity, generation = connection.export_id
         if generation <= self._generations.get(identity, 0):
             self._touched.discard(connection)
             raise DTLSError("this state was adopted before, or a newer one of it")

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import SLACK, Backoff, Timer, Timers
 
 LOOKS = 8
@@ -36,8 +36,8 @@ class IdleMonitor:
         "_idle_timeout",
         "_layer",
         "_next_probe",
+        "_outgoing",
         "_probe_interval",
-        "_retransmission",
         "_retransmit_max",
         "_seen",
         "_silent_since",
@@ -50,7 +50,7 @@ class IdleMonitor:
         config: DTLSConfig,
         layer: RecordLayer,
         timers: Timers,
-        retransmission: Retransmission,
+        outgoing: OutgoingFlight,
         *,
         answers_probes: bool,
     ) -> None:
@@ -60,12 +60,12 @@ class IdleMonitor:
         self._layer = layer
         self._timers = timers
         # Probes begin with the initial timeout that holds at the time.
-        self._retransmission = retransmission
+        self._outgoing = outgoing
         # The newest record number of the last look, and since when it has been the newest.
         self._seen: int | None = None
         self._silent_since = 0.0
         # Counts the probes since, and gives the pause after the next.
-        self._backoff = Backoff(retransmission.initial, config.retransmit_max)
+        self._backoff = Backoff(outgoing.initial, config.retransmit_max)
         self._next_probe = float("-inf")
         self.reason = ""
 
@@ -78,7 +78,7 @@ class IdleMonitor:
         newest = self._layer.newest_number
         if newest != self._seen:
             self._seen, self._silent_since = newest, now
-            self._backoff = Backoff(self._retransmission.initial, self._retransmit_max)
+            self._backoff = Backoff(self._outgoing.initial, self._retransmit_max)
             self._next_probe = float("-inf")
         silence = now - self._silent_since
         if self._idle_timeout is not None and silence >= self._idle_timeout - SLACK:

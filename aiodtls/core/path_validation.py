@@ -18,7 +18,7 @@ from aiodtls.core.handshake.post import PostHandshake13
 from aiodtls.core.outbox import Address, Outbox
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import ContentType, RRCMessageType
-from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import Timer, Timers
 
 COOKIE_LENGTH = 8
@@ -78,7 +78,7 @@ class PathValidator:
     """Challenges of ours and of the peer's, and the one ``candidate`` that is being checked."""
 
     __slots__ = (
-        *("_config", "_layer", "_outbox", "_post", "_random", "_retransmission", "_timers"),
+        *("_config", "_layer", "_outbox", "_post", "_random", "_outgoing", "_timers"),
         "candidate",
     )
 
@@ -87,7 +87,7 @@ class PathValidator:
         config: DTLSConfig,
         layer: RecordLayer,
         timers: Timers,
-        retransmission: Retransmission,
+        outgoing: OutgoingFlight,
         post: PostHandshake13,
         outbox: Outbox,
         random: Callable[[int], bytes],
@@ -95,7 +95,7 @@ class PathValidator:
         self._config = config
         self._layer = layer
         self._timers = timers
-        self._retransmission = retransmission
+        self._outgoing = outgoing
         self._post = post
         self._outbox = outbox
         self._random = random
@@ -183,7 +183,7 @@ class PathValidator:
         if not candidate.asks_old_path and not candidate.cookies:
             self._post.use_spare_id()
         cookie = self._random(COOKIE_LENGTH)
-        pause = candidate.pauses[len(candidate.cookies)] * self._retransmission.initial
+        pause = candidate.pauses[len(candidate.cookies)] * self._outgoing.initial
         candidate.cookies.append(cookie)
         self._timers.set(Timer.path, now + pause)
         target = peer

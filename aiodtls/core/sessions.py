@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.errors import ConfigError, DecodeError
+from aiodtls.core.frozen import frozen_kw_only
 from aiodtls.core.registry import CertificateType
-from aiodtls.core.values import value_of_names
 from aiodtls.core.wire.codec import Reader, Writer
 
 # RFC 8446 section 4.6.1: nothing is resumed longer after the handshake that proved who it is.
@@ -36,7 +36,7 @@ FORMAT = 1
 _TIMES = Struct("!QQII")
 
 
-@value_of_names
+@frozen_kw_only
 class Session:
     """What a later handshake with the same peer may resume; opaque to the application.
 

@@ -96,8 +96,8 @@ class Counters:
         self.records_received += 1
         self.bytes_received += size
 
-    def count_data_run(self, datagrams: int, messages: int, size: int) -> None:
-        """A run of datagrams that held ``size`` bytes of messages."""
+    def count_data_batch(self, datagrams: int, messages: int, size: int) -> None:
+        """A batch of datagrams that held ``size`` bytes of messages."""
         self.datagrams_received += datagrams
         self.records_received += messages
         self.bytes_received += size

@@ -26,7 +26,7 @@ from aiodtls.core.registry import (
     ProtocolVersion,
 )
 from aiodtls.core.reliability import flight
-from aiodtls.core.reliability.retransmission import Acknowledged, Retransmission
+from aiodtls.core.reliability.outgoing_flight import Acknowledged, OutgoingFlight
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import ALPN, Extension, SupportedVersions
@@ -69,10 +69,10 @@ class PatientDriver(HandshakeDriver):
 
     def use_dtls13(self) -> None:
         """The ServerHello itself answers nothing yet."""
-        due = self.retransmission._timers.get(Timer.retransmit)
+        due = self.outgoing._timers.get(Timer.retransmit)
         super().use_dtls13()
         if due is not None:
-            self.retransmission._timers.set(Timer.retransmit, due)
+            self.outgoing._timers.set(Timer.retransmit, due)
 
     def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
         """Nothing while the version is not known."""
@@ -133,7 +133,7 @@ class ForgetfulPost(post.PostHandshake13):
             super()._want(request, now)
 
 
-class PatientRetransmission(Retransmission):
+class PatientOutgoingFlight(OutgoingFlight):
     """Resends on its timer alone while that runs, whatever comes again or an ACK says is missing.
 
     An ACK in the clear is believed for good.
@@ -209,7 +209,7 @@ def install() -> None:
     connection.HandshakeDriver = PatientDriver  # type: ignore[misc]
     post.PostHandshake13 = ForgetfulPost  # type: ignore[misc]
     post.MAX_TIMED_RESENDS = TICKET_RESENDS
-    connection.Retransmission = post.Retransmission = PatientRetransmission  # type: ignore[misc]
+    connection.OutgoingFlight = post.OutgoingFlight = PatientOutgoingFlight  # type: ignore[misc]
     # What overtakes a Finished is lost, and too many epochs or lost tickets end it all.
     inbox.MAX_EARLY_DATA = 0
     DTLSConnection._timer_due = timer_due  # type: ignore[method-assign]

@@ -25,7 +25,7 @@ from aiodtls.core.registry import (
     KeyUpdateRequest,
     ProtocolVersion,
 )
-from aiodtls.core.reliability.retransmission import LAST_FLIGHT_LIFETIME
+from aiodtls.core.reliability.outgoing_flight import LAST_FLIGHT_LIFETIME
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import SignatureAlgorithms
@@ -203,7 +203,7 @@ def test_a_message_too_many_under_old_keys_ends_it_with_an_alert(together: bool)
     """DTLS13-SendExtraFinished (RFC 8446 section 5.1)."""
     pair = Pair(*variants.configs("psk13"))
     assert pair.run(lambda: pair.client.handshake_complete)
-    finished = pair.client._retransmission.flight[-1]
+    finished = pair.client._outgoing.flight[-1]
     body = finished.body
     honest, extra = (
         Fragment(HandshakeType.finished, len(body), finished.message_seq + more, 0, body)
@@ -240,7 +240,7 @@ def test_another_initial_timeout_moves_the_ack_that_is_due() -> None:
 
     pair = Pair(*variants.configs("psk13"), Link(filter=hold_finished))
     assert pair.run(lambda: pair.client.handshake_complete)
-    finished = pair.client._retransmission.flight[-1]
+    finished = pair.client._outgoing.flight[-1]
     part = Fragment(
         HandshakeType.finished, len(finished.body), finished.message_seq, 0, finished.body[:9]
     )
@@ -270,7 +270,7 @@ def test_an_ack_that_could_name_nothing_does_not_end_the_handshake() -> None:
     pair = Pair(*variants.configs("psk13"))
     assert pair.run(lambda: pair.client.handshake_complete)
     pair.server.datagrams_to_send()
-    finished = pair.client._retransmission.flight[-1]
+    finished = pair.client._outgoing.flight[-1]
     body = finished.body
     honest = Fragment(HandshakeType.finished, len(body), finished.message_seq, 0, body)
     far = Fragment(HandshakeType.key_update, 1, finished.message_seq + 1000, 0, b"\0")

@@ -162,17 +162,17 @@ def _check_ways(aead, key: bytes, iv: bytes) -> None:
     assert all(len(d) - len(p) == writer.overhead for d, p in zip(datagrams, payloads, strict=True))
     messages: list[bytes] = []
     for datagram in datagrams:
-        assert quick.open_run(datagram, len(datagram), 1 << 14, messages) == 1
+        assert quick.open_batch(datagram, len(datagram), 1 << 14, messages) == 1
     assert messages == payloads
-    # A run is what its records are one by one, and is read as they are.
+    # A batch is what its records are one by one, and is read as they are.
     writer.next_number = 1 << 48
-    run = [payload.ljust(40, b"x") for payload in payloads[:4]] + [b"the last"]
-    single = [writer.protect(23, payload) for payload in run]
+    batch = [payload.ljust(40, b"x") for payload in payloads[:4]] + [b"the last"]
+    single = [writer.protect(23, payload) for payload in batch]
     writer.next_number = 1 << 48
-    assert writer.protect_run(run) == b"".join(single)
+    assert writer.protect_batch(batch) == b"".join(single)
     messages = []
-    assert again.open_run(b"".join(single), len(single[0]), 1 << 14, messages) == 5
-    assert messages == run
+    assert again.open_batch(b"".join(single), len(single[0]), 1 << 14, messages) == 5
+    assert messages == batch
     for datagram, payload in zip(datagrams, payloads, strict=True):
         [record] = split_datagram(datagram, len(cid))[0]
         assert slow.deprotect(*record) == payload + b"\x17"
@@ -182,7 +182,7 @@ def _check_ways(aead, key: bytes, iv: bytes) -> None:
     spoilt = spoilt[:-1] + bytes((spoilt[-1] ^ 1,))
     for other in (alert, spoilt, datagrams[0], b"\x19", datagrams[0][:20]):
         messages = []
-        assert not quick.open_run(other, len(other), 1 << 14, messages) and not messages
+        assert not quick.open_batch(other, len(other), 1 << 14, messages) and not messages
 
 
 def test_what_is_inside_is_all_padding_is_the_peers_fault():

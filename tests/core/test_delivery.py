@@ -27,7 +27,7 @@ def test_acks_in_the_clear_complete_nothing_and_are_doubted():
     delivery = carried()
     assert delivery.acknowledge([1, 2, 3], epoch=0) and not delivery.is_complete
     assert delivery.missing(4) == delivery.missing(5) == []
-    delivery.doubt()
+    delivery.drop_unauthenticated()
     assert delivery.missing(4) == [(0, 100)] and delivery.missing(5) == [(0, 20)]
     assert not delivery.is_complete
 
@@ -36,7 +36,7 @@ def test_doubt_leaves_what_a_protected_ack_has_said():
     delivery = carried()
     delivery.acknowledge([1, 2], epoch=2)
     delivery.acknowledge([3], epoch=0)
-    delivery.doubt()
+    delivery.drop_unauthenticated()
     assert delivery.missing(4) == [] and delivery.missing(5) == [(0, 20)]
 
 

@@ -87,7 +87,7 @@ def test_a_state_of_the_release_before_goes_on(name):
 
 def test_a_last_flight_of_the_release_before_is_sent_again():
     pair = of_sample("last flight")
-    assert not pair.server.confirmed and pair.server._retransmission.flight
+    assert not pair.server.confirmed and pair.server._outgoing.flight
     state = unseal(bytes.fromhex(SAMPLES["last flight"]["server"]["state"]), KEY)
     again = unseal(pair.server.export_state(KEY, pair.now), KEY)
     assert again.last_flight == state.last_flight and state.last_flight.watched

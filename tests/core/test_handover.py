@@ -164,12 +164,12 @@ def test_there_is_no_export_during_a_handshake_or_before_an_acknowledgement():
 
 def test_each_export_has_a_generation_of_the_same_association():
     pair = connected("psk13")
-    lineages = []
+    export_ids = []
     for _ in range(3):
         carry(pair, SERVER)
-        lineages.append(pair.server.lineage)
-    assert len({identity for identity, _ in lineages}) == 1
-    assert [generation for _, generation in lineages] == [1, 2, 3]
+        export_ids.append(pair.server.export_id)
+    assert len({identity for identity, _ in export_ids}) == 1
+    assert [generation for _, generation in export_ids] == [1, 2, 3]
 
 
 def test_a_state_opens_with_its_key_alone_and_shows_no_secret():

@@ -55,7 +55,7 @@ def test_an_idle_association_has_few_objects(variant):
         while connection.next_event() is not None:
             pass
         # A client keeps its session besides.
-        connection.rest(pair.now + LONG_AFTER)
+        connection.free_memory(pair.now + LONG_AFTER)
         own = [item for item in owned(connection) if item is not connection.session]
         names = sorted(type(item).__name__ for item in own)
         assert len(own) <= MOST_OBJECTS, names

@@ -91,7 +91,7 @@ def test_the_edge_of_the_window(size):
 def test_numbers_that_are_left_out_stay_fresh(size):
     """Also behind a window that is full, and of any length."""
     window = ReplayWindow(size)
-    window.accept_run(0, 3 * size)
+    window.accept_range(0, 3 * size)
     for gap in (2, 5, size - 1, size, size + 1, 1 << 20):
         highest = window.highest
         window.accept(highest + gap)
@@ -99,10 +99,10 @@ def test_numbers_that_are_left_out_stay_fresh(size):
         assert all(map(window.is_fresh, fresh))
         assert not window.are_fresh(window.highest, 1)
         assert window.snapshot()[1] < 1 << size
-        window.accept_run(window.highest + 1, 2 * size)
+        window.accept_range(window.highest + 1, 2 * size)
         assert window.snapshot() == (highest + gap + 2 * size, (1 << size) - 1)
     before = window.snapshot()
-    window.accept_run(window.highest + 7, 0)
+    window.accept_range(window.highest + 7, 0)
     assert window.snapshot() == before
 
 

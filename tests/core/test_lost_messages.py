@@ -154,7 +154,7 @@ def test_stopped_messages_leave_data_the_short_way(side):
     for number in range(100):
         datagram = other._layer.writer.protect(ContentType.application_data, b"%d" % number)
         messages: list[bytes] = []
-        count = connection.receive_run(datagram, len(datagram), messages, pair.now)
+        count = connection.receive_batch(datagram, len(datagram), messages, pair.now)
         if not count:
             connection.receive_datagram(datagram, connection.peer, pair.now)
         taken.append(count)

@@ -121,7 +121,7 @@ def test_a_presented_certificate_is_always_proved():
     # The client's flight is on its way; its keys write another one.
     assert pair.run(lambda: pair.client.handshake_complete)
     pair._in_flight.clear()
-    flight = pair.client._driver.retransmission.flight
+    flight = pair.client._driver.outgoing.flight
     for message in flight:
         if message.msg_type is HandshakeType.certificate_verify:
             continue

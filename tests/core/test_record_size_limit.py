@@ -91,11 +91,11 @@ def test_padding_of_a_datagram_among_many():
     pair.send(CLIENT, b"confirm")
     pair.idle()
     inner = b"x" * 90 + bytes((ContentType.application_data,)) + bytes(60)
-    run = [seal(pair.server, 0, inner) for _ in range(20)]
+    batch = [seal(pair.server, 0, inner) for _ in range(20)]
     messages: list[bytes] = []
-    taken = pair.client.receive_run(b"".join(run), len(run[0]), messages, pair.now)
+    taken = pair.client.receive_batch(b"".join(batch), len(batch[0]), messages, pair.now)
     assert not taken and not messages
-    pair.client.receive_datagram(run[0], SERVER, pair.now)
+    pair.client.receive_datagram(batch[0], SERVER, pair.now)
     assert pair.client.closed and "record is too long" in str(pair.client.failure)
 
 

@@ -66,7 +66,7 @@ def play(variant: str, side: str, sequence: tuple[HandshakeType, ...]) -> DTLSCo
             break
         for datagram, _ in victim.datagrams_to_send():
             peer.receive_datagram(datagram, side, 1000.0)
-        flight = peer._driver.retransmission.flight
+        flight = peer._driver.outgoing.flight
         body = next((m.body for m in flight if m.msg_type == kind), NOTHING)
         seq = victim._driver.next_receive_seq
         payload = Fragment(kind, len(body), seq, 0, body).encode()

@@ -80,7 +80,7 @@ def _other(side: str) -> str:
     return SERVER if side == CLIENT else CLIENT
 
 
-def as_run(data: bytes, count: int) -> bytes:
+def as_batch(data: bytes, count: int) -> bytes:
     """So many like it, whose numbers count up where they stand in the clear."""
     head, number, rest = data[:NUMBER_AT], data[NUMBER_AT:NUMBER_END], data[NUMBER_END:]
     if data[0] & FIXED_MASK == FIXED_BITS or len(data) < NUMBER_END:
@@ -117,10 +117,10 @@ class Established(Target[Living]):
             then = plan.byte()
             if then & 8 and data:
                 messages: list[bytes] = []
-                taken = target.receive_run(
-                    as_run(data, FEW + (then >> 4)), len(data), messages, talk.now
+                taken = target.receive_batch(
+                    as_batch(data, FEW + (then >> 4)), len(data), messages, talk.now
                 )
-                assert not taken and not messages, "a stranger's run was taken"
+                assert not taken and not messages, "a stranger's batch was taken"
             elsewhere ^= bool(then & 2)
             if then & 4:
                 talk.now += A_WHILE

@@ -71,8 +71,8 @@ def writer_for(reader: RecordReader, epoch: int) -> RecordWriter:
         keys = TrafficKeys(reader._aead, old.key, old.iv, old.sn_key)
         return RecordWriter13(epoch, keys, reader.cid)
     assert isinstance(reader, RecordReader12)
-    recipe = reader.recipe
-    return RecordWriter12(epoch, recipe.aead, recipe.key, recipe.salt, recipe.cid)
+    parameters = reader.parameters
+    return RecordWriter12(epoch, parameters.aead, parameters.key, parameters.salt, parameters.cid)
 
 
 def edited(plan: Plan, content_type: int, plaintext: bytes) -> tuple[int, bytes]:
@@ -159,7 +159,7 @@ def wish(subject: Moment, plan: Plan) -> None:
         lambda: connection.send(b"data", now),
         lambda: connection.export_state(bytes(32), now, lease=64),
         lambda: subject.let_time_pass(),
-        lambda: connection.rest(now),
+        lambda: connection.free_memory(now),
         lambda: answer(connection, now),
         lambda: wrong_answer(connection, plan.byte(), now),
         lambda: setattr(connection, "max_datagram_size", 200 + 8 * plan.byte()),

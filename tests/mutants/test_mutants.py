@@ -44,7 +44,7 @@ def test_each_mutant_applies(mutant):
 
 
 def of(old: str, new: str, file: str = "core/record/replay.py") -> Mutant:
-    return Mutant("m", "r", file, old, new, "core/test_records.py")
+    return Mutant("m", "r", file, old, new, "core/test_protection.py")
 
 
 @pytest.mark.parametrize("old", ["distance", "is not there"])

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aiodtls.core.crypto import capabilities
 from aiodtls.core.errors import AlertError, ConfigError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.registry import AlertDescription, NamedGroup
-from aiodtls.core.values import value
 
 # Hybrids first: what is recorded today must not open when quantum computers come.
 GROUPS: tuple[NamedGroup, ...] = (
@@ -62,7 +62,7 @@ KEM_KEY_LENGTH = 1184
 KEM_CIPHERTEXT_LENGTH = 1088
 
 
-@value
+@frozen
 class KeyShare:
     """An ephemeral key of ours.
 

@@ -35,7 +35,7 @@ from dataclasses import field
 from aiodtls.core.crypto import hmacs
 from aiodtls.core.crypto.hmacs import Secret
 from aiodtls.core.crypto.suites import AEAD, Suite
-from aiodtls.core.values import value
+from aiodtls.core.frozen import frozen
 
 LABEL_PREFIX = b"dtls13"
 # RFC 8446 section 5.3: at least 8 bytes, and as many as the AEAD's nonce has.
@@ -142,7 +142,7 @@ def exporter(
     return hkdf_expand_label(hash_name, secret, b"exporter", digest, length)
 
 
-@value
+@frozen
 class TrafficKeys:
     """What protects one epoch in one direction (RFC 8446 section 7.3, RFC 9147 section 4.2.3)."""
 

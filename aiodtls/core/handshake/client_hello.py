@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.key_exchange import KeyShare
+from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake.extensions import (
     alpn,
     certificate_status,
@@ -25,7 +26,6 @@ from aiodtls.core.handshake.extensions import (
 )
 from aiodtls.core.registry import ExtensionType
 from aiodtls.core.sessions import Session
-from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import Extension
 from aiodtls.core.wire.extensions13 import Cookie, KeyShares
@@ -33,7 +33,7 @@ from aiodtls.core.wire.messages import ClientHello
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 
-@value
+@frozen
 class HelloTemplate:
     """What a config puts into each of its ClientHellos: the suites, and extensions in order."""
 

@@ -40,13 +40,13 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import AlertDescription, ContentType, HandshakeType
 from aiodtls.core.reliability.acks import Acknowledgement
 from aiodtls.core.reliability.flight import Flight
-from aiodtls.core.reliability.reassembly import HandshakeMessage, Reassembly
-from aiodtls.core.reliability.retransmission import (
+from aiodtls.core.reliability.outgoing_flight import (
     LAST_FLIGHT_LIFETIME,
     Acknowledged,
-    Retransmission,
+    OutgoingFlight,
     Verdict,
 )
+from aiodtls.core.reliability.reassembly import HandshakeMessage, Reassembly
 from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.statistics import Counters
@@ -74,7 +74,7 @@ class HandshakeDriver:
         *("_layer", "_made_acks", "_made_reassembly", "_may_have_acks", "_new_handshake"),
         *("_next_receive_seq", "_question", "_reopened", "_runner", "_stored_seq", "_timers"),
         *("_transmitter", "complete", "completed_at", "last_flight_arrived", "next_seq"),
-        *("retransmission", "sent_last"),
+        *("outgoing", "sent_last"),
     )
 
     def __init__(
@@ -83,7 +83,7 @@ class HandshakeDriver:
         counters: Counters,
         timers: Timers,
         transmitter: Transmitter,
-        retransmission: Retransmission,
+        outgoing: OutgoingFlight,
         events: list[Event],
         next_receive_seq: int,
     ) -> None:
@@ -92,11 +92,11 @@ class HandshakeDriver:
         self._events = events
         self._transmitter = transmitter
         self._timers = timers
-        # Made when they are first needed, and given back by ``rest``.
+        # Made when they are first needed, and given back by ``free_memory``.
         self._made_acks: Acknowledgement | None = None
         self._made_reassembly: Reassembly | None = None
         self._next_receive_seq = next_receive_seq
-        self.retransmission = retransmission
+        self.outgoing = outgoing
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
         self._question: Question | None = None
@@ -186,7 +186,7 @@ class HandshakeDriver:
         self._is_dtls13 = self._may_have_acks = True
         self._layer.say_dtls12()
         self._transmitter.expect_acks()
-        self.retransmission.pause()
+        self.outgoing.pause()
 
     def limit_records(self, sent: int, received: int) -> None:
         """The most plaintext that protected records have either way (RFC 8449)."""
@@ -242,13 +242,13 @@ class HandshakeDriver:
         self._layer.forget_readers(HANDSHAKE_EPOCH + 1)
         return True
 
-    def rest(self, now: float) -> None:
+    def free_memory(self, now: float) -> None:
         """Forgets what nobody can ask for any more."""
         if self.complete and now >= self.completed_at + LAST_FLIGHT_LIFETIME:
             data_epoch = HANDSHAKE_EPOCH + 1 if self._is_dtls13 else 1
             self._layer.forget_readers(data_epoch)
-            if not self.retransmission.is_running:
-                self.retransmission.rest()
+            if not self.outgoing.is_running:
+                self.outgoing.free_memory()
                 self._layer.forget_writers(data_epoch)
             self._answers = {}
             if self._made_acks is not None and not self._made_acks.pending:
@@ -293,23 +293,23 @@ class HandshakeDriver:
         return not self._reassembly.has_all_before(update.message_seq, epoch)
 
     def _answer_repeat(self, fragment: Fragment, epoch: int, now: float) -> None:
-        if self._question is None and self.retransmission.repeat_completed(
+        if self._question is None and self.outgoing.repeat_completed(
             fragment, now, authenticated=epoch > 0
         ):
             self._resend(now)
 
     def hello_repeated(self, message_seq: int, now: float) -> None:
         """The ClientHello that our first flight answers came whole again, at the listener."""
-        retransmission = self.retransmission
+        outgoing = self.outgoing
         if self.complete or self._flights_sent != 1 or self._question is not None:
             return
-        first = next(iter(retransmission.flight), None)
-        if first and first.message_seq == message_seq and retransmission.peer_repeats(now):
+        first = next(iter(outgoing.flight), None)
+        if first and first.message_seq == message_seq and outgoing.peer_repeats(now):
             self._resend(now)
 
     def stop_resending(self) -> None:
         """From here on only what the peer repeats makes us resend."""
-        self.retransmission.pause()
+        self.outgoing.pause()
         self._transmitter.drop_rest()
 
     def answer(self, question: Event, value: object, now: float) -> None:
@@ -329,7 +329,7 @@ class HandshakeDriver:
             self._transmitter.continue_burst(now)
         else:
             begun = bool(self._answers) or self._reassembly.has_begun
-            verdict = self.retransmission.timer_due(now, answer_has_begun=begun)
+            verdict = self.outgoing.timer_due(now, answer_has_begun=begun)
             if verdict is Verdict.resend:
                 self._resend_or_go_on(now)
             return verdict is not Verdict.give_up
@@ -341,19 +341,17 @@ class HandshakeDriver:
             self._runner.resume(None)
             self._suspended(now)
         else:
-            self._transmitter.transmit(
-                self.retransmission, self.retransmission.backoff.resends, now
-            )
+            self._transmitter.transmit(self.outgoing, self.outgoing.backoff.resends, now)
 
     def _is_out_of_patience(self) -> bool:
         waiting = self._runner.waiting if self._runner is not None else None
         if not isinstance(waiting, Expect) or waiting.patience is None:
             return False
-        return self.retransmission.backoff.resends > waiting.patience
+        return self.outgoing.backoff.resends > waiting.patience
 
     def too_big(self, now: float) -> None:
         """The path refused a datagram of the flight: cut it smaller and send it again."""
-        if not self.complete and self.retransmission.shrink(self._transmitter.max_datagram_size):
+        if not self.complete and self.outgoing.shrink(self._transmitter.max_datagram_size):
             self._resend(now)
 
     def post_handshake_message(self) -> HandshakeMessage | None:
@@ -379,8 +377,8 @@ class HandshakeDriver:
             if len(plaintext) < len(record_numbers):
                 self._transmitter.send_parts_alone()
             record_numbers = plaintext
-        retransmission = self.retransmission
-        verdict = retransmission.acknowledge(record_numbers, epoch, now)
+        outgoing = self.outgoing
+        verdict = outgoing.acknowledge(record_numbers, epoch, now)
         if verdict is Acknowledged.all:
             self._answered()
             self.last_flight_arrived = self.complete
@@ -388,8 +386,8 @@ class HandshakeDriver:
             return
         elif verdict is Acknowledged.resend_missing:
             self._resend(now)
-        elif verdict is Acknowledged.resend_lost and retransmission.delivery is not None:
-            self._resend(now, retransmission.delivery.lost)
+        elif verdict is Acknowledged.resend_lost and outgoing.delivery is not None:
+            self._resend(now, outgoing.delivery.lost)
 
     def acknowledge_below(self, message_seq: int) -> None:
         """With a lease: the stored state knows the peer's messages below this one."""
@@ -416,8 +414,8 @@ class HandshakeDriver:
 
     def rescale(self, initial: float) -> None:
         """Another initial timeout; the ACK timer has its share of it."""
-        factor = initial / self.retransmission.initial
-        self.retransmission.rescale(initial)
+        factor = initial / self.outgoing.initial
+        self.outgoing.rescale(initial)
         self._acks.rescale(factor)
 
     def records_wait_for_keys(self, now: float) -> None:
@@ -426,20 +424,20 @@ class HandshakeDriver:
         Anybody can make such a record, so it says nothing of the version.
         """
         if self._is_dtls13 and not self.complete:
-            self._acks.schedule(now, self.retransmission.backoff.timeout / 4)
+            self._acks.schedule(now, self.outgoing.backoff.timeout / 4)
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:
         if gap and self._acks.shows_gap():
             self.acknowledge(now)
         else:
-            self._acks.schedule(now, self.retransmission.backoff.timeout / 4)
+            self._acks.schedule(now, self.outgoing.backoff.timeout / 4)
 
     def _resend(
         self, now: float, wanted: Callable[[int], list[tuple[int, int]]] | None = None
     ) -> None:
         """Without the timer's asking: it counts as no unanswered one."""
-        resend = self.retransmission.backoff.resends + 1
-        self._transmitter.transmit(self.retransmission, resend, now, wanted)
+        resend = self.outgoing.backoff.resends + 1
+        self._transmitter.transmit(self.outgoing, resend, now, wanted)
 
     def _answered(self) -> None:
         """The peer has it all (RFC 9147 section 7.1), but may ask for it again."""
@@ -467,7 +465,7 @@ class HandshakeDriver:
             # What the script has sent so far waits for the rest of its flight.
             self._question = waiting
             self._events.append(waiting)
-            self.retransmission.pause()
+            self.outgoing.pause()
             return
         flight = handshake.flight
         if flight:
@@ -475,22 +473,18 @@ class HandshakeDriver:
         if waiting is None:
             self._end_script(now, sent_last=bool(flight))
         elif flight:
-            self.retransmission.await_answer(now, is_last=handshake.awaits_last_flight)
-        elif (
-            not self._is_dtls13
-            and self.retransmission.flight
-            and not self.retransmission.is_running
-        ):
+            self.outgoing.await_answer(now, is_last=handshake.awaits_last_flight)
+        elif not self._is_dtls13 and self.outgoing.flight and not self.outgoing.is_running:
             # A question was answered and the same flight of the peer goes on.
-            self.retransmission.rearm(now)
+            self.outgoing.rearm(now)
 
     def _start_flight(self, flight: Flight, now: float) -> None:
-        self.retransmission.start(flight, self._answers, may_have_acks=self._may_have_acks)
+        self.outgoing.start(flight, self._answers, may_have_acks=self._may_have_acks)
         self._answers = {}
         if self._may_have_acks:
             self._acks.answered()
         self._flights_sent += 1
-        self._transmitter.transmit(self.retransmission, 0, now)
+        self._transmitter.transmit(self.outgoing, 0, now)
 
     def _end_script(self, now: float, *, sent_last: bool) -> None:
         self.complete = True
@@ -501,16 +495,16 @@ class HandshakeDriver:
         self._runner = self._handshake = None
         self._layer.expect_no_new_epoch()
         if self._is_dtls13 and sent_last:
-            self.retransmission.await_acknowledgement(now)
+            self.outgoing.await_acknowledgement(now)
         elif self._is_dtls13:
             # Nothing answers the peer's last flight but an ACK.
-            self.retransmission.forget()
+            self.outgoing.forget()
             if self._acks.pending:
                 self.acknowledge(now)
         elif sent_last:
-            self.retransmission.keep_last(now)
+            self.outgoing.keep_last(now)
         else:
-            self.retransmission.forget()
+            self.outgoing.forget()
 
 
 def _superfluous() -> AlertError:

@@ -11,6 +11,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.errors import AlertError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake.credential_choice import choose_credentials12, why_nothing_fits
 from aiodtls.core.handshake.extensions import ec_point_formats, supported_groups, supported_versions
 from aiodtls.core.registry import (
@@ -20,7 +21,6 @@ from aiodtls.core.registry import (
     ProtocolVersion,
     SignatureScheme,
 )
-from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.messages import ClientHello, ServerHello
 
@@ -30,7 +30,7 @@ DOWNGRADE_TO_12 = b"DOWNGRD\x01"
 DOWNGRADE_BELOW_12 = b"DOWNGRD\x00"
 
 
-@value
+@frozen
 class Choice12:
     """What a DTLS 1.2 server takes of a ClientHello."""
 

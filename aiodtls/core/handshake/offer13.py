@@ -10,6 +10,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.key_exchange import HYBRIDS, KeyShare
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.crypto.transcript import Transcript
+from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake.client_hello import (
     client_hello,
     offered_session_id,
@@ -25,7 +26,6 @@ from aiodtls.core.handshake.extensions import (
 from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, offered_by
 from aiodtls.core.registry import NamedGroup
 from aiodtls.core.sessions import Session
-from aiodtls.core.values import value
 from aiodtls.core.wire.extensions import Extension
 from aiodtls.core.wire.extensions13 import KeyShares, PreSharedKey
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH
@@ -34,7 +34,7 @@ from aiodtls.core.wire.messages13 import HelloRetryRequest
 from aiodtls.core.wire.records import HEADER_LENGTH
 
 
-@value
+@frozen
 class Offer:
     """A ClientHello of ours, and the keys behind it. ``psks`` are in the order of the hello."""
 

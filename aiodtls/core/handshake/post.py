@@ -22,8 +22,9 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.key_schedule import resumption_psk
 from aiodtls.core.errors import AlertError
 from aiodtls.core.events import Event, KeysUpdated, SessionReceived
+from aiodtls.core.frozen import frozen
+from aiodtls.core.handshake.connection_id_updates import IdState, IdUpdates
 from aiodtls.core.handshake.driver import HandshakeDriver
-from aiodtls.core.handshake.id_updates import IdState, IdUpdates
 from aiodtls.core.handshake.resumption import make_session
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
@@ -31,16 +32,15 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import Lease
 from aiodtls.core.registry import AlertDescription, HandshakeType, KeyUpdateRequest
 from aiodtls.core.reliability.flight import Flight, OutgoingMessage
-from aiodtls.core.reliability.reassembly import HandshakeMessage
-from aiodtls.core.reliability.retransmission import (
+from aiodtls.core.reliability.outgoing_flight import (
     LAST_FLIGHT_LIFETIME,
     Acknowledged,
-    Retransmission,
+    OutgoingFlight,
     Verdict,
 )
+from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
-from aiodtls.core.values import value
 from aiodtls.core.wire.messages import Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import (
     KeyUpdate,
@@ -75,7 +75,7 @@ def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
     raise _unexpected(message)
 
 
-@value
+@frozen
 class PostSnapshot:
     """What another process needs to go on with post-handshake messages.
 
@@ -140,7 +140,7 @@ class PostHandshake13:
         self._timers = timers
         self._transmitter = transmitter
         self._driver = driver
-        self._flights: dict[Timer, Retransmission] = {}
+        self._flights: dict[Timer, OutgoingFlight] = {}
         self._own_ids = own_ids
         # Made where either side bears connection ids.
         self._made_ids: IdUpdates | None = None
@@ -331,7 +331,7 @@ class PostHandshake13:
             for timer, id_message in self.ids.messages(under_way):
                 self._send(timer, [id_message], now)
                 under_way.add(timer)
-        if self._wanted is None or under_way or self._driver.retransmission.is_running:
+        if self._wanted is None or under_way or self._driver.outgoing.is_running:
             return
         if self._driver.next_seq > MAX_MESSAGE_SEQ:
             self.is_exhausted = True
@@ -412,9 +412,9 @@ class PostHandshake13:
         self._transmitter.transmit(flight, 0, now)
         flight.rearm(now)
 
-    def _begin_flight(self, timer: Timer, messages: Flight) -> Retransmission:
-        backoff = Backoff(self._driver.retransmission.initial, self._config.retransmit_max)
-        flight = Retransmission(self._timers, backoff, MAX_TIMED_RESENDS, timer=timer)
+    def _begin_flight(self, timer: Timer, messages: Flight) -> OutgoingFlight:
+        backoff = Backoff(self._driver.outgoing.initial, self._config.retransmit_max)
+        flight = OutgoingFlight(self._timers, backoff, MAX_TIMED_RESENDS, timer=timer)
         self._flights[timer] = flight
         flight.start(messages, {}, may_have_acks=True)
         return flight

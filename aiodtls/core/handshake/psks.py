@@ -21,11 +21,11 @@ from aiodtls.core.crypto.key_schedule import (
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import DecodeError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake.authenticate import find_psk
 from aiodtls.core.handshake.script import Handshake, Step
 from aiodtls.core.registry import ProtocolVersion
 from aiodtls.core.sessions import Session
-from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 
 SUITE_HASHES = {"SHA256": "sha256", "SHA384": "sha384"}
@@ -42,7 +42,7 @@ DERIVED_LABEL = b"derived psk"
 MAX_PSKS = 8
 
 
-@value
+@frozen
 class ImportedIdentity:
     """RFC 9258 section 5.1: it stands on the wire as the identity."""
 
@@ -68,7 +68,7 @@ class ImportedIdentity:
         return writer.u16(self.target_protocol).u16(self.target_kdf).finish()
 
 
-@value
+@frozen
 class OfferedPsk:
     """A key that a ClientHello offers: that of a ``psk`` of ours, or of a session's ticket."""
 

@@ -17,6 +17,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.events import Question
+from aiodtls.core.frozen import frozen
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
@@ -24,7 +25,6 @@ from aiodtls.core.registry import AlertDescription, HandshakeType
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.sessions import Session
-from aiodtls.core.values import value
 from aiodtls.core.wire.messages import ClientHello, Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
@@ -32,7 +32,7 @@ _HELLO_REQUEST = int(HandshakeType.hello_request)
 _SERVER_HELLO = int(HandshakeType.server_hello)
 
 
-@value
+@frozen
 class Expect:
     """The script waits for one of these messages.
 

@@ -12,6 +12,7 @@ from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake import credential_choice, negotiate
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk, sign
 from aiodtls.core.handshake.extensions import (
@@ -49,7 +50,6 @@ from aiodtls.core.handshake.resumption import use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription, CertificateType
 from aiodtls.core.sessions import Session, psk_check
-from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import Extension
 from aiodtls.core.wire.messages import (
@@ -71,7 +71,7 @@ from aiodtls.core.wire.messages import (
 )
 
 
-@value
+@frozen
 class _Answer:
     """What the server takes of the ClientHello, and what it will send for it.
 

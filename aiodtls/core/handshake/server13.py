@@ -19,6 +19,7 @@ from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import respond
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError, CertificateError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake import credential_choice, negotiate13
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
 from aiodtls.core.handshake.extensions import (
@@ -49,7 +50,6 @@ from aiodtls.core.registry import (
     SignatureScheme,
 )
 from aiodtls.core.sessions import psk_check
-from aiodtls.core.values import value
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import Extension
 from aiodtls.core.wire.extensions13 import PreSharedKey, SelectedPsk
@@ -68,7 +68,7 @@ UNKNOWN_PSK = AlertDescription.decrypt_error
 NOTHING_ASKED = Extensions()
 
 
-@value
+@frozen
 class _Choice:
     """What the server takes of the ClientHello: a PSK, or credentials and a scheme."""
 

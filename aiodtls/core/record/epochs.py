@@ -9,8 +9,8 @@ from typing import ClassVar
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEADObject
+from aiodtls.core.record.batch_buffers import CARRY, MOST, OpeningBuffer
 from aiodtls.core.record.replay import ReplayWindow
-from aiodtls.core.record.rows import CARRY, MOST, OpeningSheet
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
 
@@ -50,7 +50,7 @@ class RecordWriter(ABC):
         return self.next_number > SEQUENCE_NUMBER_MASK
 
     def ring(self) -> tuple[bool, bool]:
-        """``limit_alarm`` is reached: whether the limit is, and whether the numbers run out.
+        """``limit_alarm`` is reached: whether the limit is, and whether the numbers batch out.
 
         The very last number is left for the alert that says so.
         """
@@ -69,7 +69,7 @@ class RecordWriter(ABC):
         self.alarm = min(self.limit_alarm, alarm)
 
     @abstractmethod
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Gives back what the next record can make anew."""
 
     @abstractmethod
@@ -80,26 +80,28 @@ class RecordWriter(ABC):
         """Bytes of a record whose plaintext has ``length``."""
         return length + self.overhead
 
-    def protect_run(self, messages: Sequence[bytes]) -> bytes:
+    def protect_batch(self, messages: Sequence[bytes]) -> bytes:
         """A record of application data for each message, one behind another.
 
         The messages are of one size, but for the last, which may be another.
         """
         if len(messages[-1]) == len(messages[0]):
-            return self._protect_alike(messages)
-        return self._protect_alike(messages[:-1]) + self._protect_alike(messages[-1:])
+            return self._protect_equal_lengths(messages)
+        return self._protect_equal_lengths(messages[:-1]) + self._protect_equal_lengths(
+            messages[-1:]
+        )
 
-    def _protect_alike(self, messages: Sequence[bytes]) -> bytes:
+    def _protect_equal_lengths(self, messages: Sequence[bytes]) -> bytes:
         """The same for messages of one length."""
-        run = b""
+        batch = b""
         while len(messages) >= FEW:
             count = min(len(messages), MOST, CARRY - self.next_number % CARRY)
-            run += self._protect_rows(messages[:count])
+            batch += self._protect_at_once(messages[:count])
             messages = messages[count:]
-        return run + b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
+        return batch + b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
 
     @abstractmethod
-    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+    def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
         """The same for up to ``MOST`` of them, whose numbers have no ``CARRY`` between them."""
 
 
@@ -122,10 +124,10 @@ class PlaintextWriter(RecordWriter):
         """From here on no record says DTLS 1.0."""
         self.hello_version = VERSION
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """There is nothing to give back."""
 
-    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+    def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
         return b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
@@ -169,7 +171,7 @@ class RecordReader(ABC):
         """Whether the true content type stands behind the data."""
 
     @abstractmethod
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Gives back what the next record can make anew."""
 
     @abstractmethod
@@ -179,25 +181,31 @@ class RecordReader(ABC):
         None where it is anything else. Raises InvalidTag.
         """
 
-    def open_run(self, run: bytes, size: int, longest: int, messages: list[bytes]) -> int:
-        """How many of the first datagrams it took: one fresh record of application data each.
+    def open_batch(self, batch: bytes, size: int, longest: int, messages: list[bytes]) -> int:
+        """Opens the first datagrams that are one fresh record of application data each.
 
-        ``run`` is datagrams of ``size`` bytes one behind another, the last one maybe shorter. Their
-        data is added to ``messages``. The next one is something else, forged perhaps, or longer
-        than ``longest``: nothing is counted for it and the window has not moved, so that it can be
-        looked at again, closely.
+        Args:
+            batch: datagrams of ``size`` bytes, concatenated. The last one may be shorter.
+            size: the length of each datagram in bytes.
+            longest: the longest plaintext that is accepted.
+            messages: the data is appended here.
+
+        Returns:
+            How many datagrams were opened. The next one is something else, forged, or too long.
+            It was not counted and did not move the replay window, so the caller can process it on
+            the slow path.
         """
-        taken, count = 0, len(run) // size
+        taken, count = 0, len(batch) // size
         while count - taken >= FEW:
-            rows = run[taken * size : count * size]
-            more = self._open_rows(rows, count - taken, longest, messages)
+            rows = batch[taken * size : count * size]
+            more = self._open_at_once(rows, count - taken, longest, messages)
             taken += more
             if more < FEW:
                 # There are gaps, or worse.
                 break
-        for at in range(taken * size, len(run), size):
+        for at in range(taken * size, len(batch), size):
             try:
-                message = self.open_one(run[at : at + size], longest)
+                message = self.open_one(batch[at : at + size], longest)
             except InvalidTag:
                 break
             if message is None:
@@ -207,12 +215,12 @@ class RecordReader(ABC):
         return taken
 
     @abstractmethod
-    def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        """The same for a run of ``count`` datagrams of one size; ends at a gap, or earlier."""
+    def _open_at_once(self, batch: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        """The same for a batch of ``count`` datagrams of one size; ends at a gap, or earlier."""
 
-    def _take(self, sheet: OpeningSheet, first: int, count: int, messages: list[bytes]) -> int:
+    def _take(self, buffer: OpeningBuffer, first: int, count: int, messages: list[bytes]) -> int:
         """Takes what opened, as far as it is data: so many records from the number ``first`` on."""
-        inside = sheet.inside
+        inside = buffer.inside
         length = inside.width
         if self.hides_type:
             # Others are padded, or of another type.
@@ -220,6 +228,6 @@ class RecordReader(ABC):
             types = inside.column(length, count)
             count -= len(types.lstrip(DATA))
         if count:
-            self.window.accept_run(first, count)
+            self.window.accept_range(first, count)
             messages += inside.cut(length, count)
         return count

@@ -13,6 +13,7 @@ from typing import cast
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.errors import LeaseExhausted
+from aiodtls.core.frozen import frozen
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import (
     NEVER,
@@ -24,7 +25,6 @@ from aiodtls.core.record.protection12 import DATA_EPOCH, RecordReader12, true_ty
 from aiodtls.core.record.protection13 import OldKeys, RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.statistics import Counters
-from aiodtls.core.values import value
 from aiodtls.core.wire.records import (
     CID_BIT,
     EPOCH_MASK,
@@ -43,7 +43,7 @@ MAX_EARLY_RECORDS = 64
 MAX_EARLY_BYTES = 32768
 
 
-@value
+@frozen
 class RecordNumbers:
     """What another process needs to go on with the newest epochs.
 
@@ -228,12 +228,12 @@ class RecordLayer:
         older = self._older_writers
         self._older_writers = {epoch: older[epoch] for epoch in older if epoch >= below}
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Keeps keys and numbers alone; the ciphers are made anew when there is a record."""
         for writer in self.writers.values():
-            writer.rest()
+            writer.free_memory()
         for reader in self.readers.values():
-            reader.rest()
+            reader.free_memory()
 
     @property
     def writers(self) -> dict[int, RecordWriter]:

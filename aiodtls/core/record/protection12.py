@@ -22,6 +22,19 @@ from typing import TypeAlias
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEAD, AEADObject
+from aiodtls.core.record.batch_buffers import (
+    CARRY,
+    LAST_TWO,
+    MOST,
+    NONCE_LENGTH,
+    NUMBER_LENGTH,
+    OPENING_BUFFERS,
+    SEALING_BUFFERS,
+    AnyBuffer,
+    BufferPool,
+    last_bytes,
+    without_last_two,
+)
 from aiodtls.core.record.epochs import (
     APPLICATION_DATA,
     BYTES,
@@ -29,19 +42,6 @@ from aiodtls.core.record.epochs import (
     VERSION,
     RecordReader,
     RecordWriter,
-)
-from aiodtls.core.record.rows import (
-    CARRY,
-    LAST_TWO,
-    MOST,
-    NONCE_LENGTH,
-    NUMBER_LENGTH,
-    OPENING,
-    SEALING,
-    AnySheet,
-    Shelf,
-    last_bytes,
-    without_last_two,
 )
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER_LENGTH, TLS12_CID
 
@@ -56,7 +56,7 @@ Measured: TypeAlias = tuple[int, bytes, bytes]
 UNMEASURED: Measured = (-1, b"", b"")
 
 
-class Recipe12:
+class CipherParameters:
     """How the records of one epoch and direction are made, and of what."""
 
     __slots__ = (
@@ -121,10 +121,10 @@ class Recipe12:
         """The additional data of a record of data."""
         return self.constant + number + self.additional_tail_of(self.prefix, length)
 
-    def sheet(self, shelf: Shelf[AnySheet], count: int, length: int) -> AnySheet:
+    def buffer(self, pool: BufferPool[AnyBuffer], count: int, length: int) -> AnyBuffer:
         header = HEADER_LENGTH + len(self.cid)
         additional = len(self.constant) + NUMBER_LENGTH + len(self.cid or self.prefix) + 2
-        return shelf.take(count, header, self.explicit, length, self.aead.tag_length, additional)
+        return pool.take(count, header, self.explicit, length, self.aead.tag_length, additional)
 
 
 class RecordWriter12(RecordWriter):
@@ -133,81 +133,81 @@ class RecordWriter12(RecordWriter):
     Its cipher is made by the first.
     """
 
-    __slots__ = ("_cipher", "recipe")
+    __slots__ = ("_cipher", "parameters")
 
     def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes, cid: bytes = b"") -> None:
-        self.recipe = recipe = Recipe12(aead, key, iv, cid)
+        self.parameters = parameters = CipherParameters(aead, key, iv, cid)
         self._cipher: AEADObject | None = None
-        overhead = recipe.expansion + (len(cid) + 1 if cid else 0)
+        overhead = parameters.expansion + (len(cid) + 1 if cid else 0)
         super().__init__(epoch, overhead, aead.sealing_limit)
 
     def _wake(self) -> AEADObject:
-        self._cipher = cipher = self.recipe.aead.create(self.recipe.key)
+        self._cipher = cipher = self.parameters.aead.create(self.parameters.key)
         return cipher
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         self._cipher = None
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         if content_type != APPLICATION_DATA:
             return self._protect_other(content_type, plaintext)
         encrypt = (self._cipher or self._wake()).encrypt
-        recipe, number = self.recipe, self.next_number
+        parameters, number = self.parameters, self.next_number
         self.next_number = number + 1
-        if recipe.hides_type:
+        if parameters.hides_type:
             plaintext += DATA
-        length, tail, additional_tail = recipe.measured
+        length, tail, additional_tail = parameters.measured
         if len(plaintext) != length:
-            _, tail, additional_tail = recipe.measure(len(plaintext))
+            _, tail, additional_tail = parameters.measure(len(plaintext))
         encoded = number.to_bytes(8, "big")
-        additional = recipe.constant + encoded + additional_tail
-        header = recipe.prefix + encoded + tail
-        if recipe.explicit:
-            return header + encoded + encrypt(recipe.salt + encoded, plaintext, additional)
-        return header + encrypt(recipe.nonce(number), plaintext, additional)
+        additional = parameters.constant + encoded + additional_tail
+        header = parameters.prefix + encoded + tail
+        if parameters.explicit:
+            return header + encoded + encrypt(parameters.salt + encoded, plaintext, additional)
+        return header + encrypt(parameters.nonce(number), plaintext, additional)
 
     def _protect_other(self, content_type: int, plaintext: bytes) -> bytes:
         """One record of anything but data."""
         encrypt = (self._cipher or self._wake()).encrypt
-        recipe, number = self.recipe, self.next_number
+        parameters, number = self.parameters, self.next_number
         self.next_number = number + 1
-        if recipe.hides_type:
+        if parameters.hides_type:
             plaintext += BYTES[content_type]
-        prefix, encoded = recipe.prefix_of(content_type), number.to_bytes(8, "big")
-        header = prefix + encoded + recipe.tail_of(len(plaintext))
-        if recipe.explicit:
+        prefix, encoded = parameters.prefix_of(content_type), number.to_bytes(8, "big")
+        header = prefix + encoded + parameters.tail_of(len(plaintext))
+        if parameters.explicit:
             header += encoded
-        additional = recipe.additional_tail_of(prefix, len(plaintext))
-        additional = recipe.constant + encoded + additional
-        return header + encrypt(recipe.nonce(number), plaintext, additional)
+        additional = parameters.additional_tail_of(prefix, len(plaintext))
+        additional = parameters.constant + encoded + additional
+        return header + encrypt(parameters.nonce(number), plaintext, additional)
 
-    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+    def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
         encrypt_into = (self._cipher or self._wake()).encrypt_into
-        recipe, count = self.recipe, len(messages)
+        parameters, count = self.parameters, len(messages)
         # Told at once: whatever happens, no number is used twice.
         first = self.next_number
         self.next_number = first + count
-        if recipe.hides_type:
+        if parameters.hides_type:
             messages = [message + DATA for message in messages]
         length = len(messages[0])
         number, lows = without_last_two(first), last_bytes(first, count)
-        header = recipe.header(number, length)
-        sheet = recipe.sheet(SEALING, count, length)
-        if recipe.explicit:
-            sheet.records.fill(header + number)
-            sheet.records.put(len(header) + LAST_TWO, *lows)
-            sheet.nonces.fill(recipe.salt + number)
-            sheet.nonces.put(len(recipe.salt) + LAST_TWO, *lows)
+        header = parameters.header(number, length)
+        buffer = parameters.buffer(SEALING_BUFFERS, count, length)
+        if parameters.explicit:
+            buffer.records.fill(header + number)
+            buffer.records.put(len(header) + LAST_TWO, *lows)
+            buffer.nonces.fill(parameters.salt + number)
+            buffer.nonces.put(len(parameters.salt) + LAST_TWO, *lows)
         else:
-            sheet.records.fill(header)
-            sheet.number_nonces(recipe.salt, first, lows)
-        sheet.records.put(len(recipe.prefix) + LAST_TWO, *lows)
-        sheet.additional.fill(recipe.additional(number, length))
-        sheet.additional.put(len(recipe.constant) + LAST_TWO, *lows)
-        sheet.seal(encrypt_into, messages)
-        run = sheet.records.first(count)
-        SEALING.give_back(sheet)
-        return run
+            buffer.records.fill(header)
+            buffer.number_nonces(parameters.salt, first, lows)
+        buffer.records.put(len(parameters.prefix) + LAST_TWO, *lows)
+        buffer.additional.fill(parameters.additional(number, length))
+        buffer.additional.put(len(parameters.constant) + LAST_TWO, *lows)
+        buffer.seal(encrypt_into, messages)
+        batch = buffer.records.first(count)
+        SEALING_BUFFERS.give_back(buffer)
+        return batch
 
 
 class RecordReader12(RecordReader):
@@ -216,28 +216,28 @@ class RecordReader12(RecordReader):
     Its cipher is made for the first.
     """
 
-    __slots__ = ("_body_at", "_header", "_least", "recipe")
+    __slots__ = ("_body_at", "_header", "_least", "parameters")
 
     def __init__(
         self, aead: AEAD, key: bytes, iv: bytes, replay_window: int, cid: bytes = b""
     ) -> None:
         super().__init__(aead.forgery_limit, replay_window)
-        self.recipe = recipe = Recipe12(aead, key, iv, cid)
+        self.parameters = parameters = CipherParameters(aead, key, iv, cid)
         # What a record begins with, its number, its connection id and length, its nonce.
-        self._header = _header(len(cid), recipe.explicit)
+        self._header = _header(len(cid), parameters.explicit)
         self._body_at = self._header.size
         # Bytes of a record without an inside.
         self._least = self._body_at + aead.tag_length
 
     @property
     def hides_type(self) -> bool:
-        return self.recipe.hides_type
+        return self.parameters.hides_type
 
     def _wake(self) -> AEADObject:
-        self._cipher = cipher = self.recipe.aead.create(self.recipe.key)
+        self._cipher = cipher = self.parameters.aead.create(self.parameters.key)
         return cipher
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         self._cipher = None
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
@@ -245,80 +245,88 @@ class RecordReader12(RecordReader):
 
         With a connection id ``body`` has the id and the length first. Raises InvalidTag.
         """
-        recipe = self.recipe
-        cid = recipe.cid
+        parameters = self.parameters
+        cid = parameters.cid
         start = len(cid) + 2 if cid else 0
-        length = len(body) - start - recipe.expansion
+        length = len(body) - start - parameters.expansion
         if length < 0 or not body.startswith(cid) or (cid and content_type != TLS12_CID):
             raise InvalidTag
         decrypt = (self._cipher or self._wake()).decrypt
-        tail = recipe.additional_tail_of(recipe.prefix_of(content_type), length)
-        additional = recipe.constant + number.to_bytes(8, "big") + tail
-        body_at = start + recipe.explicit
-        nonce = recipe.salt + body[start:body_at] if recipe.explicit else recipe.nonce(number)
+        tail = parameters.additional_tail_of(parameters.prefix_of(content_type), length)
+        additional = parameters.constant + number.to_bytes(8, "big") + tail
+        body_at = start + parameters.explicit
+        nonce = (
+            parameters.salt + body[start:body_at]
+            if parameters.explicit
+            else parameters.nonce(number)
+        )
         return decrypt(nonce, body[body_at:], additional)
 
     def open_one(self, datagram: bytes, longest: int) -> bytes | None:
-        recipe, window = self.recipe, self.window
+        parameters, window = self.parameters, self.window
         size = len(datagram)
         if size > longest:
             return None
         length = size - self._least
-        measured, said, additional_tail = recipe.measured
+        measured, said, additional_tail = parameters.measured
         if length != measured:
-            if length < recipe.hides_type:
+            if length < parameters.hides_type:
                 return None
-            _, said, additional_tail = recipe.measure(length)
+            _, said, additional_tail = parameters.measure(length)
         prefix, number, tail, explicit = self._header.unpack_from(datagram)
         if (
-            prefix != recipe.prefix
+            prefix != parameters.prefix
             or tail != said
             or number >> EPOCH_SHIFT != DATA_EPOCH
             or (number <= window.highest and not window.is_fresh(number))
         ):
             return None
         plaintext = (self._cipher or self._wake()).decrypt(
-            recipe.salt + explicit if explicit else recipe.nonce(number),
+            parameters.salt + explicit if explicit else parameters.nonce(number),
             datagram[self._body_at :],
-            recipe.constant + number.to_bytes(8, "big") + additional_tail,
+            parameters.constant + number.to_bytes(8, "big") + additional_tail,
         )
-        if recipe.hides_type:
+        if parameters.hides_type:
             if plaintext[-1] != APPLICATION_DATA:
                 return None
             plaintext = plaintext[:-1]
         window.accept(number)
         return plaintext
 
-    def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        recipe, size, number_at = self.recipe, len(run) // count, len(self.recipe.prefix)
+    def _open_at_once(self, batch: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        parameters, size, number_at = (
+            self.parameters,
+            len(batch) // count,
+            len(self.parameters.prefix),
+        )
         length = size - self._least
-        number = run[number_at : number_at + NUMBER_LENGTH]
+        number = batch[number_at : number_at + NUMBER_LENGTH]
         first = int.from_bytes(number, "big")
         if (
             length <= 0
             or size > longest
             or first >> EPOCH_SHIFT != DATA_EPOCH
-            or not run.startswith(recipe.header(number, length))
+            or not batch.startswith(parameters.header(number, length))
         ):
             return 0
         count = min(count, MOST, CARRY - first % CARRY)
         number, lows = without_last_two(first), last_bytes(first, count)
-        sheet = recipe.sheet(OPENING, count, length)
-        sheet.records.load(run[: count * size])
-        sheet.expected.fill(recipe.header(number, length))
-        sheet.expected.put(number_at + LAST_TWO, *lows)
-        count = sheet.as_expected(count)
+        buffer = parameters.buffer(OPENING_BUFFERS, count, length)
+        buffer.records.load(batch[: count * size])
+        buffer.expected.fill(parameters.header(number, length))
+        buffer.expected.put(number_at + LAST_TWO, *lows)
+        count = buffer.as_expected(count)
         taken = 0
         if self.window.are_fresh(first, count):
-            if recipe.explicit:
-                sheet.nonces.load(recipe.salt + recipe.salt.join(sheet.explicits[:count]))
+            if parameters.explicit:
+                buffer.nonces.load(parameters.salt + parameters.salt.join(buffer.explicits[:count]))
             else:
-                sheet.number_nonces(recipe.salt, first, lows)
-            sheet.additional.fill(recipe.additional(number, length))
-            sheet.additional.put(len(recipe.constant) + LAST_TWO, *lows)
-            count = sheet.open((self._cipher or self._wake()).decrypt_into, count)
-            taken = self._take(sheet, first, count, messages)
-        OPENING.give_back(sheet)
+                buffer.number_nonces(parameters.salt, first, lows)
+            buffer.additional.fill(parameters.additional(number, length))
+            buffer.additional.put(len(parameters.constant) + LAST_TWO, *lows)
+            count = buffer.open((self._cipher or self._wake()).decrypt_into, count)
+            taken = self._take(buffer, first, count, messages)
+        OPENING_BUFFERS.give_back(buffer)
         return taken
 
 

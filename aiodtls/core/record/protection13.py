@@ -24,17 +24,17 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import AEAD, AEADObject
-from aiodtls.core.record.epochs import APPLICATION_DATA, BYTES, DATA, RecordReader, RecordWriter
-from aiodtls.core.record.rows import (
+from aiodtls.core.frozen import frozen
+from aiodtls.core.record.batch_buffers import (
     CARRY,
     MOST,
     NONCE_LENGTH,
-    OPENING,
+    OPENING_BUFFERS,
     SAMPLE_LENGTH,
-    SEALING,
+    SEALING_BUFFERS,
     last_bytes,
 )
-from aiodtls.core.values import value
+from aiodtls.core.record.epochs import APPLICATION_DATA, BYTES, DATA, RecordReader, RecordWriter
 from aiodtls.core.wire.records import (
     CID_BIT,
     EPOCH_MASK,
@@ -124,7 +124,7 @@ class RecordWriter13(RecordWriter):
         self._masks = number_masks(self._aead, self._sn_key)
         return cipher
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         self._cipher = None
         self._masks = no_masks
 
@@ -150,7 +150,7 @@ class RecordWriter13(RecordWriter):
         mask = self._masks(sealed[:SAMPLE_LENGTH])
         return pack(self._prefix, low ^ (mask[0] << 8 | mask[1]), length) + sealed
 
-    def _protect_rows(self, messages: Sequence[bytes]) -> bytes:
+    def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
         encrypt_into = (self._cipher or self._wake()).encrypt_into
         count = len(messages)
         # Told at once: whatever happens, no number is used twice.
@@ -163,18 +163,18 @@ class RecordWriter13(RecordWriter):
         length, lows = len(inside[0]), last_bytes(first, count)
         header = self._layout.pack(self._prefix, 0, length + self._tag_length)
         number_at = len(self._prefix)
-        sheet = SEALING.take(count, len(header), 0, length, self._tag_length, 0)
-        sheet.records.fill(header)
-        sheet.records.put(number_at, *lows)
-        sheet.number_nonces(self._iv.to_bytes(NONCE_LENGTH, "big"), first, lows)
-        sheet.seal(encrypt_into, inside)
-        sheet.records.put(number_at, *sheet.masked(self._masks, lows))
-        run = sheet.records.first(count)
-        SEALING.give_back(sheet)
-        return run
+        buffer = SEALING_BUFFERS.take(count, len(header), 0, length, self._tag_length, 0)
+        buffer.records.fill(header)
+        buffer.records.put(number_at, *lows)
+        buffer.number_nonces(self._iv.to_bytes(NONCE_LENGTH, "big"), first, lows)
+        buffer.seal(encrypt_into, inside)
+        buffer.records.put(number_at, *buffer.masked(self._masks, lows))
+        batch = buffer.records.first(count)
+        SEALING_BUFFERS.give_back(buffer)
+        return batch
 
 
-@value
+@frozen
 class OldKeys:
     """What a reader of an earlier epoch needs to go on in another process."""
 
@@ -208,12 +208,12 @@ class RecordReader13(RecordReader):
         self._masks = number_masks(self._aead, self._sn_key)
         return cipher
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         self._cipher = None
         self._masks = no_masks
 
     def use_cid(self, cid: bytes) -> None:
-        """Our connection id that ``open_run`` looks for; ``open`` takes any."""
+        """Our connection id that ``open_batch`` looks for; ``open`` takes any."""
         self.cid = cid
         self._prefix, self._layout = _header(self.epoch, cid)
 
@@ -280,31 +280,34 @@ class RecordReader13(RecordReader):
         window.accept(number)
         return inner[:-1]
 
-    def _open_rows(self, run: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        size, start, tag = len(run) // count, self._layout.size, self._aead.tag_length
+    def _open_at_once(self, batch: bytes, count: int, longest: int, messages: list[bytes]) -> int:
+        size, start, tag = len(batch) // count, self._layout.size, self._aead.tag_length
         length, number_at = size - start, len(self._prefix)
-        if not length > SAMPLE_LENGTH or size > longest or not run.startswith(self._prefix):
+        if not length > SAMPLE_LENGTH or size > longest or not batch.startswith(self._prefix):
             return 0
         cipher = self._cipher or self._wake()
         count = min(count, MOST)
-        sheet = OPENING.take(count, start, 0, length - tag, tag, 0)
-        sheet.records.load(run[: count * size])
-        hidden = sheet.records.column(number_at, count), sheet.records.column(number_at + 1, count)
-        found = sheet.masked(self._masks, hidden)
-        sheet.records.put(number_at, *found)
+        buffer = OPENING_BUFFERS.take(count, start, 0, length - tag, tag, 0)
+        buffer.records.load(batch[: count * size])
+        hidden = (
+            buffer.records.column(number_at, count),
+            buffer.records.column(number_at + 1, count),
+        )
+        found = buffer.masked(self._masks, hidden)
+        buffer.records.put(number_at, *found)
         low = found[0][0] << 8 | found[1][0]
         first = reconstruct(low, 16, self.window.highest + 1)
         count = min(count, CARRY - low)
         lows = last_bytes(first, count)
-        sheet.expected.fill(self._layout.pack(self._prefix, 0, length))
-        sheet.expected.put(number_at, *lows)
-        count = sheet.as_expected(count)
+        buffer.expected.fill(self._layout.pack(self._prefix, 0, length))
+        buffer.expected.put(number_at, *lows)
+        count = buffer.as_expected(count)
         taken = 0
         if self.window.are_fresh(first, count):
-            sheet.number_nonces(self._iv.to_bytes(NONCE_LENGTH, "big"), first, lows)
-            count = sheet.open(cipher.decrypt_into, count)
-            taken = self._take(sheet, first, count, messages)
-        OPENING.give_back(sheet)
+            buffer.number_nonces(self._iv.to_bytes(NONCE_LENGTH, "big"), first, lows)
+            count = buffer.open(cipher.decrypt_into, count)
+            taken = self._take(buffer, first, count, messages)
+        OPENING_BUFFERS.give_back(buffer)
         return taken
 
 

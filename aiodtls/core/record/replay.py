@@ -34,7 +34,7 @@ class ReplayWindow:
         """Whether all of so many numbers from ``first`` on are."""
         return first > self.highest or all(map(self.is_fresh, range(first, first + count)))
 
-    def accept_run(self, first: int, count: int) -> None:
+    def accept_range(self, first: int, count: int) -> None:
         """Accepts so many numbers from ``first`` on, all of which are fresh."""
         if first <= self.highest:
             for number in range(first, first + count):

@@ -6,14 +6,14 @@ from dataclasses import field
 
 from aiodtls.core.crypto.key_schedule import TrafficKeys, next_traffic_secret
 from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.frozen import frozen
 from aiodtls.core.record.protection13 import OldKeys, RecordReader13, RecordWriter13
-from aiodtls.core.values import value
 
 # The first epoch of application data (RFC 9147 section 6.1).
 APPLICATION_EPOCH = 3
 
 
-@value
+@frozen
 class TrafficSecrets:
     """What another process needs to go on: the secrets and epochs, ours and the peer's."""
 

@@ -90,7 +90,7 @@ class Delivery:
         """Whether all of the flight has arrived, beyond doubt."""
         return not self._unproved and not any(self.missing(seq) for seq in self._lengths)
 
-    def doubt(self) -> None:
+    def drop_unauthenticated(self) -> None:
         """Time passed without progress: what only plaintext ACKs said counts no more."""
         for message_seq in self._unproved:
             self._arrived.pop(message_seq, None)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from aiodtls.core.frozen import frozen
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.delivery import Delivery, Part
-from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, encode_fragment
 from aiodtls.core.wire.records import HANDSHAKE, HEADER_LENGTH, MAX_PLAINTEXT_LENGTH
 
@@ -31,7 +31,7 @@ _NAMES: dict[HandshakeType | None, str] = {
 }
 
 
-@value
+@frozen
 class OutgoingMessage:
     """A handshake message to send, or a ChangeCipherSpec where ``msg_type`` is None.
 
@@ -61,7 +61,7 @@ def datagram_size(max_datagram_size: int, resends: int) -> int:
     return min(max_datagram_size, rungs[(step - 1) % len(rungs)])
 
 
-@value
+@frozen
 class Datagram:
     """A packed datagram, and how many records it has."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from aiodtls.core.values import value
+from aiodtls.core.frozen import frozen
 from aiodtls.core.wire.fragments import Fragment
 
 MAX_MESSAGE_LENGTH = 1 << 17
@@ -23,7 +23,7 @@ MAX_READINGS = 2
 PIECE_OVERHEAD = 64
 
 
-@value
+@frozen
 class HandshakeMessage:
     """A whole message as it travelled: type, message_seq, epoch it came under, body."""
 

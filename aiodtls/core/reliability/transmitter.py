@@ -8,7 +8,7 @@ from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.events import Event, FlightSent
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.reliability.flight import Datagram, Packer, pack_flight
-from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
@@ -106,7 +106,7 @@ class Transmitter:
 
     def transmit(
         self,
-        retransmission: Retransmission,
+        outgoing: OutgoingFlight,
         resend: int,
         now: float,
         wanted: Callable[[int], list[tuple[int, int]]] | None = None,
@@ -114,28 +114,28 @@ class Transmitter:
         """The flight, or what is ``wanted`` of it; a timer that runs starts anew."""
         if resend:
             self._layer.say_dtls12()
-        delivery = retransmission.delivery
+        delivery = outgoing.delivery
         if wanted is None and delivery is not None:
             wanted = delivery.missing
-        size = retransmission.size(self.max_datagram_size)
+        size = outgoing.size(self.max_datagram_size)
         packer = Packer(
             self._layer, size, self._individually, delivery, self.record_limit, self.parts_alone
         )
         try:
-            datagrams = pack_flight(retransmission.flight, packer, wanted)
+            datagrams = pack_flight(outgoing.flight, packer, wanted)
         except LeaseExhausted:
             return
         if not datagrams:
             return
-        retransmission.sent(now)
+        outgoing.sent(now)
         if resend:
             self._counters.count_resent()
-            if retransmission.is_running:
-                retransmission.rearm(now)
+            if outgoing.is_running:
+                outgoing.rearm(now)
         sizes = tuple([len(datagram.data) for datagram in datagrams])
         self._events.append(FlightSent(tuple(packer.names), sizes, resend))
         # A quarter of the timeout without an ACK: the burst may have been lost whole.
-        self._pause = retransmission.backoff.timeout / 4
+        self._pause = outgoing.backoff.timeout / 4
         self._held_back = datagrams
         self.continue_burst(now)
 

@@ -10,8 +10,8 @@ from dataclasses import field
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.registry import AlertDescription, ExtensionType
-from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.places import Place
 
@@ -37,7 +37,7 @@ class KnownExtension(Extension, Protocol):
     def parse(cls, reader: Reader, place: Place) -> KnownExtension: ...
 
 
-@value
+@frozen
 class UnknownExtension:
     """One that is carried, not understood."""
 
@@ -48,7 +48,7 @@ class UnknownExtension:
         writer.raw(self.data)
 
 
-@value
+@frozen
 class ServerName:
     """RFC 6066 section 3: the host name a client asks for; a server acknowledges with None."""
 
@@ -79,7 +79,7 @@ class ServerName:
                 writer.u8(0).vector(self.host_name.encode("ascii"), 2)
 
 
-@value
+@frozen
 class SupportedGroups:
     """RFC 8422 section 5.1.1, RFC 8446 section 4.2.7. Some servers send it too; it says nothing."""
 
@@ -94,7 +94,7 @@ class SupportedGroups:
         writer.u16_list(self.groups)
 
 
-@value
+@frozen
 class ECPointFormats:
     """RFC 8422 section 5.1.2; only uncompressed (0) is left of them."""
 
@@ -109,7 +109,7 @@ class ECPointFormats:
         writer.vector(self.formats, 1)
 
 
-@value
+@frozen
 class SignatureAlgorithms:
     """RFC 5246 section 7.4.1.4.1, RFC 8446 section 4.2.3."""
 
@@ -124,7 +124,7 @@ class SignatureAlgorithms:
         writer.u16_list(self.schemes)
 
 
-@value
+@frozen
 class UseSRTP:
     """RFC 5764 section 4.1.1: profiles in order of preference, and the MKI."""
 
@@ -140,7 +140,7 @@ class UseSRTP:
         writer.u16_list(self.profiles).vector(self.mki, 1)
 
 
-@value
+@frozen
 class ALPN:
     """RFC 7301 section 3.1."""
 
@@ -159,7 +159,7 @@ class ALPN:
         writer.vectors(self.protocols, 1, 2)
 
 
-@value
+@frozen
 class ExtendedMasterSecret:
     """RFC 7627 section 5.1; always empty."""
 
@@ -173,7 +173,7 @@ class ExtendedMasterSecret:
         """Nothing to write."""
 
 
-@value
+@frozen
 class _CertificateTypes:
     """RFC 7250 section 3: a list from the client, preferred first, and the server's choice."""
 
@@ -190,21 +190,21 @@ class _CertificateTypes:
             writer.u8(self.types[0])
 
 
-@value
+@frozen
 class ClientCertificateTypes(_CertificateTypes):
     """What the client can show of itself."""
 
     type: ClassVar[ExtensionType] = ExtensionType.client_certificate_type
 
 
-@value
+@frozen
 class ServerCertificateTypes(_CertificateTypes):
     """What the client takes from the server."""
 
     type: ClassVar[ExtensionType] = ExtensionType.server_certificate_type
 
 
-@value
+@frozen
 class StatusRequest:
     """RFC 6066 section 8: a client asks for OCSP, and in DTLS 1.3 a Certificate carries it.
 
@@ -238,7 +238,7 @@ class StatusRequest:
             writer.u8(OCSP).vector(b"", 2).vector(b"", 2)
 
 
-@value
+@frozen
 class SignedCertificateTimestamps:
     """RFC 6962 section 3.3: empty from a client; each is a SerializedSCT."""
 
@@ -261,7 +261,7 @@ class SignedCertificateTimestamps:
                     writer.vector(timestamp, 2)
 
 
-@value
+@frozen
 class SessionTicket:
     """RFC 5077 section 3.2: the ticket to resume with; empty to ask for one, or announce it."""
 
@@ -276,7 +276,7 @@ class SessionTicket:
         writer.raw(self.ticket)
 
 
-@value
+@frozen
 class ConnectionId:
     """RFC 9146 section 3: what the peer's records are to bear; empty for nothing."""
 
@@ -291,7 +291,7 @@ class ConnectionId:
         writer.vector(self.cid, 1)
 
 
-@value
+@frozen
 class ReturnRoutability:
     """RFC 9853 section 3, "rrc"; always empty."""
 
@@ -305,7 +305,7 @@ class ReturnRoutability:
         """Nothing to write."""
 
 
-@value
+@frozen
 class SupportedVersions:
     """RFC 8446 section 4.2.1: a list from the client, the choice from the server."""
 
@@ -323,7 +323,7 @@ class SupportedVersions:
             writer.u16(self.versions[0])
 
 
-@value
+@frozen
 class RenegotiationInfo:
     """RFC 5746 section 3.2; empty in a first handshake, and there is no other here."""
 

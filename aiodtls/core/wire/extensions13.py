@@ -6,13 +6,13 @@ from dataclasses import field
 from typing import ClassVar
 
 from aiodtls.core.errors import DecodeError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.registry import AlertDescription, ExtensionType
-from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.places import Place
 
 
-@value
+@frozen
 class SignatureAlgorithmsCert:
     """RFC 8446 section 4.2.3: what may sign certificates, where it differs."""
 
@@ -27,7 +27,7 @@ class SignatureAlgorithmsCert:
         writer.u16_list(self.schemes)
 
 
-@value
+@frozen
 class CertificateAuthorities:
     """RFC 8446 section 4.2.4: DER names of authorities that the sender trusts."""
 
@@ -46,7 +46,7 @@ class CertificateAuthorities:
         writer.vectors(self.names, 2, 2)
 
 
-@value
+@frozen
 class KeyShares:
     """RFC 8446 section 4.2.8: group and public value; from a client several, in any order.
 
@@ -81,7 +81,7 @@ class KeyShares:
                     writer.u16(group).vector(public, 2)
 
 
-@value
+@frozen
 class Cookie:
     """RFC 8446 section 4.2.2: from HelloRetryRequest, back in the second ClientHello."""
 
@@ -96,7 +96,7 @@ class Cookie:
         writer.vector(self.cookie, 2)
 
 
-@value
+@frozen
 class PskKeyExchangeModes:
     """RFC 8446 section 4.2.9."""
 
@@ -111,7 +111,7 @@ class PskKeyExchangeModes:
         writer.vector(self.modes, 1)
 
 
-@value
+@frozen
 class PreSharedKey:
     """RFC 8446 section 4.2.11: identities with ticket ages, and a binder for each, from the client.
 
@@ -151,7 +151,7 @@ class PreSharedKey:
         return 2 + sum(1 + len(binder) for binder in self.binders)
 
 
-@value
+@frozen
 class SelectedPsk:
     """RFC 8446 section 4.2.11: the server's choice among the client's identities."""
 
@@ -166,7 +166,7 @@ class SelectedPsk:
         writer.u16(self.index)
 
 
-@value
+@frozen
 class RecordSizeLimit:
     """RFC 8449 section 4: the largest record the sender takes, its content type counted in 1.3."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.values import value
+from aiodtls.core.frozen import frozen
 
 # RFC 6347 section 4.2.2: msg_type (1 byte), length (3), message_seq (2), fragment_offset (3),
 # fragment_length (3).
@@ -16,7 +16,7 @@ _FRAGMENT_HEADER = Struct("!IHHI")
 _24_BITS = 0xFFFFFF
 
 
-@value
+@frozen
 class Fragment:
     """A part of a handshake message, ``data`` standing at ``offset`` of ``length`` bytes."""
 

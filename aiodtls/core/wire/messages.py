@@ -13,8 +13,8 @@ from struct import Struct
 from typing import ClassVar, Protocol, Self
 
 from aiodtls.core.errors import DecodeError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
-from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import (
     Extensions,
@@ -58,7 +58,7 @@ def parse_body(kind: type[Message], body: bytes) -> Message:
     return message
 
 
-@value
+@frozen
 class HelloRequest:
     """RFC 5246 section 7.4.1.1."""
 
@@ -72,7 +72,7 @@ class HelloRequest:
         """Nothing to write."""
 
 
-@value
+@frozen
 class ClientHello:
     """RFC 6347 section 4.2.1, RFC 9147 section 5.3."""
 
@@ -103,7 +103,7 @@ class ClientHello:
         encode_extensions(writer, self.extensions, Place.CLIENT_HELLO)
 
 
-@value
+@frozen
 class HelloVerifyRequest:
     """RFC 6347 section 4.2.1; ``server_version`` tells nothing of the version to come."""
 
@@ -120,7 +120,7 @@ class HelloVerifyRequest:
         writer.u16(self.server_version).vector(self.cookie, 1)
 
 
-@value
+@frozen
 class ServerHello:
     """RFC 5246 section 7.4.1.3, RFC 8446 section 4.1.3."""
 
@@ -148,7 +148,7 @@ class ServerHello:
         encode_extensions(writer, self.extensions, server_hello_place(self.extensions))
 
 
-@value
+@frozen
 class Certificate12:
     """RFC 5246 section 7.4.2: DER certificates, the sender's own first; empty for none."""
 
@@ -167,7 +167,7 @@ class Certificate12:
         writer.vectors(self.chain, 3, 3)
 
 
-@value
+@frozen
 class RawCertificate12:
     """RFC 7250 section 3: one SubjectPublicKeyInfo in the place of the chain; empty for none."""
 
@@ -189,7 +189,7 @@ def _parse_curve_point(reader: Reader) -> tuple[int, bytes]:
     return reader.u16(), reader.vector(1, 1)
 
 
-@value
+@frozen
 class ServerKeyExchangeEcdhe12:
     """RFC 8422 section 5.4: the ephemeral key, signed with the certificate's."""
 
@@ -218,7 +218,7 @@ def ecdh_params(group: int, public: bytes) -> bytes:
     return _CURVE_POINT.pack(NAMED_CURVE, group, len(public)) + public
 
 
-@value
+@frozen
 class ServerKeyExchangePsk12:
     """RFC 4279 section 2."""
 
@@ -233,7 +233,7 @@ class ServerKeyExchangePsk12:
         writer.vector(self.identity_hint, 2)
 
 
-@value
+@frozen
 class ServerKeyExchangeEcdhePsk12:
     """RFC 5489 section 2."""
 
@@ -250,7 +250,7 @@ class ServerKeyExchangeEcdhePsk12:
         writer.vector(self.identity_hint, 2).raw(ecdh_params(self.group, self.public))
 
 
-@value
+@frozen
 class CertificateRequest12:
     """RFC 5246 section 7.4.4; ``authorities`` are DER names."""
 
@@ -274,7 +274,7 @@ class CertificateRequest12:
         writer.vectors(self.authorities, 2, 2)
 
 
-@value
+@frozen
 class ServerHelloDone:
     """RFC 5246 section 7.4.5."""
 
@@ -288,7 +288,7 @@ class ServerHelloDone:
         """Nothing to write."""
 
 
-@value
+@frozen
 class ClientKeyExchangeEcdhe12:
     """RFC 8422 section 5.7."""
 
@@ -303,7 +303,7 @@ class ClientKeyExchangeEcdhe12:
         writer.vector(self.public, 1)
 
 
-@value
+@frozen
 class ClientKeyExchangePsk12:
     """RFC 4279 section 2."""
 
@@ -318,7 +318,7 @@ class ClientKeyExchangePsk12:
         writer.vector(self.identity, 2)
 
 
-@value
+@frozen
 class ClientKeyExchangeEcdhePsk12:
     """RFC 5489 section 2."""
 
@@ -334,7 +334,7 @@ class ClientKeyExchangeEcdhePsk12:
         writer.vector(self.identity, 2).vector(self.public, 1)
 
 
-@value
+@frozen
 class CertificateVerify:
     """RFC 5246 section 7.4.8, RFC 8446 section 4.4.3: they differ in what is signed alone."""
 
@@ -350,7 +350,7 @@ class CertificateVerify:
         writer.u16(self.scheme).vector(self.signature, 2)
 
 
-@value
+@frozen
 class CertificateStatus12:
     """RFC 6066 section 8: the OCSP response that the ServerHello announced."""
 
@@ -367,7 +367,7 @@ class CertificateStatus12:
         writer.u8(OCSP).vector(self.response, 3)
 
 
-@value
+@frozen
 class NewSessionTicket12:
     """RFC 5077 section 3.3; ``lifetime_hint`` in seconds, 0 where the server says nothing."""
 
@@ -383,7 +383,7 @@ class NewSessionTicket12:
         writer.uint(self.lifetime_hint, 4).vector(self.ticket, 2)
 
 
-@value
+@frozen
 class Finished:
     """RFC 5246 section 7.4.9, RFC 8446 section 4.4.4; its length is the receiver's to check."""
 

@@ -7,13 +7,13 @@ from dataclasses import field
 from typing import ClassVar
 
 from aiodtls.core.errors import DecodeError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.registry import (
     AlertDescription,
     ConnectionIdUsage,
     HandshakeType,
     ProtocolVersion,
 )
-from aiodtls.core.values import value
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, parse_extensions
 from aiodtls.core.wire.messages import RANDOM_LENGTH
@@ -23,7 +23,7 @@ from aiodtls.core.wire.places import Place
 HELLO_RETRY_RANDOM = hashlib.sha256(b"HelloRetryRequest").digest()
 
 
-@value
+@frozen
 class HelloRetryRequest:
     """RFC 8446 section 4.1.4: a ServerHello with a random of its own."""
 
@@ -57,7 +57,7 @@ class HelloRetryRequest:
         encode_extensions(writer, self.extensions, Place.HELLO_RETRY_REQUEST)
 
 
-@value
+@frozen
 class EncryptedExtensions:
     """RFC 8446 section 4.3.1."""
 
@@ -72,7 +72,7 @@ class EncryptedExtensions:
         encode_extensions(writer, self.extensions, Place.ENCRYPTED_EXTENSIONS, required=True)
 
 
-@value
+@frozen
 class CertificateRequest13:
     """RFC 8446 section 4.3.2."""
 
@@ -90,7 +90,7 @@ class CertificateRequest13:
         encode_extensions(writer, self.extensions, Place.CERTIFICATE_REQUEST, required=True)
 
 
-@value
+@frozen
 class Certificate13:
     """RFC 8446 section 4.4.2: like Certificate12, with a context and extensions per certificate."""
 
@@ -118,7 +118,7 @@ class Certificate13:
                 encode_extensions(writer, carried, Place.CERTIFICATE, required=True)
 
 
-@value
+@frozen
 class NewSessionTicket13:
     """RFC 8446 section 4.6.1; ``lifetime`` in seconds."""
 
@@ -147,7 +147,7 @@ class NewSessionTicket13:
         encode_extensions(writer, self.extensions, Place.NEW_SESSION_TICKET, required=True)
 
 
-@value
+@frozen
 class KeyUpdate:
     """RFC 8446 section 4.6.3."""
 
@@ -165,7 +165,7 @@ class KeyUpdate:
         writer.u8(self.request_update)
 
 
-@value
+@frozen
 class RequestConnectionId:
     """RFC 9147 section 9."""
 
@@ -180,7 +180,7 @@ class RequestConnectionId:
         writer.u8(self.num_cids)
 
 
-@value
+@frozen
 class NewConnectionId:
     """RFC 9147 section 9; ``usage`` is a ConnectionIdUsage."""
 

@@ -519,7 +519,7 @@ MUTANTS = [
             "RFC 8446 4.4.2",
             "    certificate_status.check_entries(offer.hello.extensions, message)\n",
             "",
-            "core/test_staples.py core/test_places.py",
+            "core/test_certificate_status.py core/test_places.py",
         ),
     ),
     *of(
@@ -593,14 +593,14 @@ MUTANTS = [
             "RFC 9853 3",
             "rrc = hs.config.checks_routability and ReturnRoutability.type in hello.extensions",
             "rrc = hs.config.checks_routability",
-            "core/test_paths.py core/test_connection_ids.py core/test_hellos.py",
+            "core/test_path_validation.py core/test_connection_ids.py core/test_hellos.py",
         ),
         (
             "id-leaves-no-room",
             "RFC 9146 3",
             "if datagram_size - OVERHEAD - len(cid) < LEAST_PAYLOAD:",
             "if False:",
-            "core/test_connection_ids.py core/test_id_updates.py",
+            "core/test_connection_ids.py core/test_connection_id_updates.py",
         ),
     ),
     *of(

@@ -7,7 +7,7 @@ from tests.mutants.mutant import of
 MUTANTS = [
     *of(
         "core/record/layer.py",
-        "core/test_records.py",
+        "core/test_protection.py",
         (
             "rest-of-anothers-datagram",
             "RFC 9147 4",
@@ -104,12 +104,12 @@ MUTANTS = [
             "RFC 9147 9",
             "        self._cids.retire_before(cid)\n",
             "",
-            "core/test_id_updates.py",
+            "core/test_connection_id_updates.py",
         ),
     ),
     *of(
         "core/record/replay.py",
-        "core/test_records.py",
+        "core/test_protection.py",
         (
             "window-one-longer",
             "RFC 6347 4.1.2.6",
@@ -125,7 +125,7 @@ MUTANTS = [
             "core/test_layer.py",
         ),
         (
-            "run-partly-replayed",
+            "batch-partly-replayed",
             "RFC 6347 4.1.2.6",
             "return first > self.highest or all(map(self.is_fresh, range(first, first + count)))",
             "return first > self.highest or self.is_fresh(first)",
@@ -134,7 +134,7 @@ MUTANTS = [
     ),
     *of(
         "core/record/protection13.py",
-        "core/test_records.py core/test_short_way.py",
+        "core/test_protection.py core/test_fast_path.py",
         (
             "short-ciphertext",
             "RFC 9147 4.2.3",
@@ -174,7 +174,7 @@ MUTANTS = [
             "RFC 9147 4.2.3",
             "        if len(inner) < self._least_inner:\n",
             "        if False:\n",
-            "core/test_short_way.py core/test_suites.py core/test_records.py faults/test_faults13.py",
+            "core/test_fast_path.py core/test_suites.py core/test_protection.py faults/test_faults13.py",
         ),
         (
             "padding-counts",

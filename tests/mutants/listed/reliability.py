@@ -56,7 +56,7 @@ MUTANTS = [
     ),
     *of(
         "core/reliability/delivery.py",
-        "core/test_bursts_and_doubt.py",
+        "core/test_transmitter.py",
         (
             "plaintext-ack-is-doubted",
             "RFC 9147 7.2",
@@ -124,21 +124,21 @@ MUTANTS = [
         ),
     ),
     *of(
-        "core/reliability/retransmission.py",
+        "core/reliability/outgoing_flight.py",
         "faults/test_timers.py",
         (
             "last-flight-is-kept-four-minutes",
             "RFC 6347 4.2.4",
             "LAST_FLIGHT_LIFETIME = 240.0",
             "LAST_FLIGHT_LIFETIME = 120.0",
-            "core/test_retransmission.py",
+            "core/test_outgoing_flight.py",
         ),
         (
             "last-flight-is-kept-no-longer",
             "RFC 6347 4.2.4",
             "LAST_FLIGHT_LIFETIME = 240.0",
             "LAST_FLIGHT_LIFETIME = 480.0",
-            "core/test_retransmission.py",
+            "core/test_outgoing_flight.py",
         ),
         (
             "resends-end",
@@ -163,7 +163,7 @@ MUTANTS = [
             "RFC 6347 4.2.4",
             "if not authenticated and not self._repeats.may_answer(now):",
             "if False:",
-            "core/test_retransmission.py",
+            "core/test_outgoing_flight.py",
         ),
         (
             "partial-flight-skips-a-resend",
@@ -221,7 +221,7 @@ MUTANTS = [
             "rfc9147bis 7",
             "        if self._is_dtls13 and not self.complete:\n            self._acks.schedule",
             "        if not self.complete:\n            self._acks.schedule",
-            "core/test_conformance_regressions.py core/test_acks.py core/test_bursts_and_doubt.py",
+            "core/test_conformance_regressions.py core/test_acks.py core/test_transmitter.py",
         ),
         (
             "last-flight-is-acknowledged",
@@ -327,12 +327,12 @@ MUTANTS = [
             "RFC 9147 5.8.4",
             "        if Timer.key_update in under_way or self.new_keys_wait:\n            return\n",
             "",
-            "core/test_post.py core/test_id_updates.py",
+            "core/test_post.py core/test_connection_id_updates.py",
         ),
         (
             "key-update-behind-all",
             "RFC 9147 8",
-            "if self._wanted is None or under_way or self._driver.retransmission.is_running:",
+            "if self._wanted is None or under_way or self._driver.outgoing.is_running:",
             "if self._wanted is None or Timer.key_update in under_way:",
         ),
         (
@@ -358,8 +358,8 @@ MUTANTS = [
         ),
     ),
     *of(
-        "core/handshake/id_updates.py",
-        "core/test_id_updates.py",
+        "core/handshake/connection_id_updates.py",
+        "core/test_connection_id_updates.py",
         (
             "request-without-ids",
             "RFC 9147 9",
@@ -411,7 +411,7 @@ MUTANTS = [
     ),
     *of(
         "core/paths.py",
-        "core/test_paths.py",
+        "core/test_path_validation.py",
         (
             "only-the-newest-record-moves-a-peer",
             "RFC 9146 6",
@@ -483,7 +483,7 @@ MUTANTS = [
             "RFC 9853 8",
             "if not candidate.asks_old_path and not candidate.cookies:",
             "if False:",
-            "core/test_id_updates.py",
+            "core/test_connection_id_updates.py",
         ),
         (
             "unchecked-address-is-not-followed",
@@ -494,7 +494,7 @@ MUTANTS = [
     ),
     *of(
         "core/connection.py",
-        "core/test_paths.py",
+        "core/test_path_validation.py",
         (
             "only-protected-records-move-a-peer",
             "RFC 9146 6",

@@ -172,7 +172,7 @@ MUTANTS = [
     ),
     *of(
         "core/routes.py",
-        "core/test_listener.py core/test_paths.py",
+        "core/test_listener.py core/test_path_validation.py",
         (
             "another-peer-at-an-address",
             "RFC 9147 5.11",

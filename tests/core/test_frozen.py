@@ -8,17 +8,17 @@ import pickle
 
 import pytest
 
-from aiodtls.core.values import value, value_of_names
+from aiodtls.core.frozen import frozen, frozen_kw_only
 
 
-@value
+@frozen
 class Point:
     x: int
     y: tuple[int, ...] = ()
     note: str = dataclasses.field(default="", compare=False)
 
 
-@value_of_names
+@frozen_kw_only
 class Named:
     x: int
     y: int = 0

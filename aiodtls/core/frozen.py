@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def value(cls: type[T]) -> type[T]:
+def frozen(cls: type[T]) -> type[T]:
     """As ``dataclass(frozen=True, slots=True)``: compared and hashed by its fields."""
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
-def value_of_names(cls: type[T]) -> type[T]:
+def frozen_kw_only(cls: type[T]) -> type[T]:
     """The same, made by naming its fields."""
     return dataclass(slots=True, unsafe_hash=True, kw_only=True)(cls)

@@ -1,4 +1,4 @@
-"""The records of a run as rows of one buffer."""
+"""The records of a batch as rows of one buffer."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AES_128_GCM, CHACHA20_POLY1305
-from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
-from aiodtls.core.record.rows import (
+from aiodtls.core.record.batch_buffers import (
     CARRY,
     KEPT,
     MOST,
-    OPENING,
-    SEALING,
+    OPENING_BUFFERS,
+    SEALING_BUFFERS,
     SOME,
-    OpeningSheet,
-    Rows,
-    SealingSheet,
-    Shelf,
+    BufferPool,
+    ByteTable,
+    OpeningBuffer,
+    SealingBuffer,
     last_bytes,
     without_last_two,
     xor,
 )
+from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
 from aiodtls.core.registry import ContentType
 
 FIRST = 1 << 48
@@ -40,7 +40,7 @@ def test_a_number_is_what_stays_and_its_last_two_bytes():
 
 
 def test_rows_are_filled_put_and_cut():
-    rows = Rows(3, 4)
+    rows = ByteTable(3, 4)
     rows.fill(b"ab")
     assert rows.first(3) == b"ab\0\0" * 3
     rows.put(1, bytearray(b"12"), bytearray(b"34"))
@@ -59,44 +59,44 @@ def test_rows_are_filled_put_and_cut():
 
 def test_nonces_are_the_iv_and_the_number():
     iv, first = bytes(range(0xF0, 0xFC)), 0x0102030405060708
-    sheet = SealingSheet(SOME, 1, 0, 1, 16, 1)
-    sheet.number_nonces(iv, first, last_bytes(first, 2))
+    buffer = SealingBuffer(SOME, 1, 0, 1, 16, 1)
+    buffer.number_nonces(iv, first, last_bytes(first, 2))
     expected = [int.from_bytes(iv, "big") ^ first + at for at in range(2)]
-    assert [bytes(nonce) for nonce in sheet.nonce_views[:2]] == [
+    assert [bytes(nonce) for nonce in buffer.nonce_views[:2]] == [
         nonce.to_bytes(12, "big") for nonce in expected
     ]
     assert xor(b"\x00\xff", b"\x0f\x0f") == b"\x0f\xf0"
 
 
 def test_how_many_headers_are_as_expected():
-    sheet = OpeningSheet(4, 2, 0, 1, 16, 1)
-    sheet.expected.fill(b"ab")
+    buffer = OpeningBuffer(4, 2, 0, 1, 16, 1)
+    buffer.expected.fill(b"ab")
     row = bytes(17)
     for headers, count in (
         ([b"ab"] * 4, 4),
         ([b"ab", b"ab", b"aB", b"ab"], 2),
         ([b"xb"] + [b"ab"] * 3, 0),
     ):
-        sheet.records.load(b"".join([header + row for header in headers]))
-        assert sheet.as_expected(4) == count
-        assert sheet.as_expected(1) == min(count, 1)
+        buffer.records.load(b"".join([header + row for header in headers]))
+        assert buffer.as_expected(4) == count
+        assert buffer.as_expected(1) == min(count, 1)
 
 
 def test_what_opened_before_a_forgery_is_told():
     cipher = AES_128_GCM.create(bytes(16))
-    sheet = OpeningSheet(SOME, 2, 0, 3, 16, 0)
+    buffer = OpeningBuffer(SOME, 2, 0, 3, 16, 0)
     nonce = bytes(12)
     records = [b"hi" + cipher.encrypt(nonce, data, b"hi") for data in (b"one", b"two", b"six")]
     records[2] = records[2][:-1] + bytes((records[2][-1] ^ 1,))
-    sheet.nonces.fill(nonce)
-    sheet.records.load(b"".join(records))
-    assert sheet.open(cipher.decrypt_into, 3) == 2
-    assert sheet.open(cipher.decrypt_into, 1) == 1
-    assert sheet.inside.cut(3, 2) == (b"one", b"two")
+    buffer.nonces.fill(nonce)
+    buffer.records.load(b"".join(records))
+    assert buffer.open(cipher.decrypt_into, 3) == 2
+    assert buffer.open(cipher.decrypt_into, 1) == 1
+    assert buffer.inside.cut(3, 2) == (b"one", b"two")
 
 
 def test_what_came_before_an_error_stays_in_the_list():
-    """Of a run with a forgery: no more is promised by the language than that it may."""
+    """Of a batch with a forgery: no more is promised by the language than that it may."""
 
     def openings() -> Iterator[int]:
         yield 1
@@ -110,23 +110,23 @@ def test_what_came_before_an_error_stays_in_the_list():
 
 
 def test_a_sheet_has_one_owner_and_few_are_kept():
-    shelf = Shelf(SealingSheet)
-    first, second = shelf.take(3, 1, 0, 1, 16, 1), shelf.take(3, 1, 0, 1, 16, 1)
+    pool = BufferPool(SealingBuffer)
+    first, second = pool.take(3, 1, 0, 1, 16, 1), pool.take(3, 1, 0, 1, 16, 1)
     assert first is not second
-    shelf.give_back(first)
-    assert shelf.take(MOST, 1, 0, 1, 16, 1) is not first
-    assert shelf.take(SOME, 1, 0, 1, 16, 1) is first
+    pool.give_back(first)
+    assert pool.take(MOST, 1, 0, 1, 16, 1) is not first
+    assert pool.take(SOME, 1, 0, 1, 16, 1) is first
     for length in range(1, KEPT + 5):
-        shelf.give_back(shelf.take(3, 1, 0, length, 16, 1))
-    assert len(shelf._sheets) == KEPT
-    assert shelf.take(3, 1, 0, KEPT + 4, 16, 1).measures == (SOME, 1, 0, KEPT + 4, 16, 1)
+        pool.give_back(pool.take(3, 1, 0, length, 16, 1))
+    assert len(pool._buffers) == KEPT
+    assert pool.take(3, 1, 0, KEPT + 4, 16, 1).dimensions == (SOME, 1, 0, KEPT + 4, 16, 1)
 
 
 Pair = tuple[RecordWriter12, RecordReader12]
 
 
 def pairs() -> list[Pair]:
-    """Of all that shares sheets, or may do so by mistake: other keys, ids and epochs."""
+    """Of all that shares buffers, or may do so by mistake: other keys, ids and epochs."""
     made: list[Pair] = []
     for aead in (AES_128_GCM, CHACHA20_POLY1305):
         for cid in (b"", b"one id", b"two id"):
@@ -142,36 +142,36 @@ def test_associations_share_sheets_and_nothing_else(first):
         for writer, reader in pairs():
             for start in (first, first + len(messages)):
                 writer.next_number = start
-                run = writer.protect_run(messages)
+                batch = writer.protect_batch(messages)
                 writer.next_number = start
                 single = [writer.protect(ContentType.application_data, data) for data in messages]
-                assert run == b"".join(single)
+                assert batch == b"".join(single)
                 opened: list[bytes] = []
-                assert reader.open_run(run, len(single[0]), 1 << 14, opened) == len(messages)
+                assert reader.open_batch(batch, len(single[0]), 1 << 14, opened) == len(messages)
                 assert opened == messages
-    assert len(SEALING._sheets) <= KEPT and len(OPENING._sheets) <= KEPT
+    assert len(SEALING_BUFFERS._buffers) <= KEPT and len(OPENING_BUFFERS._buffers) <= KEPT
 
 
 @pytest.mark.parametrize("count", [1, 12])
 def test_what_is_too_long_is_not_opened_though_one_as_long_was(count):
     for writer, reader in pairs():
-        run = writer.protect_run([b"abc"] * count)
-        size = len(run) // count
+        batch = writer.protect_batch([b"abc"] * count)
+        size = len(batch) // count
         opened: list[bytes] = []
-        assert reader.open_run(run, size, size, opened) == count
-        more = writer.protect_run([b"abc"] * count)
-        assert reader.open_run(more, size, size - 1, opened) == 0
-        assert reader.open_run(more, size, size, opened) == count
+        assert reader.open_batch(batch, size, size, opened) == count
+        more = writer.protect_batch([b"abc"] * count)
+        assert reader.open_batch(more, size, size - 1, opened) == 0
+        assert reader.open_batch(more, size, size, opened) == count
 
 
 def test_a_failure_loses_the_sheet_and_no_number():
     """What stands in its rows then is nobody's, and is not sent by the next."""
     writer, reader = pairs()[1]
     with pytest.raises(ValueError, match="buffer must be"):
-        # Not a run: the third is longer.
-        writer._protect_rows([b"abc", b"abc", b"abcd"])
+        # Not a batch: the third is longer.
+        writer._protect_at_once([b"abc", b"abc", b"abcd"])
     assert writer.next_number == FIRST + 3
-    run = writer.protect_run([b"next"] * 10)
+    batch = writer.protect_batch([b"next"] * 10)
     opened: list[bytes] = []
-    assert reader.open_run(run, len(run) // 10, 1 << 14, opened) == 10
+    assert reader.open_batch(batch, len(batch) // 10, 1 << 14, opened) == 10
     assert opened == [b"next"] * 10

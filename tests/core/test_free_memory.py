@@ -32,7 +32,7 @@ def test_data_flows_after_a_rest_as_before(variant):
     for _ in range(2):
         for side in (pair.client, pair.server):
             assert ciphers(side)
-            side.rest(pair.now)
+            side.free_memory(pair.now)
             assert not ciphers(side)
         before = len(pair.data[SERVER]), len(pair.data[CLIENT])
         pair.exchange()
@@ -47,7 +47,7 @@ def test_what_an_unconfirmed_server_keeps_for_its_peer_survives_a_rest():
     for after, is_answered in ((0, True), (300, False)):
         # The client, without the server's last flight, sends its own again.
         pair.client.handle_timeout(pair.client.next_timeout())
-        server.rest(pair.now + after)
+        server.free_memory(pair.now + after)
         for data, _ in pair.client.datagrams_to_send():
             server.receive_datagram(data, CLIENT, pair.now + after)
         assert bool(server.datagrams_to_send()) == is_answered
@@ -57,8 +57,8 @@ def test_keys_can_be_updated_after_a_rest():
     pair = Pair(*configs("psk13"))
     assert pair.run(lambda: pair.connected and pair.client.confirmed)
     pair.idle(300)
-    pair.client.rest(pair.now)
-    pair.server.rest(pair.now)
+    pair.client.free_memory(pair.now)
+    pair.server.free_memory(pair.now)
     pair.client.update_keys(pair.now)
     pair.flush()
     pair.idle(1)

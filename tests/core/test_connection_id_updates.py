@@ -8,7 +8,7 @@ import pytest
 
 from aiodtls import PSK, ConfigError, DTLSConfig, DTLSError
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.handshake.id_updates import MAX_OWN_IDS
+from aiodtls.core.handshake.connection_id_updates import MAX_OWN_IDS
 from aiodtls.core.registry import ConnectionIdUsage, HandshakeType
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.wire.messages import encode_body, parse_body

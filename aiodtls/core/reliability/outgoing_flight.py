@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from aiodtls.core.frozen import frozen
 from aiodtls.core.reliability.delivery import Delivery
 from aiodtls.core.reliability.flight import SIZE_LADDER, Flight, datagram_size
 from aiodtls.core.reliability.repeats import RepeatDetector
 from aiodtls.core.reliability.timers import SLACK, Backoff, Timer, Timers
-from aiodtls.core.values import value
 from aiodtls.core.wire.fragments import Fragment
 
 # The sender of the last flight keeps it for twice the maximum segment lifetime.
 LAST_FLIGHT_LIFETIME = 240.0
 # What a plaintext ACK said is believed so long (design: reliability).
-TIMERS_BEFORE_DOUBT = 2
+MAX_TIMEOUTS_WITHOUT_PROGRESS = 2
 
 
 class Verdict(Enum):
@@ -37,7 +37,7 @@ class Acknowledged(Enum):
     resend_lost = auto()
 
 
-@value
+@frozen
 class LastFlight:
     """A last flight, and the peer's messages whose repetition asks for it: their message_seq and
     length."""
@@ -46,7 +46,7 @@ class LastFlight:
     watched: dict[int, int]
 
 
-class Retransmission:
+class OutgoingFlight:
     """The flight in the air, its timer, and the watch for repeats of the peer's.
 
     ``skip_after_partial`` is the guide's rule: when the expected flight has begun to arrive, one
@@ -65,9 +65,9 @@ class Retransmission:
         "_sent_at",
         "_size_known",
         "_skip_after_partial",
+        "_timeouts_without_progress",
         "_timer",
         "_timers",
-        "_timers_without_progress",
         "delivery",
         "flight",
         "size_resends",
@@ -83,14 +83,14 @@ class Retransmission:
     ) -> None:
         self._timers = timers
         self._timer = timer
-        # Given back by ``rest``.
+        # Given back by ``free_memory``.
         self._made_backoff: Backoff | None = backoff
         self._initial, self._maximum = backoff.initial, backoff.maximum
         self._max_resends = max_resends
         self._skip_after_partial = skip_after_partial
         self._may_skip = False
         self._armed_at = self._sent_at = 0.0
-        self._timers_without_progress = 0
+        self._timeouts_without_progress = 0
         # None where nothing of the peer's asks for the flight.
         self._repeats: RepeatDetector | None = None
         self._last_flight_until = float("-inf")
@@ -114,7 +114,7 @@ class Retransmission:
         """The timeout that every flight begins with, in seconds."""
         return self._initial
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Forgets everything but how flights begin."""
         self.forget()
         self._made_backoff = None
@@ -128,7 +128,7 @@ class Retransmission:
                 {m.message_seq: len(m.body) for m in flight if m.msg_type is not None}
             )
         self._size_known, self.size_resends = self.size_resends, 0
-        self._timers_without_progress = 0
+        self._timeouts_without_progress = 0
         self.backoff.restart()
         self._repeats = RepeatDetector()
         self._repeats.watch(answers)
@@ -205,9 +205,12 @@ class Retransmission:
             return Verdict.hold
         if self.backoff.resends >= self._max_resends:
             return Verdict.give_up
-        self._timers_without_progress += 1
-        if self._timers_without_progress >= TIMERS_BEFORE_DOUBT and self.delivery is not None:
-            self.delivery.doubt()
+        self._timeouts_without_progress += 1
+        if (
+            self._timeouts_without_progress >= MAX_TIMEOUTS_WITHOUT_PROGRESS
+            and self.delivery is not None
+        ):
+            self.delivery.drop_unauthenticated()
         self.backoff.resent()
         self._count_for_size()
         self.rearm(now)
@@ -240,7 +243,7 @@ class Retransmission:
             return Acknowledged.nothing
         news = self.delivery.acknowledge(record_numbers, epoch)
         if news:
-            self._timers_without_progress = 0
+            self._timeouts_without_progress = 0
         if self.delivery.is_complete:
             return Acknowledged.all
         if not self.is_running:

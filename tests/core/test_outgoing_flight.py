@@ -6,7 +6,7 @@ import pytest
 
 from aiodtls.core.registry import HandshakeType
 from aiodtls.core.reliability.flight import OutgoingMessage
-from aiodtls.core.reliability.retransmission import Retransmission
+from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import Backoff, Timers
 from aiodtls.core.wire.fragments import Fragment
 
@@ -14,8 +14,8 @@ NEVER = float("-inf")
 
 
 @pytest.fixture
-def flight() -> Retransmission:
-    made = Retransmission(Timers(), Backoff(1.0, 64.0), max_resends=7)
+def flight() -> OutgoingFlight:
+    made = OutgoingFlight(Timers(), Backoff(1.0, 64.0), max_resends=7)
     message = OutgoingMessage(0, HandshakeType.client_key_exchange, 2, bytes(100))
     made.start([message], {5: 12}, may_have_acks=False)
     made.sent(0.0)

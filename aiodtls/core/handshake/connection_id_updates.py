@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from aiodtls.core.errors import AlertError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake.extensions.connection_id import check_length
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import AlertDescription, ConnectionIdUsage
 from aiodtls.core.reliability.timers import Timer
-from aiodtls.core.values import value
 from aiodtls.core.wire.messages import Message
 from aiodtls.core.wire.messages13 import NewConnectionId, RequestConnectionId
 
@@ -24,7 +24,7 @@ MAX_OWN_IDS = 8
 MAX_SPARES = 8
 
 
-@value
+@frozen
 class IdState:
     """The peer's spare ids, whether it knows these messages, and whether it still owes us ids.
 

@@ -1,4 +1,4 @@
-"""Data of an established association goes a short way; it comes to what the long way does."""
+"""Data of an established association takes the fast path, with the same result as the slow path."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def connected(suite: str, *, connection_id: int | None = None) -> Pair:
 def traffic(client: DTLSConnection, seed: int) -> list[bytes]:
     """What a bad network makes of 120 records: lost, reordered, doubled, forged, joined, cut.
 
-    Of an odd ``seed`` they are of one size, so that there are long runs.
+    Of an odd ``seed`` they are of one size, so that there are long batches.
     """
     rng = random.Random(seed)
     sizes = [20] if seed % 2 else [0, 1, 20, 600]
@@ -82,8 +82,8 @@ def take(connection: DTLSConnection, datagrams: list[bytes], now: float) -> list
     while datagrams:
         messages: list[bytes] = []
         count = batch_length([len(datagram) for datagram in datagrams])
-        run = b"".join(datagrams[:count])
-        done = connection.receive_run(run, len(datagrams[0]), messages, now)
+        batch = b"".join(datagrams[:count])
+        done = connection.receive_batch(batch, len(datagrams[0]), messages, now)
         taken += messages
         if done < count:
             connection.receive_datagram(datagrams[done], CLIENT, now)
@@ -127,13 +127,13 @@ def test_the_short_way_comes_to_what_the_long_way_does(suite, seed, connection_i
 def test_a_batch_in_order_is_taken_whole(suite):
     pair = connected(suite)
     sent = [bytes((number,)) * 100 for number in range(150)]
-    run = pair.client.protect_run(sent)
+    batch = pair.client.protect_batch(sent)
     size = pair.client.record_size(100)
     messages: list[bytes] = []
-    assert pair.server.receive_run(run, size, messages, NOW) == 150
+    assert pair.server.receive_batch(batch, size, messages, NOW) == 150
     assert messages == sent
     again: list[bytes] = []
-    assert pair.server.receive_run(run, size, again, NOW) == 0
+    assert pair.server.receive_batch(batch, size, again, NOW) == 0
     assert again == []
 
 
@@ -144,11 +144,11 @@ def test_a_run_is_what_its_records_are_one_by_one(suite, count):
     writer = pair.client._layer.writer
     messages = [bytes((number,)) * size for number, size in enumerate([*[40] * count, 7])]
     first = writer.next_number
-    run = writer.protect_run(messages)
+    batch = writer.protect_batch(messages)
     assert writer.next_number == first + len(messages)
     writer.next_number = first
     single = [writer.protect(ContentType.application_data, message) for message in messages]
-    assert run == b"".join(single)
+    assert batch == b"".join(single)
     assert [len(record) for record in single] == [writer.record_size(len(m)) for m in messages]
 
 
@@ -174,13 +174,13 @@ def test_what_protect_gives_is_counted_and_refused_as_by_send():
 def test_nothing_is_taken_before_the_handshake_or_after_the_end():
     config = DTLSConfig(psk=PSK("a", bytes(16)), cipher_suites=SUITES[:1])
     fresh = DTLSConnection.client(config, SERVER, 0.0)
-    assert fresh.receive_run(b"\x17" + bytes(60), 61, [], NOW) == 0
+    assert fresh.receive_batch(b"\x17" + bytes(60), 61, [], NOW) == 0
     assert fresh.protect(b"x") is None
     pair = connected(SUITES[0])
     datagram = pair.client.protect(b"late")
     pair.server.close(pair.now)
-    assert pair.server.receive_run(datagram, len(datagram), [], NOW) == 0
-    assert pair.client.receive_run(b"", 0, [], NOW) == 0
+    assert pair.server.receive_batch(datagram, len(datagram), [], NOW) == 0
+    assert pair.client.receive_batch(b"", 0, [], NOW) == 0
 
 
 def test_keys_before_an_update_are_forgotten_by_data_alone():
@@ -193,20 +193,20 @@ def test_keys_before_an_update_are_forgotten_by_data_alone():
     for now in (pair.now, pair.now + 1, pair.now + 300):
         messages: list[bytes] = []
         datagram = pair.client.protect(b"x")
-        assert pair.server.receive_run(datagram, len(datagram), messages, now) == 1
+        assert pair.server.receive_batch(datagram, len(datagram), messages, now) == 1
     assert {reader.epoch for reader in layer._readers13.values()} == {4}
 
 
 def forgeries(good: bytes, rng: random.Random) -> Iterator[tuple[bytes, int]]:
-    """Runs that nobody with the keys has made, and the size of their datagrams."""
+    """Batches that nobody with the keys has made, and the size of their datagrams."""
     for first in range(256):
         if first != good[0]:
             yield bytes((first,)) + good[1:], len(good)
     for length in (*range(80), *range(80, 2000, 61)):
         noise = rng.randbytes(length)
-        for run in (noise, (good[:21] + noise)[:length]):
+        for batch in (noise, (good[:21] + noise)[:length]):
             for size in {1, max(1, length // 2), max(1, length), length + 5}:
-                yield run, size
+                yield batch, size
     # The last of all numbers, so that the next is none.
     yield (good[:3] + b"\xff" * 8 + good[11:]) * 2, len(good)
     for at in range(len(good)):
@@ -223,8 +223,8 @@ def test_forgeries_raise_nothing_move_nothing_and_cost_one_decryption(suite, con
     pair = connected(suite, connection_id=connection_id)
     server, client = pair.server, pair.client
     reader = server._layer.data_reader
-    assert server.receive_run(*whole(client.protect_run([bytes(40)])), [], NOW) == 1
-    good = client.protect_run([bytes(50)])
+    assert server.receive_batch(*whole(client.protect_batch([bytes(40)])), [], NOW) == 1
+    good = client.protect_batch([bytes(50)])
     cipher, state, before = reader._cipher, reader.window.snapshot(), server.statistics
     cost = 0
 
@@ -240,17 +240,17 @@ def test_forgeries_raise_nothing_move_nothing_and_cost_one_decryption(suite, con
             return cipher.decrypt_into(*arguments)
 
     reader._cipher = Counting()
-    for run, size in forgeries(good, random.Random(1)):
+    for batch, size in forgeries(good, random.Random(1)):
         messages: list[bytes] = []
         cost = 0
-        assert server.receive_run(run, size, messages, NOW) == 0
+        assert server.receive_batch(batch, size, messages, NOW) == 0
         assert messages == []
         assert cost <= 1
     assert (reader.window.snapshot(), server.statistics) == (state, before)
     messages = []
-    assert server.receive_run(*whole(good), messages, NOW) == 1
+    assert server.receive_batch(*whole(good), messages, NOW) == 1
     assert messages == [bytes(50)]
 
 
-def whole(run: bytes) -> tuple[bytes, int]:
-    return run, len(run)
+def whole(batch: bytes) -> tuple[bytes, int]:
+    return batch, len(batch)

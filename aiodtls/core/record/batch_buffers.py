@@ -1,12 +1,12 @@
-"""The records of a run as rows of one buffer, written and read by the column: HOT PATH.
+"""Buffers in which a whole batch of records is protected or opened: HOT PATH.
 
-The records of a run are alike but for their numbers and data. What is alike stays in the rows from
-one run to the next, the two bytes of the number that change are put into all rows at once, and the
-AEAD works through views that were made for an earlier run. So a record costs its AEAD call and a
-few copies.
+The records of a batch are the rows of one buffer. They differ only in their sequence numbers and
+their data. The constant bytes stay in the buffer from one batch to the next. One slice assignment
+writes a byte of the sequence numbers into all rows. The AEAD works on memoryviews that are made
+once for each buffer. So a record costs its AEAD call and a few copies.
 
-Runs of all associations share the sheets of rows. Who has taken one has it alone until it is given
-back, so that threads do not meet in it.
+All associations share the buffers of a pool. A caller that takes a buffer has it alone until it
+gives it back, so two threads never use the same one.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from cryptography.exceptions import InvalidTag
 NONCE_LENGTH = 12
 NUMBER_LENGTH = 8
 SAMPLE_LENGTH = 16
-# Rows of a small sheet and of a large one; longer runs are taken in parts.
+# Rows of a small buffer and of a large one. Longer batches are processed in parts.
 SOME, MOST = 16, 64
-# Sheets that are kept for each direction: 1 to 2 MB in all for datagrams of the network's size.
+# Buffers kept for each direction: 1 to 2 MB in all for datagrams of 1500 bytes.
 KEPT = 8
-# Numbers up to the next multiple of this differ in their last two bytes alone.
+# Numbers below the next multiple of this differ only in their last two bytes.
 CARRY = 1 << 16
 LAST_TWO = 6
 _LAST_BYTES = bytearray(range(256)) * 2
 
-# Bytearrays, for only those are put into others without a copy.
+# Bytearrays: assigning one to a slice of another makes no intermediate copy.
 Columns = tuple[bytearray, bytearray]
 Into = Callable[[memoryview, Any, memoryview, memoryview], int]
 
 
 def without_last_two(number: int) -> bytes:
-    """The number with zeros for its last two bytes."""
+    """The encoded number, with zeros as its last two bytes."""
     return (number - number % CARRY).to_bytes(NUMBER_LENGTH, "big")
 
 
 def last_bytes(first: int, count: int) -> Columns:
-    """The last two bytes of so many numbers from ``first`` on, before the next ``CARRY``."""
+    """The last two bytes of ``count`` numbers from ``first`` on, none beyond the next ``CARRY``."""
     high, low = divmod(first % CARRY, 256)
     before = min(count, 256 - low)
     heads = bytearray((high,)) * before
@@ -53,7 +53,7 @@ def last_bytes(first: int, count: int) -> Columns:
 
 
 def xor(one: bytes | bytearray, other: bytes | bytearray) -> bytearray:
-    """Both are as long."""
+    """The two have equal length."""
     both = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
     return bytearray(both.to_bytes(len(one), "big"))
 
@@ -63,8 +63,8 @@ def _columns(width: int, rest: int, count: int) -> Struct:
     return Struct(f"{width}s{rest}x" * count)
 
 
-class Rows:
-    """``count`` rows of ``width`` bytes, one behind another."""
+class ByteTable:
+    """``count`` rows of ``width`` bytes each, in one bytearray."""
 
     __slots__ = ("_begin_with", "_count", "_view", "buffer", "width")
 
@@ -76,58 +76,64 @@ class Rows:
         self._begin_with: bytes | None = None
 
     def fields(self, start: int, end: int) -> list[memoryview]:
-        """Those bytes of each row."""
+        """A view of the bytes from ``start`` to ``end`` of each row."""
         rows = range(0, len(self.buffer), self.width)
         return [self._view[row + start : row + end] for row in rows]
 
     def fill(self, row: bytes) -> None:
-        """All rows begin with ``row``, and what is to differ is put into them then.
+        """Writes ``row`` to the start of every row; the caller then writes the columns that differ.
 
-        After a fill with the same row nothing is done: the same columns will be put in again.
+        Does nothing if the last fill was with the same row, because the caller overwrites the same
+        columns each time.
         """
         if row != self._begin_with:
             self._view[:] = row.ljust(self.width, b"\0") * self._count
             self._begin_with = row
 
     def load(self, rows: bytes) -> None:
-        """These are the first rows."""
+        """Writes ``rows`` over the first rows."""
         self._view[: len(rows)] = rows
         self._begin_with = None
 
     def first(self, count: int) -> bytes:
-        """So many rows."""
+        """The first ``count`` rows."""
         return bytes(self._view[: count * self.width])
 
     def put(self, at: int, *columns: bytearray) -> None:
-        """A byte each into the first rows at ``at``, and at those that follow it."""
+        """Writes each column into the first rows, the first at ``at``, the next ones behind it."""
         end = len(columns[0]) * self.width
         for column in columns:
             self.buffer[at : end : self.width] = column
             at += 1
 
     def column(self, at: int, count: int) -> bytearray:
-        """The byte at ``at`` of each of the first rows."""
+        """The byte at ``at`` of each of the first ``count`` rows."""
         return self.buffer[at : count * self.width : self.width]
 
     def cut(self, length: int, count: int) -> tuple[bytes, ...]:
-        """The first bytes, of that length, of each of the first rows."""
+        """The first ``length`` bytes of each of the first ``count`` rows."""
         return _columns(length, self.width - length, count).unpack_from(self.buffer)
 
 
-class Sheet:
-    """Records, and what it takes to protect them.
+class BatchBuffer:
+    """The records of a batch, with their nonces and additional data.
 
-    In bytes: the header, the nonce that stands behind it, the plaintext, what encryption adds to
-    that, the additional data. If that has none, it is the header.
+    Args, all lengths in bytes:
+        count: the number of rows.
+        header: the length of a record's header.
+        explicit: the length of the explicit nonce that follows the header.
+        inside: the length of the plaintext.
+        tag: the bytes that the AEAD adds to the plaintext.
+        additional: the length of the additional data; 0 where the header is the additional data.
     """
 
     __slots__ = (
         "additional",
         "additions",
         "bodies",
+        "dimensions",
         "explicits",
         "headers",
-        "measures",
         "nonce_views",
         "nonces",
         "records",
@@ -137,24 +143,24 @@ class Sheet:
     def __init__(
         self, count: int, header: int, explicit: int, inside: int, tag: int, additional: int
     ) -> None:
-        self.measures = count, header, explicit, inside, tag, additional
+        self.dimensions = count, header, explicit, inside, tag, additional
         body = header + explicit
         end = body + inside + tag
-        self.records = Rows(count, end)
+        self.records = ByteTable(count, end)
         self.headers = self.records.fields(0, header)
         self.explicits = self.records.fields(header, body) if explicit else []
         self.bodies = self.records.fields(body, end)
-        self.nonces = Rows(count, NONCE_LENGTH)
+        self.nonces = ByteTable(count, NONCE_LENGTH)
         self.nonce_views = self.nonces.fields(0, NONCE_LENGTH)
         if additional:
-            self.additional = Rows(count, additional)
+            self.additional = ByteTable(count, additional)
             self.additions = self.additional.fields(0, additional)
         else:
             self.additions = self.headers
             self.samples = self.records.fields(body, body + SAMPLE_LENGTH)
 
     def number_nonces(self, iv: bytes, first: int, lows: Columns) -> None:
-        """The nonces are the IV XOR the numbers from ``first`` on."""
+        """Sets the nonces to the IV XOR the numbers from ``first`` on (RFC 8446 section 5.3)."""
         row = bytes(xor(iv, without_last_two(first).rjust(NONCE_LENGTH, b"\0")))
         self.nonces.fill(row)
         heads, tails = lows
@@ -164,32 +170,32 @@ class Sheet:
         )
 
     def masked(self, masks: Callable[[bytes], bytes], columns: Columns) -> Columns:
-        """Two columns XOR the masks that the first bytes of the bodies make."""
+        """The columns XOR the masks made from the ciphertexts (RFC 9147 section 4.2.3)."""
         made = masks(b"".join(self.samples[: len(columns[0])]))
         return xor(columns[0], made[::SAMPLE_LENGTH]), xor(columns[1], made[1::SAMPLE_LENGTH])
 
 
-class SealingSheet(Sheet):
+class SealingBuffer(BatchBuffer):
     __slots__ = ()
 
     def seal(self, encrypt_into: Into, plaintexts: Iterable[bytes]) -> None:
-        """Their ciphertexts are the bodies."""
+        """Encrypts the plaintexts into the bodies."""
         deque(map(encrypt_into, self.nonce_views, plaintexts, self.additions, self.bodies), 0)
 
 
-class OpeningSheet(Sheet):
-    """``expected`` is what the headers should be; the plaintexts are ``inside``."""
+class OpeningBuffer(BatchBuffer):
+    """``expected`` holds the headers that a batch should have, ``inside`` its plaintexts."""
 
     __slots__ = ("expected", "inside", "insides")
 
     def __init__(self, count: int, header: int, explicit: int, inside: int, *rest: int) -> None:
         super().__init__(count, header, explicit, inside, *rest)
-        self.expected = Rows(count, header)
-        self.inside = Rows(count, inside)
+        self.expected = ByteTable(count, header)
+        self.inside = ByteTable(count, inside)
         self.insides = self.inside.fields(0, inside)
 
     def as_expected(self, count: int) -> int:
-        """How many of the first headers are, of so many."""
+        """How many of the first ``count`` headers are as expected, up to the first that differs."""
         found, expected = b"".join(self.headers[:count]), self.expected.first(count)
         if found == expected:
             return count
@@ -200,37 +206,37 @@ class OpeningSheet(Sheet):
         )
 
     def open(self, decrypt_into: Into, count: int) -> int:
-        """Opens so many of the first bodies, up to a forged one; how many."""
+        """Opens up to ``count`` bodies and stops at a forged one. Returns how many it opened."""
         bodies = self.bodies[:count]
         opened: list[int] = []
-        # What was opened before a forgery stays in the list.
+        # The bodies opened before a forged one stay in the list.
         with contextlib.suppress(InvalidTag):
             opened.extend(map(decrypt_into, self.nonce_views, bodies, self.additions, self.insides))
         return len(opened)
 
 
-AnySheet = TypeVar("AnySheet", bound=Sheet)
+AnyBuffer = TypeVar("AnyBuffer", bound=BatchBuffer)
 
 
-class Shelf(Generic[AnySheet]):
-    """The sheets that were used last, each by nobody now."""
+class BufferPool(Generic[AnyBuffer]):
+    """The most recently used buffers that are free now."""
 
-    def __init__(self, make: Callable[..., AnySheet]) -> None:
+    def __init__(self, make: Callable[..., AnyBuffer]) -> None:
         self._make = make
-        self._sheets: OrderedDict[tuple[int, ...], AnySheet] = OrderedDict()
+        self._buffers: OrderedDict[tuple[int, ...], AnyBuffer] = OrderedDict()
 
-    def take(self, count: int, *lengths: int) -> AnySheet:
-        """One for so many records."""
-        measures = (SOME if count <= SOME else MOST, *lengths)
-        return self._sheets.pop(measures, None) or self._make(*measures)
+    def take(self, count: int, *lengths: int) -> AnyBuffer:
+        """A buffer for ``count`` records whose parts have these lengths."""
+        dimensions = (SOME if count <= SOME else MOST, *lengths)
+        return self._buffers.pop(dimensions, None) or self._make(*dimensions)
 
-    def give_back(self, sheet: AnySheet) -> None:
-        self._sheets[sheet.measures] = sheet
-        if len(self._sheets) > KEPT:
-            # Another thread may have been faster.
+    def give_back(self, buffer: AnyBuffer) -> None:
+        self._buffers[buffer.dimensions] = buffer
+        if len(self._buffers) > KEPT:
+            # Another thread may have emptied the pool meanwhile.
             with contextlib.suppress(KeyError):
-                self._sheets.popitem(last=False)
+                self._buffers.popitem(last=False)
 
 
-SEALING = Shelf(SealingSheet)
-OPENING = Shelf(OpeningSheet)
+SEALING_BUFFERS = BufferPool(SealingBuffer)
+OPENING_BUFFERS = BufferPool(OpeningBuffer)
