@@ -423,7 +423,7 @@ class DTLSConnection:
             self._receive_after_close(data, now)
             return
         self._post.records_come(now)
-        self._receive_records(self._layer.receive(data), data, addr, now)
+        self._receive_records(self._layer.receive(data, now), data, addr, now)
         self._review_leases()
         if self._doubt is not None and self._doubt.is_over():
             self._doubt = None
@@ -437,7 +437,7 @@ class DTLSConnection:
             return
         self._post.records_come(now)
         newest, own_cid = self._layer.newest_number, self.own_cid
-        records = self._layer.receive(data)
+        records = self._layer.receive(data, now)
         has_new_id = own_cid != self.own_cid
         self._receive_records(records, data, addr, now)
         authentic = any(number >> EPOCH_SHIFT for _, number, _ in records)
@@ -922,7 +922,7 @@ class DTLSConnection:
         """Only what a peer without our last flight may still ask for."""
         if now >= self.lingers_until:
             return
-        for content_type, number, payload in self._layer.receive(data):
+        for content_type, number, payload in self._layer.receive(data, now):
             if content_type == HANDSHAKE and number > SEQUENCE_NUMBER_MASK:
                 try:
                     self._driver.receive(payload, number, now)

@@ -21,6 +21,7 @@ from aiodtls.core.record.epochs import (
     RecordReader,
     RecordWriter,
 )
+from aiodtls.core.record.gap import GapSearch
 from aiodtls.core.record.protection12 import DATA_EPOCH, RecordReader12, true_type
 from aiodtls.core.record.protection13 import OldKeys, RecordReader13, RecordWriter13
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
@@ -65,6 +66,7 @@ class RecordLayer:
         "_counters",
         "_early",
         "_early_room",
+        "_gap",
         "_older_writers",
         "_plaintext",
         "_plaintext_number",
@@ -84,6 +86,8 @@ class RecordLayer:
     ) -> None:
         self._counters = counters
         self._cids = ConnectionIds() if cids is None else cids
+        # DTLS 1.3: made with the first record that does not open.
+        self._gap: GapSearch | None = None
         # None where no more are kept.
         self._early: list[Record] | None = []
         self._early_room = MAX_EARLY_BYTES
@@ -230,6 +234,7 @@ class RecordLayer:
 
     def free_memory(self) -> None:
         """Keeps keys and numbers alone; the ciphers are made anew when there is a record."""
+        self._gap = None
         for writer in self.writers.values():
             writer.free_memory()
         for reader in self.readers.values():
@@ -311,14 +316,17 @@ class RecordLayer:
             pass
         return False
 
-    def receive(self, datagram: bytes) -> list[Record]:
-        """What the datagram's records hold: content type, record number, plaintext."""
+    def receive(self, datagram: bytes, now: float | None = None) -> list[Record]:
+        """What the datagram's records hold: content type, record number, plaintext.
+
+        ``now``, in seconds, is when it came. Without it no number is looked for behind a gap.
+        """
         records, whole = split_datagram(datagram, self._cids.length)
         if not whole:
             self._counters.count_discarded()
-        return self._open_all(records)
+        return self._open_all(records, now)
 
-    def _open_all(self, records: list[Record]) -> list[Record]:
+    def _open_all(self, records: list[Record], now: float | None = None) -> list[Record]:
         opened = []
         cids = self._cids
         cid = b""
@@ -336,13 +344,8 @@ class RecordLayer:
                 if reader13 is None:
                     self._keep_early(record)
                     continue
-                try:
-                    found = reader13.open(body, number_at, self.max_plaintext)
-                except InvalidTag:
-                    self._count_forged(reader13)
-                    continue
+                found = self._open13(reader13, body, number_at, now)
                 if found is None:
-                    self._counters.count_replayed()
                     continue
                 if (
                     cid != reader13.cid
@@ -378,6 +381,28 @@ class RecordLayer:
                 content_type, plaintext = true_type(plaintext)
             opened.append((content_type, number, plaintext))
         return opened
+
+    def _open13(
+        self, reader: RecordReader13, record: bytes, number_at: int, now: float | None
+    ) -> Record | None:
+        """One record; None for what is dropped, which is counted."""
+        found, is_forged = None, False
+        try:
+            found = reader.open(record, number_at, self.max_plaintext)
+        except InvalidTag:
+            is_forged = True
+        if found is None and now is not None:
+            if self._gap is None:
+                self._gap = GapSearch()
+            highest = (reader.epoch << EPOCH_SHIFT) + reader.window.highest
+            turns = self._gap.turns(highest, now)
+            found = reader.open_behind_gap(record, number_at, self.max_plaintext, turns)
+        if found is None:
+            if is_forged:
+                self._count_forged(reader)
+            else:
+                self._counters.count_replayed()
+        return found
 
     def _number_at(self, first: int) -> int:
         """Where the sequence number stands in a record that has a unified header."""

@@ -12,7 +12,7 @@ HOT PATH: everything that is the same for all records is bound once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from struct import Struct
 from typing import TypeAlias
@@ -230,24 +230,55 @@ class RecordReader13(RecordReader):
         The hidden number stands at ``number_at``. Padding counts as plaintext (RFC 8449 section 4):
         it stays where there is more than ``longest`` with it. Moves nothing. Raises InvalidTag.
         """
-        cipher = self._cipher or self._wake()
+        low, bits, header, body = self._unmask(record, number_at)
+        number = reconstruct(low, bits, self.window.highest + 1)
+        if not self.window.is_fresh(number):
+            return None
+        return self._open(number, header, body, longest)
+
+    def open_behind_gap(
+        self, record: bytes, number_at: int, longest: int, turns: Iterable[int]
+    ) -> tuple[int, int, bytes] | None:
+        """As ``open``, so many turns of the number's bits further on; None where none opens."""
+        try:
+            low, bits, header, body = self._unmask(record, number_at)
+        except InvalidTag:
+            return None
+        nearest = reconstruct(low, bits, self.window.highest + 1)
+        for turn in turns:
+            number = nearest + (turn << bits)
+            if number > SEQUENCE_NUMBER_MASK:
+                break
+            try:
+                return self._open(number, header, body, longest)
+            except InvalidTag:
+                continue
+        return None
+
+    def _unmask(self, record: bytes, number_at: int) -> tuple[int, int, bytes, bytes]:
+        """The low bits of the number, how many they are, the header in the clear, and the rest."""
         first = record[0]
         size = 2 if first & LONG_NUMBER_BIT else 1
         body_at = number_at + size + (2 if first & LENGTH_BIT else 0)
         body = record[body_at:]
         if len(body) < SAMPLE_LENGTH:
             raise InvalidTag
+        if self._cipher is None:
+            self._wake()
         mask = self._masks(body[:SAMPLE_LENGTH])
         if size == 2:
             low = (record[number_at] ^ mask[0]) << 8 | record[number_at + 1] ^ mask[1]
         else:
             low = record[number_at] ^ mask[0]
-        number = reconstruct(low, 8 * size, self.window.highest + 1)
-        if not self.window.is_fresh(number):
-            return None
         header = b"".join(
             (record[:number_at], low.to_bytes(size, "big"), record[number_at + size : body_at])
         )
+        return low, 8 * size, header, body
+
+    def _open(
+        self, number: int, header: bytes, body: bytes, longest: int
+    ) -> tuple[int, int, bytes]:
+        cipher = self._cipher or self._wake()
         padded = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, header)
         inner = padded.rstrip(b"\0")
         number |= self.epoch << EPOCH_SHIFT

@@ -321,6 +321,32 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/record/gap.py",
+        "core/test_gap.py",
+        (
+            "search-behind-a-gap-at-any-rate",
+            "RFC 9147 4.5.2",
+            "        if now < self._next_at:\n            return range(0)\n",
+            "",
+        ),
+        (
+            "search-behind-a-gap-goes-no-further-out",
+            "RFC 9147 4.2.2",
+            "        self._next_turn += TURNS\n        return range(first, self._next_turn)",
+            "        return range(first, self._next_turn + TURNS)",
+        ),
+    ),
+    *of(
+        "core/record/layer.py",
+        "core/test_gap.py",
+        (
+            "numbers-are-lost-behind-a-gap",
+            "RFC 9147 4.2.2",
+            "        if found is None and now is not None:\n",
+            "        if False:\n",
+        ),
+    ),
+    *of(
         "core/key_limits.py",
         "core/test_connection.py core/test_post.py",
         (
