@@ -123,12 +123,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             if taken and taken * size >= len(batch):
                 return
         now = self._time()
+        # The address of ours that it came to, where the transport tells.
+        local = getattr(addr, "source", None)
         receive = self._listener.receive_datagram
         for data in split_batch(batch, size)[taken:]:
             if not data:
                 continue
             if FIRST_DTLS_BYTE <= data[0] <= LAST_DTLS_BYTE:
-                receive(data, addr, now)
+                receive(data, addr, now, local)
             else:
                 self.foreign_datagram_received(data, addr)
         self.drain()

@@ -405,31 +405,37 @@ class DTLSConnection:
 
     # -- bytes and time in ----------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
+    def receive_datagram(
+        self, data: bytes, addr: Address, now: float, local: Address = None
+    ) -> None:
         """One UDP payload, at most 65,535 bytes. Never raises for what the network did.
 
-        ``addr`` is where it came from; without connection ids it decides nothing here.
+        ``addr`` is where it came from; without connection ids it decides nothing here. ``local``
+        is the address of ours that it came to, where the owner has several: see ``leave_path``.
         """
         self._touched.add(self)
         if addr != self.peer and self.own_ids.expected and self.handshake_complete:
-            self._receive_from_elsewhere(data, addr, now)
+            self._receive_from_elsewhere(data, addr, now, local)
             return
         messages: list[bytes] = []
         if self.receive_batch(data, len(data), messages, now):
             self._inbox.add(messages)
+            self._heard_at(local)
             return
         self.counters.count_received()
         if self.closed:
             self._receive_after_close(data, now)
             return
         self._post.records_come(now)
-        self._receive_records(self._layer.receive(data, now), data, addr, now)
+        self._receive_records(self._layer.receive(data, now), len(data), (addr, local), now)
         self._review_leases()
         if self._doubt is not None and self._doubt.is_over():
             self._doubt = None
             self._set_fast_path()
 
-    def _receive_from_elsewhere(self, data: bytes, addr: Address, now: float) -> None:
+    def _receive_from_elsewhere(
+        self, data: bytes, addr: Address, now: float, local: Address
+    ) -> None:
         """A datagram for this association, not from where the peer is known to be."""
         self.counters.count_received()
         if self.closed:
@@ -439,7 +445,7 @@ class DTLSConnection:
         newest, own_cid = self._layer.newest_number, self.own_cid
         records = self._layer.receive(data, now)
         has_new_id = own_cid != self.own_cid
-        self._receive_records(records, data, addr, now)
+        self._receive_records(records, len(data), (addr, local), now)
         authentic = any(number >> EPOCH_SHIFT for _, number, _ in records)
         if authentic and not self.closed and addr not in (None, self.peer):
             is_newest = self._layer.newest_number > newest
@@ -456,9 +462,13 @@ class DTLSConnection:
         self._review_leases()
 
     def _receive_records(
-        self, records: list[Record], data: bytes, addr: Address, now: float
+        self, records: list[Record], size: int, path: tuple[Address, Address], now: float
     ) -> None:
-        """What one datagram held and the record layer has let through."""
+        """What one datagram of ``size`` bytes held and the record layer has let through.
+
+        ``path`` is the peer's address and ours.
+        """
+        was_complete = self.handshake_complete
         for record in records:
             content_type, number, payload = record
             if content_type == APPLICATION_DATA:
@@ -474,11 +484,16 @@ class DTLSConnection:
                     continue
             elif content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
                 if self.handshake_complete:
-                    self._receive_path_message(payload, addr, len(data), now)
+                    self._receive_path_message(payload, path, size, now)
                 continue
             self._guarded(now, self._receive_record, record, now)
             if self.closed:
                 return
+        # Records that completed the handshake may have waited for their keys.
+        if path[1] is not None and (
+            not was_complete or any(number >> EPOCH_SHIFT for _, number, _ in records)
+        ):
+            self._heard_at(path[1])
         self._post.peer_heard(now)
         if self._transmitter.has_datagrams:
             self._collect()
@@ -562,17 +577,28 @@ class DTLSConnection:
         of the peer's spare ids, where it has given any. The peer takes a spare one when it sees us
         there, and is given one to go on to where it has none. Raises :class:`DTLSError` in
         DTLS 1.2, whose ids never change, and else what ``send`` raises. A peer that does not know
-        the messages may end the association.
+        the messages may end the association. What ``leave_path`` says holds too.
         """
         if not self.handshake_complete or self.closed:
             self._refuse_call()
         if not self._is_dtls13:
             raise DTLSError("the connection ids of DTLS 1.2 never change")
         self._touched.add(self)
+        self.leave_path()
         self._post.use_spare_id()
         self._update_max_payload()
         self._post.path_changed(now, peer_keeps_id=not self._post.ids.has_given_spares)
         self._collect()
+
+    def leave_path(self) -> None:
+        """We send from another address of ours from now on.
+
+        A challenge that still comes to the address before is answered with path_drop, so that the
+        peer asks at the new one (RFC 9853 section 5.2). The connection knows that address by the
+        ``local`` of ``receive_datagram``. ``change_connection_ids`` calls this.
+        """
+        if self.negotiated.rrc:
+            self._paths.leave()
 
     def _refuse_call(self) -> NoReturn:
         if self.failure is None:
@@ -943,12 +969,19 @@ class DTLSConnection:
             self._made_paths = PathValidator(self.config, *parts, self._random)
         return self._made_paths
 
-    def _receive_path_message(self, payload: bytes, addr: Address, size: int, now: float) -> None:
+    def _heard_at(self, local: Address) -> None:
+        """An authentic datagram came to ``local``, an address of ours."""
+        if local is not None and self.handshake_complete and self.negotiated.rrc:
+            self._paths.heard_at(local)
+
+    def _receive_path_message(
+        self, payload: bytes, path: tuple[Address, Address], size: int, now: float
+    ) -> None:
         """A return_routability_check message, in a datagram of ``size`` bytes."""
         if len(payload) != MESSAGE_LENGTH:
             self.counters.count_discarded()
             return
-        self._act_on_path(self._paths.receive(payload, addr, size, self.peer, now), now)
+        self._act_on_path(self._paths.receive(payload, path, size, self.peer, now), now)
 
     def _act_on_path(self, verdict: PathVerdict, now: float) -> None:
         self._touched.add(self)

@@ -100,33 +100,38 @@ class Listener:
 
     # -- bytes and time in ------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
-        """One UDP payload. Never raises for what the network did."""
+    def receive_datagram(
+        self, data: bytes, addr: Address, now: float, local: Address = None
+    ) -> None:
+        """One UDP payload, from ``addr``. Never raises for what the network did.
+
+        ``local`` is the address of ours that it came to, where the socket has several.
+        """
         named = self._routes.by_id(first_connection_id(data, self._routes.cid_length))
         if named is not None:
-            self._receive_named(named, data, addr, now)
+            self._receive_named(named, data, addr, now, local)
             return
         live = self.live_connection(addr)
         if live is not None and not begins_client_hello(data):
-            live.receive_datagram(data, addr, now)
+            live.receive_datagram(data, addr, now, local)
             return
         self._counters.count_received()
         records, whole = split_datagram(data, self._routes.cid_length)
         if not whole:
             self._counters.count_discarded()
         for record in records:
-            self._route(record, addr, now)
+            self._route(record, addr, now, local)
 
     def _receive_named(
-        self, connection: DTLSConnection, data: bytes, addr: Address, now: float
+        self, connection: DTLSConnection, data: bytes, addr: Address, now: float, local: Address
     ) -> None:
         """By the connection id, so from whatever address; the peer's may change by that."""
         before = connection.peer
-        connection.receive_datagram(data, addr, now)
+        connection.receive_datagram(data, addr, now, local)
         if connection.peer != before:
             self._routes.move(connection, before)
 
-    def _route(self, record: Record, addr: Address, now: float) -> None:
+    def _route(self, record: Record, addr: Address, now: float, local: Address) -> None:
         """Epoch 0 belongs to the newest handshake; what is protected says itself whose it is."""
         content_type, number, body = record
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
@@ -145,7 +150,7 @@ class Listener:
         if target is None:
             self._counters.count_discarded()
         else:
-            target.receive_datagram(encode_record(record), addr, now)
+            target.receive_datagram(encode_record(record), addr, now, local)
 
     def transport_error(self, error: Exception, addr: Address, now: float) -> None:
         """It concerns the associations at ``addr`` alone; a lost stateless answer, nobody."""

@@ -4,7 +4,8 @@ An authenticated record that is newer than all before it, from another address t
 makes that address a candidate. A challenge goes there, and only the peer can answer it. Until then
 everything else goes to the old address, and the candidate gets at most three times the bytes that
 came from it. The enhanced check asks at the old address first: a peer that answers there has not
-moved, and somebody else has sent a copy of its record.
+moved, and somebody else has sent a copy of its record. A peer that has moved of its own accord and
+still hears there says so, with path_drop.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class PathValidator:
     """Challenges of ours and of the peer's, and the one ``candidate`` that is being checked."""
 
     __slots__ = (
-        *("_config", "_layer", "_outbox", "_post", "_random", "_outgoing", "_timers"),
-        "candidate",
+        *("_config", "_layer", "_left", "_local", "_outbox", "_outgoing", "_post"),
+        *("_random", "_timers", "candidate"),
     )
 
     def __init__(
@@ -100,6 +101,19 @@ class PathValidator:
         self._outbox = outbox
         self._random = random
         self.candidate: Candidate | None = None
+        # Addresses of ours: the one that the peer's records come to, and the one that we have left.
+        self._local: Address = None
+        self._left: Address = None
+
+    def heard_at(self, local: Address) -> None:
+        """A record of the peer's came to this address of ours."""
+        if local != self._left:
+            self._local = local
+
+    def leave(self) -> None:
+        """We send from another address from now on."""
+        if self._local is not None:
+            self._left, self._local = self._local, None
 
     def came_from_elsewhere(
         self,
@@ -131,12 +145,15 @@ class PathValidator:
         return PathVerdict.follow
 
     def receive(
-        self, payload: bytes, addr: Address, size: int, peer: Address, now: float
+        self, payload: bytes, path: tuple[Address, Address], size: int, peer: Address, now: float
     ) -> PathVerdict:
-        """A return_routability_check message, in a datagram of ``size`` bytes from ``addr``."""
-        kind, cookie = payload[0], payload[1:]
+        """A return_routability_check message, in a datagram of ``size`` bytes.
+
+        ``path`` is where it came from, and the address of ours that it came to.
+        """
+        (addr, local), kind, cookie = path, payload[0], payload[1:]
         if kind == RRCMessageType.path_challenge:
-            self._answer(cookie, peer if addr is None else addr, size)
+            self._answer(cookie, peer if addr is None else addr, local, size)
             return PathVerdict.nothing
         candidate = self.candidate
         if candidate is None or not any(
@@ -199,11 +216,16 @@ class PathValidator:
         candidate.ask_on_new_path()
         self._challenge(candidate, peer, now)
 
-    def _answer(self, cookie: bytes, addr: Address, size: int) -> None:
-        """At once, and to where the challenge came from (RFC 9853 section 5)."""
+    def _answer(self, cookie: bytes, addr: Address, local: Address, size: int) -> None:
+        """At once, and to where the challenge came from (RFC 9853 section 5).
+
+        At an address that we have left, the answer is that the path is no longer preferred.
+        """
+        has_left = local is not None and local == self._left
+        kind = RRCMessageType.path_drop if has_left else RRCMessageType.path_response
         if self._layer.writer.overhead + MESSAGE_LENGTH > AMPLIFICATION_LIMIT * size:
             return
-        sent = self._send(RRCMessageType.path_response, cookie, addr)
+        sent = self._send(kind, cookie, addr)
         if self.candidate is not None and self.candidate.address == addr:
             self.candidate.count_sent(sent)
 

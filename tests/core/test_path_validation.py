@@ -455,3 +455,85 @@ def test_no_response_is_longer_than_three_times_its_challenge(version):
     pair.listener.receive_datagram(longer + challenge, CLIENT, pair.now)
     [(response, _)] = pair.server.datagrams_to_send()
     assert read(pair, response) == [(RRCMessageType.path_response, b"12345678")]
+
+
+OLD, NEW, THIRD = "old local", "new local", "third local"
+
+
+class Mobile(Pair):
+    """A client with several addresses that all hear, and answers from the one it was asked at."""
+
+    def _deliver(self, receiver, data, addr):
+        if receiver != CLIENT:
+            super()._deliver(receiver, data, addr)
+            return
+        sends_from, self.client_address = self.client_address, addr
+        self.client.receive_datagram(data, SERVER, self.now, addr)
+        self.flush()
+        self.client_address = sends_from
+
+
+def mobile(version: str, **server) -> Mobile:
+    base = dataclasses.replace(BASE, versions=[version], spare_connection_ids=2)
+    config = dataclasses.replace(base, return_routability_check="enhanced", **server)
+    pair = Mobile(base, config)
+    assert pair.run() and pair.connected
+    pair.idle(3)
+    return pair
+
+
+def leave(pair: Pair, address: str, *, how: str = "leave_path") -> None:
+    pair.client_address = address
+    if how == "leave_path":
+        pair.client.leave_path()
+    else:
+        pair.client.change_connection_ids(pair.now)
+        pair.flush()
+
+
+@pytest.mark.parametrize(
+    ("version", "how"),
+    [("1.2", "leave_path"), ("1.3", "leave_path"), ("1.3", "change_connection_ids")],
+)
+def test_who_has_moved_of_its_own_accord_says_so_at_the_old_address(version, how):
+    """RFC 9853 section 5.2: path_drop where the path is no longer preferred."""
+    pair = mobile(version)
+    for address in (NEW, THIRD, CLIENT):
+        leave(pair, address, how=how)
+        pair.send(CLIENT, b"moved to " + address.encode())
+        pair.idle(1)
+        assert pair.server.peer == address
+        pair.exchange()
+    assert pair.server.statistics.path_checks_failed == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_who_has_not_left_the_path_answers_that_it_is_there(version):
+    pair = mobile(version)
+    copy = record(pair)
+    pair.listener.receive_datagram(copy, "an impostor's", pair.now)
+    pair.flush()
+    pair.idle(5)
+    assert pair.server.peer == CLIENT and pair.server.statistics.path_checks_failed == 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_forged_datagram_at_another_address_of_ours_says_nothing_of_the_path(version):
+    pair = mobile(version)
+    pair.server.send(b"x", pair.now)
+    [(honest, _)] = pair.server.datagrams_to_send()
+    forged = honest[:-1] + bytes((honest[-1] ^ 1,))
+    pair.client.receive_datagram(forged, SERVER, pair.now, THIRD)
+    leave(pair, NEW)
+    pair.send(CLIENT, b"moved")
+    pair.idle(1)
+    assert pair.server.peer == NEW
+
+
+def test_without_a_path_to_leave_nothing_changes():
+    pair = connected("1.2", return_routability_check="enhanced")
+    pair.client.leave_path()
+    pair.client_address = "new"
+    pair.send(CLIENT, b"moved")
+    pair.idle(5)
+    assert pair.server.peer == "new"

@@ -427,8 +427,14 @@ MUTANTS = [
         (
             "answer-goes-to-the-challenger",
             "RFC 9853 5.4",
-            "self._answer(cookie, peer if addr is None else addr, size)",
-            "self._answer(cookie, peer, size)",
+            "self._answer(cookie, peer if addr is None else addr, local, size)",
+            "self._answer(cookie, peer, local, size)",
+        ),
+        (
+            "path-that-we-left-is-taken-for-ours",
+            "RFC 9853 5.2",
+            "kind = RRCMessageType.path_drop if has_left else RRCMessageType.path_response",
+            "kind = RRCMessageType.path_response",
         ),
         (
             "cookie-of-a-response",
