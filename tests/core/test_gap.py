@@ -62,7 +62,7 @@ def test_records_with_short_numbers_are_found_too():
     number = 1001 + 3 * 256
     header = bytes((0x23, number & 0xFF))
     sealed = cipher.encrypt((iv ^ number).to_bytes(12, "big"), b"data" + b"\x17", header)
-    reader.rest()
+    reader.free_memory()
     reader._wake()
     mask = reader._masks(sealed[:16])
     record = bytes((0x23, (number & 0xFF) ^ mask[0])) + sealed
