@@ -7,6 +7,7 @@ from aiodtls import events
 from aiodtls._version import __version__
 from aiodtls.client import adopt, connect
 from aiodtls.core.config import PSK, DTLSConfig, PSKContext
+from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.srtp import SRTPKeys
 from aiodtls.core.crypto.trust import Trust
@@ -44,6 +45,7 @@ __all__ = [
     "BufferFull",
     "CertificateError",
     "ConfigError",
+    "CookieKeys",
     "Credentials",
     "DTLSConfig",
     "DTLSEndpoint",

@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 import aiodtls
-from aiodtls import PSK, Credentials, DTLSConfig, TicketKeys, Trust
-from aiodtls.core import cookies
+from aiodtls import PSK, CookieKeys, Credentials, DTLSConfig, TicketKeys, Trust
 from aiodtls.core.crypto import key_exchange, suites
 from aiodtls.core.handshake import script
 from aiodtls.testing import pair
@@ -49,13 +48,15 @@ def secrets(monkeypatch):
 
     noting(suites.AEAD, "create", of=lambda arguments, result: arguments[1])
     noting(key_exchange.KeyShare, "exchange")
-    make = cookies.Cookies.__init__
+    make = CookieKeys.__init__
 
-    def cookies_made(self, random):
-        make(self, random)
-        known.add("cookie secret", self._secret)
+    def cookie_keys_made(self, *given):
+        make(self, *given)
+        for secret in self._secrets:
+            known.add("cookie secret", secret)
 
-    monkeypatch.setattr(cookies.Cookies, "__init__", cookies_made)
+    monkeypatch.setattr(CookieKeys, "__init__", cookie_keys_made)
+    noting(CookieKeys, "keys_at", of=lambda arguments, result: result[0])
     # Whatever a handshake leaves behind: master secret, exporter's and resumption's.
     step = script.ScriptRunner.resume
 
@@ -283,6 +284,8 @@ def test_whatever_is_refused_is_not_repeated_in_the_refusal(secrets, heard):
         lambda: DTLSConfig(psk=[PSK_KEY]),
         lambda: TicketKeys(TICKET_SECRET, period=1),
         lambda: TicketKeys(TICKET_SECRET[:31]),
+        lambda: CookieKeys(TICKET_SECRET[:31]),
+        lambda: DTLSConfig(cookie_keys=TICKET_SECRET),
         lambda: aiodtls.Session.from_bytes(TICKET_SECRET + PSK_KEY),
         lambda: aiodtls.core.sealed_state.unseal(state, EXPORT_KEY),
         lambda: aiodtls.core.sealed_state.unseal(state, EXPORT_KEY + b"x"),

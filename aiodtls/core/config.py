@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, HYBRIDS, group_by_name
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
@@ -151,6 +152,7 @@ class DTLSConfig:
     session_tickets: int = 2
     ticket_keys: TicketKeys | None = field(default=None, repr=False, compare=False)
     session_store: SessionStore | None = field(default=None, repr=False, compare=False)
+    cookie_keys: CookieKeys | None = field(default=None, repr=False, compare=False)
     confirm_resumption: bool = False
     max_associations: int = 100_000
     max_half_open: int = 1_000
@@ -207,6 +209,9 @@ class DTLSConfig:
         # Kept in the fields themselves, so that ``dataclasses.replace`` carries them over.
         self._derive("ticket_keys", self.ticket_keys or TicketKeys())
         self._derive("session_store", self.session_store or MemorySessionStore())
+        if not isinstance(self.cookie_keys, CookieKeys | None):
+            kind = type(self.cookie_keys).__name__
+            raise ConfigError(f"cookie_keys is CookieKeys(secret), not {kind}")
         self._check_numbers()
         if not isinstance(self.limits, Limits):
             raise TypeError(f"limits must be a Limits, not {self.limits!r}")

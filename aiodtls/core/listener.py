@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import ConnectionOptions, DTLSConnection
+from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.cookies import Cookies, ValidatedHello
 from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
 from aiodtls.core.events import Event
@@ -25,6 +26,7 @@ from aiodtls.core.outbox import Address
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
+from aiodtls.core.shared_secrets import SECRET_LENGTH
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.wire.extensions13 import Cookie
 from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragments
@@ -80,7 +82,7 @@ class Listener:
         self.accepting = True
         self.datagram_size: Callable[[int], int] | None = None
         self._random, self._wall_clock = random, wall_clock
-        self._cookies = Cookies(random)
+        self._cookies = Cookies(_cookie_keys(config, random))
         self._routes = Routes(config, random)
         # The one connection of an address; None where there are two, or none.
         self.live_connection = self._routes.only
@@ -233,7 +235,7 @@ class Listener:
         if dialling and live is not None and live.client_random > hello.random:
             # Both dialled; ours goes on, and the peer gives its own up when it sees ours.
             return
-        validated = self._validate(hello, body, message_seq, record_number, addr, now)
+        validated = self._validate(hello, body, message_seq, record_number, addr)
         if validated is None:
             return
         if dialling and live is not None:
@@ -248,27 +250,28 @@ class Listener:
         message_seq: int,
         record_number: int,
         addr: Address,
-        now: float,
     ) -> ValidatedHello | None:
         """Looks for our cookie; without one the answer asks for it, in the version to come."""
         assert self.config is not None
+        wall_time = self._wall_clock()
         if not _speaks13(self.config, hello):
-            if self._cookies.check(addr, hello, now):
-                return ValidatedHello(hello, body, message_seq, record_number)
-            answer = encode_body(HelloVerifyRequest(self._cookies.make(addr, hello, now)))
+            if self._cookies.check(addr, hello, wall_time):
+                proof = hello.cookie
+                return ValidatedHello(hello, body, message_seq, record_number, cookie=proof)
+            answer = encode_body(HelloVerifyRequest(self._cookies.make(addr, hello, wall_time)))
             # The record says DTLS 1.0 as the message does (RFC 6347 section 4.2.1): a client that
             # speaks nothing newer then hears the refusal that follows.
             self._answer_hello(
                 HandshakeType.hello_verify_request, answer, message_seq, record_number, addr
             )
             return None
-        times = now, self._wall_clock()
         try:
             cookie = hello.extensions.find(Cookie)
             if cookie is not None:
-                retry = check_retry(self._cookies, addr, hello, cookie, *times)
-                return ValidatedHello(hello, body, message_seq, record_number, retry)
-            answer = make_retry_request(self._cookies, self.config, addr, hello, body, *times)
+                retry = check_retry(self._cookies, addr, hello, cookie, wall_time)
+                proof = cookie.cookie
+                return ValidatedHello(hello, body, message_seq, record_number, retry, proof)
+            answer = make_retry_request(self._cookies, self.config, addr, hello, body, wall_time)
         except AlertError as error:
             alert = encode_alert(AlertLevel.fatal, error.description)
             self._answer(ContentType.alert, DTLSv1_2, alert, record_number, addr)
@@ -304,6 +307,7 @@ class Listener:
         if full or len(self._routes) >= config.max_associations:
             self._counters.count_hello_refused()
             return
+        self._cookies.started(hello.cookie, now)
         connection = DTLSConnection.server(
             config,
             addr,
@@ -509,3 +513,9 @@ def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:
         return choose_version(config, hello) is ProtocolVersion.DTLSv1_3
     except AlertError:
         return False
+
+
+def _cookie_keys(config: DTLSConfig | None, random: Callable[[int], bytes]) -> CookieKeys:
+    """Those of the config, or a listener's own."""
+    named = config.cookie_keys if config is not None else None
+    return named or CookieKeys(random(SECRET_LENGTH))

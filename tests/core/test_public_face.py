@@ -17,8 +17,8 @@ Listener MessageTooLarge PSKRequested PathMTUChanged PeerAlert PeerConnected Pee
 Question SessionReceived SignatureRequested ValidatedHello VerificationRequested
 """.split()  # noqa: SIM905 - a list of words is read better so
 PACKAGE = """
-PSK BufferFull CertificateError ConfigError Credentials DTLSConfig DTLSEndpoint DTLSError
-DTLSProtocol DTLSServer EndpointClosed HandshakeError HandshakeRefused HandshakeTimeout
+PSK BufferFull CertificateError ConfigError CookieKeys Credentials DTLSConfig DTLSEndpoint
+DTLSError DTLSProtocol DTLSServer EndpointClosed HandshakeError HandshakeRefused HandshakeTimeout
 LeaseExhausted Limits MemorySessionStore MessageTooLarge PSKContext PeerAlert SRTPKeys Session
 SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust __version__ adopt
 association_of connect create_datagram_endpoint events serve

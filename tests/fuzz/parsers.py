@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.cookies import Cookies
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.reliability.acks import parse_ack
@@ -29,6 +30,7 @@ MESSAGES = sorted(
     key=lambda kind: kind.__name__,
 )
 TICKET_KEYS = TicketKeys(bytes(range(32)))
+COOKIE_KEYS = CookieKeys(bytes(range(32)))
 STATE_KEY = bytes(range(32))
 ADDRESS = ("192.0.2.1", 5684)
 
@@ -71,8 +73,8 @@ def secrets(data: bytes) -> None:
         except ValueError:
             continue
     TICKET_KEYS.open(data)
-    cookies = Cookies(bytes)
-    cookies.unseal(ADDRESS, data, 0.0, 0.0)
+    cookies = Cookies(COOKIE_KEYS)
+    cookies.unseal(ADDRESS, data, 0.0)
     try:
         hello = parse_body(ClientHello, data)
     except DecodeError:

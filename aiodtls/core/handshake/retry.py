@@ -28,7 +28,6 @@ def make_retry_request(
     address: Hashable,
     hello: ClientHello,
     body: bytes,
-    now: float,
     wall_time: float,
 ) -> bytes:
     """The body of the answer to a first ClientHello, which also asks for the group we prefer.
@@ -43,7 +42,7 @@ def make_retry_request(
     header = bytes((HandshakeType.client_hello,)) + len(body).to_bytes(3, "big")
     digest = hashlib.new(suite.hash_name, header + body).digest()
     sealed = SealedHello(digest, suite.code, group or NO_GROUP)
-    cookie = cookies.seal(address, sealed, now, wall_time)
+    cookie = cookies.seal(address, sealed, wall_time)
     return encode_body(retry_request(suite, group, cookie))
 
 
@@ -52,13 +51,13 @@ def check_retry(
     address: Hashable,
     hello: ClientHello,
     cookie: Cookie,
-    now: float,
     wall_time: float,
 ) -> Retry:
     """What our cookie in a second ClientHello says. Raises :class:`AlertError`."""
-    sealed = cookies.unseal(address, cookie.cookie, now, wall_time)
+    sealed = cookies.unseal(address, cookie.cookie, wall_time)
     if sealed is None:
-        raise AlertError(AlertDescription.illegal_parameter, "the cookie is not ours, or too old")
+        message = "the cookie is not ours, too old, or used up"
+        raise AlertError(AlertDescription.illegal_parameter, message)
     suite = SUITES[sealed.suite]
     group = NamedGroup(sealed.group) if sealed.group != NO_GROUP else None
     if suite.code not in hello.cipher_suites or (
