@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, HYBRIDS, group_by_name
+from aiodtls.core.crypto.names import host_name
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
 from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
 from aiodtls.core.crypto.trust import Trust
@@ -320,11 +321,13 @@ class DTLSConfig:
             raise ConfigError("alpn_protocols: a client lists them; a function is for servers")
         if self.offers_certificates:
             trusts = self.client_trusts()
-            if server_hostname is None and any(trust.checks_names for trust in trusts):
-                raise ConfigError(
-                    "server_hostname is needed to check the server's certificate; "
-                    "or pin it with Trust.fingerprints, or take Trust.insecure()"
-                )
+            if any(trust.checks_names for trust in trusts):
+                if server_hostname is None:
+                    raise ConfigError(
+                        "server_hostname is needed to check the server's certificate; "
+                        "or pin it with Trust.fingerprints, or take Trust.insecure()"
+                    )
+                host_name(server_hostname)
 
     def check_server(self) -> None:
         """A server needs a key to show. Raises :class:`ConfigError`."""

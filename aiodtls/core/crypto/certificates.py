@@ -1,4 +1,4 @@
-"""Certificates of X.509: names, dates, usage and fingerprints, as functions of one certificate.
+"""Certificates of X.509: dates, usage, keys and fingerprints, as functions of one certificate.
 
 The checks raise :class:`AlertError` whose ``error`` is a :class:`CertificateError` that a person
 understands.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import ipaddress
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -29,11 +28,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from aiodtls.core.errors import AlertError, CertificateError, ConfigError
+from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription, CertificateType
 
 Role: TypeAlias = Literal["server", "client"]
 FilePath: TypeAlias = "str | os.PathLike[str]"
-HostName: TypeAlias = x509.DNSName | x509.IPAddress
 
 # What the library raises for bytes that are no proper certificate, at once or at a later look into
 # it: TypeError for odd attributes of a name, KeyError for an odd kind of string in one (before
@@ -118,55 +117,6 @@ def allows_role(usage: x509.ExtendedKeyUsage | None, peer_role: Role) -> bool:
     )
 
 
-def check_name(leaf: x509.Certificate, server_hostname: str | None) -> None:
-    names = subject_names(leaf)
-    if server_hostname is not None and matches(names, server_hostname):
-        return
-    listed = ", ".join(str(name.value) for name in names) or "no host (it has no subjectAltName)"
-    wanted = "no server_hostname is given" if server_hostname is None else f"not {server_hostname}"
-    raise refusal(
-        AlertDescription.bad_certificate, f"the peer's certificate is for {listed}; {wanted}"
-    )
-
-
-def subject_names(certificate: x509.Certificate) -> list[HostName]:
-    """The DNS names and IP addresses of subjectAltName."""
-    names = extension(certificate, x509.SubjectAlternativeName)
-    return [name for name in names or () if isinstance(name, x509.DNSName | x509.IPAddress)]
-
-
-def matches(names: Iterable[HostName], hostname: str) -> bool:
-    """RFC 9525 section 6: an IP address equals an address; a wildcard is one whole left label."""
-    try:
-        wanted = general_name(hostname)
-    except ConfigError:
-        return False
-    if isinstance(wanted, x509.IPAddress):
-        return wanted in names
-    _, _, parent = wanted.value.partition(".")
-    patterns = {n.value.lower().removesuffix(".") for n in names if isinstance(n, x509.DNSName)}
-    # "*.com" would cover a registry's customers; a wildcard needs two labels below it.
-    return wanted.value in patterns or ("." in parent and f"*.{parent}" in patterns)
-
-
-def general_name(name: str) -> HostName:
-    """An IP address (a scope does not count), or a DNS name in lower-case A-labels."""
-    # Nothing else can be an address, and to find that out by an exception takes longer.
-    if ":" in name or name[-1:].isdecimal() or "%" in name:
-        try:
-            return x509.IPAddress(ipaddress.ip_address(name.partition("%")[0]))
-        except ValueError:
-            pass
-    host = name.removesuffix(".").lower()
-    try:
-        labels = host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        labels = ""
-    if not labels or not all(0 < len(label) < 64 for label in labels.split(".")):
-        raise ConfigError(f"{name!r} is neither a host name nor an IP address")
-    return x509.DNSName(labels)
-
-
 def extension(
     certificate: x509.Certificate, kind: type[x509.extensions.ExtensionTypeVar]
 ) -> x509.extensions.ExtensionTypeVar | None:
@@ -216,6 +166,15 @@ def refusal(description: AlertDescription, message: str) -> AlertError:
     return AlertError(description, message, CertificateError(message))
 
 
+def unparsable(error: Exception, what: str = "certificate") -> AlertError:
+    """The refusal of what the library could not read, in its words.
+
+    They may repeat the peer's text, so the library's exception is not to go along as the cause.
+    """
+    message = f"the peer's {what} does not parse: {shown(str(error))}"
+    return refusal(AlertDescription.bad_certificate, message)
+
+
 def to_spki(public_key: PublicKeyTypes) -> bytes:
     """SubjectPublicKeyInfo, DER: what a raw public key is on the wire (RFC 7250 section 3)."""
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -261,15 +220,13 @@ def check_keys(chain: Sequence[bytes], kind: CertificateType) -> PublicKeyTypes:
         )
     try:
         keys = [public_key_of(shown, kind) for shown in chain]
-    except UnsupportedAlgorithm as error:
+    except UnsupportedAlgorithm:
         raise refusal(
             AlertDescription.unsupported_certificate,
             "a certificate or key of the peer's has a key of an unknown kind",
-        ) from error
+        ) from None
     except PARSE_ERRORS as error:
-        raise refusal(
-            AlertDescription.bad_certificate, f"the peer's certificate does not parse: {error}"
-        ) from error
+        raise unparsable(error) from None
     for key in keys:
         if isinstance(key, rsa.RSAPublicKey):
             _check_rsa(key)

@@ -27,6 +27,7 @@ from aiodtls.core.crypto.certificates import (
     to_der,
 )
 from aiodtls.core.errors import AlertError
+from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription
 
 # Signature checks that the search for a path may need at the most, slow ones counted twice.
@@ -110,7 +111,8 @@ class Anchors:
         try:
             verifier.verify(leaf, useful)
         except verification.VerificationError as error:
-            raise _explain(chain, error, peer_role, wall_time) from error
+            # Its text names certificates as the peer wrote them.
+            raise _explain(chain, error, peer_role, wall_time) from None
 
     def _check_work(
         self, leaf: x509.Certificate, issuers: Sequence[x509.Certificate], spent: int
@@ -244,6 +246,6 @@ def _explain(
             "pin the peer's certificate instead",
         )
     else:
-        issuer = chain[-1].issuer.rfc4514_string()
+        issuer = shown(chain[-1].issuer.rfc4514_string())
         message = f"the peer's certificate does not lead to a trusted CA (last issuer: {issuer})"
-    return refusal(AlertDescription.unknown_ca, f"{message}: {error}")
+    return refusal(AlertDescription.unknown_ca, f"{message}: {shown(str(error))}")

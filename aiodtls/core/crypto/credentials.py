@@ -31,16 +31,14 @@ from aiodtls.core.crypto.certificates import (
     FilePath,
     date_of,
     fingerprint_of,
-    general_name,
     load_pem,
     load_public_key,
-    matches,
     public_key_of,
     show_fingerprint,
-    subject_names,
     to_der,
     to_spki,
 )
+from aiodtls.core.crypto.names import certificate_name, matches, subject_names
 from aiodtls.core.crypto.suites import KeyExchange
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.registry import CertificateType, NamedGroup, ProtocolVersion, SignatureScheme
@@ -174,7 +172,7 @@ class Credentials:
         clocks differ. Raises :class:`ConfigError` for what is no name.
         """
         names = names or ("localhost",)
-        alternatives = [general_name(name) for name in names]
+        alternatives = [certificate_name(name) for name in names]
         key = ec.generate_private_key(ec.SECP256R1())
         # A common name has at most 64 characters (RFC 5280, appendix A.1); it names nothing here.
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

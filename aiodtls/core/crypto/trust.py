@@ -29,7 +29,6 @@ from aiodtls.core.crypto.certificates import (
     Role,
     check_dates,
     check_keys,
-    check_name,
     check_usage,
     fingerprint_of,
     is_ca,
@@ -39,11 +38,12 @@ from aiodtls.core.crypto.certificates import (
     public_key_of,
     refusal,
     show_fingerprint,
-    subject_names,
     to_der,
     to_spki,
+    unparsable,
 )
 from aiodtls.core.crypto.chains import Anchors
+from aiodtls.core.crypto.names import check_name, subject_names
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, CertificateType
 
@@ -254,9 +254,7 @@ class _PublicKeys(Trust):
             key = public_key_of(_require_leaf(chain), CertificateType.RawPublicKey)
             known = to_spki(key) in self._pinned
         except PARSE_ERRORS as error:
-            raise refusal(
-                AlertDescription.bad_certificate, f"the peer's raw public key: {error}"
-            ) from error
+            raise unparsable(error, "raw public key") from None
         if not known:
             raise refusal(
                 AlertDescription.certificate_unknown, "the peer's raw public key is not expected"
@@ -343,9 +341,7 @@ class _Certificates(Trust):
             else:
                 self._check_chain(certificates, peer_role, server_hostname, at)
         except PARSE_ERRORS as error:
-            raise refusal(
-                AlertDescription.bad_certificate, f"the peer's certificate does not parse: {error}"
-            ) from error
+            raise unparsable(error) from None
 
     def _check_pinned(
         self, leaf: x509.Certificate, peer_role: Role, server_hostname: str | None, wall_time: float

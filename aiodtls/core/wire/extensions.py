@@ -68,9 +68,9 @@ class ServerName:
                 continue
             if host_name is not None:
                 raise DecodeError("two names of the same type", AlertDescription.illegal_parameter)
-            if not name.isascii() or b"\0" in name:
-                raise DecodeError("a host name that is not ASCII")
-            host_name = name.decode()
+            if not name.isascii() or not (host_name := name.decode()).isprintable():
+                # Owners show it, and write it into logs.
+                raise DecodeError("a host name with other than printable ASCII characters")
         return cls(host_name)
 
     def encode(self, writer: Writer, place: Place) -> None:

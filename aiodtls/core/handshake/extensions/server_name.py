@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from cryptography.x509 import DNSName
+
+from aiodtls.core.crypto.names import host_name
+from aiodtls.core.errors import ConfigError
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.sessions import Session
 from aiodtls.core.wire.extensions import Extension, ServerName
@@ -41,7 +45,9 @@ def _sni(server_hostname: str | None) -> str | None:
     """The name for server_name: never an IP address, no trailing dot (RFC 6066 section 3)."""
     if server_hostname is None:
         return None
-    name = server_hostname.rstrip(".")
-    if not name or ":" in name or name.replace(".", "").isdigit():
+    try:
+        name = host_name(server_hostname)
+    except ConfigError:
+        # The owner's own word for the peer, where no certificate is checked against it.
         return None
-    return name if name.isascii() else name.encode("idna").decode("ascii")
+    return name.value if isinstance(name, DNSName) else None

@@ -1,0 +1,124 @@
+"""Host names and IP addresses: those of certificates, and the one that a client expects.
+
+The rules are those of RFC 9525, decided where it leaves a choice as docs/security.md says. Only
+subjectAltName counts, and of it only dNSName and iPAddress.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from cryptography import x509
+
+from aiodtls.core.crypto.certificates import extension, refusal
+from aiodtls.core.errors import ConfigError
+from aiodtls.core.peer_text import shown
+from aiodtls.core.registry import AlertDescription
+
+HostName: TypeAlias = x509.DNSName | x509.IPAddress
+# The library shows an iPAddress of 8 or 32 bytes as a network, which no address equals.
+_Address: TypeAlias = (
+    ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network
+)
+
+# RFC 1035 section 2.3.4; and so many of a certificate's names stand in an error.
+MAX_NAME_LENGTH = 253
+MAX_NAMES_SHOWN = 20
+# Underscores are not in host names, but in the names of many devices and services.
+_LABEL = re.compile("[a-z0-9_][a-z0-9_-]{0,62}")
+# A name that ends so is an IPv4 address to resolvers ("127.1", "0x7f.0.0.1"), or nothing.
+_NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")
+
+
+def check_name(leaf: x509.Certificate, server_hostname: str | None) -> None:
+    """Whether a server's certificate is for this host. Raises :class:`AlertError`."""
+    names = subject_names(leaf)
+    if server_hostname is not None and matches(names, server_hostname):
+        return
+    wanted = "no server_hostname is given" if server_hostname is None else f"not {server_hostname}"
+    raise refusal(
+        AlertDescription.bad_certificate,
+        f"the peer's certificate is for {_listed(names)}; {wanted}",
+    )
+
+
+def subject_names(certificate: x509.Certificate) -> list[HostName]:
+    """The DNS names and IP addresses of subjectAltName."""
+    names = extension(certificate, x509.SubjectAlternativeName)
+    return [name for name in names or () if isinstance(name, x509.DNSName | x509.IPAddress)]
+
+
+def matches(names: Iterable[HostName], hostname: str) -> bool:
+    """RFC 9525 section 6: an IP address equals an address; a wildcard is one whole left label."""
+    try:
+        wanted = host_name(hostname)
+    except ConfigError:
+        return False
+    if isinstance(wanted, x509.IPAddress):
+        return wanted.value in [
+            _canonical(name.value) for name in names if isinstance(name, x509.IPAddress)
+        ]
+    _, _, parent = wanted.value.partition(".")
+    patterns = {name.value.lower() for name in names if isinstance(name, x509.DNSName)}
+    # "*.com" would cover a registry's customers; a wildcard needs two labels below it.
+    return wanted.value in patterns or ("." in parent and f"*.{parent}" in patterns)
+
+
+def host_name(name: str) -> HostName:
+    """An IP address (a scope does not count), or a DNS name in lower-case A-labels.
+
+    One trailing dot does not count. Raises :class:`ConfigError` for what is neither.
+    """
+    # Nothing else can be an address, and to find that out by an exception takes longer.
+    if ":" in name or name[-1:].isdecimal() or "%" in name:
+        try:
+            return x509.IPAddress(_canonical(ipaddress.ip_address(name.partition("%")[0])))
+        except ValueError:
+            pass
+    labels = _ascii(name).removesuffix(".").split(".")
+    length = sum(map(len, labels)) + len(labels) - 1
+    if (
+        length > MAX_NAME_LENGTH
+        or not all(_LABEL.fullmatch(label) for label in labels)
+        or _NUMBER.fullmatch(labels[-1])
+    ):
+        raise ConfigError(f'"{shown(name)}" is neither a host name nor an IP address')
+    return x509.DNSName(".".join(labels))
+
+
+def certificate_name(name: str) -> HostName:
+    """As ``host_name``; the leftmost label may be a wildcard."""
+    if not name.startswith("*."):
+        return host_name(name)
+    parent = host_name(name.removeprefix("*."))
+    if isinstance(parent, x509.IPAddress):
+        raise ConfigError(f'"{shown(name)}": an IP address has no wildcard')
+    return x509.DNSName(f"*.{parent.value}")
+
+
+def _ascii(name: str) -> str:
+    """In lower case, with A-labels as Python's resolver makes them; empty for what has none."""
+    if name.isascii():
+        return name.lower()
+    try:
+        return name.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return ""
+
+
+def _canonical(address: _Address) -> _Address:
+    """IPv6 maps IPv4 (::ffff:192.0.2.1): that is the same address."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _listed(names: Sequence[HostName]) -> str:
+    """The first names of a certificate, which may have thousands."""
+    if not names:
+        return "no host (it has no subjectAltName with one)"
+    more = len(names) - MAX_NAMES_SHOWN
+    listed = shown(", ".join(str(name.value) for name in names[:MAX_NAMES_SHOWN]))
+    return f"{listed} and {more} more" if more > 0 else listed
