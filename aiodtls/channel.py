@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -168,12 +169,16 @@ class Channel(Sending):
             endpoint = self._kept = self.carrier.endpoint_of(self)
         try:
             self.on_event(endpoint, event)
-        except Exception:
-            self.logger.exception("on_event raised for %s", type(event).__name__)
+        except Exception as error:
+            logger = log.client if self.connection.role == "client" else log.server
+            self._log(logger, "on_event raised for %s", type(event).__name__, error)
 
-    @property
-    def logger(self) -> Any:
-        return log.client if self.connection.role == "client" else log.server
+    def _log(
+        self, logger: logging.Logger, message: str, name: str, error: Exception | None
+    ) -> None:
+        """What a function of the user's did for this peer."""
+        peer = self.connection.peer
+        log.about(self.loop, logger, logging.ERROR, peer, message, name, error=error)
 
     def _end(self) -> None:
         self._schedule(None)
@@ -199,7 +204,7 @@ class Channel(Sending):
         try:
             value = self._call(question)
         except Exception as error:
-            log.handshake.exception("the function asked for %s raised", _name(question))
+            self._log(log.handshake, "the function asked for %s raised", _name(question), error)
             value = error
         if inspect.isawaitable(value):
             task = asyncio.ensure_future(self._await_answer(question, value), loop=self.loop)
@@ -225,10 +230,11 @@ class Channel(Sending):
             if self.connection.closed:
                 raise
             # The function was cancelled by its own doing, or by whoever it waited for.
-            log.handshake.error("the function asked for %s was cancelled", _name(question))
+            message = "the function asked for %s was cancelled"
+            self._log(log.handshake, message, _name(question), None)
             answer = HandshakeError("cancelled")
         except Exception as error:
-            log.handshake.exception("the function asked for %s raised", _name(question))
+            self._log(log.handshake, "the function asked for %s raised", _name(question), error)
             answer = error
         self.connection.answer(question, answer, self.loop.time())
         self.carrier.drain()

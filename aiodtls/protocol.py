@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import time
 import weakref
@@ -82,7 +83,6 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._due = 0.0
         self._draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._log = log.RateLimit()
         _alive.add(self)
 
     # -- asyncio.DatagramProtocol -------------------------------------------------------------
@@ -154,9 +154,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         if self._connected_to is not None:
             addr = self._connected_to
         if not isinstance(error, OSError):
-            self._log.info(
-                log.server, self._now(), "the transport failed to send to %s: %r", addr, error
-            )
+            self._log(log.server, addr, "the transport failed to send to %s: %r", addr, error)
         self._listener.transport_error(error, addr, self._now())
         self.drain()
 
@@ -416,9 +414,13 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         if connection.handshake_complete or connection.failure is None:
             return
         logger = log.client if connection.role == "client" else log.server
-        self._log.info(
-            logger, self._now(), "handshake with %s failed: %s", connection.peer, connection.failure
-        )
+        peer, failure = connection.peer, connection.failure
+        self._log(logger, peer, "handshake with %s failed: %s", peer, failure)
+
+    def _log(self, logger: logging.Logger, peer: Any, message: str, *arguments: object) -> None:
+        """What a peer or its path did; without a loop nothing is going on."""
+        if self._loop is not None:
+            log.about(self._loop, logger, logging.INFO, peer, message, *arguments)
 
     def _listener_timer(self, at: float | None) -> None:
         timer, self._timer = self._timer, None
@@ -462,11 +464,16 @@ def _can_serve(config: DTLSConfig | None) -> bool:
 
 async def run_handler(handler: Handler, endpoint: DTLSEndpoint) -> None:
     """A handler ends its own association, however it ends, and nothing else."""
+    loop, peer = asyncio.get_running_loop(), endpoint.peername
     try:
         await handler(endpoint)
     except EndpointClosed as error:
-        log.server.debug("the handler for %s met the end: %s", endpoint.peername, error)
-    except Exception:
-        log.server.exception("the handler for %s raised", endpoint.peername)
+        log.about(
+            loop, log.server, logging.DEBUG, peer, "the handler for %s met the end: %s", peer, error
+        )
+    except Exception as error:
+        log.about(
+            loop, log.server, logging.ERROR, peer, "the handler for %s raised", peer, error=error
+        )
     finally:
         endpoint.close()

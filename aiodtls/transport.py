@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
@@ -182,8 +183,10 @@ class _Carrier(DTLSProtocol, ABC):
             return
         try:
             method(*arguments)
-        except Exception:
-            log.server.exception("%s of the datagram protocol raised", name)
+        except Exception as error:
+            loop, peer = asyncio.get_running_loop(), _peer_of(arguments)
+            message = "%s of the datagram protocol raised"
+            log.about(loop, log.server, logging.ERROR, peer, message, name, error=error)
 
 
 class _ConnectedCarrier(_Carrier, ClientProtocol):
@@ -403,6 +406,14 @@ async def _open_connected(
         raise
     carrier.begin(channel)
     del endpoint
+
+
+def _peer_of(arguments: tuple[Any, ...]) -> Any:
+    """The address that a call of the user's protocol is about; None where it is about none."""
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            return argument
+    return getattr(arguments[0], "peername", None) if arguments else None
 
 
 def _is_connected(sock: socket.socket) -> bool:

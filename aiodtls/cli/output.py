@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from aiodtls import events
+from aiodtls.core import peer_text
 from aiodtls.endpoint import DTLSEndpoint
 
 
@@ -38,8 +39,10 @@ class Output:
 
     def connected(self, endpoint: DTLSEndpoint) -> None:
         facts = facts_of(endpoint)
-        shown = ", ".join(str(value) for value in facts.values() if value not in (None, ""))
-        self.tell("connected", f"connected: {shown}", **facts)
+        text = ", ".join(
+            peer_text.shown(str(value)) for value in facts.values() if value not in (None, "")
+        )
+        self.tell("connected", f"connected: {text}", **facts)
 
     def closed(self, peer: Any, error: Exception) -> None:
         self.tell("closed", f"{show_address(peer)}: {error}", peer=peer, error=str(error))
