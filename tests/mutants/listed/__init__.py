@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.mutants.listed import faults, handshake, record, reliability, sessions, strangers, trust
+from tests.mutants.listed import (
+    faults,
+    handshake,
+    identity,
+    record,
+    reliability,
+    sessions,
+    strangers,
+    trust,
+)
 
 MUTANTS = [
     *handshake.MUTANTS,
@@ -12,4 +21,5 @@ MUTANTS = [
     *trust.MUTANTS,
     *strangers.MUTANTS,
     *faults.MUTANTS,
+    *identity.MUTANTS,
 ]

@@ -53,13 +53,6 @@ MUTANTS = [
             "if server_hostname is None or matches(names, server_hostname):",
         ),
         (
-            "address-as-a-name",
-            "RFC 9525 6.5",
-            "    if isinstance(wanted, x509.IPAddress):\n        return wanted in names\n",
-            "    if isinstance(wanted, x509.IPAddress):\n"
-            "        return str(wanted.value) in [str(name.value) for name in names]\n",
-        ),
-        (
             "wildcard-of-a-registry",
             "RFC 9525 6.3",
             'return wanted.value in patterns or ("." in parent and f"*.{parent}" in patterns)',
