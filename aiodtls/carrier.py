@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Protocol
 
 from aiodtls.net.batching import BatchingTransport
+from aiodtls.net.send_queue import Priority
 
 
 class Carrier(Protocol):
@@ -22,6 +23,9 @@ class Carrier(Protocol):
 
     def send_batch(self, batch: bytes, size: int, addr: Any) -> None:
         """Sends datagrams of ``size`` bytes one behind another, the last one maybe shorter."""
+
+    def send_datagrams(self, datagrams: list[tuple[bytes, Any]], priority: Priority) -> None:
+        """Sends datagrams, each with its address, in order."""
 
     def drain(self) -> None:
         """Takes out and acts on all that the associations have to say."""

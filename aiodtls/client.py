@@ -254,7 +254,7 @@ class ClientProtocol(DTLSProtocol):
     def association_ended(self, channel: Channel) -> None:
         self._ended = channel
         if self.transport is not None:
-            self.transport.close()
+            self.close_transport()
         else:
             channel.released()
 
@@ -270,8 +270,7 @@ class ClientProtocol(DTLSProtocol):
         for channel in self.channels:
             channel.on_event = None
             channel.abort()
-        if self.transport is not None:
-            self.transport.close()
+        self.close_transport()
 
 
 def _rank(error: BaseException) -> int:

@@ -26,9 +26,9 @@ from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler
 from aiodtls.net import sockets
-from aiodtls.net.batching import BatchingTransport
+from aiodtls.net.batching import FLUSH_TIME, BatchingTransport
 from aiodtls.net.segments import split_batch
-from aiodtls.net.send_queue import Priority
+from aiodtls.net.send_queue import DEFAULT_LIMIT, Priority, SendQueue
 
 # The first byte of a datagram tells DTLS from STUN, TURN, SRTP and QUIC (RFC 7983, RFC 9443).
 FIRST_DTLS_BYTE, LAST_DTLS_BYTE = 20, 63
@@ -72,6 +72,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._loop: asyncio.AbstractEventLoop | None = None
         # The one peer of a connected socket, which takes no address to send to.
         self._connected_to: Any = None
+        # What waits while the transport is paused, where it does not batch.
+        self._held_back = SendQueue()
         # The address of the datagram that the transport is given just now.
         self._sending_to: Any = None
         # Makes a peer's address the one that the transport shows for it.
@@ -82,7 +84,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._draining = False
+        # Ends a transport that cannot send what it was closed with.
+        self._flush_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._dropped, self._output_bytes = 0, DEFAULT_LIMIT
         _alive.add(self)
 
     # -- asyncio.DatagramProtocol -------------------------------------------------------------
@@ -94,6 +99,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         is_plain = type(self._loop).time is asyncio.BaseEventLoop.time
         self._time = time.monotonic if is_plain else self._loop.time
         self.batching = transport if isinstance(transport, BatchingTransport) else None
+        if self._config is not None:
+            self._limit_output(self._config)
         get = getattr(transport, "get_extra_info", lambda name: None)
         self._connected_to = get("peername")
         sockname = get("sockname")
@@ -160,7 +167,11 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed: every association on it ends."""
+        self._dropped += self._unsent_dropped()
         self.transport = self.batching = None
+        self._held_back.clear()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
         for channel in list(self._channels.values()):
             channel.connection.fail(EndpointClosed("local", "the socket was closed"))
         self.drain()
@@ -176,6 +187,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         event loop knows of it are shared with the parent, so they are left alone.
         """
         self.transport = self.batching = None
+        self._held_back.clear()
         for connection in self._listener.connections:
             connection.abort(EndpointClosed("forked", "the association is the parent process's"))
         for channel in self._channels.values():
@@ -189,6 +201,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def resume_writing(self) -> None:
         self.is_paused = False
+        self._send_held_back()
+        if self.is_paused:
+            return
         for channel in list(self._channels.values()):
             channel.room_again()
 
@@ -233,6 +248,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         chosen = config or self._config
         if chosen is None:
             raise DTLSError("there is no config to dial with")
+        if self._config is None:
+            self._limit_output(chosen)
         connection = self._listener.dial(
             self.canonical(addr),
             self._now(),
@@ -271,7 +288,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def statistics(self) -> Statistics:
         for channel in self._channels.values():
             channel.flush()
-        return self._listener.statistics
+        unsent = Statistics(datagrams_dropped=self._dropped + self._unsent_dropped())
+        return self._listener.statistics + unsent
 
     def endpoint_of(self, channel: Channel) -> DTLSEndpoint:
         """The user's object for a channel."""
@@ -285,6 +303,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """For new handshakes."""
         config.check_server()
         self._listener.config = self._config = config
+        self._limit_output(config)
 
     def stop_accepting(self) -> None:
         self._listener.accepting = False
@@ -318,7 +337,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         datagrams = connection.datagrams_to_send()
         if datagrams:
             complete = connection.handshake_complete
-            self.send_datagrams(datagrams, Priority.data if complete else Priority.handshake)
+            self.send_datagrams(datagrams, Priority.control if complete else Priority.handshake)
         if connection.closed:
             # What it lingers for is the listener's affair; for its owner it has ended.
             channel = self._channels.pop(connection, None)
@@ -340,7 +359,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         batching = self.batching
         if batching is None:
             for data, addr in datagrams:
-                self._send_datagram(data, addr)
+                self._send_or_hold_back(data, addr, priority)
             return
         for addr, group in itertools.groupby(datagrams, itemgetter(1)):
             target = addr if self._connected_to is None else None
@@ -349,6 +368,58 @@ class DTLSProtocol(asyncio.DatagramProtocol):
                 batching.send_batch(together[0], len(together[0]), target, priority)
             else:
                 batching.send_many(together, target, priority)
+
+    def _send_or_hold_back(self, data: bytes, addr: Any, priority: Priority) -> None:
+        """Hands one datagram to a transport that does not batch, once that has room."""
+        if self.is_paused and self.transport is not None:
+            self._held_back.add((data,), addr, priority)
+        else:
+            self._send_datagram(data, addr)
+
+    def _send_held_back(self) -> None:
+        while self._held_back and not self.is_paused:
+            waiting = self._held_back.first()
+            data, addr = waiting.datagrams[0], waiting.addr
+            self._held_back.done(waiting, 1)
+            self._send_datagram(data, addr)
+
+    def close_transport(self) -> None:
+        """Closes the transport, which has ``FLUSH_TIME`` for what it still has to send."""
+        transport = self.transport
+        if transport is None:
+            return
+        if self.batching is None and self._loop is not None:
+            self.is_paused = False
+            self._send_held_back()
+            if self._flush_timer is None:
+                self._flush_timer = self._loop.call_later(FLUSH_TIME, transport.abort)
+        transport.close()
+
+    def _limit_output(self, config: DTLSConfig) -> None:
+        """Bounds what waits for the transport."""
+        self._output_bytes = config.limits.output_bytes
+        bounds = self._output_bytes, config.limits.network_of
+        self._held_back.limit(*bounds)
+        if self.batching is not None:
+            self.batching.limit_output(*bounds)
+        set_limits = getattr(self.transport, "set_write_buffer_limits", None)
+        if set_limits is not None:
+            set_limits(high=config.write_limit)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much data waits that a caller who does not wait loses what it sends."""
+        waiting = self.batching or self._held_back
+        return self.is_paused and waiting.data_size >= self._output_bytes
+
+    def drop_unsent(self) -> None:
+        """Counts one datagram that is not sent because too much waits."""
+        self._dropped += 1
+
+    def _unsent_dropped(self) -> int:
+        """Datagrams given up because too much waited for this transport."""
+        batching = self.batching.dropped if self.batching is not None else 0
+        return batching + self._held_back.dropped
 
     def _send_datagram(self, data: bytes, addr: Any) -> None:
         """Hands one datagram to the transport. What that raises is a datagram lost."""
@@ -370,7 +441,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """Hands datagrams of ``size`` bytes one behind another to the transport, at once."""
         if self.batching is None:
             for data in split_batch(batch, size):
-                self._send_datagram(data, addr)
+                self._send_or_hold_back(data, addr, Priority.data)
         else:
             self.batching.send_batch(batch, size, addr if self._connected_to is None else None)
 

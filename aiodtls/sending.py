@@ -11,6 +11,7 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import BufferFull, HandshakeError, LeaseExhausted, MessageTooLarge
 from aiodtls.net.eager_future import reject
 from aiodtls.net.segments import MAX_BATCH, MAX_SEGMENTS, batch_length
+from aiodtls.net.send_queue import Priority
 
 NO_SIZE = -1
 
@@ -175,6 +176,7 @@ class Sending:
             now = self.loop.time()
             for piece in pieces:
                 connection.send(piece, now)
+            self.carrier.send_datagrams(connection.datagrams_to_send(), Priority.data)
             self.carrier.drain()
         if self._senders:
             self.room_again()

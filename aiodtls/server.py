@@ -387,7 +387,7 @@ class _ServerProtocol(DTLSProtocol):
         self._closes_when_idle = True
         established = any(c.connection.handshake_complete for c in self.channels)
         if not established and self.transport is not None:
-            self.transport.close()
+            self.close_transport()
 
     async def wait_lost(self) -> None:
         await self._lost.wait()

@@ -82,6 +82,9 @@ class DTLSTransport(asyncio.DatagramTransport):
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Never splits and never raises for the network: ``error_received`` tells of both.
 
+        Datagrams are dropped and counted while ``Limits.output_bytes`` of them wait for the socket,
+        long after ``pause_writing``.
+
         Raises TypeError and ValueError for what is no address of the socket's: (IP address, port),
         and for IPv6 maybe a flow label and a scope id.
         """
@@ -140,8 +143,7 @@ class _Carrier(DTLSProtocol, ABC):
             self.is_closing = True
             for channel in self.channels:
                 channel.close()
-            if self.transport is not None:
-                self.transport.close()
+            self.close_transport()
 
     def abort_all(self) -> None:
         self.is_closing = True
@@ -170,6 +172,10 @@ class _Carrier(DTLSProtocol, ABC):
 
     def transmit_one(self, channel: Channel, data: bytes) -> None:
         """One record; what is wrong with it goes to ``error_received``."""
+        if self.is_full:
+            # The user's protocol does not heed ``pause_writing``. A peer may make it send.
+            self.drop_unsent()
+            return
         try:
             channel.send_now(channel.pieces(data, split=False))
         except (MessageTooLarge, EndpointClosed) as error:

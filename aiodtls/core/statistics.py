@@ -47,6 +47,8 @@ class Statistics:
     """handshakes ended because too many certificate chains of the peer's network wait"""
     transport_errors: int = 0
     """errors of the transport about this peer; a listener's: about addresses without a peer"""
+    datagrams_dropped: int = 0
+    """datagrams given up because too much waited for the socket (a socket's)"""
 
     def __add__(self, other: Statistics) -> Statistics:
         return Statistics(*map(add, _all_counters(self), _all_counters(other)))
@@ -73,6 +75,7 @@ class Counters:
         self.handshakes_completed = self.handshakes_failed = 0
         self.addresses_changed = self.path_checks_failed = 0
         self.verifications_refused = self.transport_errors = 0
+        self.datagrams_dropped = 0
 
     # What happens once for each record of data is counted in place (HOT PATH); all else by these.
 

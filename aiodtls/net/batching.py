@@ -17,7 +17,7 @@ import errno
 import socket
 import sys
 from asyncio.trsock import TransportSocket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -46,6 +46,8 @@ MAX_PATIENCE = 64
 # A datagram that follows no other within so many seconds does not wait for more.
 QUIET = 100e-6
 HIGH_WATER = 65536
+# Seconds that a transport takes at the most to send what is queued when it is closed.
+FLUSH_TIME = 1.0
 NEVER = float("-inf")
 UNCONNECTED = "the socket is not connected; an address is needed"
 
@@ -89,6 +91,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._sent_at = NEVER
         self._blocked = self._paused = False
         self._closing = self._lost = False
+        self._flush_timer: asyncio.TimerHandle | None = None
         self.set_write_buffer_limits()
         self.set_protocol(protocol)
         loop.add_reader(self._fd, self._read_ready)
@@ -214,7 +217,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._queue.add(datagrams, addr, priority)
         if not self._blocked and not self._sending:
             self._send_queue()
-        if self._blocked:
+        if self._blocked and priority is Priority.data:
             self._pause_if_full()
 
     def follows_closely(self) -> bool:
@@ -272,7 +275,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         return None
 
     def _pause_if_full(self) -> None:
-        if not self._paused and self._queue.size > self._high:
+        if not self._paused and self._queue.data_size > self._high:
             self._paused = True
             self._call(getattr(self._protocol, "pause_writing", None))
 
@@ -283,7 +286,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._sending = True
         try:
             while queue:
-                self._send_waiting(queue.oldest())
+                self._send_waiting(queue.first())
         except (BlockingIOError, InterruptedError):
             if not self._blocked:
                 self._blocked = True
@@ -300,12 +303,12 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._loop.remove_writer(self._fd)
             if self._closing:
                 self._loop.call_soon(self._lose, None)
-        if self._paused and self._queue.size <= self._low:
+        if self._paused and self._queue.data_size <= self._low:
             self._paused = False
             self._call(getattr(self._protocol, "resume_writing", None))
 
     def _send_waiting(self, waiting: Waiting) -> None:
-        """Sends the oldest that waits, batch by batch. Raises BlockingIOError.
+        """Sends of what waits, batch by batch, as much as is one turn. Raises BlockingIOError.
 
         What cannot be sent for another reason is dropped, and the protocol told.
         """
@@ -315,7 +318,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         # Until there one by one, for a batch failed; whether batches were at fault is to be seen.
         alone_until, batch_error = 0, None
         try:
-            while at < len(datagrams):
+            while at < min(len(datagrams), max(MAX_SEGMENTS, alone_until)):
                 sizes = list(map(len, datagrams[at : at + MAX_SEGMENTS]))
                 end = at + (1 if at < alone_until else batch_length(sizes, self.segment_limit))
                 try:
@@ -339,7 +342,7 @@ class BatchingTransport(asyncio.DatagramTransport):
                 batch_error = None
                 at = end
         finally:
-            self._queue.done(at)
+            self._queue.done(waiting, at)
 
     def _limit_segments(self, code: int, size: int) -> None:
         """A datagram leaves alone and not in a batch: the device or the path takes none.
@@ -353,6 +356,23 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def get_write_buffer_size(self) -> int:
         return self._queue.size
+
+    @property
+    def data_size(self) -> int:
+        """Bytes of what waits that are not a handshake's or an answer to a stranger."""
+        return self._queue.data_size
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that were given up because too much waited for the socket."""
+        return self._queue.dropped
+
+    def limit_output(self, size: int, network_of: Callable[[Any], Hashable]) -> None:
+        """Bytes that may wait beside data, which ``pause_writing`` holds back.
+
+        ``network_of`` tells which addresses share a turn in what waits.
+        """
+        self._queue.limit(size, network_of)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         return self._low, self._high
@@ -417,7 +437,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         return self._closing
 
     def close(self) -> None:
-        """What is queued still goes out; then ``connection_lost(None)``."""
+        """What is queued still goes out, in ``FLUSH_TIME``; then ``connection_lost(None)``."""
         if self._closing:
             return
         self._end_iteration()
@@ -425,7 +445,9 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._loop.remove_reader(self._fd)
         if self._queue and not self._blocked:
             self._send_queue()
-        if not self._queue:
+        if self._queue:
+            self._flush_timer = self._loop.call_later(FLUSH_TIME, self.abort)
+        else:
             self._loop.call_soon(self._lose, None)
 
     def abort(self) -> None:
@@ -443,6 +465,8 @@ class BatchingTransport(asyncio.DatagramTransport):
         if self._lost:
             return
         self._lost = True
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
         try:
             self._protocol.connection_lost(error)
         finally:

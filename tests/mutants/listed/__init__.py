@@ -9,6 +9,7 @@ from tests.mutants.listed import (
     record,
     reliability,
     sessions,
+    shell,
     strangers,
     trust,
 )
@@ -22,4 +23,5 @@ MUTANTS = [
     *strangers.MUTANTS,
     *faults.MUTANTS,
     *identity.MUTANTS,
+    *shell.MUTANTS,
 ]

@@ -1,0 +1,225 @@
+"""What waits for a socket, and the timers of associations and listeners under asyncio."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+QUEUE = "test_send_queue.py"
+BLOCKED = "faults/test_blocked_sockets.py"
+TIMERS = "test_shell_timers.py"
+
+MUTANTS = [
+    *of(
+        "net/send_queue.py",
+        QUEUE,
+        (
+            "send-queue-bounds",
+            "bound on output",
+            "        while line.cost > line.limit:\n",
+            "        while False:\n",
+        ),
+        (
+            "control-is-bounded",
+            "bound on output",
+            "if priority is Priority.control and line.cost >= line.limit:",
+            "if False:",
+        ),
+        (
+            "data-is-not-dropped",
+            "bound on output",
+            "if priority is Priority.control and line.cost >= line.limit:",
+            "if line.cost >= line.limit:",
+        ),
+        (
+            "networks-of-handshakes-take-turns",
+            "bound on output",
+            "line, key = self._handshakes, self._network_of(addr)",
+            "line, key = self._handshakes, None",
+        ),
+        (
+            "associations-take-turns",
+            "bound on output",
+            "            line, key = self._data, addr\n",
+            "            line, key = self._data, None\n",
+        ),
+        (
+            "turns-go-round",
+            "bound on output",
+            "        if count:\n            self.turns.move_to_end(key)\n",
+            "",
+        ),
+        (
+            "lines-share-by-weight",
+            "bound on output",
+            "        self.served += cost / self.weight\n",
+            "",
+        ),
+        (
+            "an-empty-line-saves-nothing-up",
+            "bound on output",
+            "            line.served = max(line.served, self._clock)\n",
+            "            pass\n",
+        ),
+        (
+            "the-largest-turn-loses",
+            "bound on output",
+            "key = max(self.turns, key=lambda key: self.turns[key].cost)",
+            "key = next(iter(self.turns))",
+        ),
+        (
+            "the-older-are-dropped",
+            "bound on output",
+            "entry = turn.entries.popleft()\n            cost",
+            "entry = turn.entries.pop()\n            cost",
+        ),
+        (
+            "overhead-of-a-datagram",
+            "bound on output",
+            " + DATAGRAM_OVERHEAD * len(datagrams)",
+            " + 0 * len(datagrams)",
+        ),
+        (
+            "dropped-while-it-is-sent",
+            "bound on output",
+            "        if not waiting.datagrams:\n            # Dropped meanwhile.\n"
+            "            return\n",
+            "",
+        ),
+    ),
+    *of(
+        "net/batching.py",
+        BLOCKED,
+        (
+            "flush-is-bounded",
+            "bound on output",
+            "self._flush_timer = self._loop.call_later(FLUSH_TIME, self.abort)",
+            "pass",
+        ),
+        (
+            "only-data-pauses",
+            "bound on output",
+            "if not self._paused and self._queue.data_size > self._high:",
+            "if not self._paused and self._queue.size > self._high:",
+        ),
+        (
+            "a-turn-ends",
+            "bound on output",
+            "while at < min(len(datagrams), max(MAX_SEGMENTS, alone_until)):",
+            "while at < len(datagrams):",
+        ),
+    ),
+    *of(
+        "protocol.py",
+        BLOCKED,
+        (
+            "paused-transports-are-spared",
+            "bound on output",
+            "        if self.is_paused and self.transport is not None:\n",
+            "        if False:\n",
+        ),
+        (
+            "held-back-until-paused-again",
+            "bound on output",
+            "while self._held_back and not self.is_paused:",
+            "while self._held_back:",
+        ),
+        (
+            "flush-of-a-plain-transport-is-bounded",
+            "bound on output",
+            "                self._flush_timer = self._loop.call_later(FLUSH_TIME, transport.abort)\n",
+            "                pass\n",
+        ),
+        (
+            "write-limit-is-heeded",
+            "bound on output",
+            "            set_limits(high=config.write_limit)\n",
+            "            pass\n",
+        ),
+        (
+            "output-limit-of-the-config",
+            "bound on output",
+            "            self.batching.limit_output(*bounds)\n",
+            "            pass\n",
+        ),
+    ),
+    *of(
+        "transport.py",
+        BLOCKED,
+        (
+            "drop-in-that-does-not-heed-the-pause",
+            "bound on output",
+            "        if self.is_full:\n",
+            "        if False:\n",
+        ),
+    ),
+    *of(
+        "channel.py",
+        TIMERS,
+        (
+            "an-earlier-timeout-replaces-a-later",
+            "timers",
+            "            if self._due <= at:\n                return\n            timer.cancel()\n",
+            "            return\n",
+        ),
+        (
+            "the-later-of-two-timers-is-cancelled",
+            "timers",
+            "            if self._due <= at:\n                return\n            timer.cancel()\n",
+            "            if self._due <= at:\n                return\n",
+        ),
+        (
+            "no-timer-where-nothing-is-due",
+            "timers",
+            "            if timer is not None:\n                timer.cancel()\n"
+            "                self._timer = None\n            return\n",
+            "            return\n",
+        ),
+        (
+            "a-timer-that-is-due-is-gone",
+            "timers",
+            "        self._timer = None\n        self.connection.handle_timeout",
+            "        self.connection.handle_timeout",
+        ),
+        (
+            "an-end-cancels-the-timer",
+            "timers",
+            "        self._schedule(None)\n",
+            "",
+        ),
+        (
+            "a-timeout-is-drained",
+            "timers",
+            "handle_timeout(self.loop.time())\n        self.carrier.drain()\n",
+            "handle_timeout(self.loop.time())\n",
+        ),
+    ),
+    *of(
+        "protocol.py",
+        TIMERS,
+        (
+            "a-listener-timer-stays",
+            "timers",
+            "            if at is not None and self._due <= at:\n                self._timer = timer\n"
+            "                return\n",
+            "",
+        ),
+        (
+            "a-listener-timer-is-made-earlier",
+            "timers",
+            "            if at is not None and self._due <= at:\n",
+            "            if at is not None:\n",
+        ),
+        (
+            "no-listener-timer-without-a-transport",
+            "timers",
+            "listener.next_timeout() if self.transport is not None else None",
+            "listener.next_timeout()",
+        ),
+        (
+            "a-listener-timeout-is-handled",
+            "timers",
+            "        self._listener.handle_timeout(self._now())\n",
+            "",
+        ),
+    ),
+]
