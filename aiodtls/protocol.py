@@ -342,7 +342,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             # What it lingers for is the listener's affair; for its owner it has ended.
             channel = self._channels.pop(connection, None)
             if channel is not None:
-                self._say_ended(connection)
+                self._log_end(connection)
                 channel.drain()
                 self.association_ended(channel)
             self._listener.remove(connection)
@@ -481,7 +481,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """Its channel is drained for the last time. The transport stays, for it has others."""
         channel.released()
 
-    def _say_ended(self, connection: DTLSConnection) -> None:
+    def _log_end(self, connection: DTLSConnection) -> None:
         if connection.handshake_complete or connection.failure is None:
             return
         logger = log.client if connection.role == "client" else log.server

@@ -76,7 +76,7 @@ class Sending:
         """Whether so many records may leave now. Raises :class:`LeaseExhausted` for too many."""
         # What is coalesced goes before them, and takes numbers too.
         self.flush()
-        if not self.connection.closed and records > self.connection.most_room:
+        if not self.connection.closed and records > self.connection.max_batch:
             raise LeaseExhausted(f"{records} records are more than a lease has")
         return not self.carrier.is_paused and self.connection.room >= records
 

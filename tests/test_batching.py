@@ -460,7 +460,7 @@ def test_the_end_of_a_turn_is_told_once_and_again_after_an_exception(run_loop):
 
 
 @needs_batching
-def test_a_run_that_blocks_goes_out_whole_when_there_is_room(run_loop):
+def test_a_blocked_batch_is_sent_whole_when_there_is_room(run_loop):
     async def main() -> None:
         async with joined(True) as (sender, protocol, receiver):
             refusals = [BlockingIOError(errno.EAGAIN, "full") for _ in range(3)]

@@ -826,7 +826,7 @@ class DTLSConnection:
         self._collect()
         if self._driver.complete and not self.handshake_complete and not self.closed:
             self._complete(now)
-        while not self.closed and (record := self._driver.take_reopened()) is not None:
+        while not self.closed and (record := self._driver.take_newly_opened()) is not None:
             self._guarded(now, self._receive_record, record, now)
 
     def _collect(self) -> None:
@@ -1080,7 +1080,7 @@ class DTLSConnection:
         self._review_leases()
         if writer.next_number < writer.limit_alarm:
             return
-        exhausted, overflows = writer.ring()
+        exhausted, overflows = writer.check_limit()
         self._limit_reached("sent", exhausted, now, may_close=True, must_close=overflows)
 
     def _forgery_alarm(self, now: float) -> None:
@@ -1165,7 +1165,7 @@ class DTLSConnection:
         self._collect()
 
     @property
-    def most_room(self) -> int:
+    def max_batch(self) -> int:
         """What ``room`` can be at the most, right after an export."""
         leases = self._leases
         return NO_END if leases is None else leases.granted.records - CONTROL_RESERVE

@@ -49,8 +49,8 @@ from aiodtls.core.wire.records import (
 )
 
 # So often, and with so many associations, those that are idle give back what they can.
-REST_EVERY = 60.0
-REST_FROM = 64
+FREE_MEMORY_EVERY = 60.0
+FREE_MEMORY_FROM = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ class Listener:
         self._half_open: set[DTLSConnection] = set()
         # Oldest end first, which is about the order in which they may be forgotten.
         self._lingering: dict[DTLSConnection, None] = {}
-        self._rest_at: float | None = None
+        self._free_memory_at: float | None = None
         self._out: list[tuple[bytes, Address]] = []
         self._events: deque[Event] = deque()
         # The newest export of each association that was adopted here.
@@ -166,10 +166,12 @@ class Listener:
 
         A busy association makes at once anew what it gave back, in a few microseconds.
         """
-        if self._rest_at is not None and now >= self._rest_at:
+        if self._free_memory_at is not None and now >= self._free_memory_at:
             for connection in self._routes:
                 connection.free_memory(now)
-            self._rest_at = now + REST_EVERY if len(self._routes) >= REST_FROM else None
+            self._free_memory_at = (
+                now + FREE_MEMORY_EVERY if len(self._routes) >= FREE_MEMORY_FROM else None
+            )
         while self._lingering:
             oldest = next(iter(self._lingering))
             if oldest.lingers_until > now:
@@ -180,9 +182,9 @@ class Listener:
     def next_timeout(self) -> float | None:
         """Absolute seconds; None where the listener itself waits for nothing."""
         if not self._lingering:
-            return self._rest_at
+            return self._free_memory_at
         forget_at = next(iter(self._lingering)).lingers_until
-        return forget_at if self._rest_at is None else min(forget_at, self._rest_at)
+        return forget_at if self._free_memory_at is None else min(forget_at, self._free_memory_at)
 
     # -- hellos -----------------------------------------------------------------------------
 
@@ -330,8 +332,8 @@ class Listener:
 
     def _adopt(self, connection: DTLSConnection, now: float) -> None:
         """A new connection at this address: live, or the shadow of the live one."""
-        if self._rest_at is None and len(self._routes) >= REST_FROM:
-            self._rest_at = now + REST_EVERY
+        if self._free_memory_at is None and len(self._routes) >= FREE_MEMORY_FROM:
+            self._free_memory_at = now + FREE_MEMORY_EVERY
         if self.datagram_size is not None:
             connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
         live = self._routes.live(connection.peer)

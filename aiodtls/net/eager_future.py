@@ -47,18 +47,18 @@ class EagerFuture(asyncio.Future[Any]):
                 context.run(callback, self)
 
     def set_result(self, value: Any, /) -> None:
-        self._tell_later()
+        self._schedule_callbacks()
         super().set_result(value)
 
     def set_exception(self, error: Any, /) -> None:
-        self._tell_later()
+        self._schedule_callbacks()
         super().set_exception(error)
 
     def cancel(self, msg: Any = None) -> bool:
-        self._tell_later()
+        self._schedule_callbacks()
         return super().cancel(msg)
 
-    def _tell_later(self) -> None:
+    def _schedule_callbacks(self) -> None:
         """As futures do it: through ``call_soon``."""
         then, self._then = self._then, None
         if then is not None:

@@ -170,7 +170,7 @@ def test_a_raw_public_key_stands_alone(side):
 # -- beside a client's certificate ----------------------------------------------------------------
 
 
-def test_a_client_staples_nothing_that_it_was_not_asked_for():
+def test_a_client_sends_no_certificate_status_unless_asked():
     """RFC 8446 section 4.4.2: a server asks for none of the extensions of an entry."""
     deviation = Deviation(
         "mutual13", CLIENT, Certificate13, with_extension(StatusRequest(b"response"))

@@ -1,4 +1,4 @@
-"""The records of a batch as rows of one buffer."""
+"""Batch buffers: whole batches of records are protected and opened in one buffer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cryptography.exceptions import InvalidTag
 from aiodtls.core.crypto.suites import AES_128_GCM, CHACHA20_POLY1305
 from aiodtls.core.record.batch_buffers import (
     CARRY,
-    KEPT,
-    MOST,
+    MAX_BATCH,
+    MAX_KEPT,
     OPENING_BUFFERS,
     SEALING_BUFFERS,
-    SOME,
+    SMALL_BATCH,
     BufferPool,
     ByteTable,
     OpeningBuffer,
@@ -39,7 +39,7 @@ def test_a_number_is_what_stays_and_its_last_two_bytes():
         assert numbers == [number.to_bytes(8, "big") for number in range(first, first + count)]
 
 
-def test_rows_are_filled_put_and_cut():
+def test_a_byte_table_is_filled_put_and_cut():
     rows = ByteTable(3, 4)
     rows.fill(b"ab")
     assert rows.first(3) == b"ab\0\0" * 3
@@ -59,7 +59,7 @@ def test_rows_are_filled_put_and_cut():
 
 def test_nonces_are_the_iv_and_the_number():
     iv, first = bytes(range(0xF0, 0xFC)), 0x0102030405060708
-    buffer = SealingBuffer(SOME, 1, 0, 1, 16, 1)
+    buffer = SealingBuffer(SMALL_BATCH, 1, 0, 1, 16, 1)
     buffer.number_nonces(iv, first, last_bytes(first, 2))
     expected = [int.from_bytes(iv, "big") ^ first + at for at in range(2)]
     assert [bytes(nonce) for nonce in buffer.nonce_views[:2]] == [
@@ -84,7 +84,7 @@ def test_how_many_headers_are_as_expected():
 
 def test_what_opened_before_a_forgery_is_told():
     cipher = AES_128_GCM.create(bytes(16))
-    buffer = OpeningBuffer(SOME, 2, 0, 3, 16, 0)
+    buffer = OpeningBuffer(SMALL_BATCH, 2, 0, 3, 16, 0)
     nonce = bytes(12)
     records = [b"hi" + cipher.encrypt(nonce, data, b"hi") for data in (b"one", b"two", b"six")]
     records[2] = records[2][:-1] + bytes((records[2][-1] ^ 1,))
@@ -109,17 +109,24 @@ def test_what_came_before_an_error_stays_in_the_list():
     assert opened == [1, 2]
 
 
-def test_a_sheet_has_one_owner_and_few_are_kept():
+def test_a_buffer_has_one_owner_and_few_are_kept():
     pool = BufferPool(SealingBuffer)
     first, second = pool.take(3, 1, 0, 1, 16, 1), pool.take(3, 1, 0, 1, 16, 1)
     assert first is not second
     pool.give_back(first)
-    assert pool.take(MOST, 1, 0, 1, 16, 1) is not first
-    assert pool.take(SOME, 1, 0, 1, 16, 1) is first
-    for length in range(1, KEPT + 5):
+    assert pool.take(MAX_BATCH, 1, 0, 1, 16, 1) is not first
+    assert pool.take(SMALL_BATCH, 1, 0, 1, 16, 1) is first
+    for length in range(1, MAX_KEPT + 5):
         pool.give_back(pool.take(3, 1, 0, length, 16, 1))
-    assert len(pool._buffers) == KEPT
-    assert pool.take(3, 1, 0, KEPT + 4, 16, 1).dimensions == (SOME, 1, 0, KEPT + 4, 16, 1)
+    assert len(pool._buffers) == MAX_KEPT
+    assert pool.take(3, 1, 0, MAX_KEPT + 4, 16, 1).dimensions == (
+        SMALL_BATCH,
+        1,
+        0,
+        MAX_KEPT + 4,
+        16,
+        1,
+    )
 
 
 Pair = tuple[RecordWriter12, RecordReader12]
@@ -137,7 +144,7 @@ def pairs() -> list[Pair]:
 
 
 @pytest.mark.parametrize("first", [FIRST, FIRST | 200, FIRST | CARRY - 7, FIRST | (1 << 47) - 30])
-def test_associations_share_sheets_and_nothing_else(first):
+def test_associations_share_buffers_and_nothing_else(first):
     for messages in ([b"abc"] * 12, [b"defg"] * 64, [b"hij"] * 9, [b"k" * 500] * 40):
         for writer, reader in pairs():
             for start in (first, first + len(messages)):
@@ -149,7 +156,7 @@ def test_associations_share_sheets_and_nothing_else(first):
                 opened: list[bytes] = []
                 assert reader.open_batch(batch, len(single[0]), 1 << 14, opened) == len(messages)
                 assert opened == messages
-    assert len(SEALING_BUFFERS._buffers) <= KEPT and len(OPENING_BUFFERS._buffers) <= KEPT
+    assert len(SEALING_BUFFERS._buffers) <= MAX_KEPT and len(OPENING_BUFFERS._buffers) <= MAX_KEPT
 
 
 @pytest.mark.parametrize("count", [1, 12])
@@ -164,8 +171,8 @@ def test_what_is_too_long_is_not_opened_though_one_as_long_was(count):
         assert reader.open_batch(more, size, size, opened) == count
 
 
-def test_a_failure_loses_the_sheet_and_no_number():
-    """What stands in its rows then is nobody's, and is not sent by the next."""
+def test_a_failure_drops_the_buffer_and_uses_no_number():
+    """A buffer in use when the AEAD fails is dropped, so its contents are never sent."""
     writer, reader = pairs()[1]
     with pytest.raises(ValueError, match="buffer must be"):
         # Not a batch: the third is longer.

@@ -58,7 +58,7 @@ def test_a_function_gives_each_client_the_newest_response(version):
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_a_server_without_staples_answers_nothing(version):
+def test_a_server_without_a_certificate_status_sends_none(version):
     pair = meet(
         version, CREDENTIALS, request_ocsp_response=True, request_certificate_timestamps=True
     )
@@ -74,7 +74,7 @@ def test_an_announced_response_may_be_left_out(monkeypatch):
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_staples_that_nobody_asked_for_are_refused(version, monkeypatch):
+def test_an_unsolicited_certificate_status_is_refused(version, monkeypatch):
     everything = Extensions.of([StatusRequest()])
     certificate13 = certificate_status.certificate13
 

@@ -22,7 +22,7 @@ def test_protected_acks_complete_a_flight():
     assert not delivery.acknowledge([1, 2, 3, 9], epoch=2)
 
 
-def test_acks_in_the_clear_complete_nothing_and_are_doubted():
+def test_plaintext_acks_complete_nothing_and_are_dropped_later():
     """Anybody can send them: they save resends for a while."""
     delivery = carried()
     assert delivery.acknowledge([1, 2, 3], epoch=0) and not delivery.is_complete
@@ -32,7 +32,7 @@ def test_acks_in_the_clear_complete_nothing_and_are_doubted():
     assert not delivery.is_complete
 
 
-def test_doubt_leaves_what_a_protected_ack_has_said():
+def test_protected_acks_stay_when_plaintext_acks_are_dropped():
     delivery = carried()
     delivery.acknowledge([1, 2], epoch=2)
     delivery.acknowledge([3], epoch=0)

@@ -106,7 +106,7 @@ def twins(connection: DTLSConnection, now: float) -> tuple[DTLSConnection, DTLSC
 @pytest.mark.parametrize("connection_id", [None, 4])
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("seed", range(6))
-def test_the_short_way_comes_to_what_the_long_way_does(suite, seed, connection_id):
+def test_fast_and_slow_path_have_the_same_result(suite, seed, connection_id):
     pair = connected(suite, connection_id=connection_id)
     short, long = twins(pair.server, pair.now)
     long._layer.data_reader = None
@@ -139,7 +139,7 @@ def test_a_batch_in_order_is_taken_whole(suite):
 
 @pytest.mark.parametrize("count", [2, 20, 150])
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_run_is_what_its_records_are_one_by_one(suite, count):
+def test_a_batch_equals_its_records_protected_one_by_one(suite, count):
     pair = connected(suite)
     writer = pair.client._layer.writer
     messages = [bytes((number,)) * size for number, size in enumerate([*[40] * count, 7])]

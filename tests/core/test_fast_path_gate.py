@@ -67,7 +67,7 @@ def test_it_is_closed_until_a_held_peer_is_accepted(variant):
 
 
 @pytest.mark.parametrize("variant", BOTH)
-def test_a_lease_closes_it_and_its_adopter_opens_it_behind_the_doubt(variant):
+def test_a_lease_closes_the_gate_and_the_adopter_opens_it_later(variant):
     pair = connected(variant)
     state = pair.client.export_state(KEY, pair.now, lease=64)
     assert not is_open(pair.client)

@@ -9,7 +9,7 @@ import pytest
 
 from aiodtls.core import listener as listener_module
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.listener import REST_EVERY, Listener
+from aiodtls.core.listener import FREE_MEMORY_EVERY, Listener
 from tests.harness import CLIENT, SERVER, Pair
 from tests.simulated.variants import configs
 
@@ -24,7 +24,7 @@ def ciphers(connection: DTLSConnection) -> int:
 
 
 @pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13"])
-def test_data_flows_after_a_rest_as_before(variant):
+def test_data_flows_after_memory_was_freed(variant):
     pair = Pair(*configs(variant))
     assert pair.run(lambda: pair.connected and pair.client.confirmed)
     pair.exchange()
@@ -40,7 +40,7 @@ def test_data_flows_after_a_rest_as_before(variant):
     assert pair.client.statistics.records_forged == pair.server.statistics.records_forged == 0
 
 
-def test_what_an_unconfirmed_server_keeps_for_its_peer_survives_a_rest():
+def test_an_unconfirmed_server_keeps_its_last_flight():
     pair = Pair(*configs("certificate"), cookie=False)
     assert pair.run(lambda: pair.server.handshake_complete)
     server = pair.server
@@ -53,7 +53,7 @@ def test_what_an_unconfirmed_server_keeps_for_its_peer_survives_a_rest():
         assert bool(server.datagrams_to_send()) == is_answered
 
 
-def test_keys_can_be_updated_after_a_rest():
+def test_keys_can_be_updated_after_memory_was_freed():
     pair = Pair(*configs("psk13"))
     assert pair.run(lambda: pair.connected and pair.client.confirmed)
     pair.idle(300)
@@ -66,8 +66,8 @@ def test_keys_can_be_updated_after_a_rest():
     pair.exchange()
 
 
-def test_a_listener_of_many_lets_them_rest_and_one_of_few_has_no_timer(monkeypatch):
-    monkeypatch.setattr(listener_module, "REST_FROM", 3)
+def test_a_listener_frees_memory_of_many_idle_associations_only(monkeypatch):
+    monkeypatch.setattr(listener_module, "FREE_MEMORY_FROM", 3)
     client_config, server_config = configs("psk")
     listener = Listener(server_config)
     for number in range(4):
@@ -83,11 +83,11 @@ def test_a_listener_of_many_lets_them_rest_and_one_of_few_has_no_timer(monkeypat
             for data, _ in listener.datagrams_to_send():
                 client.receive_datagram(data, SERVER, 0.0)
         assert client.handshake_complete
-    assert listener.next_timeout() == REST_EVERY
+    assert listener.next_timeout() == FREE_MEMORY_EVERY
     assert all(ciphers(connection) for connection in listener.connections)
-    listener.handle_timeout(REST_EVERY)
+    listener.handle_timeout(FREE_MEMORY_EVERY)
     assert not any(ciphers(connection) for connection in listener.connections)
-    assert listener.next_timeout() == 2 * REST_EVERY
+    assert listener.next_timeout() == 2 * FREE_MEMORY_EVERY
 
 
 @pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13", "cid13"])

@@ -162,7 +162,7 @@ def test_there_is_no_export_during_a_handshake_or_before_an_acknowledgement():
         pair.client.export_state(KEY)
 
 
-def test_each_export_has_a_generation_of_the_same_association():
+def test_each_export_has_the_next_generation_of_one_association():
     pair = connected("psk13")
     export_ids = []
     for _ in range(3):

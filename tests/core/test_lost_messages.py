@@ -146,7 +146,7 @@ def test_a_peer_that_acknowledges_nothing_is_remembered_no_more_for_it(side):
 
 
 @pytest.mark.parametrize("side", [CLIENT, SERVER])
-def test_stopped_messages_leave_data_the_short_way(side):
+def test_data_takes_the_fast_path_despite_stopped_messages(side):
     """Only a record that may send them again leaves it, one in the longest timeout."""
     pair = in_an_outage(side)
     connection, other = side_of(pair, side), side_of(pair, other_than(side))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiodtls.core.record.epochs import FEW
+from aiodtls.core.record.epochs import MIN_BATCH
 from aiodtls.core.wire.records import FIXED_BITS, FIXED_MASK
 from tests.fuzz.courses import Talk, course, drain
 from tests.fuzz.grammar import View, datagram
@@ -118,7 +118,7 @@ class Established(Target[Living]):
             if then & 8 and data:
                 messages: list[bytes] = []
                 taken = target.receive_batch(
-                    as_batch(data, FEW + (then >> 4)), len(data), messages, talk.now
+                    as_batch(data, MIN_BATCH + (then >> 4)), len(data), messages, talk.now
                 )
                 assert not taken and not messages, "a stranger's batch was taken"
             elsewhere ^= bool(then & 2)

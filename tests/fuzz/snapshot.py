@@ -19,7 +19,7 @@ DICTS = (dict, OrderedDict)
 SEQUENCES = (list, deque, bytearray)
 # What may differ although nothing has happened: how much was dropped, ciphers at rest, and what is
 # kept of the length of the last record.
-COUNTERS = frozenset({"Counters", "forged", "_cipher", "_masks", "measured"})
+COUNTERS = frozenset({"Counters", "forged", "_cipher", "_masks", "last_tails"})
 
 
 class Fields:

@@ -55,11 +55,11 @@ def best_verified(credentials: Iterable[Credentials], peer: Extensions) -> list[
         return several
     schemes = signature_algorithms.accept_for_certificates(peer)
 
-    def doubts(item: Credentials) -> tuple[bool, bool]:
+    def mismatches(item: Credentials) -> tuple[bool, bool]:
         unverified = schemes is not None and not item.is_signed_within(schemes)
         return unverified, bool(named) and not named.intersection(item.issuers)
 
-    return sorted(several, key=doubts)
+    return sorted(several, key=mismatches)
 
 
 def choose_credentials12(

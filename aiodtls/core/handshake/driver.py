@@ -62,7 +62,9 @@ HANDSHAKE_EPOCH = 2
 
 
 class HandshakeDriver:
-    """``events`` is the owner's queue of them; ``take_reopened`` is to be drained after each call.
+    """Runs one handshake: its script, its timers, and its flights.
+
+    ``events`` is the owner's queue. Drain ``take_newly_opened`` after each call.
 
     ``next_seq`` numbers what we send after the handshake, complete since ``completed_at``.
     ``sent_last`` says whether the last flight was ours, ``last_flight_arrived`` that the peer has
@@ -150,7 +152,7 @@ class HandshakeDriver:
         """DTLS 1.3: something came that is to be acknowledged, and was not yet."""
         return self._is_dtls13 and self._made_acks is not None and self._made_acks.pending
 
-    def take_reopened(self) -> Record | None:
+    def take_newly_opened(self) -> Record | None:
         """The next record that came too early, and opened when the script installed its key."""
         if not self._reopened:
             self._reopened = None
@@ -176,7 +178,7 @@ class HandshakeDriver:
 
     def install_read(self, epoch: int, reader: RecordReader) -> None:
         if self._reassembly.discard_below(epoch):
-            raise _superfluous()
+            raise _message_under_old_keys()
         reopened = self._layer.install_read(epoch, reader)
         if reopened:
             self._reopened = deque([*(self._reopened or ()), *reopened])
@@ -276,7 +278,7 @@ class HandshakeDriver:
             return True
         if epoch != self._layer.read_epoch:
             if 0 < epoch < self._layer.read_epoch:
-                raise _superfluous()
+                raise _message_under_old_keys()
             return False
         if fragment.msg_type == _UPDATE and self._comes_too_soon(fragment, epoch):
             return False
@@ -310,7 +312,7 @@ class HandshakeDriver:
     def stop_resending(self) -> None:
         """From here on only what the peer repeats makes us resend."""
         self.outgoing.pause()
-        self._transmitter.drop_rest()
+        self._transmitter.drop_remaining()
 
     def answer(self, question: Event, value: object, now: float) -> None:
         """Resumes the script; an answer to anything but the open question is ignored."""
@@ -337,13 +339,13 @@ class HandshakeDriver:
 
     def _resend_or_go_on(self, now: float) -> None:
         """Sends the flight again, unless the script would rather go on."""
-        if self._is_out_of_patience() and self._runner is not None:
+        if self._exceeds_patience() and self._runner is not None:
             self._runner.resume(None)
             self._suspended(now)
         else:
             self._transmitter.transmit(self.outgoing, self.outgoing.backoff.resends, now)
 
-    def _is_out_of_patience(self) -> bool:
+    def _exceeds_patience(self) -> bool:
         waiting = self._runner.waiting if self._runner is not None else None
         if not isinstance(waiting, Expect) or waiting.patience is None:
             return False
@@ -362,7 +364,7 @@ class HandshakeDriver:
     def abandon(self) -> None:
         """The association ends; the script and its secrets go."""
         self._runner = self._handshake = self._question = None
-        self._transmitter.drop_rest()
+        self._transmitter.drop_remaining()
 
     # -- acknowledgements (RFC 9147 section 7) ------------------------------------------------
 
@@ -507,7 +509,7 @@ class HandshakeDriver:
             self.outgoing.forget()
 
 
-def _superfluous() -> AlertError:
+def _message_under_old_keys() -> AlertError:
     """RFC 8446 section 5.1: what is protected by old keys ends with what changes them."""
     return AlertError(
         AlertDescription.unexpected_message, "a handshake message too many under old keys"

@@ -20,7 +20,7 @@ from aiodtls.core.handshake.keys12 import (
     use_master_secret,
     verify_data,
 )
-from aiodtls.core.handshake.resumption import is_welcome, make_session, use_session
+from aiodtls.core.handshake.resumption import is_accepted, make_session, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.sessions import MAX_LIFETIME, Session
@@ -98,7 +98,7 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
     if session is None or session.version != "1.2" or session.suite not in hello.cipher_suites:
         return None
     extended_master_secret.check_resumption(hello)
-    return session if (yield from is_welcome(hs, hello, session)) else None
+    return session if (yield from is_accepted(hs, hello, session)) else None
 
 
 def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:

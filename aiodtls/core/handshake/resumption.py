@@ -85,7 +85,7 @@ def may_offer(
     return psk is not None and hmac.compare_digest(psk_check(psk.key), session.psk_check)
 
 
-def is_welcome(hs: Handshake, hello: ClientHello, session: Session) -> Step[bool]:
+def is_accepted(hs: Handshake, hello: ClientHello, session: Session) -> Step[bool]:
     """Whether a server takes it up: the names are the same, and the client still is who it was."""
     config = hs.config
     if not server_name.may_resume(session, hello):

@@ -39,7 +39,7 @@ from aiodtls.core.handshake.extensions import (
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.psks import OfferedPsk, look_up_psk, preference
-from aiodtls.core.handshake.resumption import is_welcome, use_session
+from aiodtls.core.handshake.resumption import is_accepted, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
     AlertDescription,
@@ -199,7 +199,7 @@ def _find_psk(
     """A session's, which needs (EC)DHE and all that it stands for still to hold, or our own."""
     session = hs.config.open_ticket(identity, hs.wall_clock())
     if session is not None:
-        welcome = dhe and session.version == "1.3" and (yield from is_welcome(hs, hello, session))
+        welcome = dhe and session.version == "1.3" and (yield from is_accepted(hs, hello, session))
         return OfferedPsk.resumption(session, identity) if welcome else None
     if hs.config.psk is None:
         return None

@@ -24,9 +24,9 @@ NONCE_LENGTH = 12
 NUMBER_LENGTH = 8
 SAMPLE_LENGTH = 16
 # Rows of a small buffer and of a large one. Longer batches are processed in parts.
-SOME, MOST = 16, 64
+SMALL_BATCH, MAX_BATCH = 16, 64
 # Buffers kept for each direction: 1 to 2 MB in all for datagrams of 1500 bytes.
-KEPT = 8
+MAX_KEPT = 8
 # Numbers below the next multiple of this differ only in their last two bytes.
 CARRY = 1 << 16
 LAST_TWO = 6
@@ -227,12 +227,12 @@ class BufferPool(Generic[AnyBuffer]):
 
     def take(self, count: int, *lengths: int) -> AnyBuffer:
         """A buffer for ``count`` records whose parts have these lengths."""
-        dimensions = (SOME if count <= SOME else MOST, *lengths)
+        dimensions = (SMALL_BATCH if count <= SMALL_BATCH else MAX_BATCH, *lengths)
         return self._buffers.pop(dimensions, None) or self._make(*dimensions)
 
     def give_back(self, buffer: AnyBuffer) -> None:
         self._buffers[buffer.dimensions] = buffer
-        if len(self._buffers) > KEPT:
+        if len(self._buffers) > MAX_KEPT:
             # Another thread may have emptied the pool meanwhile.
             with contextlib.suppress(KeyError):
                 self._buffers.popitem(last=False)

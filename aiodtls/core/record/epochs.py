@@ -1,4 +1,4 @@
-"""What every epoch has, however it is protected: numbers, limits, a replay window; and epoch 0."""
+"""What the record protection of every epoch has in common, and the plaintext epoch 0."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import ClassVar
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core.crypto.suites import AEADObject
-from aiodtls.core.record.batch_buffers import CARRY, MOST, OpeningBuffer
+from aiodtls.core.record.batch_buffers import CARRY, MAX_BATCH, OpeningBuffer
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.registry import ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER, HEADER_LENGTH, SEQUENCE_NUMBER_MASK
 
 NEVER = 1 << 64
-# So many records are better looked at one by one: to make rows of them takes longer.
-FEW = 8
+# Fewer records than this are processed one by one, because to fill a batch buffer takes longer.
+MIN_BATCH = 8
 VERSION = int(ProtocolVersion.DTLSv1_2)
 OLDEST_VERSION = int(ProtocolVersion.DTLSv1_0)
 CLIENT_HELLO = bytes((HandshakeType.client_hello,))
-# Plain numbers: a look at an enum costs as much as all else that a comparison does.
+# Plain integers: an attribute lookup on an enum would double the cost of a comparison.
 HANDSHAKE = int(ContentType.handshake)
 APPLICATION_DATA = int(ContentType.application_data)
 DATA = bytes((APPLICATION_DATA,))
@@ -28,11 +28,14 @@ BYTES = tuple(bytes((value,)) for value in range(256))
 
 
 class RecordWriter(ABC):
-    """Numbers the records of one epoch.
+    """Numbers and protects the records that we send in one epoch.
 
-    ``limit`` is the number that the AEAD's usage limit forbids, ``limit_alarm`` the one at which
-    the owner must look: half of the limit at first. Nor may ``lease_end`` be reached (RFC 5116
-    section 3.1, ``lease.py``). ``alarm`` is the first at which there is anything to look at.
+    Attributes, all of them record numbers:
+        limit: the first one that the AEAD's usage limit forbids.
+        limit_alarm: when this is reached, the owner must call ``check_limit``. At first it is half
+            of the limit.
+        lease_end: the first one that the lease forbids (``lease.py``, RFC 5116 section 3.1).
+        alarm: the lowest of the numbers at which the owner has something to do.
     """
 
     __slots__ = ("alarm", "lease_end", "limit", "limit_alarm", "next_number", "overhead")
@@ -42,48 +45,50 @@ class RecordWriter(ABC):
         self.limit = self.next_number + limit
         self.alarm = self.limit_alarm = self.next_number + limit // 2
         self.lease_end = NEVER
-        # Bytes that a record has beyond its plaintext.
+        # Bytes of a record beyond its plaintext.
         self.overhead = HEADER_LENGTH + overhead
 
     @property
     def is_protected(self) -> bool:
         return self.next_number > SEQUENCE_NUMBER_MASK
 
-    def ring(self) -> tuple[bool, bool]:
-        """``limit_alarm`` is reached: whether the limit is, and whether the numbers batch out.
+    def check_limit(self) -> tuple[bool, bool]:
+        """Moves ``limit_alarm``, which has been reached, to the next number to look at.
 
-        The very last number is left for the alert that says so.
+        Returns:
+            Whether the usage limit is reached, and whether only one record number is left. That
+            one is for the alert that ends the association.
         """
         last = (self.limit | SEQUENCE_NUMBER_MASK) - 1
         exhausted = self.next_number >= self.limit
         self.alarm = self.limit_alarm = last if exhausted else self.limit
         return exhausted, self.next_number >= last
 
-    def go_on_at(self, number: int) -> None:
-        """Adopted: the next record has this number."""
+    def continue_at(self, number: int) -> None:
+        """The next record gets this number, because the records before were sent elsewhere."""
         self.next_number = number
 
     def lease(self, end: int, alarm: int) -> None:
-        """Nothing may reach the number ``end``; the owner is to look at ``alarm``."""
+        """Sets the lease's end, and the number at which the owner must renew the lease."""
         self.lease_end = end
         self.alarm = min(self.limit_alarm, alarm)
 
     @abstractmethod
     def free_memory(self) -> None:
-        """Gives back what the next record can make anew."""
+        """Drops the cipher object. The next record makes a new one."""
 
     @abstractmethod
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        """One whole record."""
+        """Returns one whole record and uses one record number."""
 
     def record_size(self, length: int) -> int:
-        """Bytes of a record whose plaintext has ``length``."""
+        """Bytes of a record whose plaintext has ``length`` bytes."""
         return length + self.overhead
 
     def protect_batch(self, messages: Sequence[bytes]) -> bytes:
-        """A record of application data for each message, one behind another.
+        """Returns one record of application data for each message, concatenated.
 
-        The messages are of one size, but for the last, which may be another.
+        All messages have the same length, except that the last one may differ.
         """
         if len(messages[-1]) == len(messages[0]):
             return self._protect_equal_lengths(messages)
@@ -92,25 +97,25 @@ class RecordWriter(ABC):
         )
 
     def _protect_equal_lengths(self, messages: Sequence[bytes]) -> bytes:
-        """The same for messages of one length."""
+        """As ``protect_batch``, for messages of equal length."""
         batch = b""
-        while len(messages) >= FEW:
-            count = min(len(messages), MOST, CARRY - self.next_number % CARRY)
+        while len(messages) >= MIN_BATCH:
+            count = min(len(messages), MAX_BATCH, CARRY - self.next_number % CARRY)
             batch += self._protect_at_once(messages[:count])
             messages = messages[count:]
         return batch + b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
 
     @abstractmethod
     def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
-        """The same for up to ``MOST`` of them, whose numbers have no ``CARRY`` between them."""
+        """As above, for ``MAX_BATCH`` messages at most, whose numbers do not cross a ``CARRY``."""
 
 
 class PlaintextWriter(RecordWriter):
-    """Epoch 0.
+    """Writes the records of epoch 0.
 
-    A ClientHello says DTLS 1.0 there, as it may be read by who knows no newer version
-    (RFC 5246 appendix E.1, RFC 9147 section 4), until a server has shown that it does, or the
-    hello is repeated: Botan's server ends a handshake that it has begun over it.
+    The record of a ClientHello says DTLS 1.0 at first, for servers that know no newer version
+    (RFC 5246 appendix E.1, RFC 9147 section 4). It says DTLS 1.2 once the server has answered or
+    the hello is repeated: Botan's server ends a handshake when a later hello says DTLS 1.0.
     """
 
     __slots__ = ("hello_version",)
@@ -121,11 +126,11 @@ class PlaintextWriter(RecordWriter):
         self.hello_version = OLDEST_VERSION
 
     def say_dtls12(self) -> None:
-        """From here on no record says DTLS 1.0."""
+        """From now on every record says DTLS 1.2."""
         self.hello_version = VERSION
 
     def free_memory(self) -> None:
-        """There is nothing to give back."""
+        """Plaintext records need no cipher object."""
 
     def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
         return b"".join([self.protect(APPLICATION_DATA, message) for message in messages])
@@ -139,10 +144,14 @@ class PlaintextWriter(RecordWriter):
 
 
 class RecordReader(ABC):
-    """Opens the records of one epoch; ``window`` has seen those that opened.
+    """Opens the records of one epoch.
 
-    ``forged`` counts those that did not; at ``forgery_alarm`` the owner must look, half of
-    ``forgery_limit`` at first.
+    Attributes:
+        window: the replay window; it holds the numbers of the records that opened.
+        forged: how many records failed authentication.
+        forgery_limit: the AEAD's integrity limit for ``forged``.
+        forgery_alarm: when ``forged`` reaches this, the owner must act. At first it is half of the
+            limit.
     """
 
     __slots__ = ("_cipher", "forged", "forgery_alarm", "forgery_limit", "window")
@@ -157,28 +166,32 @@ class RecordReader(ABC):
         self.forgery_alarm = forgery_limit // 2
 
     def count_forged(self) -> bool:
-        """Counts a record that did not open; whether the owner must look."""
+        """Counts a record that failed authentication. Returns whether the alarm is reached."""
         self.forged += 1
         return self.forged >= self.forgery_alarm
 
-    def sound_again_at(self, forged: int) -> None:
-        """The owner has looked, and must look again at so many."""
+    def set_forgery_alarm(self, forged: int) -> None:
+        """Sets the count of forged records at which the owner must act next."""
         self.forgery_alarm = forged
 
     @property
     @abstractmethod
     def hides_type(self) -> bool:
-        """Whether the true content type stands behind the data."""
+        """Whether the true content type is encrypted, behind the data."""
 
     @abstractmethod
     def free_memory(self) -> None:
-        """Gives back what the next record can make anew."""
+        """Drops the cipher object. The next record makes a new one."""
 
     @abstractmethod
     def open_one(self, datagram: bytes, longest: int) -> bytes | None:
-        """The data of a datagram that is one fresh record of application data.
+        """Opens a datagram that is one fresh record of application data.
 
-        None where it is anything else. Raises InvalidTag.
+        Returns:
+            The data, or None if the datagram is anything else.
+
+        Raises:
+            InvalidTag: the record is not authentic.
         """
 
     def open_batch(self, batch: bytes, size: int, longest: int, messages: list[bytes]) -> int:
@@ -196,12 +209,12 @@ class RecordReader(ABC):
             the slow path.
         """
         taken, count = 0, len(batch) // size
-        while count - taken >= FEW:
+        while count - taken >= MIN_BATCH:
             rows = batch[taken * size : count * size]
             more = self._open_at_once(rows, count - taken, longest, messages)
             taken += more
-            if more < FEW:
-                # There are gaps, or worse.
+            if more < MIN_BATCH:
+                # Records are missing or forged here, so batches are not worth their cost.
                 break
         for at in range(taken * size, len(batch), size):
             try:
@@ -216,14 +229,16 @@ class RecordReader(ABC):
 
     @abstractmethod
     def _open_at_once(self, batch: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        """The same for a batch of ``count`` datagrams of one size; ends at a gap, or earlier."""
+        """As ``open_batch``, for ``count`` datagrams of equal size. It may stop early."""
 
     def _take(self, buffer: OpeningBuffer, first: int, count: int, messages: list[bytes]) -> int:
-        """Takes what opened, as far as it is data: so many records from the number ``first`` on."""
+        """Appends the data of ``count`` opened records, whose numbers begin at ``first``.
+
+        Stops at the first record that is padded or has another type. Returns how many were taken.
+        """
         inside = buffer.inside
         length = inside.width
         if self.hides_type:
-            # Others are padded, or of another type.
             length -= 1
             types = inside.column(length, count)
             count -= len(types.lstrip(DATA))

@@ -131,7 +131,7 @@ class RecordLayer:
         else:
             self._reader12 = cast(RecordReader12, reader)
         self.read_epoch = epoch
-        self.open_short_way()
+        self.set_data_reader()
         return self._open_all(self.discard_early())
 
     def discard_early(self) -> list[Record]:
@@ -142,7 +142,7 @@ class RecordLayer:
         self._early, self._early_room = [], MAX_EARLY_BYTES
         return early
 
-    def open_short_way(self) -> None:
+    def set_data_reader(self) -> None:
         """From here on ``data_reader`` has the newest keys for data."""
         reader = self.newest_reader
         if not reader.is_dtls13 or self.read_epoch >= APPLICATION_EPOCH:
@@ -203,8 +203,8 @@ class RecordLayer:
     def restore(self, numbers: RecordNumbers) -> None:
         """Goes on with them; the keys are installed."""
         if not self.newest_reader.is_dtls13 and self._plaintext is not None:
-            self._plaintext.go_on_at(numbers.next_plaintext_number)
-        self.writer.go_on_at(self.writer.next_number + numbers.next_number)
+            self._plaintext.continue_at(numbers.next_plaintext_number)
+        self.writer.continue_at(self.writer.next_number + numbers.next_number)
         self.newest_reader.window.restore(numbers.window)
         self.max_plaintext = numbers.max_plaintext
 
@@ -282,7 +282,7 @@ class RecordLayer:
         reader, self.alarmed = self.alarmed, None
         assert reader is not None
         exhausted = reader.forged >= reader.forgery_limit
-        reader.sound_again_at(NEVER if exhausted else reader.forgery_limit)
+        reader.set_forgery_alarm(NEVER if exhausted else reader.forgery_limit)
         return exhausted
 
     def next_number(self, epoch: int) -> int:

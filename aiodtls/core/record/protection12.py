@@ -1,15 +1,15 @@
 """Protection of DTLS 1.2 records: one object per epoch and direction.
 
-The nonce comes from the record number alone, so no two records of a key share one: explicit in
-the record for AES-GCM and AES-CCM (RFC 5288 section 3, RFC 6655 section 3), implicit for
-ChaCha20-Poly1305 (RFC 7905 section 2). The additional data is the record number, type, version
-and plaintext length (RFC 5246 section 6.2.3.3, RFC 6347 section 4.1.2.1).
+The nonce is derived from the record number, so no two records under one key share a nonce. AES-GCM
+and AES-CCM send it in the record (RFC 5288 section 3, RFC 6655 section 3); ChaCha20-Poly1305 does
+not (RFC 7905 section 2). The additional data is the record number, type, version and plaintext
+length (RFC 5246 section 6.2.3.3, RFC 6347 section 4.1.2.1).
 
-Of a record with a connection id the true content type stands behind the data, where padding may
-follow it, and the additional data covers the id too (RFC 9146 sections 4 and 5.3).
+A record with a connection id carries a DTLSInnerPlaintext: the data, the true content type, and
+padding. Its additional data covers the connection id too (RFC 9146 sections 4 and 5.3).
 
-HOT PATH: everything that is the same for all records is bound once, and what is the same for all
-of a length is kept from one to the next.
+HOT PATH: values that are the same for all records are computed once. Values that depend only on
+the length are kept for the next record, which often has the same length.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aiodtls.core.crypto.suites import AEAD, AEADObject
 from aiodtls.core.record.batch_buffers import (
     CARRY,
     LAST_TWO,
-    MOST,
+    MAX_BATCH,
     NONCE_LENGTH,
     NUMBER_LENGTH,
     OPENING_BUFFERS,
@@ -45,19 +45,21 @@ from aiodtls.core.record.epochs import (
 )
 from aiodtls.core.wire.records import EPOCH_SHIFT, HEADER_LENGTH, TLS12_CID
 
-# There is no renegotiation, so no other epoch has data.
+# There is no renegotiation, so only epoch 1 carries application data.
 DATA_EPOCH = 1
 VERSION_BYTES = VERSION.to_bytes(2, "big")
 OUTER_TYPE = BYTES[TLS12_CID]
 DATA_PREFIX, CID_PREFIX = DATA + VERSION_BYTES, OUTER_TYPE + VERSION_BYTES
-# Where a number stands in the additional data of a record with a connection id.
+# seq_num_placeholder of RFC 9146 section 5.3.
 PLACEHOLDER = b"\xff" * NUMBER_LENGTH
-Measured: TypeAlias = tuple[int, bytes, bytes]
-UNMEASURED: Measured = (-1, b"", b"")
+# The length of the inner plaintext, and the bytes that follow the record number in the header and
+# in the additional data of such a record of application data.
+Tails: TypeAlias = tuple[int, bytes, bytes]
+NO_LENGTH: Tails = (-1, b"", b"")
 
 
 class CipherParameters:
-    """How the records of one epoch and direction are made, and of what."""
+    """The AEAD, key and constant bytes with which one epoch's records of one direction are made."""
 
     __slots__ = (
         "aead",
@@ -68,7 +70,7 @@ class CipherParameters:
         "hides_type",
         "iv",
         "key",
-        "measured",
+        "last_tails",
         "prefix",
         "salt",
     )
@@ -76,61 +78,66 @@ class CipherParameters:
     def __init__(self, aead: AEAD, key: bytes, iv: bytes, cid: bytes) -> None:
         self.aead = aead
         self.key = key
-        # What every nonce begins with, or what each number is put into; that as a number, too.
+        # The first bytes of every nonce, if the rest is explicit; otherwise the IV.
         self.salt = iv
         self.iv = int.from_bytes(iv.ljust(NONCE_LENGTH, b"\0"), "big")
-        # Bytes of the nonce that stand in the record, and all that it has beyond its header and
-        # the inside, which is encrypted.
+        # Bytes of the nonce that the record carries.
         self.explicit = aead.explicit_nonce_length
+        # Bytes of a record beyond its header and its inner plaintext.
         self.expansion = self.explicit + aead.tag_length
         self.cid = cid
-        # Whether the type stands behind the data; what a record of data and its additional data
-        # begin with.
         self.hides_type = bool(cid)
+        # The first bytes of the header, and of the additional data, of application data.
         self.prefix = CID_PREFIX if cid else DATA_PREFIX
         self.constant = PLACEHOLDER + OUTER_TYPE + BYTES[len(cid)] + CID_PREFIX if cid else b""
-        self.measured = UNMEASURED
+        self.last_tails = NO_LENGTH
 
     def prefix_of(self, content_type: int) -> bytes:
         return CID_PREFIX if self.cid else BYTES[content_type] + VERSION_BYTES
 
     def nonce(self, number: int) -> bytes:
-        """The explicit part, of what we protect, is the number too."""
+        """The nonce of a record that we protect, whose explicit nonce is its number."""
         return (self.iv ^ number).to_bytes(NONCE_LENGTH, "big")
 
     def tail_of(self, length: int) -> bytes:
-        """What follows the number in the header; the inside has ``length`` bytes."""
+        """The header after the record number, for an inner plaintext of ``length`` bytes."""
         return self.cid + (length + self.expansion).to_bytes(2, "big")
 
     def additional_tail_of(self, prefix: bytes, length: int) -> bytes:
-        # An id that is used is not empty (RFC 9146 section 3).
+        # A connection id in use is never empty (RFC 9146 section 3).
         return (self.cid or prefix) + length.to_bytes(2, "big")
 
-    def measure(self, length: int) -> Measured:
-        """Of data whose inside has ``length`` bytes: that, and what follows the number in the
-        header and in the additional data. Kept for the next, which may well be as long."""
-        tails = self.tail_of(length), self.additional_tail_of(self.prefix, length)
-        self.measured = measured = length, *tails
-        return measured
+    def tails(self, length: int) -> Tails:
+        """The tails of application data with ``length`` bytes of inner plaintext.
+
+        They are kept in ``last_tails``, because the next record often has the same length.
+        """
+        self.last_tails = tails = (
+            length,
+            self.tail_of(length),
+            self.additional_tail_of(self.prefix, length),
+        )
+        return tails
 
     def header(self, number: bytes, length: int) -> bytes:
-        """Of a record of data."""
+        """The header of a record of application data."""
         return self.prefix + number + self.tail_of(length)
 
     def additional(self, number: bytes, length: int) -> bytes:
-        """The additional data of a record of data."""
+        """The additional data of a record of application data."""
         return self.constant + number + self.additional_tail_of(self.prefix, length)
 
     def buffer(self, pool: BufferPool[AnyBuffer], count: int, length: int) -> AnyBuffer:
+        """A buffer for ``count`` records with ``length`` bytes of inner plaintext."""
         header = HEADER_LENGTH + len(self.cid)
         additional = len(self.constant) + NUMBER_LENGTH + len(self.cid or self.prefix) + 2
         return pool.take(count, header, self.explicit, length, self.aead.tag_length, additional)
 
 
 class RecordWriter12(RecordWriter):
-    """Protects the records of one epoch, which bear the peer's ``cid`` if it is not empty.
+    """Protects the records of one epoch. They carry the peer's ``cid`` unless it is empty.
 
-    Its cipher is made by the first.
+    The cipher object is made when the first record needs it.
     """
 
     __slots__ = ("_cipher", "parameters")
@@ -141,7 +148,7 @@ class RecordWriter12(RecordWriter):
         overhead = parameters.expansion + (len(cid) + 1 if cid else 0)
         super().__init__(epoch, overhead, aead.sealing_limit)
 
-    def _wake(self) -> AEADObject:
+    def _make_cipher(self) -> AEADObject:
         self._cipher = cipher = self.parameters.aead.create(self.parameters.key)
         return cipher
 
@@ -151,14 +158,14 @@ class RecordWriter12(RecordWriter):
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
         if content_type != APPLICATION_DATA:
             return self._protect_other(content_type, plaintext)
-        encrypt = (self._cipher or self._wake()).encrypt
+        encrypt = (self._cipher or self._make_cipher()).encrypt
         parameters, number = self.parameters, self.next_number
         self.next_number = number + 1
         if parameters.hides_type:
             plaintext += DATA
-        length, tail, additional_tail = parameters.measured
+        length, tail, additional_tail = parameters.last_tails
         if len(plaintext) != length:
-            _, tail, additional_tail = parameters.measure(len(plaintext))
+            _, tail, additional_tail = parameters.tails(len(plaintext))
         encoded = number.to_bytes(8, "big")
         additional = parameters.constant + encoded + additional_tail
         header = parameters.prefix + encoded + tail
@@ -167,8 +174,8 @@ class RecordWriter12(RecordWriter):
         return header + encrypt(parameters.nonce(number), plaintext, additional)
 
     def _protect_other(self, content_type: int, plaintext: bytes) -> bytes:
-        """One record of anything but data."""
-        encrypt = (self._cipher or self._wake()).encrypt
+        """One record of any type but application data."""
+        encrypt = (self._cipher or self._make_cipher()).encrypt
         parameters, number = self.parameters, self.next_number
         self.next_number = number + 1
         if parameters.hides_type:
@@ -182,9 +189,9 @@ class RecordWriter12(RecordWriter):
         return header + encrypt(parameters.nonce(number), plaintext, additional)
 
     def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
-        encrypt_into = (self._cipher or self._wake()).encrypt_into
+        encrypt_into = (self._cipher or self._make_cipher()).encrypt_into
         parameters, count = self.parameters, len(messages)
-        # Told at once: whatever happens, no number is used twice.
+        # Set before anything can fail, so that no number is ever used twice.
         first = self.next_number
         self.next_number = first + count
         if parameters.hides_type:
@@ -211,9 +218,9 @@ class RecordWriter12(RecordWriter):
 
 
 class RecordReader12(RecordReader):
-    """Opens the records of one epoch, which bear our ``cid`` if it is not empty.
+    """Opens the records of one epoch. They carry our ``cid`` unless it is empty.
 
-    Its cipher is made for the first.
+    The cipher object is made when the first record needs it.
     """
 
     __slots__ = ("_body_at", "_header", "_least", "parameters")
@@ -223,17 +230,17 @@ class RecordReader12(RecordReader):
     ) -> None:
         super().__init__(aead.forgery_limit, replay_window)
         self.parameters = parameters = CipherParameters(aead, key, iv, cid)
-        # What a record begins with, its number, its connection id and length, its nonce.
+        # Type and version, record number, connection id and length, explicit nonce.
         self._header = _header(len(cid), parameters.explicit)
         self._body_at = self._header.size
-        # Bytes of a record without an inside.
+        # The size of a record whose inner plaintext is empty.
         self._least = self._body_at + aead.tag_length
 
     @property
     def hides_type(self) -> bool:
         return self.parameters.hides_type
 
-    def _wake(self) -> AEADObject:
+    def _make_cipher(self) -> AEADObject:
         self._cipher = cipher = self.parameters.aead.create(self.parameters.key)
         return cipher
 
@@ -241,9 +248,19 @@ class RecordReader12(RecordReader):
         self._cipher = None
 
     def deprotect(self, content_type: int, number: int, body: bytes) -> bytes:
-        """The inside; ``true_type`` tells the content type that it hides.
+        """Decrypts a record.
 
-        With a connection id ``body`` has the id and the length first. Raises InvalidTag.
+        Args:
+            content_type: the type in the header.
+            number: the record number: epoch and sequence number.
+            body: the bytes after the record number and the length. With a connection id, the id
+                and the length come first.
+
+        Returns:
+            The plaintext. With a connection id it is a DTLSInnerPlaintext (``true_type``).
+
+        Raises:
+            InvalidTag: the record is not authentic, too short, or has another connection id.
         """
         parameters = self.parameters
         cid = parameters.cid
@@ -251,7 +268,7 @@ class RecordReader12(RecordReader):
         length = len(body) - start - parameters.expansion
         if length < 0 or not body.startswith(cid) or (cid and content_type != TLS12_CID):
             raise InvalidTag
-        decrypt = (self._cipher or self._wake()).decrypt
+        decrypt = (self._cipher or self._make_cipher()).decrypt
         tail = parameters.additional_tail_of(parameters.prefix_of(content_type), length)
         additional = parameters.constant + number.to_bytes(8, "big") + tail
         body_at = start + parameters.explicit
@@ -268,20 +285,20 @@ class RecordReader12(RecordReader):
         if size > longest:
             return None
         length = size - self._least
-        measured, said, additional_tail = parameters.measured
-        if length != measured:
+        last_length, expected_tail, additional_tail = parameters.last_tails
+        if length != last_length:
             if length < parameters.hides_type:
                 return None
-            _, said, additional_tail = parameters.measure(length)
+            _, expected_tail, additional_tail = parameters.tails(length)
         prefix, number, tail, explicit = self._header.unpack_from(datagram)
         if (
             prefix != parameters.prefix
-            or tail != said
+            or tail != expected_tail
             or number >> EPOCH_SHIFT != DATA_EPOCH
             or (number <= window.highest and not window.is_fresh(number))
         ):
             return None
-        plaintext = (self._cipher or self._wake()).decrypt(
+        plaintext = (self._cipher or self._make_cipher()).decrypt(
             parameters.salt + explicit if explicit else parameters.nonce(number),
             datagram[self._body_at :],
             parameters.constant + number.to_bytes(8, "big") + additional_tail,
@@ -294,11 +311,8 @@ class RecordReader12(RecordReader):
         return plaintext
 
     def _open_at_once(self, batch: bytes, count: int, longest: int, messages: list[bytes]) -> int:
-        parameters, size, number_at = (
-            self.parameters,
-            len(batch) // count,
-            len(self.parameters.prefix),
-        )
+        parameters, size = self.parameters, len(batch) // count
+        number_at = len(parameters.prefix)
         length = size - self._least
         number = batch[number_at : number_at + NUMBER_LENGTH]
         first = int.from_bytes(number, "big")
@@ -309,7 +323,7 @@ class RecordReader12(RecordReader):
             or not batch.startswith(parameters.header(number, length))
         ):
             return 0
-        count = min(count, MOST, CARRY - first % CARRY)
+        count = min(count, MAX_BATCH, CARRY - first % CARRY)
         number, lows = without_last_two(first), last_bytes(first, count)
         buffer = parameters.buffer(OPENING_BUFFERS, count, length)
         buffer.records.load(batch[: count * size])
@@ -324,7 +338,7 @@ class RecordReader12(RecordReader):
                 buffer.number_nonces(parameters.salt, first, lows)
             buffer.additional.fill(parameters.additional(number, length))
             buffer.additional.put(len(parameters.constant) + LAST_TWO, *lows)
-            count = buffer.open((self._cipher or self._wake()).decrypt_into, count)
+            count = buffer.open((self._cipher or self._make_cipher()).decrypt_into, count)
             taken = self._take(buffer, first, count, messages)
         OPENING_BUFFERS.give_back(buffer)
         return taken
@@ -336,6 +350,6 @@ def _header(cid_length: int, explicit: int) -> Struct:
 
 
 def true_type(inner: bytes) -> tuple[int, bytes]:
-    """Content type and data; type 0 where there is nothing but padding."""
+    """The content type and data of a DTLSInnerPlaintext; type 0 if it is all padding."""
     stripped = inner.rstrip(b"\0")
     return (stripped[-1], stripped[:-1]) if stripped else (0, b"")

@@ -27,7 +27,7 @@ from aiodtls.core.crypto.suites import AEAD, AEADObject
 from aiodtls.core.frozen import frozen
 from aiodtls.core.record.batch_buffers import (
     CARRY,
-    MOST,
+    MAX_BATCH,
     NONCE_LENGTH,
     OPENING_BUFFERS,
     SAMPLE_LENGTH,
@@ -119,7 +119,7 @@ class RecordWriter13(RecordWriter):
         self._prefix, self._layout = _header(self._epoch, cid)
         self.overhead = self._layout.size + 1 + self._tag_length
 
-    def _wake(self) -> AEADObject:
+    def _make_cipher(self) -> AEADObject:
         self._cipher = cipher = self._aead.create(self._key)
         self._masks = number_masks(self._aead, self._sn_key)
         return cipher
@@ -132,7 +132,7 @@ class RecordWriter13(RecordWriter):
         return max(length + 1, self._least_inner) - 1 + self.overhead
 
     def protect(self, content_type: int, plaintext: bytes) -> bytes:
-        cipher = self._cipher or self._wake()
+        cipher = self._cipher or self._make_cipher()
         number = self.next_number & SEQUENCE_NUMBER_MASK
         self.next_number += 1
         # DTLSInnerPlaintext: the content type stands behind the data.
@@ -151,7 +151,7 @@ class RecordWriter13(RecordWriter):
         return pack(self._prefix, low ^ (mask[0] << 8 | mask[1]), length) + sealed
 
     def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
-        encrypt_into = (self._cipher or self._wake()).encrypt_into
+        encrypt_into = (self._cipher or self._make_cipher()).encrypt_into
         count = len(messages)
         # Told at once: whatever happens, no number is used twice.
         first = self.next_number
@@ -203,7 +203,7 @@ class RecordReader13(RecordReader):
         self._masks: Masks = no_masks
         self._iv = int.from_bytes(keys.iv, "big")
 
-    def _wake(self) -> AEADObject:
+    def _make_cipher(self) -> AEADObject:
         self._cipher = cipher = self._aead.create(self._key)
         self._masks = number_masks(self._aead, self._sn_key)
         return cipher
@@ -264,7 +264,7 @@ class RecordReader13(RecordReader):
         if len(body) < SAMPLE_LENGTH:
             raise InvalidTag
         if self._cipher is None:
-            self._wake()
+            self._make_cipher()
         mask = self._masks(body[:SAMPLE_LENGTH])
         if size == 2:
             low = (record[number_at] ^ mask[0]) << 8 | record[number_at + 1] ^ mask[1]
@@ -278,7 +278,7 @@ class RecordReader13(RecordReader):
     def _open(
         self, number: int, header: bytes, body: bytes, longest: int
     ) -> tuple[int, int, bytes]:
-        cipher = self._cipher or self._wake()
+        cipher = self._cipher or self._make_cipher()
         padded = cipher.decrypt((self._iv ^ number).to_bytes(12, "big"), body, header)
         inner = padded.rstrip(b"\0")
         number |= self.epoch << EPOCH_SHIFT
@@ -295,7 +295,7 @@ class RecordReader13(RecordReader):
         found, low, said = layout.unpack_from(datagram)
         if found != prefix or said != length:
             return None
-        cipher = self._cipher or self._wake()
+        cipher = self._cipher or self._make_cipher()
         body = datagram[layout.size :]
         mask = self._masks(body[:SAMPLE_LENGTH])
         low ^= mask[0] << 8 | mask[1]
@@ -316,8 +316,8 @@ class RecordReader13(RecordReader):
         length, number_at = size - start, len(self._prefix)
         if not length > SAMPLE_LENGTH or size > longest or not batch.startswith(self._prefix):
             return 0
-        cipher = self._cipher or self._wake()
-        count = min(count, MOST)
+        cipher = self._cipher or self._make_cipher()
+        count = min(count, MAX_BATCH)
         buffer = OPENING_BUFFERS.take(count, start, 0, length - tag, tag, 0)
         buffer.records.load(batch[: count * size])
         hidden = (

@@ -161,7 +161,7 @@ class Transmitter:
             self._datagrams = []
         self._datagrams.append(datagram)
 
-    def drop_rest(self) -> None:
+    def drop_remaining(self) -> None:
         """Nobody waits for the rest of the flight any more."""
         self._held_back = ()
         self._timers.cancel(_BURST)

@@ -34,21 +34,21 @@ class Reader:
         start = self._position
         end = start + size
         if end > self._end:
-            self._fall_short(size)
+            self._raise_too_short(size)
         self._position = end
         return int.from_bytes(self._data[start:end], "big")
 
     def u8(self) -> int:
         start = self._position
         if start >= self._end:
-            self._fall_short(1)
+            self._raise_too_short(1)
         self._position = start + 1
         return self._data[start]
 
     def u16(self) -> int:
         start = self._position
         if start + 2 > self._end:
-            self._fall_short(2)
+            self._raise_too_short(2)
         self._position = start + 2
         return self._data[start] << 8 | self._data[start + 1]
 
@@ -60,7 +60,7 @@ class Reader:
         start = self._position
         end = start + size
         if end > self._end:
-            self._fall_short(size)
+            self._raise_too_short(size)
         self._position = end
         return self._data[start:end]
 
@@ -74,7 +74,7 @@ class Reader:
         data = self._data
         start = self._position + length_size
         if start > self._end:
-            self._fall_short(length_size)
+            self._raise_too_short(length_size)
         length = data[start - 1]
         if length_size > 1:
             length = int.from_bytes(data[start - length_size : start], "big")
@@ -82,7 +82,7 @@ class Reader:
             raise DecodeError(f"a vector of {length} bytes is outside its bounds")
         end = start + length
         if end > self._end:
-            self._fall_short(length)
+            self._raise_too_short(length)
         self._position = end
         return data[start:end]
 
@@ -102,7 +102,7 @@ class Reader:
         if self._position < self._end:
             self.fail(f"{self.remaining} bytes follow the end")
 
-    def _fall_short(self, size: int) -> NoReturn:
+    def _raise_too_short(self, size: int) -> NoReturn:
         raise DecodeError(f"{size} bytes are wanted where {self._end - self._position} are left")
 
     @staticmethod

@@ -150,7 +150,7 @@ MUTANTS = [
             "core/test_layer.py",
         ),
         (
-            "replay-on-the-short-way",
+            "replay-on-the-fast-path",
             "RFC 9147 4.5.1",
             "            if not window.is_fresh(number):\n                return None\n",
             "",

@@ -233,14 +233,14 @@ MUTANTS = [
         (
             "keys-change-between-messages",
             "RFC 8446 5.1",
-            "        if self._reassembly.discard_below(epoch):\n            raise _superfluous()\n",
+            "        if self._reassembly.discard_below(epoch):\n            raise _message_under_old_keys()\n",
             "        self._reassembly.discard_below(epoch)\n",
         ),
         (
             "message-under-old-keys",
             "rfc9147bis 8",
             "            if 0 < epoch < self._layer.read_epoch:\n"
-            "                raise _superfluous()\n",
+            "                raise _message_under_old_keys()\n",
             "",
         ),
         (
