@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiodtls.channel import Channel
-from aiodtls.core import sealed_state
+from aiodtls.core import checks, sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
 from aiodtls.core.sessions import Session, SessionCache
@@ -25,6 +25,7 @@ from aiodtls.protocol import DTLSProtocol
 NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
+@checks.checked
 def connect(
     host: str | None,
     port: int | None,
@@ -48,11 +49,22 @@ def connect(
     used in the place of all addresses. ``on_event(endpoint, event)`` is called with the events of
     ``aiodtls.events``.
 
-    Awaiting raises :class:`ConfigError`, :class:`HandshakeError` and its children, OSError from
-    the resolver and for a port that ICMP tells to be closed, and TypeError or ValueError for what
-    is no port. While there is no route it tries again, as a hello is resent, until
-    ``handshake_timeout``.
+    Raises TypeError and ValueError for arguments that cannot be. Awaiting raises
+    :class:`ConfigError`, :class:`HandshakeError` and its children, and OSError from the resolver
+    and for a port that ICMP tells to be closed. While there is no route it tries again, as a hello
+    is resent, until ``handshake_timeout``.
     """
+    if sock is not None:
+        sockets.check_datagram(sock)
+    elif port is None:
+        raise ValueError("a port is needed, or a connected socket")
+    else:
+        sockets.check_port(port)
+    if local_addr is not None:
+        sockets.check_port(local_addr[1], lowest=0)
+    sockets.check_family(family)
+    if happy_eyeballs_delay is not None:
+        checks.at_least(0.0, "happy_eyeballs_delay", happy_eyeballs_delay)
     opener = functools.partial(
         _open,
         host=host,
@@ -94,8 +106,7 @@ async def _open(
     )
     if sock is not None:
         return await attempt(sock)
-    if port is None:
-        raise ValueError("a port is needed, or a connected socket")
+    assert port is not None
     targets = await sockets.resolve(host, port, family=family)
     locals_: dict[int, Any] = {}
     if local_addr is not None:
@@ -185,6 +196,7 @@ async def _attempt(
     return channel
 
 
+@checks.checked
 async def adopt(
     state: bytes,
     key: bytes,

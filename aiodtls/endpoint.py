@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from aiodtls.channel import Channel
+from aiodtls.core import checks
 from aiodtls.core.config import check_pmtu
 from aiodtls.core.crypto.srtp import SRTPKeys
 from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge
@@ -94,14 +95,16 @@ class DTLSEndpoint:
 
         Returns the number of records. Waits for room in the write buffer, not for delivery;
         cancelled while it waits, it sends nothing. With ``split=False`` it is one record, or
-        :class:`MessageTooLarge` before anything leaves. Raises :class:`EndpointClosed`.
+        :class:`MessageTooLarge` before anything leaves. Raises :class:`EndpointClosed`, ValueError
+        for empty data, which no peer would be given, and TypeError for what is neither bytes,
+        bytearray nor memoryview.
         """
         channel = self._attached
         if channel is not None and type(data) is bytes and channel.try_send(data):
             return 1
+        data = checks.message(data)
         channel = self._channel
         channel.check_open()
-        data = bytes(data)
         pieces = channel.pieces(data, split=split)
         if await channel.wait_for_room(len(pieces)):
             # The PMTU may have changed meanwhile.
@@ -113,19 +116,21 @@ class DTLSEndpoint:
         channel = self._channel
         if type(data) is bytes and channel.try_send(data):
             return 1
+        data = checks.message(data)
         channel.check_open()
-        pieces = channel.pieces(bytes(data), split=split)
+        pieces = channel.pieces(data, split=split)
         channel.check_room(len(pieces))
         return channel.send_now(pieces)
 
     async def send_many(self, messages: Iterable[bytes]) -> int:
         """Sends each message as one record, all of them or none; the number of records.
 
-        Raises :class:`MessageTooLarge` before anything leaves.
+        Raises :class:`MessageTooLarge`, ValueError for an empty message and TypeError for what is
+        no bytes, before anything leaves.
         """
+        pieces = checks.messages(messages)
         channel = self._channel
         channel.check_open()
-        pieces = [bytes(message) for message in messages]
         largest = max(map(len, pieces), default=0)
         if largest > self.max_payload:
             raise MessageTooLarge(largest, self.max_payload)
@@ -135,7 +140,7 @@ class DTLSEndpoint:
     # -- receiving ----------------------------------------------------------------------------
 
     async def recv(self) -> bytes:
-        """The data of one record. What is queued stays readable after the end.
+        """The data of one record, never empty. What is queued stays readable after the end.
 
         Then raises :class:`EndpointClosed`. Waiting receivers are served in order; cancelling
         one loses nothing.
@@ -152,6 +157,7 @@ class DTLSEndpoint:
 
     async def recv_many(self, limit: int = 64) -> list[bytes]:
         """Waits for one message, and returns it with those that wait too, up to ``limit``."""
+        checks.at_least(1, "limit", limit)
         channel = self._channel
         if channel.inbox:
             return channel.take(limit)
@@ -331,6 +337,7 @@ class DTLSEndpoint:
         transport = self._channel.carrier.transport
         return transport.get_extra_info(name, default) if transport is not None else default
 
+    @checks.checked
     def export_keying_material(
         self, label: str, length: int, context: bytes | None = None
     ) -> bytes:
@@ -351,6 +358,7 @@ class DTLSEndpoint:
         channel.connection.update_keys(channel.loop.time())
         channel.carrier.drain()
 
+    @checks.checked
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
         """The live association, sealed with ``key`` (32 bytes), for ``adopt`` in another process.
 
@@ -364,6 +372,7 @@ class DTLSEndpoint:
         """
         return self._channel.export_state(key, lease=lease)
 
+    @checks.checked
     def export_stored(self, state: bytes) -> None:
         """The store has this export now, in the place of all older ones.
 

@@ -18,7 +18,8 @@ from typing import Any, TypeAlias, cast
 
 from aiodtls import log
 from aiodtls.channel import Channel
-from aiodtls.core.config import DTLSConfig
+from aiodtls.core import checks
+from aiodtls.core.config import MINIMUM_PMTU, DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, EndpointClosed
 from aiodtls.core.listener import Listener, PeerConnected
@@ -34,6 +35,7 @@ from aiodtls.net.send_queue import DEFAULT_LIMIT, Priority, SendQueue
 FIRST_DTLS_BYTE, LAST_DTLS_BYTE = 20, 63
 IPV4_AND_UDP_HEADERS = 28
 IPV6_AND_UDP_HEADERS = 48
+LEAST_DATAGRAM = MINIMUM_PMTU - IPV6_AND_UDP_HEADERS
 
 Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
 
@@ -51,6 +53,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     overrides what ``pmtu`` and the transport's address family come to.
     """
 
+    @checks.checked
     def __init__(
         self,
         config: DTLSConfig | None = None,
@@ -59,6 +62,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         max_datagram_size: int | None = None,
         on_event: EventHandler | None = None,
     ) -> None:
+        if max_datagram_size is not None:
+            checks.at_least(LEAST_DATAGRAM, "max_datagram_size", max_datagram_size)
         self._listener = Listener(config if _can_serve(config) else None)
         self._listener.datagram_size = self.datagram_size
         self._config = config
@@ -209,6 +214,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     # -- what users call ----------------------------------------------------------------------
 
+    @checks.checked
     async def connect(
         self,
         addr: Any,
@@ -228,6 +234,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         channel = self.dial(addr, config=config, server_hostname=server_hostname, session=session)
         return await self._complete(channel, on_event)
 
+    @checks.checked
     async def accept(self, addr: Any, *, on_event: EventHandler | None = None) -> DTLSEndpoint:
         """A server's handshake with ``addr``, known to be good, so without a cookie.
 
@@ -259,6 +266,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         )
         return self._channel(connection)
 
+    @checks.checked
     def adopt(self, state: bytes, key: bytes, *, config: DTLSConfig | None = None) -> DTLSEndpoint:
         """Goes on with an association that another process exported; the handler runs for it.
 
@@ -299,6 +307,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def channels(self) -> list[Channel]:
         return list(self._channels.values())
 
+    @checks.checked
     def update_config(self, config: DTLSConfig) -> None:
         """For new handshakes."""
         config.check_server()

@@ -116,6 +116,9 @@ class Sending:
             if len(pending) >= self._full:
                 self.flush()
             return True
+        if not size:
+            # The caller's mistake, which ``checks.message`` tells.
+            return False
         if self._pending:
             if size < self._size:
                 # The last of a batch may be shorter.

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from aiodtls import log
 from aiodtls.channel import Channel
-from aiodtls.core import sealed_state
+from aiodtls.core import checks, sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.sessions import Session
@@ -28,6 +28,7 @@ BACKLOG = 100
 Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
 
 
+@checks.checked
 def serve(
     handler: Handler | None,
     host: str | None = None,
@@ -46,8 +47,14 @@ def serve(
     server``, 100 at most, further ones being closed. ``host=None`` binds IPv4 and IPv6 on one
     port. ``sock`` is a bound datagram socket, used in the place of host and port.
 
-    Raises :class:`ConfigError`; awaiting raises OSError where nothing can be bound.
+    Raises :class:`ConfigError`, and TypeError and ValueError for arguments that cannot be; awaiting
+    raises OSError where nothing can be bound.
     """
+    sockets.check_port(port, lowest=0)
+    if sock is not None:
+        sockets.check_datagram(sock)
+    if close_timeout is not None:
+        checks.at_least(0.0, "close_timeout", close_timeout)
     config.check_server()
     bind = functools.partial(_bind, host, port, sock=sock, reuse_port=reuse_port)
     return DTLSServer(handler, config, bind, on_event, close_timeout)
@@ -233,6 +240,7 @@ class DTLSServer:
         self._wakeup.clear()
         await self._wakeup.wait()
 
+    @checks.checked
     async def connect(
         self,
         addr: Any,
@@ -257,6 +265,7 @@ class DTLSServer:
             on_event=on_event or self._on_event,
         )
 
+    @checks.checked
     def export_all(self, key: bytes) -> list[bytes]:
         """Every association that can be carried to another process, as ``export_state`` does it.
 
@@ -271,6 +280,7 @@ class DTLSServer:
                     states.append(channel.export_state(key))
         return states
 
+    @checks.checked
     def adopt(self, state: bytes, key: bytes) -> DTLSEndpoint:
         """Goes on with an association that another process exported; the handler runs for it.
 
@@ -296,6 +306,7 @@ class DTLSServer:
             raise refusal
         raise DTLSError(f"the server has no socket of the family of {addr!r}")
 
+    @checks.checked
     def update_config(self, config: DTLSConfig) -> None:
         """For new handshakes. Raises :class:`ConfigError`."""
         config.check_server()
@@ -319,6 +330,7 @@ class DTLSServer:
             await self._end_handlers()
             raise
 
+    @checks.checked
     def close(self, *, close_endpoints: bool = True) -> None:
         """Stops accepting. The sockets close when the last association on them has ended."""
         self._closed = True

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from aiodtls.client import ClientProtocol
+from aiodtls.core import checks
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
@@ -80,6 +81,7 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
     Raises what the handshake raises.
     """
 
+    @checks.checked
     def __init__(
         self,
         client_config: DTLSConfig | None = None,

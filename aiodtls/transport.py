@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, cast
 from aiodtls import log
 from aiodtls.channel import Channel
 from aiodtls.client import ClientProtocol
+from aiodtls.core import checks
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge, SimultaneousOpen
 from aiodtls.core.events import HandshakeCompleted
@@ -34,6 +35,7 @@ ProtocolFactory: TypeAlias = Callable[[], asyncio.DatagramProtocol]
 HostnameSource: TypeAlias = str | Callable[[Any], str | None] | None
 
 
+@checks.checked
 async def create_datagram_endpoint(
     protocol_factory: ProtocolFactory,
     local_addr: tuple[str | None, int] | None = None,
@@ -52,7 +54,11 @@ async def create_datagram_endpoint(
     raises, and ``connection_made`` is then never called. Without it ``connection_made`` comes at
     bind, and an address that is sent to is dialled unless ``dial`` is False. The name checked is
     the IP address, unless ``server_hostname`` (text, or a function of the address) says otherwise.
+    Raises TypeError and ValueError for arguments that cannot be.
     """
+    if sock is not None:
+        sockets.check_datagram(sock)
+    sockets.check_family(family)
     chosen = config if config is not None else DTLSConfig()
     carrier: _Carrier
     if remote_addr is not None or (sock is not None and _is_connected(sock)):
@@ -85,10 +91,11 @@ class DTLSTransport(asyncio.DatagramTransport):
         Datagrams are dropped and counted while ``Limits.output_bytes`` of them wait for the socket,
         long after ``pause_writing``.
 
-        Raises TypeError and ValueError for what is no address of the socket's: (IP address, port),
-        and for IPv6 maybe a flow label and a scope id.
+        Raises ValueError for empty data, which no peer would be given, and TypeError for what is
+        no bytes; both for what is no address of the socket's: (IP address, port), and for IPv6
+        maybe a flow label and a scope id.
         """
-        self._carrier.send(bytes(data), addr)
+        self._carrier.send(checks.message(data), addr)
 
     def get_endpoint(self, addr: Any = None) -> DTLSEndpoint | None:
         """The association with ``addr``, for its identity; None where there is none."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
+from aiodtls.core import checks
 from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, HYBRIDS, group_by_name
@@ -28,6 +29,7 @@ from aiodtls.core.registry import (
 )
 from aiodtls.core.sessions import MemorySessionStore, Session, SessionStore, TicketKeys
 
+_T = TypeVar("_T")
 VERSIONS = {"1.2": ProtocolVersion.DTLSv1_2, "1.3": ProtocolVersion.DTLSv1_3}
 MINIMUM_PMTU = 256
 # A UDP datagram cannot be longer than an IP packet says it is.
@@ -66,18 +68,17 @@ class PSK:
     context: bytes | None
 
     def __init__(self, identity: str | bytes, key: bytes, *, hash: str = "SHA256") -> None:
-        encoded = identity.encode() if isinstance(identity, str) else bytes(identity)
-        if len(encoded) > 65535:
-            raise ConfigError("a PSK identity has at most 65535 bytes")
+        encoded = _psk_identity(identity)
         _check_key(key)
         if hash not in ("SHA256", "SHA384"):
-            raise ConfigError(f"a PSK's hash is SHA256 or SHA384, not {hash!r}")
+            raise ConfigError(f"the hash of a PSK must be SHA256 or SHA384, not {hash!r}")
         object.__setattr__(self, "identity", encoded)
         object.__setattr__(self, "key", bytes(key))
         object.__setattr__(self, "hash", hash)
         object.__setattr__(self, "context", None)
 
     @classmethod
+    @checks.checked_part
     def imported(
         cls, identity: str | bytes, key: bytes, *, context: bytes = b"", hash: str = "SHA256"
     ) -> PSK:
@@ -126,7 +127,7 @@ class DTLSConfig:
     groups: Sequence[str] | None = None
     key_shares: Sequence[str] | None = None
     signature_schemes: Sequence[str] | None = None
-    alpn_protocols: Sequence[str] | ALPNFunction = ()
+    alpn_protocols: Sequence[str | bytes] | ALPNFunction = ()
     srtp_profiles: Sequence[str] = ()
     pmtu: int = 1500
     retransmit_initial: float = 1.0
@@ -185,18 +186,20 @@ class DTLSConfig:
     kept: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._derive("credential_list", _as_tuple(self.credentials, Credentials, "credentials"))
+        checks.check_fields(self)
+        self._derive("credential_list", _as_tuple(self.credentials, Credentials))
         self._derive("trusts", _resolve_trust(self.trust))
         self._derive("psk_function", self.psk if callable(self.psk) else None)
         self._derive("psks", _resolve_psks(self.psk))
-        self._derive("named_groups", _resolve(self.groups, group_by_name, DEFAULT_GROUPS))
+        self._derive("named_groups", self._resolve("groups", group_by_name, DEFAULT_GROUPS))
         self._derive("named_groups12", tuple(g for g in self.named_groups if g not in HYBRIDS))
-        self._derive("schemes", _resolve(self.signature_schemes, scheme_by_name, DEFAULT_SCHEMES))
-        self._derive("srtp", _resolve(self.srtp_profiles, _srtp_by_name, ()))
+        schemes = self._resolve("signature_schemes", scheme_by_name, DEFAULT_SCHEMES)
+        self._derive("schemes", schemes)
+        self._derive("srtp", self._resolve("srtp_profiles", _srtp_by_name, ()))
         chooses = callable(self.alpn_protocols)
         self._derive("alpn_function", self.alpn_protocols if chooses else None)
-        names = () if callable(self.alpn_protocols) else self.alpn_protocols
-        self._derive("alpn", _resolve(names, _alpn_name, ()))
+        names = () if chooses else self._resolve("alpn_protocols", _alpn_name, ())
+        self._derive("alpn", names)
         self._derive("identity_hint", _hint(self.psk_identity_hint))
         self._derive("first_groups", self._resolve_key_shares())
         self._derive("suites", self._resolve_suites())
@@ -210,28 +213,27 @@ class DTLSConfig:
         # Kept in the fields themselves, so that ``dataclasses.replace`` carries them over.
         self._derive("ticket_keys", self.ticket_keys or TicketKeys())
         self._derive("session_store", self.session_store or MemorySessionStore())
-        if not isinstance(self.cookie_keys, CookieKeys | None):
-            kind = type(self.cookie_keys).__name__
-            raise ConfigError(f"cookie_keys is CookieKeys(secret), not {kind}")
         self._check_numbers()
-        if not isinstance(self.limits, Limits):
-            raise TypeError(f"limits must be a Limits, not {self.limits!r}")
-        if self.client_auth not in ("none", "optional", "required"):
-            raise ConfigError('client_auth is "none", "optional" or "required"')
         if self.client_auth == "required" and not self.trusts:
             raise ConfigError('client_auth="required" needs trust= to check the clients against')
-        if self.key_limit not in ("event", "close"):
-            raise ConfigError('key_limit is "event" or "close"')
-        if self.return_routability_check not in ("basic", "enhanced", "off"):
-            raise ConfigError('return_routability_check is "basic", "enhanced" or "off"')
 
     def _derive(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
+    def _resolve(
+        self, field: str, lookup: Callable[[Any], _T], default: tuple[_T, ...]
+    ) -> tuple[_T, ...]:
+        """What the names in a field stand for, each once; ``default`` for None and for no names."""
+        try:
+            found = tuple(dict.fromkeys(lookup(name) for name in getattr(self, field) or ()))
+        except ConfigError as error:
+            raise ConfigError(f"{field}: {error}") from None
+        return found or default
+
     def _resolve_key_shares(self) -> tuple[NamedGroup, ...] | None:
         if self.key_shares is None:
             return None
-        shares = _resolve(self.key_shares, group_by_name, ())
+        shares = self._resolve("key_shares", group_by_name, ())
         if not set(shares) <= set(self.named_groups):
             raise ConfigError("key_shares: every one of them must be among groups")
         return shares
@@ -239,7 +241,7 @@ class DTLSConfig:
     def _resolve_suites(self) -> tuple[Suite, ...]:
         """Only the suites that what is configured can carry: PSK alone offers PSK suites only."""
         self._check_versions()
-        wanted = _resolve(self.cipher_suites, suite_by_name, DEFAULT_SUITES)
+        wanted = self._resolve("cipher_suites", suite_by_name, DEFAULT_SUITES)
         versions = self.versions or tuple(VERSIONS)
         suites = tuple(suite for suite in wanted if suite.version in versions)
         if not suites:
@@ -272,19 +274,19 @@ class DTLSConfig:
     def _check_versions(self) -> None:
         if self.versions is None:
             return
-        if isinstance(self.versions, str) or not self.versions:
+        if not self.versions:
             raise ConfigError('versions is a sequence such as ["1.2", "1.3"]')
         for version in self.versions:
             if version not in VERSIONS:
                 known = ", ".join(VERSIONS)
-                raise ConfigError(f"versions: {version!r} is not spoken; there are {known}")
+                raise ConfigError(f"versions: {version!r} is not supported; there are {known}")
 
     def _check_numbers(self) -> None:
         check_pmtu(self.pmtu)
         positive = ("retransmit_initial", "retransmit_max", "recv_queue", "write_limit")
         for name in (*positive, "max_associations", "max_half_open", "max_burst"):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0")
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.retransmit_max < self.retransmit_initial:
             raise ConfigError("retransmit_max must not be below retransmit_initial")
         if self.idle_timeout is not None and not self.idle_timeout > 0:
@@ -415,37 +417,21 @@ class DTLSConfig:
 
 def check_pmtu(pmtu: int) -> int:
     """``pmtu`` is the whole IP packet. Raises :class:`ConfigError` outside 256 to 65535."""
-    if not MINIMUM_PMTU <= pmtu <= MAXIMUM_PMTU:
-        raise ConfigError(f"pmtu must be {MINIMUM_PMTU} to {MAXIMUM_PMTU}, not {pmtu}")
+    if not checks.fits(pmtu, int) or not MINIMUM_PMTU <= pmtu <= MAXIMUM_PMTU:
+        raise ConfigError(f"pmtu must be {MINIMUM_PMTU} to {MAXIMUM_PMTU}, not {pmtu!r}")
     return pmtu
 
 
-_T = TypeVar("_T")
-
-
-def _resolve(
-    names: Sequence[str] | None, lookup: Callable[[str], _T], default: tuple[_T, ...]
-) -> tuple[_T, ...]:
-    if names is None:
-        return default
-    if isinstance(names, str):
-        raise ConfigError(f"a sequence of names is wanted, not the text {names!r}")
-    return tuple(dict.fromkeys(lookup(name) for name in names)) or default
-
-
-def _as_tuple(value: _T | Sequence[_T] | None, kind: type[_T], name: str) -> tuple[_T, ...]:
+def _as_tuple(value: _T | Sequence[_T] | None, kind: type[_T]) -> tuple[_T, ...]:
     if value is None:
         return ()
-    items = (value,) if isinstance(value, kind) else value
-    if not isinstance(items, Sequence) or not all(isinstance(item, kind) for item in items):
-        raise ConfigError(f"{name} takes one {kind.__name__} or a sequence of them")
-    return tuple(items)
+    return (value,) if isinstance(value, kind) else tuple(cast("Sequence[_T]", value))
 
 
 def _resolve_trust(trust: Any) -> tuple[Trust, ...]:
     if callable(trust) and not isinstance(trust, Trust):
         return (Trust.from_function(trust),)
-    return _as_tuple(trust, Trust, "trust")
+    return _as_tuple(trust, Trust)
 
 
 def _resolve_psks(psk: PSKSource | None) -> dict[bytes, PSK] | None:
@@ -453,18 +439,25 @@ def _resolve_psks(psk: PSKSource | None) -> dict[bytes, PSK] | None:
         return None
     if isinstance(psk, PSK):
         return {psk.identity: psk}
-    if not isinstance(psk, Mapping):
-        raise ConfigError("psk takes a PSK, a mapping from identity to key, or a function")
-    made = [v if isinstance(v, PSK) else PSK(k, v) for k, v in psk.items()]
-    if not made:
+    if not psk:
         raise ConfigError("psk is an empty mapping")
-    keys = [k.encode() if isinstance(k, str) else bytes(k) for k in psk]
-    return dict(zip(keys, made, strict=True))
+    return {_psk_identity(k): v if isinstance(v, PSK) else PSK(k, v) for k, v in psk.items()}
+
+
+def _psk_identity(identity: str | bytes) -> bytes:
+    if not isinstance(identity, str | bytes | bytearray | memoryview):
+        raise ConfigError(f"a psk identity must be str or bytes, not {type(identity).__name__}")
+    encoded = identity.encode() if isinstance(identity, str) else bytes(identity)
+    if len(encoded) > 65535:
+        raise ConfigError(f"a psk identity has at most 65535 bytes, not {len(encoded)}")
+    return encoded
 
 
 def _check_key(key: bytes) -> None:
-    if not isinstance(key, bytes | bytearray | memoryview) or not 0 < len(key) <= MAX_PSK_LENGTH:
-        raise ConfigError("a PSK is 1 to 65535 bytes")
+    if not isinstance(key, bytes | bytearray | memoryview):
+        raise ConfigError(f"the key of a psk must be bytes, not {type(key).__name__}")
+    if not 0 < len(key) <= MAX_PSK_LENGTH:
+        raise ConfigError(f"the key of a psk has 1 to 65535 bytes, not {len(key)}")
 
 
 def _hint(hint: str | bytes | None) -> bytes:
@@ -479,11 +472,11 @@ def _srtp_by_name(name: str) -> SRTPProtectionProfile:
         return SRTPProtectionProfile[name]
     except KeyError:
         known = ", ".join(profile.name for profile in SRTPProtectionProfile)
-        raise ConfigError(f"srtp_profiles: {name!r} is unknown; there are {known}") from None
+        raise ConfigError(f"{name!r} is not supported; there are {known}") from None
 
 
-def _alpn_name(name: str) -> bytes:
+def _alpn_name(name: str | bytes) -> bytes:
     encoded = name.encode() if isinstance(name, str) else bytes(name)
     if not 0 < len(encoded) <= 255:
-        raise ConfigError("an ALPN protocol name is 1 to 255 bytes")
+        raise ConfigError(f"an ALPN name has 1 to 255 bytes, not {len(encoded)}")
     return encoded

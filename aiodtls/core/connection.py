@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, TypedDict, Unpack
 
 from cryptography.exceptions import InvalidTag
 
-from aiodtls.core import sealed_state
+from aiodtls.core import checks, sealed_state
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
@@ -202,6 +202,7 @@ class DTLSConnection:
         self._outbox = Outbox(layer, transmitter)
 
     @classmethod
+    @checks.checked
     def client(
         cls,
         config: DTLSConfig,
@@ -222,6 +223,7 @@ class DTLSConnection:
         return connection
 
     @classmethod
+    @checks.checked
     def server(
         cls,
         config: DTLSConfig,
@@ -238,6 +240,7 @@ class DTLSConnection:
         return connection
 
     @classmethod
+    @checks.checked
     def adopt(
         cls,
         config: DTLSConfig,
@@ -537,12 +540,13 @@ class DTLSConnection:
     # -- the owner's wishes ---------------------------------------------------------------------
 
     def send(self, data: bytes, now: float) -> None:
-        """One record of application data, in a datagram of its own.
+        """One record of application data, in a datagram of its own; never an empty one.
 
-        Raises :class:`MessageTooLarge` past ``max_payload``, :class:`LeaseExhausted` past
-        ``room``, :class:`HandshakeError` before the handshake is complete, and what ``failure``
-        holds after the end.
+        Raises TypeError and ValueError for what is no message, :class:`MessageTooLarge` past
+        ``max_payload``, :class:`LeaseExhausted` past ``room``, :class:`HandshakeError` before the
+        handshake is complete, and what ``failure`` holds after the end.
         """
+        data = checks.message(data)
         if not self.handshake_complete or self.closed:
             self._refuse_call()
         if len(data) > self.max_payload:
@@ -781,6 +785,7 @@ class DTLSConnection:
         """What tells one ClientHello from another; empty before it is known."""
         return self.negotiated.client_random
 
+    @checks.checked
     def export_keying_material(
         self, label: str, length: int, context: bytes | None = None
     ) -> bytes:
@@ -1105,6 +1110,7 @@ class DTLSConnection:
 
     # -- exported state, and leases -------------------------------------------------------------
 
+    @checks.checked
     def export_state(
         self,
         key: bytes,
@@ -1144,6 +1150,7 @@ class DTLSConnection:
             self._follow_lease(keeper)
         return sealed
 
+    @checks.checked
     def export_stored(self, state: bytes, now: float) -> None:
         """This export, made with a lease, lies where an adopter would find it, and no older one.
 

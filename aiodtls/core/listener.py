@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from aiodtls.core.checks import checked
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import ConnectionOptions, DTLSConnection
@@ -69,6 +70,7 @@ class Listener:
     1970, for cookies, tickets and certificates.
     """
 
+    @checked
     def __init__(
         self,
         config: DTLSConfig | None,
@@ -348,6 +350,7 @@ class Listener:
 
     # -- the owner's wishes -----------------------------------------------------------------
 
+    @checked
     def dial(
         self,
         peer: Address,
@@ -376,6 +379,7 @@ class Listener:
         self._adopt(connection, now)
         return connection
 
+    @checked
     def accept(self, peer: Address, now: float) -> DTLSConnection:
         """A server's handshake with a peer whose address is known to be good: no cookie.
 
@@ -394,6 +398,7 @@ class Listener:
         self._half_open.add(connection)
         return connection
 
+    @checked
     def adopt(
         self, state: bytes, key: bytes, now: float, *, config: DTLSConfig | None = None
     ) -> DTLSConnection:

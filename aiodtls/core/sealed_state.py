@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aiodtls.core import exported_json, exported_state
+from aiodtls.core.checks import checked
 from aiodtls.core.exported_state import ExportedState
 
 KEY_LENGTH = 32
@@ -24,6 +25,7 @@ ID_LENGTH = 16
 HEAD_LENGTH = CLEAR.size + NONCE_LENGTH
 
 
+@checked
 def association_of(state: bytes) -> tuple[bytes, int]:
     """The association id in an exported state, 16 bytes, and its export generation.
 

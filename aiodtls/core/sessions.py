@@ -19,6 +19,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from aiodtls.core.checks import at_least, checked, checked_part
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.errors import ConfigError, DecodeError
 from aiodtls.core.frozen import frozen_kw_only
@@ -86,6 +87,7 @@ class Session:
         return writer.vector(self.ticket, 2).vector(self.session_id, 1).finish()
 
     @classmethod
+    @checked
     def from_bytes(cls, data: bytes) -> Session:
         """Raises ValueError for anything but what ``to_bytes`` made."""
         reader = Reader(data)
@@ -159,6 +161,7 @@ class TicketKeys:
 
     __slots__ = ("_key", "_period", "_secrets")
 
+    @checked_part
     def __init__(self, *secrets: bytes, period: float = 24 * 3600) -> None:
         if any(len(secret) < SECRET_LENGTH or not any(secret) for secret in secrets):
             raise ConfigError("a ticket secret is 32 random bytes or more")
@@ -231,6 +234,7 @@ class MemorySessionStore:
     __slots__ = ("_limit", "_sessions")
 
     def __init__(self, limit: int = 10_000) -> None:
+        at_least(1, "limit", limit)
         self._limit = limit
         self._sessions: OrderedDict[bytes, bytes] = OrderedDict()
 
@@ -253,10 +257,13 @@ class SessionCache:
     __slots__ = ("_limit", "_per_server", "_sessions")
 
     def __init__(self, limit: int = 1000, *, per_server: int = 4) -> None:
+        at_least(1, "limit", limit)
+        at_least(1, "per_server", per_server)
         self._limit = limit
         self._sessions: OrderedDict[object, list[Session]] = OrderedDict()
         self._per_server = per_server
 
+    @checked
     def put(self, server: object, session: Session) -> None:
         kept = self._sessions.pop(server, [])
         if session.version == "1.2":

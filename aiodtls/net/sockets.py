@@ -67,6 +67,18 @@ def check_port(port: object, *, lowest: int = 1) -> int:
     return port
 
 
+def check_family(family: int) -> None:
+    """Raises ValueError for what is no family of IP addresses; 0 is any."""
+    if family not in (0, socket.AF_INET, socket.AF_INET6):
+        raise ValueError(f"family must be 0, AF_INET or AF_INET6, not {family!r}")
+
+
+def check_datagram(sock: socket.socket) -> None:
+    """Raises ValueError for a socket that is no datagram socket."""
+    if sock.type != socket.SOCK_DGRAM:
+        raise ValueError(f"sock must be a datagram socket, not one of {sock.type!r}")
+
+
 def canonical_for(sock: Any) -> Callable[[Any], Any] | None:
     """``canonical_address`` for the peers of a socket; None for what is no IP socket.
 

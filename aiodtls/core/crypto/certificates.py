@@ -32,7 +32,7 @@ from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription, CertificateType
 
 Role: TypeAlias = Literal["server", "client"]
-FilePath: TypeAlias = "str | os.PathLike[str]"
+FilePath: TypeAlias = str | os.PathLike[str]
 
 # What the library raises for bytes that are no proper certificate, at once or at a later look into
 # it: TypeError for odd attributes of a name, KeyError for an odd kind of string in one (before
@@ -136,7 +136,7 @@ def fingerprint_of(hash_name: str, data: bytes) -> bytes:
     name = FINGERPRINT_HASHES.get(hash_name.lower())
     if name is None:
         known = ", ".join(FINGERPRINT_HASHES)
-        raise ConfigError(f"fingerprint hash {hash_name!r} is not spoken; there are {known}")
+        raise ConfigError(f"fingerprint hash {hash_name!r} is not supported; there are {known}")
     return hashlib.new(name, data).digest()
 
 

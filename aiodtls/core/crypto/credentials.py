@@ -24,6 +24,7 @@ from cryptography.x509.oid import (
     PublicKeyAlgorithmOID,
 )
 
+from aiodtls.core.checks import check_fields, checked_part
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import (
@@ -44,6 +45,7 @@ from aiodtls.core.errors import ConfigError
 from aiodtls.core.registry import CertificateType, NamedGroup, ProtocolVersion, SignatureScheme
 
 SELF_SIGNED_DAYS = 365
+SIGNING_KEYS = "the key must be ECDSA on P-256, P-384 or P-521, Ed25519, Ed448, or RSA"
 
 
 ResponseFunction: TypeAlias = Callable[[], bytes]
@@ -78,6 +80,7 @@ class Credentials:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         kind, oid = CertificateType.RawPublicKey, None
         if self.leaf is not None:
             kind, oid = CertificateType.X509, self.leaf.public_key_algorithm_oid
@@ -99,6 +102,7 @@ class Credentials:
             object.__setattr__(self, name, value)
 
     @classmethod
+    @checked_part
     def from_objects(
         cls, private_key: signatures.PrivateKey, chain: Sequence[x509.Certificate]
     ) -> Credentials:
@@ -113,6 +117,7 @@ class Credentials:
         return cls(tuple(to_der(certificate) for certificate in chain), private_key, chain[0])
 
     @classmethod
+    @checked_part
     def from_files(
         cls, certfile: FilePath, keyfile: FilePath, password: str | bytes | None = None
     ) -> Credentials:
@@ -134,11 +139,14 @@ class Credentials:
         :class:`ConfigError`, and OSError for a file that cannot be read.
         """
         private_key = _load_key(key, password) if isinstance(key, str | os.PathLike) else key
+        if not isinstance(private_key, signatures.PrivateKey):
+            raise ConfigError(f"{SIGNING_KEYS}, not {type(private_key).__name__}")
         public_key = private_key.public_key()
         _check_signs(public_key)
         return cls((to_spki(public_key),), private_key, None)
 
     @classmethod
+    @checked_part
     def from_signer(
         cls,
         shown: Sequence[x509.Certificate] | PublicKeyTypes | bytes | FilePath,
@@ -165,6 +173,7 @@ class Credentials:
         return cls(tuple(to_der(certificate) for certificate in chain), None, chain[0], sign)
 
     @classmethod
+    @checked_part
     def self_signed(cls, *names: str) -> Credentials:
         """A fresh P-256 key and a certificate of its own for DNS names and IP addresses.
 
@@ -193,6 +202,7 @@ class Credentials:
         )
         return cls.from_objects(key, [certificate])
 
+    @checked_part
     def stapled(
         self,
         *,
@@ -247,6 +257,7 @@ class Credentials:
             raise ValueError("the private key is elsewhere")
         return signatures.sign(self.private_key, scheme, data)
 
+    @checked_part
     def fingerprint(self, hash_name: str = "sha-256") -> str:
         """Of the leaf or the raw key, as in SDP: "sha-256 AB:CD:..." (RFC 8122 section 5)."""
         return show_fingerprint(hash_name, fingerprint_of(hash_name, self.chain[0]))
@@ -277,4 +288,4 @@ def _load_key(keyfile: FilePath, password: str | bytes | None) -> signatures.Pri
 
 def _check_signs(public_key: PublicKeyTypes) -> None:
     if not signatures.schemes_for(public_key, version=ProtocolVersion.DTLSv1_2):
-        raise ConfigError("the key must be ECDSA on P-256, P-384 or P-521, Ed25519, Ed448, or RSA")
+        raise ConfigError(SIGNING_KEYS)

@@ -150,7 +150,7 @@ def group_by_name(name: str) -> NamedGroup:
                 capabilities.require(capabilities.ML_KEM, f"group {group.name}")
             return group
     known = ", ".join(group.name for group in DEFAULT_GROUPS)
-    raise ConfigError(f"group {name!r} is not spoken; there are {known}")
+    raise ConfigError(f"group {name!r} is not supported; there are {known}")
 
 
 def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes:

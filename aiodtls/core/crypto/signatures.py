@@ -94,7 +94,9 @@ def scheme_by_name(name: str) -> SignatureScheme:
         return SignatureScheme[name.lower()]
     except KeyError:
         known = ", ".join(scheme.name for scheme in DEFAULT_SCHEMES)
-        raise ConfigError(f"signature scheme {name!r} is not spoken; there are {known}") from None
+        raise ConfigError(
+            f"signature scheme {name!r} is not supported; there are {known}"
+        ) from None
 
 
 def schemes_for(

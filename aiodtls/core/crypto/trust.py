@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.utils import CryptographyDeprecationWarning
 
+from aiodtls.core.checks import checked_part
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.crypto.certificates import (
     PARSE_ERRORS,
@@ -65,6 +66,7 @@ class Trust:
         return _system_trust()
 
     @classmethod
+    @checked_part
     def from_files(cls, *cafiles: FilePath) -> Trust:
         """PEM files of CA certificates, or of certificates to pin.
 
@@ -74,6 +76,7 @@ class Trust:
         return cls.from_certificates(*(c for path in cafiles for c in load_pem(path)))
 
     @classmethod
+    @checked_part
     def from_certificates(cls, *certificates: x509.Certificate) -> Trust:
         """CA certificates, and others, each of which is pinned as itself."""
         if not certificates:
@@ -81,6 +84,7 @@ class Trust:
         return _Certificates.of(certificates)
 
     @classmethod
+    @checked_part
     def fingerprints(cls, *texts: str) -> Trust:
         """The leaf must have one of these: "sha-256 AB:CD:...". Dates and names do not count,
         as the pin is the whole agreement (RFC 8122 section 6.2)."""
@@ -89,6 +93,7 @@ class Trust:
         return _Fingerprints(tuple(parse_fingerprint(text) for text in texts))
 
     @classmethod
+    @checked_part
     def public_keys(cls, *keys: PublicKeyTypes | bytes | FilePath) -> Trust:
         """The peer must show one of these as a raw public key (RFC 7250).
 
@@ -100,6 +105,7 @@ class Trust:
         return _PublicKeys(frozenset(to_spki(load_public_key(key)) for key in keys))
 
     @classmethod
+    @checked_part
     def from_function(cls, function: TrustFunction, *, raw_public_keys: bool = False) -> Trust:
         """A plain or async function of the chain (DER, leaf first), which the owner calls.
 

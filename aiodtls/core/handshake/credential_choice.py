@@ -86,7 +86,7 @@ def choose_scheme(
 ) -> SignatureScheme | None:
     """A scheme that our key can make and the peer can verify; ours by preference.
 
-    Without the peer's list RFC 5246 (section 7.4.1.4.1) falls back to SHA-1, which is not spoken.
+    Without the peer's list RFC 5246 (section 7.4.1.4.1) falls back to SHA-1, which is refused.
     """
     if peer_schemes is None:
         return None

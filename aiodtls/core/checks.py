@@ -1,0 +1,242 @@
+"""Checks of what callers give, by the annotations of the functions and fields that take it.
+
+A wrong argument of a function is a TypeError at the call; what belongs to a configuration is a
+ConfigError. Messages name the parameter and the types, and never show text or bytes, which may be
+secret. Other ranges are checked where a value is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import itertools
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from aiodtls.core.errors import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BYTES = (bytes, bytearray, memoryview)
+# What is written for a sequence by mistake.
+TEXT = (str, *BYTES)
+MAX_SHOWN = 40
+# Whether functions are async; None is one of which nobody can tell.
+ASYNC, PLAIN, EITHER = (True, None), (False, None), (True, False, None)
+FUNCTIONS = {
+    ASYNC: "an async function",
+    PLAIN: "a plain function",
+    EITHER: "a plain or async function",
+}
+
+
+# -- for public functions and classes -----------------------------------------------------------
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Raises TypeError for an argument that its annotation does not allow. Not for hot paths."""
+    return _checking(function, TypeError)
+
+
+def checked_part(function: Callable[P, R]) -> Callable[P, R]:
+    """As ``checked``, for the parts of a configuration: raises :class:`ConfigError`."""
+    return _checking(function, ConfigError)
+
+
+def _checking(function: Callable[P, R], error: type[Exception]) -> Callable[P, R]:
+    by_position = list(_positional(function))
+    hints: dict[str, Any] = {}
+
+    def check(arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if not hints:
+            hints.update(get_type_hints(function))
+        rest = itertools.repeat(by_position[-1]) if by_position else ()
+        for name, value in itertools.chain(
+            zip(itertools.chain(by_position, rest), arguments, strict=False), named.items()
+        ):
+            if name in hints and not fits(value, hints[name]):
+                raise error(f"{name} {_mismatch(value, hints[name])}")
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def checked_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+            check(args, kwargs)
+            return await function(*args, **kwargs)
+
+        return checked_coroutine  # type: ignore[return-value]
+
+    @functools.wraps(function)
+    def checked_function(*args: P.args, **kwargs: P.kwargs) -> R:
+        check(args, kwargs)
+        return function(*args, **kwargs)
+
+    return checked_function
+
+
+def _positional(function: Callable[..., Any]) -> Iterator[str]:
+    """The names that arguments without a name go to; the last takes all further ones."""
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
+            yield name
+
+
+def check_fields(made: object) -> None:
+    """Raises :class:`ConfigError` for a field of a dataclass that its annotation does not allow."""
+    for name, hint in _field_hints(cast(Any, type(made))):
+        value = getattr(made, name)
+        if not fits(value, hint):
+            raise ConfigError(f"{name} {_mismatch(value, hint)}")
+
+
+@functools.cache
+def _field_hints(cls: Any) -> list[tuple[str, Any]]:
+    hints = get_type_hints(cls)
+    return [(field.name, hints[field.name]) for field in dataclasses.fields(cls) if field.init]
+
+
+# -- data to send -------------------------------------------------------------------------------
+
+
+def message(data: object) -> bytes:
+    """``data`` for one record or more. Raises TypeError, and ValueError for an empty message."""
+    if not isinstance(data, BYTES):
+        raise TypeError(f"data must be bytes, bytearray or memoryview, not {type(data).__name__}")
+    if not (content := bytes(data)):
+        raise ValueError("data is empty: a peer does not deliver an empty message")
+    return content
+
+
+def messages(several: object) -> list[bytes]:
+    """``message`` of each. Raises TypeError for one message in the place of several."""
+    if isinstance(several, TEXT) or not isinstance(several, Iterable):
+        raise TypeError(f"messages must be an iterable of bytes, not {type(several).__name__}")
+    return [message(data) for data in several]
+
+
+def at_least(lowest: float, name: str, value: float) -> None:
+    """Raises TypeError for what is no number, ValueError for one below ``lowest``."""
+    if not _is_one(value, type(lowest)):
+        raise TypeError(f"{name} {_mismatch(value, type(lowest))}")
+    if value < lowest:
+        raise ValueError(f"{name} must be at least {lowest}, not {value}")
+
+
+# -- values and annotations ---------------------------------------------------------------------
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether an annotation allows a value. The entries of a mapping are their reader's affair."""
+    origin, parameters = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parameters)
+    if origin is Literal:
+        return isinstance(value, str) and value in parameters
+    if origin is Callable:
+        return callable(value) and _is_async(value) in _allowed(parameters[-1])
+    if origin is tuple:
+        return isinstance(value, tuple | list) and _fit_each(value, parameters)
+    if origin in (Sequence, Iterable):
+        return (
+            isinstance(value, origin)
+            and not isinstance(value, TEXT)
+            and (origin is Iterable or all(fits(item, parameters[0]) for item in value))
+        )
+    return _is_one(value, origin or hint)
+
+
+def _fit_each(values: Sequence[object], hints: tuple[Any, ...]) -> bool:
+    if hints[-1] is Ellipsis:
+        return all(fits(value, hints[0]) for value in values)
+    return len(values) == len(hints) and all(map(fits, values, hints))
+
+
+def _is_one(value: object, kind: Any) -> bool:
+    if kind in (Any, object):
+        return True
+    if kind in (int, float):
+        # True is an int to Python, and a mistake for a number here.
+        numbers = isinstance(value, (int, kind)) and not isinstance(value, bool)
+        return numbers and not (isinstance(value, float) and not math.isfinite(value))
+    if kind is bytes:
+        return isinstance(value, BYTES)
+    if getattr(kind, "_is_protocol", False):
+        methods = [name for name in vars(kind) if not name.startswith("_")]
+        return all(callable(getattr(value, name, None)) for name in methods)
+    return isinstance(value, kind or NoneType)
+
+
+def _allowed(result: Any) -> tuple[bool | None, ...]:
+    """What ``_is_async`` may say of a function with such a result."""
+    if get_origin(result) is Awaitable:
+        return ASYNC
+    return EITHER if any(get_origin(part) is Awaitable for part in get_args(result)) else PLAIN
+
+
+def _is_async(function: Any) -> bool | None:
+    """Whether calling it gives a coroutine; None where that cannot be told before."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isclass(function):
+        return hasattr(function, "__await__")
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - it is looked at, not called
+    if any(map(_is_coroutine_function, (function, inspect.unwrap(function), call))):
+        return True
+    python = inspect.isroutine(function) or inspect.isfunction(call)
+    return False if python else None
+
+
+def _is_coroutine_function(function: Any) -> bool:
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return inspect.iscoroutinefunction(function) or bool(flags & inspect.CO_COROUTINE)
+
+
+def _mismatch(value: object, hint: Any) -> str:
+    return f"must be {describe(hint)}, not {_kind(value, hint)}"
+
+
+def describe(hint: Any) -> str:
+    """An annotation in words."""
+    origin, parameters = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType, Literal):
+        parts = list(dict.fromkeys(map(describe, parameters)))
+        return " or ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    if origin is Callable:
+        return FUNCTIONS[_allowed(parameters[-1])]
+    if origin is tuple and parameters[-1] is not Ellipsis:
+        return f"a tuple ({', '.join(map(describe, parameters))})"
+    if origin in (Sequence, Iterable, tuple):
+        return f"a sequence of {describe(parameters[0])}"
+    if isinstance(hint, str):
+        return f'"{hint}"'
+    kind = origin or hint
+    if kind in (None, NoneType):
+        return "None"
+    return "a finite float" if kind is float else str(kind.__name__)
+
+
+def _kind(value: object, hint: Any) -> str:
+    """A value in words, without what may be secret."""
+    if value is None or isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str) and get_origin(hint) is Literal:
+        return repr(value[:MAX_SHOWN])
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__} of {', '.join(sorted({type(v).__name__ for v in value}))}"
+    if callable(value) and not inspect.isclass(value):
+        return "an async function" if _is_async(value) else "a plain function"
+    return type(value).__name__
