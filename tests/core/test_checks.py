@@ -150,7 +150,7 @@ def test_messages_are_bytes_and_not_empty():
         with pytest.raises(TypeError, match=type(bad).__name__):
             checks.messages([bad])
     for bad in (5, b"abc", "abc", bytearray(1), None):
-        with pytest.raises(TypeError, match=type(bad).__name__):
+        with pytest.raises(TypeError, match=f"messages must be .*, not {type(bad).__name__}"):
             checks.messages(bad)
     with pytest.raises(ValueError, match="empty"):
         checks.message(b"")

@@ -49,5 +49,5 @@ def test_a_config_has_limits_of_its_own():
         limits.ipv4_prefix = 8
     with pytest.raises(TypeError):
         Limits(1)
-    with pytest.raises(TypeError, match="limits"):
+    with pytest.raises(ConfigError, match="limits"):
         DTLSConfig(limits={"ipv4_prefix": 8})

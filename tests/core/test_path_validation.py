@@ -439,7 +439,7 @@ def test_what_came_is_counted_byte_by_byte(version, length):
     for count, answered in ((2, False), (3, True)):
         pair = connected(version, client={"connection_id": length})
         for _ in range(count):
-            pair.listener.receive_datagram(record(pair, b""), "new", pair.now)
+            pair.listener.receive_datagram(record(pair, b"x"), "new", pair.now)
         pair.idle(30)
         assert ("new" in pair.sent_to) is answered
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.listed import (
+    callers,
     faults,
     handshake,
     identity,
@@ -15,6 +16,7 @@ from tests.mutants.listed import (
 )
 
 MUTANTS = [
+    *callers.MUTANTS,
     *handshake.MUTANTS,
     *record.MUTANTS,
     *reliability.MUTANTS,

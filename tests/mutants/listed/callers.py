@@ -1,0 +1,70 @@
+"""What callers give: types, ranges and messages."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+CHECKS = "core/test_checks.py test_arguments.py"
+
+MUTANTS = [
+    *of(
+        "core/checks.py",
+        CHECKS,
+        (
+            "true-is-no-number",
+            "api.md: every value is checked, by type too",
+            "isinstance(value, (int, kind)) and not isinstance(value, bool)",
+            "isinstance(value, (int, kind))",
+        ),
+        (
+            "not-a-number",
+            "a timeout is a finite number",
+            " and not (isinstance(value, float) and not math.isfinite(value))",
+            "",
+        ),
+        (
+            "text-is-no-sequence",
+            "a sequence of names is no text",
+            "            and not isinstance(value, TEXT)\n",
+            "",
+        ),
+        (
+            "one-message-for-several",
+            "send_many takes several messages",
+            "if isinstance(several, TEXT) or not isinstance(several, Iterable):",
+            "if not isinstance(several, Iterable):",
+        ),
+        (
+            "empty-message",
+            "an empty message is refused",
+            "if not (content := bytes(data)):",
+            "if (content := bytes(data)) is None:",
+        ),
+        (
+            "handlers-are-async",
+            "a handler is an async function",
+            "callable(value) and _is_async(value) in _allowed(parameters[-1])",
+            "callable(value)",
+        ),
+    ),
+    *of(
+        "sending.py",
+        "test_arguments.py",
+        (
+            "empty-message-on-the-fast-path",
+            "an empty message is refused",
+            "        if not size:\n",
+            "        if size < 0:\n",
+        ),
+    ),
+    *of(
+        "client.py",
+        "test_arguments.py",
+        (
+            "port-at-the-call",
+            "a port is checked at the call",
+            "        sockets.check_port(port)\n",
+            "        pass\n",
+        ),
+    ),
+]
