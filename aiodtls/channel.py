@@ -18,7 +18,7 @@ from aiodtls import log
 from aiodtls.carrier import Carrier
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.errors import HandshakeError
+from aiodtls.core.errors import EndpointClosed, HandshakeError
 from aiodtls.core.events import (
     AddressChanged,
     CertificateReceived,
@@ -388,9 +388,9 @@ class Channel(Sending):
         self.connection.close(self.loop.time())
         self.carrier.drain()
 
-    def abort(self) -> None:
+    def abort(self, reason: str = "local") -> None:
         self.forget_pending()
-        self.connection.abort()
+        self.connection.abort(EndpointClosed(reason))
         self.carrier.drain()
 
 

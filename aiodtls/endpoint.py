@@ -17,7 +17,7 @@ from aiodtls.channel import Channel
 from aiodtls.core import checks
 from aiodtls.core.config import check_pmtu
 from aiodtls.core.crypto.srtp import SRTPKeys
-from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge
+from aiodtls.core.errors import END_REASONS, DTLSError, EndpointClosed, MessageTooLarge
 from aiodtls.core.events import Event
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
@@ -190,11 +190,21 @@ class DTLSEndpoint:
         """Returns when the association has ended, whatever the reason."""
         await asyncio.shield(self._channel.closed)
 
-    def abort(self) -> None:
-        """Ends it and sends nothing."""
+    def abort(self, *, reason: str = "local") -> None:
+        """Ends the association at once and sends nothing.
+
+        Args:
+            reason: What ``EndpointClosed.reason`` is from now on, one of those that it documents:
+                "disowned" where another process owns the association now.
+
+        Raises:
+            ValueError: for another reason.
+        """
+        if reason not in END_REASONS:
+            raise ValueError(f"reason is one of {', '.join(END_REASONS)}, not {reason!r}")
         self._opener = None
         if self._attached is not None:
-            self._attached.abort()
+            self._attached.abort(reason)
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         channel = self._attached
@@ -362,7 +372,7 @@ class DTLSEndpoint:
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
         """The live association, sealed with ``key`` (32 bytes), for ``adopt`` in another process.
 
-        It ends here, as with reason "local", and the peer notices nothing. Data that nobody has
+        It ends here, with reason "handed_over", and the peer notices nothing. Data that nobody has
         read goes along. With a ``lease``, 64 to 8,192 records, it goes on here for so many each
         way, and the state is for whoever takes over when this process is gone: store it, then call
         ``export_stored``; :class:`aiodtls.events.ExportNeeded` asks for the next one.

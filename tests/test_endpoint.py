@@ -192,6 +192,21 @@ async def test_abort_is_silent():
             await client.recv()
 
 
+async def test_abort_takes_the_reasons_that_an_end_can_have():
+    async with pair() as (client, server):
+        for reason in ("", "because", None, 5):
+            with pytest.raises(ValueError, match="reason is one of close_notify"):
+                client.abort(reason=reason)
+        assert "open" in repr(client)
+        client.abort(reason="disowned")
+        with pytest.raises(aiodtls.EndpointClosed) as error:
+            await client.send(b"x")
+        assert error.value.reason == "disowned"
+        with pytest.raises(aiodtls.EndpointClosed):
+            [data async for data in client]
+        assert "open" in repr(server)
+
+
 async def test_a_paused_transport_makes_senders_wait_in_order():
     async with pair() as (client, server):
         protocol = client._channel.carrier

@@ -96,7 +96,7 @@ async def test_an_exported_endpoint_is_closed():
         client.export_state(KEY)
         with pytest.raises(aiodtls.EndpointClosed) as closed:
             await client.recv()
-        assert closed.value.reason == "local"
+        assert closed.value.reason == "handed_over"
         with pytest.raises(aiodtls.EndpointClosed):
             await client.send(b"x")
         assert not server.endpoints[0]._channel.connection.closed

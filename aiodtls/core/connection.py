@@ -1035,7 +1035,8 @@ class DTLSConnection:
             self._time_out(f"no answer to {self.config.max_retransmits} resends")
             return
         self._send_close_notify()
-        self._end(EndpointClosed("idle", "the peer does not acknowledge our last flight"))
+        message = "the peer does not acknowledge our last flight"
+        self._end(EndpointClosed("unacknowledged", message))
         self._outgoing.forget()
 
     def _time_out(self, reason: str) -> None:
@@ -1272,7 +1273,7 @@ class DTLSConnection:
         """The state is exported: nothing is sent, taken or answered here any more."""
         self._outbox.clear()
         self._inbox.clear()
-        self._end(EndpointClosed("local", "the association was handed over"))
+        self._end(EndpointClosed("handed_over", "the association was handed over"))
         self._outgoing.forget()
         self._driver.hand_over()
 

@@ -54,6 +54,13 @@ class HandshakeRefused(HandshakeError, PeerAlert):
         PeerAlert.__init__(self, description, f"the peer refused the handshake: {description}")
 
 
+# What ``EndpointClosed.reason`` can be.
+END_REASONS = (
+    *("close_notify", "local", "peer_alert", "idle", "replaced", "key_limit", "evicted"),
+    *("unacknowledged", "forked", "handed_over", "disowned"),
+)
+
+
 class EndpointClosed(DTLSError, ConnectionError):
     """The association has ended. ``reason`` says why:
 

@@ -59,6 +59,20 @@ def test_the_handshake_timeout_ends_it():
     assert isinstance(connection.failure, TimeoutError)
 
 
+def test_a_last_flight_that_is_never_acknowledged_ends_the_client():
+    """DTLS 1.3: the server, which is silent, cannot know that the handshake is complete."""
+    client, server = configs("certificate13")
+    pair = Pair(dataclasses.replace(client, max_retransmits=3), server)
+
+    def lost(who, number, data):
+        return [] if pair.client.handshake_complete else None
+
+    pair.link = Link(filter=lost)
+    assert pair.run(lambda: pair.client.closed)
+    assert pair.client.handshake_complete and pair.client.failure.reason == "unacknowledged"
+    assert pair.client.next_timeout() is None
+
+
 def test_a_call_too_early_does_no_harm():
     connection = DTLSConnection.client(configs("psk")[0], "peer", 0.0)
     connection.datagrams_to_send()

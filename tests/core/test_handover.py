@@ -81,7 +81,7 @@ def test_who_exported_it_sends_and_takes_nothing_more(variant):
     pair.client.send(b"in flight", pair.now)
     [(data, _)] = pair.client.datagrams_to_send()
     old = carry(pair, SERVER)
-    assert isinstance(old.failure, EndpointClosed) and old.failure.reason == "local"
+    assert isinstance(old.failure, EndpointClosed) and old.failure.reason == "handed_over"
     with pytest.raises(EndpointClosed):
         old.send(b"x", pair.now)
     old.receive_datagram(data, CLIENT, pair.now)
