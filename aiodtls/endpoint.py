@@ -312,7 +312,10 @@ class DTLSEndpoint:
 
     @property
     def pmtu(self) -> int:
-        """The whole IP packet, in bytes; may be set, from 256 on. Raises ConfigError."""
+        """The whole IP packet, in bytes; may be set, from 256 on. Raises ConfigError.
+
+        It falls where the path refuses a datagram, which ``events.PathMTUChanged`` tells.
+        """
         channel = self._channel
         return channel.connection.max_datagram_size + channel.carrier.headers
 

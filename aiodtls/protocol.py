@@ -7,6 +7,7 @@ so that ICE, TURN or a test's fake will do as well as a socket.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import logging
 import os
@@ -28,6 +29,7 @@ from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler
 from aiodtls.net import sockets
 from aiodtls.net.batching import FLUSH_TIME, BatchingTransport
+from aiodtls.net.recent import RecentDatagrams
 from aiodtls.net.segments import split_batch
 from aiodtls.net.send_queue import DEFAULT_LIMIT, Priority, SendQueue
 
@@ -79,8 +81,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._connected_to: Any = None
         # What waits while the transport is paused, where it does not batch.
         self._held_back = SendQueue()
-        # The address of the datagram that the transport is given just now.
-        self._sending_to: Any = None
+        # The datagram that the transport is given just now: its address and size. Where the
+        # transport does not batch, also what it was given lately.
+        self._sending: tuple[Any, int] | None = None
+        self._given = RecentDatagrams()
         # Makes a peer's address the one that the transport shows for it.
         self.canonical: Callable[[Any], Any] = _unchanged
         # The transport, where it takes batches of datagrams.
@@ -153,13 +157,18 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         """An ICMP error, or what became of a datagram that is being sent.
 
-        asyncio names no address. It is known on a connected socket and during ``sendto``; any
-        other error concerns nobody, and the timers send again what was lost.
+        asyncio names no address. It is known on a connected socket and during ``sendto``. Later
+        only the largest datagram of late can have been too big; any other error concerns nobody,
+        and the timers send again what was lost.
         """
-        self.send_failed(exc, self._sending_to)
+        datagram, self._sending = self._sending, None
+        if datagram is None and isinstance(exc, OSError) and exc.errno == errno.EMSGSIZE:
+            datagram = self._given.take_largest()
+        addr, size = datagram or (None, None)
+        self.send_failed(exc, addr, size)
 
-    def send_failed(self, error: Exception, addr: Any) -> None:
-        """The transport could not send to ``addr``, or had an ICMP error from there.
+    def send_failed(self, error: Exception, addr: Any, size: int | None = None) -> None:
+        """The transport could not send ``size`` bytes to ``addr``, or had an ICMP error from there.
 
         It concerns the associations at that address alone. Batching transports call it.
         """
@@ -167,8 +176,15 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             addr = self._connected_to
         if not isinstance(error, OSError):
             self._log(log.server, addr, "the transport failed to send to %s: %r", addr, error)
-        self._listener.transport_error(error, addr, self._now())
+        fits = self._fits(addr) if getattr(error, "errno", None) == errno.EMSGSIZE else None
+        self._listener.transport_error(error, addr, self._now(), size=size, fits=fits)
         self.drain()
+
+    def _fits(self, addr: Any) -> int | None:
+        """Bytes of UDP payload that the path to ``addr`` takes, where the system knows it."""
+        is_ip_socket = self.canonical is not _unchanged
+        mtu = sockets.path_mtu(addr) if is_ip_socket and addr is not None else None
+        return None if mtu is None else mtu - self.headers
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed: every association on it ends."""
@@ -435,16 +451,21 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         transport = self.transport
         if transport is None:
             return
-        self._sending_to = addr
+        self._sending = datagram = addr, len(data)
         try:
             if self._connected_to is not None:
                 transport.sendto(data)
             else:
                 transport.sendto(data, addr)
         except Exception as error:
-            self.send_failed(error, addr)
+            self._sending = None
+            self.send_failed(error, *datagram)
+        else:
+            # Where no error came yet, the transport may still find it too big.
+            if self._sending is not None:
+                self._given.add(datagram)
         finally:
-            self._sending_to = None
+            self._sending = None
 
     def send_batch(self, batch: bytes, size: int, addr: Any) -> None:
         """Hands datagrams of ``size`` bytes one behind another to the transport, at once."""

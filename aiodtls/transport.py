@@ -226,6 +226,11 @@ class _ConnectedCarrier(_Carrier, ClientProtocol):
         self._call("connection_made", self.face)
         self.take_over(channel)
 
+    def send_failed(self, error: Exception, addr: Any, size: int | None = None) -> None:
+        super().send_failed(error, addr, size)
+        if self._established is not None and not self.is_closing:
+            self._call("error_received", error)
+
     def association_ended(self, channel: Channel) -> None:
         self.is_closing = True
         self._deliver(channel)
@@ -265,8 +270,8 @@ class _BoundCarrier(_Carrier):
         super().connection_lost(exc)
         self._call("connection_lost", exc)
 
-    def send_failed(self, error: Exception, addr: Any) -> None:
-        super().send_failed(error, addr)
+    def send_failed(self, error: Exception, addr: Any, size: int | None = None) -> None:
+        super().send_failed(error, addr, size)
         # An answer to a stranger that could not be sent is nothing to the user.
         if addr is None or addr in self._by_addr or addr in self._waiting:
             self._call("error_received", error)

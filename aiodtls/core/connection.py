@@ -68,6 +68,7 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import CONTROL_RESERVE, Lease, check_size
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
+from aiodtls.core.reliability.flight import size_after_refusal
 from aiodtls.core.reliability.outgoing_flight import LAST_FLIGHT_LIFETIME, OutgoingFlight
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
@@ -513,19 +514,32 @@ class DTLSConnection:
         self._collect()
         self._review_leases()
 
-    def transport_error(self, error: Exception, now: float) -> None:
+    def transport_error(
+        self,
+        error: Exception,
+        now: float,
+        *,
+        size: int | None = None,
+        fits: int | None = None,
+    ) -> None:
         """What the transport reported about this peer: a datagram too big, no route, a closed port.
 
-        Too big: the flight in the air is cut smaller at once. A closed port (ECONNREFUSED) ends a
+        Too big (EMSGSIZE): during the handshake the flight in the air is cut smaller at once; after
+        it ``max_datagram_size`` falls, which :class:`PathMTUChanged` tells (RFC 9147 section 4.4).
+        ``size`` is how many bytes of UDP payload were refused and ``fits`` how many the path
+        takes; None where the transport does not know. A closed port (ECONNREFUSED) ends a
         client's unfinished handshake, and nothing more than that: ICMP is easily forged. Anything
         else may pass, so the timers go on until ``max_retransmits`` or ``handshake_timeout``.
         """
         self.counters.transport_errors += 1
         self._touched.add(self)
-        if self.closed or self.handshake_complete:
+        if self.closed:
             return
         code = error.errno if isinstance(error, OSError) else None
-        if code == errno.EMSGSIZE:
+        if self.handshake_complete:
+            if code == errno.EMSGSIZE:
+                self.max_datagram_size = size_after_refusal(self.max_datagram_size, size, fits)
+        elif code == errno.EMSGSIZE:
             self._driver.too_big(now)
             self._collect()
         elif self.role == "client" and code == errno.ECONNREFUSED:

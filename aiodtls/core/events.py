@@ -99,7 +99,10 @@ class AddressChanged(Event):
 
 @frozen
 class PathMTUChanged(Event):
-    """The largest datagram that may be sent changed, in bytes of UDP payload."""
+    """The largest datagram that may be sent changed, in bytes of UDP payload.
+
+    The owner has set another, or the path has refused a datagram that was too big for it.
+    """
 
     max_datagram_size: int
 

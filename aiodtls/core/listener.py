@@ -156,12 +156,23 @@ class Listener:
         else:
             target.receive_datagram(encode_record(record), addr, now, local)
 
-    def transport_error(self, error: Exception, addr: Address, now: float) -> None:
-        """It concerns the associations at ``addr`` alone; a lost stateless answer, nobody."""
+    def transport_error(
+        self,
+        error: Exception,
+        addr: Address,
+        now: float,
+        *,
+        size: int | None = None,
+        fits: int | None = None,
+    ) -> None:
+        """It concerns the associations at ``addr`` alone; a lost stateless answer, nobody.
+
+        ``size`` and ``fits`` are those of ``DTLSConnection.transport_error``.
+        """
         there = self._routes.at(addr)
         self._counters.transport_errors += not there
         for connection in there:
-            connection.transport_error(error, now)
+            connection.transport_error(error, now, size=size, fits=fits)
 
     def handle_timeout(self, now: float) -> None:
         """Forgets closed connections whose peers can ask for nothing any more, and lets all rest.

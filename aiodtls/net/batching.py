@@ -5,7 +5,8 @@ It sends batches of equal-sized datagrams in one call (UDP_SEGMENT), is given ma
 may have ``batch_received(batch, size, addr, in_callback)``: it is given at once what came at once,
 datagrams of ``size`` bytes one behind another, the last one maybe shorter, and True, for the loop
 has called. Any other one gets ``datagram_received`` for each. It may have ``send_failed(error,
-addr)``, which is told whose datagram could not be sent; any other one gets ``error_received``.
+addr, size)``, which is told whose datagram could not be sent and its bytes, None where that is
+unknown; any other one gets ``error_received``.
 
 HOT PATH: what a datagram costs here is what a system call for many costs, and no object of its own.
 """
@@ -331,7 +332,7 @@ class BatchingTransport(asyncio.DatagramTransport):
                     if end - at > 1 and code in _NOT_SEGMENTED:
                         alone_until, batch_error = end, code
                         continue
-                    self._tell(error, addr)
+                    self._tell(error, addr, len(datagrams[at]))
                     if code == errno.ECONNREFUSED and at != refused_at:
                         # It speaks of what was sent before; these have not left yet.
                         refused_at = at
@@ -398,13 +399,16 @@ class BatchingTransport(asyncio.DatagramTransport):
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
 
-    def _tell(self, error: Exception, addr: Any = None) -> None:
-        """An error of sending to ``addr``; None for the peer of a connected socket."""
+    def _tell(self, error: Exception, addr: Any = None, size: int | None = None) -> None:
+        """An error of sending ``size`` bytes to ``addr``; None for the peer of a connected socket.
+
+        ``size`` is None where the error is that of an earlier datagram.
+        """
         self._watch_again()
         if self._takes_failures is None:
             self._call(self._protocol.error_received, error)
         else:
-            self._call(self._takes_failures, error, addr)
+            self._call(self._takes_failures, error, addr, size)
 
     def _watch_again(self) -> None:
         """uvloop, unlike asyncio, gives up a socket on which it has seen an error."""

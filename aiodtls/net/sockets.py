@@ -10,6 +10,7 @@ import ipaddress
 import itertools
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +20,9 @@ BIND_ATTEMPTS = 20
 # Bytes of room for what many peers send while the loop is busy: the usual default holds the hellos
 # of about a hundred, and each one dropped costs its peer a second.
 RECEIVE_BUFFER = 1 << 20
+# Of linux/in.h and linux/in6.h; the socket module lacks them.
+IP_MTU = 14
+IPV6_MTU = 24
 
 
 async def resolve(
@@ -46,6 +50,24 @@ async def resolve(
         families.setdefault(item[0], []).append(item)
     turns = itertools.zip_longest(*families.values())
     return [item for turn in turns for item in turn if item is not None]
+
+
+def path_mtu(address: Any) -> int | None:
+    """Bytes of an IP packet on the way to a peer's address, as far as the system knows.
+
+    None where it tells nothing. It sends nothing.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        family = family_of(address)
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(tuple(address))
+            is_ipv6 = family == socket.AF_INET6
+            option = (socket.IPPROTO_IPV6, IPV6_MTU) if is_ipv6 else (socket.IPPROTO_IP, IP_MTU)
+            return probe.getsockopt(*option)
+    except (OSError, TypeError, ValueError):
+        return None
 
 
 def family_of(address: Any) -> int:

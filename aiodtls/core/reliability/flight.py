@@ -48,6 +48,20 @@ class OutgoingMessage:
 Flight = Sequence[OutgoingMessage]
 
 
+def size_after_refusal(limit: int, refused: int | None, fits: int | None) -> int:
+    """The largest datagram to send where ``limit`` was, and one of ``refused`` bytes was too big.
+
+    ``fits`` is what the path takes by what the transport knows. Where that does not explain the
+    refusal, it is the next step down. A datagram above ``limit`` was refused before that fell.
+    """
+    size = limit if refused is None else refused
+    if fits is not None and fits < size:
+        return min(limit, max(fits, SIZE_LADDER[-1]))
+    if size > limit:
+        return limit
+    return next((step for step in SIZE_LADDER if step < size), limit)
+
+
 def datagram_size(max_datagram_size: int, resends: int) -> int:
     """From the second unanswered resend on the datagrams become smaller (RFC 6347 4.1.1.1).
 

@@ -522,9 +522,16 @@ MUTANTS = [
         (
             "forged-icmp-ends-no-association",
             "RFC 6347 4.1.1.1",
-            "if self.closed or self.handshake_complete:\n            return\n        code =",
-            "if self.closed:\n            return\n        code =",
+            "        if self.handshake_complete:\n            if code == errno.EMSGSIZE:",
+            "        if self.handshake_complete and code == errno.EMSGSIZE:\n            if True:",
             "core/test_connection.py",
+        ),
+        (
+            "too-big-on-a-live-association-is-told",
+            "RFC 9147 4.4",
+            "        if self.handshake_complete:\n            if code == errno.EMSGSIZE:",
+            "        if self.handshake_complete:\n            if False:",
+            "test_path_mtu.py",
         ),
     ),
 ]
