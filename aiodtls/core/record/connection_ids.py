@@ -1,7 +1,7 @@
-"""The connection ids by which peers name our associations (RFC 9146, RFC 9147 section 9).
+"""The connection ids that peers put into records for us (RFC 9146, RFC 9147 section 9).
 
-All ids of a socket have one length, for nothing in a record tells it. They are chance, so that
-they say nothing about the association, and each is unused when it is made.
+All ids of a socket have one length, because a record does not tell the length of its id. Ids are
+random, so they tell nothing about the association. A new id is never one that is in use.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from typing import TypeAlias
 
 from aiodtls.core.errors import DTLSError
 
-# Of the ids of all associations on a socket.
+# The ids of all associations on a socket.
 IdTable: TypeAlias = "dict[bytes, ConnectionIds]"
-# Short ids may all be taken; then there is none to give.
+# Short ids may all be in use; then no new one can be given.
 ATTEMPTS = 64
 
 
 class ConnectionIds:
-    """The ids of one association, the oldest first.
+    """The connection ids of one association, the oldest first.
 
-    ``length`` is in bytes; with 0 there are none, and records are told by their address.
-    ``expected`` says that every protected record of the peer has to bear one.
+    Attributes:
+        length: of each id in bytes. With 0 there are no ids, and records are routed by address.
+        expected: whether every protected record of the peer must carry one of the ids.
     """
 
     __slots__ = ("_ids", "_random", "_table", "expected", "length")
@@ -46,7 +47,7 @@ class ConnectionIds:
         return cid in self._ids
 
     def new(self) -> bytes:
-        """One more id; empty where there is none to give."""
+        """Adds a new id. Returns empty bytes if all are in use, or if there are no ids here."""
         for _ in range(ATTEMPTS if self.length else 0):
             cid = self._random(self.length)
             if cid not in self._table:
@@ -59,33 +60,41 @@ class ConnectionIds:
         return iter(self._ids)
 
     def restore(self, ids: Sequence[bytes]) -> None:
-        """Those that the peer was given elsewhere; ``claim`` makes them known here."""
+        """Takes the ids that were given to the peer by another process. ``claim`` makes them known
+        here.
+        """
         self._ids = tuple(ids)
         self.expected = bool(ids)
 
     def claim(self) -> None:
-        """Raises :class:`DTLSError` where one of the ids names another association here."""
+        """Registers the ids.
+
+        Raises:
+            DTLSError: one of the ids belongs to another association here.
+        """
         if any(cid in self._table for cid in self._ids):
             raise DTLSError("a connection id of this association names another one here")
         self._table.update((cid, self) for cid in self._ids)
 
     def retire_before(self, cid: bytes) -> None:
-        """The peer has gone on to ``cid``: those given before it are nobody's."""
+        """Drops the ids that were given before ``cid``, because the peer now uses ``cid``."""
         at = self._ids.index(cid)
         self._forget(self._ids[:at])
         self._ids = self._ids[at:]
 
     def release(self) -> None:
-        """The association has ended: its ids name nobody, and are known here alone."""
+        """Removes the ids from the socket's table, because the association has ended. This object
+        keeps them.
+        """
         self._forget(self._ids)
 
     def clear(self) -> None:
-        """The association has no ids any more."""
+        """Drops all ids of the association."""
         self.release()
         self._ids = ()
 
     def expect(self, *, expected: bool) -> None:
-        """Whether every protected record of the peer has to bear one."""
+        """Sets whether every protected record of the peer must carry one of the ids."""
         self.expected = expected
 
     def _forget(self, ids: Sequence[bytes]) -> None:
@@ -94,5 +103,5 @@ class ConnectionIds:
                 del self._table[cid]
 
 
-# For all associations without connection ids: nothing of it ever changes.
+# Shared by all associations without connection ids. It never changes.
 NO_IDS = ConnectionIds()

@@ -1,7 +1,7 @@
-"""The record layer of one association: its epochs, and which records may pass.
+"""The record layer of one association: its epochs, and which records are accepted.
 
-What the network did is counted and dropped here; nothing that fails to open gets any further,
-and the replay window moves only for what did open (RFC 6347 section 4.1.2.6).
+Records that fail to open are counted and dropped here. The replay window moves only for records
+that opened (RFC 6347 section 4.1.2.6).
 
 HOT PATH: ``receive`` runs once for each datagram, ``protect`` once for each record.
 """
@@ -39,17 +39,17 @@ from aiodtls.core.wire.records import (
     split_datagram,
 )
 
-# Records of the next epoch that overtook what makes them readable: the end of a flight, and data.
+# Records of the next epoch that arrived before its keys: the end of a flight, or application data.
 MAX_EARLY_RECORDS = 64
 MAX_EARLY_BYTES = 32768
 
 
 @frozen
 class RecordNumbers:
-    """What another process needs to go on with the newest epochs.
+    """What another process needs to continue with the newest epochs.
 
-    The sequence numbers of our next protected and plaintext records, the replay window, and the
-    most plaintext that records of the peer's hold.
+    It holds the sequence numbers of our next protected and plaintext records, the replay window,
+    and the largest plaintext that the peer's records may have.
     """
 
     next_number: int
@@ -59,7 +59,10 @@ class RecordNumbers:
 
 
 class RecordLayer:
-    """``first_number`` is the sequence number of the first plaintext record sent."""
+    """Protects and opens the records of one association.
+
+    ``first_number`` is the sequence number of the first plaintext record that we send.
+    """
 
     __slots__ = (
         "_cids",
@@ -86,20 +89,20 @@ class RecordLayer:
     ) -> None:
         self._counters = counters
         self._cids = ConnectionIds() if cids is None else cids
-        # DTLS 1.3: made with the first record that does not open.
+        # DTLS 1.3: made when the first record fails to open.
         self._gap: GapSearch | None = None
-        # None where no more are kept.
+        # None once no more early records are kept.
         self._early: list[Record] | None = []
         self._early_room = MAX_EARLY_BYTES
         # DTLS 1.2 has one protected epoch.
         self._reader12: RecordReader12 | None = None
-        # By the two bits of the epoch that a unified header has: four epochs at the most.
+        # Indexed by the two epoch bits of a unified header, so four epochs at most.
         self._readers13: dict[int, RecordReader13] = {}
-        # What may open a datagram of data without a closer look, under the newest keys.
+        # The reader that the fast path uses: the one with the newest keys for application data.
         self.data_reader: RecordReader | None = None
-        # The writer of the newest epoch; those of older ones stay for resends.
+        # The writer of the newest epoch. Older writers stay for resends.
         plaintext = PlaintextWriter(first_number)
-        # Until nothing in the clear can be sent again; after that its next number is enough.
+        # None once no plaintext record can be sent again. Then its next number is enough.
         self._plaintext: PlaintextWriter | None = plaintext
         self.writer: RecordWriter = plaintext
         self._plaintext_number = first_number
@@ -107,15 +110,15 @@ class RecordLayer:
         # The newest epoch for sending.
         self.write_epoch = 0
         self.read_epoch = 0
-        # What protected records may hold, for the owner to check; what is longer is no accident.
+        # The largest plaintext that a protected record may have. The owner checks longer ones.
         self.max_plaintext = MAX_PLAINTEXT_LENGTH
-        # Whether a record of DTLS 1.3 came too early for our keys.
+        # Whether a record of DTLS 1.3 arrived before its keys.
         self.kept_early = False
-        # The reader that has met so many forged records that the owner must take the alarm.
+        # The reader that has counted so many forged records that the owner must act.
         self.alarmed: RecordReader | None = None
 
     def say_dtls12(self) -> None:
-        """From here on no record says DTLS 1.0."""
+        """From now on no record says DTLS 1.0."""
         if self._plaintext is not None:
             self._plaintext.say_dtls12()
 
@@ -124,8 +127,10 @@ class RecordLayer:
         self.writer, self.write_epoch = writer, epoch
 
     def install_read(self, epoch: int, reader: RecordReader) -> list[Record]:
-        """Records that came too early and open now; they count as received now."""
-        # To ask for the class is slow where it is an abstract one.
+        """Installs a reader. Returns the early records that it opens, which count as received
+        now.
+        """
+        # isinstance() with an abstract base class is slow.
         if reader.is_dtls13:
             self._readers13[epoch & EPOCH_MASK] = cast(RecordReader13, reader)
         else:
@@ -135,7 +140,7 @@ class RecordLayer:
         return self._open_all(self.discard_early())
 
     def discard_early(self) -> list[Record]:
-        """Keeps none of what came before its keys, and gives it back."""
+        """Removes and returns the records that arrived before their keys."""
         early = self._early
         if early is None:
             return []
@@ -143,17 +148,17 @@ class RecordLayer:
         return early
 
     def set_data_reader(self) -> None:
-        """From here on ``data_reader`` has the newest keys for data."""
+        """Gives the fast path the newest keys for application data."""
         reader = self.newest_reader
         if not reader.is_dtls13 or self.read_epoch >= APPLICATION_EPOCH:
             self.data_reader = reader
 
     def limit_records(self, plaintext: int) -> None:
-        """Protected records of the peer hold at most so many bytes of plaintext."""
+        """Sets how many bytes of plaintext the peer's protected records may have at most."""
         self.max_plaintext = plaintext
 
     def take_kept_early(self) -> bool:
-        """Whether a record of DTLS 1.3 has come too early for our keys since the last call."""
+        """Whether a DTLS 1.3 record arrived before its keys since the last call."""
         kept, self.kept_early = self.kept_early, False
         return kept
 
@@ -164,24 +169,26 @@ class RecordLayer:
 
     @property
     def newest_reader(self) -> RecordReader:
-        """Of the newest protected epoch for receiving."""
+        """The reader of the newest protected epoch."""
         reader = self._readers13.get(self.read_epoch & EPOCH_MASK) or self._reader12
         assert reader is not None
         return reader
 
     @property
     def newest_number(self) -> int:
-        """The highest record number that has been opened, of the newest epoch that has one."""
+        """The highest record number that was opened, in the newest epoch in which one was
+        opened.
+        """
         reader = self.newest_reader
         if isinstance(reader, RecordReader13):
             if reader.window.highest < 0:
-                # Until its KeyUpdate is acknowledged the peer uses the keys before it.
+                # The peer keeps using its previous keys until its KeyUpdate is acknowledged.
                 reader = self._readers13.get((reader.epoch - 1) & EPOCH_MASK, reader)
             return (reader.epoch << EPOCH_SHIFT) + reader.window.highest
         return reader.window.highest
 
     def refuse_below(self, number: int) -> None:
-        """Records below that number are replays, where it is of the newest epoch."""
+        """Treats records of the newest epoch with numbers below ``number`` as replays."""
         reader = self.newest_reader
         if not isinstance(reader, RecordReader13):
             reader.window.close_below(number)
@@ -189,9 +196,9 @@ class RecordLayer:
             reader.window.close_below(number & SEQUENCE_NUMBER_MASK)
 
     def snapshot(self, next_number: int, skipped: int) -> RecordNumbers:
-        """What another process goes on with, from the record number ``next_number`` on.
+        """What another process needs to continue from the record number ``next_number`` on.
 
-        It leaves out ``skipped`` plaintext records.
+        ``skipped`` is the count of plaintext record numbers that it leaves unused.
         """
         return RecordNumbers(
             next_number & SEQUENCE_NUMBER_MASK,
@@ -201,7 +208,7 @@ class RecordLayer:
         )
 
     def restore(self, numbers: RecordNumbers) -> None:
-        """Goes on with them; the keys are installed."""
+        """Continues from a snapshot. The keys must be installed already."""
         if not self.newest_reader.is_dtls13 and self._plaintext is not None:
             self._plaintext.continue_at(numbers.next_plaintext_number)
         self.writer.continue_at(self.writer.next_number + numbers.next_number)
@@ -209,31 +216,35 @@ class RecordLayer:
         self.max_plaintext = numbers.max_plaintext
 
     def use_peer_cid(self, cid: bytes) -> None:
-        """DTLS 1.3: protected records of all epochs bear it from now on."""
+        """DTLS 1.3: puts the peer's connection id into protected records of all epochs from now
+        on.
+        """
         for writer in (self.writer, *self._older_writers.values()):
             if isinstance(writer, RecordWriter13):
                 writer.use_cid(cid)
 
     def old_keys(self) -> OldKeys | None:
-        """DTLS 1.3: of the epoch before the newest for receiving, while they are kept."""
+        """DTLS 1.3: the keys of the epoch before the newest for receiving, while they are kept."""
         reader = self._readers13.get((self.read_epoch - 1) & EPOCH_MASK)
         return reader.snapshot() if reader and reader.epoch == self.read_epoch - 1 else None
 
     def forget_readers(self, below: int) -> None:
-        """DTLS 1.3: records of epochs below that one are not read any more."""
+        """DTLS 1.3: drops the keys for receiving of epochs below that one."""
         for bits, reader in list(self._readers13.items()):
             if reader.epoch < below:
                 del self._readers13[bits]
 
     def forget_writers(self, below: int) -> None:
-        """Nothing is resent under the keys of epochs below that one."""
+        """Drops the keys for sending of epochs below that one. Their records are not resent any
+        more.
+        """
         if below > 0:
             self._plaintext_number, self._plaintext = self._next_plaintext_number, None
         older = self._older_writers
         self._older_writers = {epoch: older[epoch] for epoch in older if epoch >= below}
 
     def free_memory(self) -> None:
-        """Keeps keys and numbers alone; the ciphers are made anew when there is a record."""
+        """Keeps only keys and numbers. The next record makes new cipher objects."""
         self._gap = None
         for writer in self.writers.values():
             writer.free_memory()
@@ -242,12 +253,12 @@ class RecordLayer:
 
     @property
     def writers(self) -> dict[int, RecordWriter]:
-        """What can be sent with, by epoch."""
+        """The writers that are kept, by epoch."""
         return {**self._older_writers, self.write_epoch: self.writer}
 
     @property
     def readers(self) -> dict[int, RecordReader]:
-        """The keys that records of the peer are read with, by epoch."""
+        """The readers that are kept, by epoch."""
         found: dict[int, RecordReader] = {r.epoch: r for r in self._readers13.values()}
         return found if self._reader12 is None else found | {DATA_EPOCH: self._reader12}
 
@@ -260,17 +271,18 @@ class RecordLayer:
         return self.writer if epoch == self.write_epoch else self._older_writers[epoch]
 
     def expect_no_new_epoch(self) -> None:
-        """From here on a record of an epoch without keys is dropped, not kept."""
+        """From now on records of an epoch without keys are dropped instead of kept."""
         self._early = None
 
     def overhead(self, epoch: int) -> int:
-        """Bytes a record of this epoch has beyond its plaintext."""
+        """Bytes of a record of this epoch beyond its plaintext."""
         return self._writer_of(epoch).overhead
 
     def protect(self, epoch: int, content_type: int, plaintext: bytes) -> bytes:
-        """One record under the keys of ``epoch``, whatever the newest is (F23).
+        """Protects one record under the keys of ``epoch``, even if a newer epoch has begun (F23).
 
-        Raises :class:`LeaseExhausted` where its number is not ours to use.
+        Raises:
+            LeaseExhausted: the record number belongs to the adopter of an exported state.
         """
         writer = self._writer_of(epoch)
         if writer.next_number >= writer.lease_end:
@@ -278,7 +290,9 @@ class RecordLayer:
         return writer.protect(content_type, plaintext)
 
     def take_alarm(self) -> bool:
-        """Ends the alarm; whether the AEAD's forgery limit is reached and not just half of it."""
+        """Clears the alarm. Returns whether the AEAD's integrity limit is reached, not only half of
+        it.
+        """
         reader, self.alarmed = self.alarmed, None
         assert reader is not None
         exhausted = reader.forged >= reader.forgery_limit
@@ -290,12 +304,14 @@ class RecordLayer:
         return self._writer_of(epoch).next_number
 
     def opens(self, record: bytes) -> bool:
-        """Whether this one protected record is of these keys; looks, and counts nothing."""
+        """Whether this protected record opens under our keys. Counts nothing and moves no
+        window.
+        """
         records, _ = split_datagram(record, self._cids.length)
         return bool(records) and all(self._would_open(item) for item in records)
 
     def keeps_early(self, record: bytes) -> bool:
-        """Whether this one protected record would wait here for keys to come."""
+        """Whether this protected record would be kept here until its keys are installed."""
         records, _ = split_datagram(record, self._cids.length)
         return bool(records) and all(self._is_early(item) for item in records)
 
@@ -317,9 +333,10 @@ class RecordLayer:
         return False
 
     def receive(self, datagram: bytes, now: float | None = None) -> list[Record]:
-        """What the datagram's records hold: content type, record number, plaintext.
+        """Opens the records of a datagram: content type, record number and plaintext of each.
 
-        ``now``, in seconds, is when it came. Without it no number is looked for behind a gap.
+        ``now`` is the time in seconds when the datagram came. Without it no record number is
+        searched behind a gap.
         """
         records, whole = split_datagram(datagram, self._cids.length)
         if not whole:
@@ -336,8 +353,9 @@ class RecordLayer:
                 number_at = self._number_at(content_type)
                 cid = body[1:number_at] or cid
                 if (cid not in cids) if cid else cids.expected:
-                    # In a datagram the first record has to bear an id, and all have the same
-                    # association (RFC 9147 section 4): the rest is not ours.
+                    # The first record of a datagram must carry a connection id, and all records of
+                    # a datagram belong to one association (RFC 9147 section 4). So the rest is
+                    # dropped.
                     self._counters.count_discarded()
                     break
                 reader13 = self._readers13.get(content_type & EPOCH_MASK)
@@ -365,7 +383,7 @@ class RecordLayer:
             if (content_type == TLS12_CID) != cids.expected or (
                 cids.expected and body[: cids.length] not in cids
             ):
-                # RFC 9146 section 3: it is no record of this association.
+                # It does not belong to this association (RFC 9146 section 3).
                 self._counters.count_discarded()
                 continue
             if not reader.window.is_fresh(number):
@@ -385,7 +403,7 @@ class RecordLayer:
     def _open13(
         self, reader: RecordReader13, record: bytes, number_at: int, now: float | None
     ) -> Record | None:
-        """One record; None for what is dropped, which is counted."""
+        """Opens one record. Returns None for a record that was dropped; it was counted."""
         found, is_forged = None, False
         try:
             found = reader.open(record, number_at, self.max_plaintext)
@@ -405,11 +423,11 @@ class RecordLayer:
         return found
 
     def _number_at(self, first: int) -> int:
-        """Where the sequence number stands in a record that has a unified header."""
+        """Where the sequence number begins in a record with a unified header."""
         return 1 + self._cids.length if first & CID_BIT else 1
 
     def _peer_goes_on(self, reader: RecordReader13, cid: bytes) -> None:
-        """Its newest record bears another id than those before."""
+        """The peer has begun to use another of our connection ids."""
         reader.use_cid(cid)
         self._cids.retire_before(cid)
 
@@ -419,10 +437,10 @@ class RecordLayer:
             self.alarmed = reader
 
     def _is_early(self, record: Record) -> bool:
-        """Whether it is of the next epoch, and a next epoch is still to come."""
+        """Whether the record belongs to the next epoch, and that epoch is still to come."""
         content_type, number, _ = record
         if content_type & FIXED_MASK == FIXED_BITS:
-            # There is no epoch 1 in DTLS 1.3 without early data.
+            # DTLS 1.3 has no epoch 1 without early data.
             due = self.read_epoch + 1 if self.read_epoch else 2
             return self._early is not None and content_type & EPOCH_MASK == due & EPOCH_MASK
         return self._early is not None and number >> EPOCH_SHIFT == self.read_epoch + 1
@@ -432,7 +450,7 @@ class RecordLayer:
         if early is None or not self._is_early(record):
             self._counters.count_discarded()
             return
-        # The newest are kept: forged ones that came before cannot shut the honest ones out.
+        # The newest records are kept, so that earlier forged ones cannot displace genuine ones.
         self.kept_early = record[0] & FIXED_MASK == FIXED_BITS
         early.append(record)
         self._early_room -= len(record[2])

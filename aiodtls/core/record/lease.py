@@ -1,8 +1,8 @@
-"""What a live association may still do while its exported state lies in a store.
+"""What a live association may still send and receive while its exported state is stored elsewhere.
 
-Whoever adopts the state begins behind the lease: behind its record numbers, and with the handshake
-messages that it names. So nothing of one key is used twice, whichever of the two goes on
-(RFC 5116 section 3.1).
+An adopter of the state starts after the lease: after its record numbers, and with the handshake
+messages that the state names. So no record number of a key is used twice, whichever of the two
+continues (RFC 5116 section 3.1).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 from aiodtls.core.wire.records import EPOCH_SHIFT
 
-# Numbers of each lease that data leaves to alerts, acknowledgements and path checks.
+# Record numbers of each lease that data leaves for alerts, ACKs and path checks.
 CONTROL_RESERVE = 16
 MIN_RECORDS = 64
-# DTLS 1.3 sends 16 bits of the number: a few leases may be skipped in a row, and the peer still
-# guesses the rest rightly (RFC 9147 section 4.2.2).
+# DTLS 1.3 sends 16 bits of the number. A few leases may be skipped in a row, and the peer still
+# reconstructs the number correctly (RFC 9147 section 4.2.2).
 MAX_RECORDS = 8192
 
 
 def check_size(records: int) -> None:
-    """Raises ValueError for a lease that is too short to be used, or too long to be skipped."""
+    """Raises ValueError for a lease that is too short to be useful or too long to be skipped."""
     if not MIN_RECORDS <= records <= MAX_RECORDS:
         raise ValueError(f"a lease has {MIN_RECORDS} to {MAX_RECORDS} records, not {records}")
 
@@ -29,9 +29,12 @@ def check_size(records: int) -> None:
 class Lease:
     """What one export leaves to the exporter.
 
-    ``end`` is the record number that ours must stay below, ``received_end`` the one from which on
-    the peer's data is not taken. Of handshake messages the state knows the next numbers,
-    ``send_seq`` and ``receive_seq``, and so many ``messages`` to be sent from ``send_seq`` on.
+    Attributes:
+        end: our record numbers must stay below this one.
+        received_end: data of the peer with this record number or a higher one is dropped.
+        send_seq: the message_seq of our next handshake message, as the state knows it.
+        receive_seq: the message_seq of the peer's next handshake message, as the state knows it.
+        messages: how many handshake messages the state still has to send from ``send_seq`` on.
     """
 
     records: int
@@ -43,7 +46,7 @@ class Lease:
 
     @property
     def epoch(self) -> int:
-        """Ours, whose records are leased."""
+        """The epoch of our records that are leased."""
         return self.end >> EPOCH_SHIFT
 
     @property
@@ -52,10 +55,10 @@ class Lease:
 
     @property
     def half(self) -> int:
-        """The record number of ours from which on a newer export is wanted."""
+        """Once our next record number reaches this one, a newer export is due."""
         return self.end - self.records // 2
 
     @property
     def received_half(self) -> int:
-        """The peer's, likewise."""
+        """Once the peer's newest record number reaches this one, a newer export is due."""
         return self.received_end - self.records // 2

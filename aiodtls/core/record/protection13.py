@@ -1,12 +1,13 @@
-"""Protection of DTLS 1.3 records: the unified header, hidden type and number (RFC 9147 section 4).
+"""Protection of DTLS 1.3 records: unified header, encrypted type and number (RFC 9147 section 4).
 
     0 0 1 C S L E E | connection id | sequence number, 8 or 16 bits | length | ciphertext
 
-The nonce is the IV XOR the sequence number; the header with the number in the clear is the
-additional data; then the number is masked with a block made from the ciphertext (section 4.2.3).
-What is sent has a 16-bit number and a length; what is received may have either form.
+The nonce is the IV XOR the sequence number. The additional data is the header with the sequence
+number before it is encrypted. Then the number is XORed with a mask made from the ciphertext
+(section 4.2.3). Records that we send have a 16-bit number and a length. Records that we receive may
+have any form.
 
-HOT PATH: everything that is the same for all records is bound once.
+HOT PATH: values that are the same for all records are computed once.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ from aiodtls.core.wire.records import (
     SEQUENCE_NUMBER_MASK,
 )
 
-# From ciphertexts' first 16 bytes, one behind another, to a block of 16 bytes for each, which the
-# mask of its number begins.
+# From the first 16 bytes of each ciphertext, concatenated, to 16 bytes for each. The first bytes of
+# these are the mask of the record's number.
 Masks: TypeAlias = Callable[[bytes], bytes]
 
 
@@ -57,22 +58,24 @@ def _layout(cid_length: int) -> Struct:
 
 
 def _header(epoch: int, cid: bytes) -> tuple[bytes, Struct]:
-    """What a header with a 16-bit number and a length begins with, and its layout."""
+    """The constant first bytes of a header with a 16-bit number and a length, and its layout."""
     bits = FIXED_BITS | LONG_NUMBER_BIT | LENGTH_BIT | (CID_BIT if cid else 0)
     return bytes((bits | epoch & EPOCH_MASK,)) + cid, _layout(len(cid))
 
 
 def number_masks(aead: AEAD, sn_key: bytes) -> Masks:
-    """What makes the masks of sequence numbers under these keys (RFC 9147 section 4.2.3)."""
+    """Returns the function that makes the masks of sequence numbers (RFC 9147 section 4.2.3)."""
     if aead.name.startswith("AES"):
-        # ECB of whole blocks needs no padding and keeps no state: one encryptor serves all records.
+        # ECB of whole blocks needs no padding and keeps no state, so one encryptor serves all
+        # records.
         return Cipher(AES(sn_key), ECB()).encryptor().update  # noqa: S305
     context = Cipher(ChaCha20(sn_key, bytes(SAMPLE_LENGTH)), None).encryptor()
 
     def chacha20(samples: bytes) -> bytes:
         blocks = []
         for at in range(0, len(samples), SAMPLE_LENGTH):
-            # The sample is the block counter and the nonce, as ``cryptography`` takes them.
+            # The sample is the block counter and the nonce, in the form that ``cryptography``
+            # takes.
             context.reset_nonce(samples[at : at + SAMPLE_LENGTH])
             blocks.append(context.update(bytes(SAMPLE_LENGTH)))
         return b"".join(blocks)
@@ -81,7 +84,7 @@ def number_masks(aead: AEAD, sn_key: bytes) -> Masks:
 
 
 def no_masks(samples: bytes) -> bytes:
-    """In the place of masks while their epoch rests."""
+    """Stands in for the masks while there is no cipher object."""
     raise InvalidTag
 
 
@@ -115,7 +118,7 @@ class RecordWriter13(RecordWriter):
         self.use_cid(cid)
 
     def use_cid(self, cid: bytes) -> None:
-        """The peer's connection id, which all records bear from now on; empty for none."""
+        """Sets the peer's connection id, which all records carry from now on; empty for none."""
         self._prefix, self._layout = _header(self._epoch, cid)
         self.overhead = self._layout.size + 1 + self._tag_length
 
@@ -135,7 +138,7 @@ class RecordWriter13(RecordWriter):
         cipher = self._cipher or self._make_cipher()
         number = self.next_number & SEQUENCE_NUMBER_MASK
         self.next_number += 1
-        # DTLSInnerPlaintext: the content type stands behind the data.
+        # DTLSInnerPlaintext: the content type follows the data.
         inner = plaintext + BYTES[content_type]
         if len(inner) < self._least_inner:
             inner = inner.ljust(self._least_inner, b"\0")
@@ -153,7 +156,7 @@ class RecordWriter13(RecordWriter):
     def _protect_at_once(self, messages: Sequence[bytes]) -> bytes:
         encrypt_into = (self._cipher or self._make_cipher()).encrypt_into
         count = len(messages)
-        # Told at once: whatever happens, no number is used twice.
+        # Set before anything can fail, so that no number is ever used twice.
         first = self.next_number
         self.next_number = first + count
         first &= SEQUENCE_NUMBER_MASK
@@ -176,7 +179,7 @@ class RecordWriter13(RecordWriter):
 
 @frozen
 class OldKeys:
-    """What a reader of an earlier epoch needs to go on in another process."""
+    """What another process needs to read records of an earlier epoch."""
 
     epoch: int
     key: bytes = field(repr=False)
@@ -213,22 +216,33 @@ class RecordReader13(RecordReader):
         self._masks = no_masks
 
     def use_cid(self, cid: bytes) -> None:
-        """Our connection id that ``open_batch`` looks for; ``open`` takes any."""
+        """Sets the connection id that ``open_batch`` expects. ``open`` accepts any."""
         self.cid = cid
         self._prefix, self._layout = _header(self.epoch, cid)
 
     def snapshot(self) -> OldKeys:
-        """For a reader of the same epoch in another process."""
+        """The keys and the window, for a reader of the same epoch in another process."""
         iv = self._iv.to_bytes(NONCE_LENGTH, "big")
         return OldKeys(self.epoch, self._key, iv, self._sn_key, self.window.snapshot())
 
     def open(
         self, record: bytes, number_at: int = 1, longest: int = MAX_PLAINTEXT_LENGTH
     ) -> tuple[int, int, bytes] | None:
-        """Content type, record number and plaintext of a whole record; None for a replay.
+        """Opens a whole record. Does not move the replay window.
 
-        The hidden number stands at ``number_at``. Padding counts as plaintext (RFC 8449 section 4):
-        it stays where there is more than ``longest`` with it. Moves nothing. Raises InvalidTag.
+        Padding counts as plaintext (RFC 8449 section 4). It is left in place if the plaintext is
+        longer than ``longest`` with it, so that the caller sees the violation.
+
+        Args:
+            record: the record, header included.
+            number_at: where the encrypted sequence number begins.
+            longest: the most plaintext, in bytes, that we accept.
+
+        Returns:
+            Content type, record number and plaintext; None for a replayed record.
+
+        Raises:
+            InvalidTag: the record is not authentic.
         """
         low, bits, header, body = self._unmask(record, number_at)
         number = reconstruct(low, bits, self.window.highest + 1)
@@ -239,7 +253,10 @@ class RecordReader13(RecordReader):
     def open_behind_gap(
         self, record: bytes, number_at: int, longest: int, turns: Iterable[int]
     ) -> tuple[int, int, bytes] | None:
-        """As ``open``, so many turns of the number's bits further on; None where none opens."""
+        """As ``open``, with numbers that are higher by multiples of 65,536 or 256.
+
+        ``turns`` are the factors to try. Returns None if the record opens with none of them.
+        """
         try:
             low, bits, header, body = self._unmask(record, number_at)
         except InvalidTag:
@@ -256,7 +273,9 @@ class RecordReader13(RecordReader):
         return None
 
     def _unmask(self, record: bytes, number_at: int) -> tuple[int, int, bytes, bytes]:
-        """The low bits of the number, how many they are, the header in the clear, and the rest."""
+        """The low bits of the number, the count of these bits, the decrypted header, and the
+        ciphertext.
+        """
         first = record[0]
         size = 2 if first & LONG_NUMBER_BIT else 1
         body_at = number_at + size + (2 if first & LENGTH_BIT else 0)
@@ -284,7 +303,8 @@ class RecordReader13(RecordReader):
         number |= self.epoch << EPOCH_SHIFT
         if len(padded) > longest + 1:
             return (inner[-1] if inner else 0, number, padded[:-1])
-        # All padding and no type is the peer's fault (RFC 8446 section 5.4), like type 0.
+        # A record of padding alone is a protocol violation (RFC 8446 section 5.4), reported as type
+        # 0.
         return (inner[-1], number, inner[:-1]) if inner else (0, number, b"")
 
     def open_one(self, datagram: bytes, longest: int) -> bytes | None:

@@ -2,10 +2,10 @@
 
 
 class ReplayWindow:
-    """Remembers the newest ``size`` record numbers below and including the highest seen.
+    """Remembers the newest ``size`` record numbers, up to the highest that was accepted.
 
-    ``is_fresh`` only looks; ``accept`` moves the window, and is called once the record has been
-    authenticated, never before (F6).
+    ``is_fresh`` only looks. ``accept`` moves the window; call it only once the record is
+    authenticated (F6).
     """
 
     __slots__ = ("_bitmap", "_mask", "_size", "highest")
@@ -18,11 +18,11 @@ class ReplayWindow:
         self.highest = -1
 
     def snapshot(self) -> tuple[int, int]:
-        """The highest number, and the bitmap; another window of this size may take them."""
+        """The highest number and the bitmap, for another window of the same size."""
         return self.highest, self._bitmap
 
     def restore(self, state: tuple[int, int]) -> None:
-        """Goes on from a ``snapshot``."""
+        """Continues from a ``snapshot``."""
         self.highest, bitmap = state
         self._bitmap = bitmap & self._mask
 
@@ -31,11 +31,11 @@ class ReplayWindow:
         return distance < 0 or (distance < self._size and not self._bitmap >> distance & 1)
 
     def are_fresh(self, first: int, count: int) -> bool:
-        """Whether all of so many numbers from ``first`` on are."""
+        """Whether all of the ``count`` numbers from ``first`` on are fresh."""
         return first > self.highest or all(map(self.is_fresh, range(first, first + count)))
 
     def accept_range(self, first: int, count: int) -> None:
-        """Accepts so many numbers from ``first`` on, all of which are fresh."""
+        """Accepts the ``count`` numbers from ``first`` on. All of them must be fresh."""
         if first <= self.highest:
             for number in range(first, first + count):
                 self.accept(number)
@@ -46,20 +46,20 @@ class ReplayWindow:
             self.highest = first + count - 1
 
     def close_below(self, number: int) -> None:
-        """Numbers below that one, which is at most ``highest``, are not fresh any more."""
+        """Makes all numbers below ``number`` stale. ``number`` is at most ``highest``."""
         distance = min(self.highest - number + 1, self._size)
         self._bitmap |= self._mask & ~((1 << distance) - 1)
 
     def accept(self, number: int) -> None:
         distance = number - self.highest
         if distance == 1 and self._bitmap == self._mask:
-            # The next one of many, as almost always.
+            # Usually the numbers arrive in order.
             self.highest = number
             return
         if distance <= 0:
             self._bitmap |= 1 << -distance
             return
-        # Shifting by a huge leap would build a huge int first.
+        # Shifting by a huge distance would first build a huge integer.
         bitmap = self._bitmap << distance if distance < self._size else 0
         self._bitmap = (bitmap | 1) & self._mask
         self.highest = number

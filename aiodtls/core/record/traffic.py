@@ -1,4 +1,4 @@
-"""The keys of application data in DTLS 1.3, which a KeyUpdate moves on (RFC 8446 section 7.2)."""
+"""The keys of application data in DTLS 1.3, which a KeyUpdate replaces (RFC 8446 section 7.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ APPLICATION_EPOCH = 3
 
 @frozen
 class TrafficSecrets:
-    """What another process needs to go on: the secrets and epochs, ours and the peer's."""
+    """What another process needs to continue: the secrets and epochs of both directions."""
 
     own: bytes = field(repr=False)
     peer: bytes = field(repr=False)
@@ -24,7 +24,7 @@ class TrafficSecrets:
 
 
 class ApplicationTraffic:
-    """The traffic secrets of an association, ours and the peer's."""
+    """The traffic secrets of both directions of an association."""
 
     __slots__ = (
         "_own",
@@ -52,31 +52,33 @@ class ApplicationTraffic:
         self._own = own
         self._peer = peer
         self._replay_window = replay_window
-        # What records of the peer's, and of ours, bear.
+        # The connection ids that the peer's records and our records carry.
         self.own_cid = own_cid
         self.peer_cid = peer_cid
         self.read_epoch = read_epoch
         self.write_epoch = write_epoch
 
     def snapshot(self, *, next_keys: bool) -> TrafficSecrets:
-        """What another process goes on with; with ``next_keys`` under our next ones."""
+        """What another process needs to continue. With ``next_keys`` it continues under our next
+        keys.
+        """
         own = self.next_own_secret if next_keys else self._own
         return TrafficSecrets(own, self._peer, self.read_epoch, self.write_epoch + next_keys)
 
     def old_reader(self, old: OldKeys) -> RecordReader13:
-        """Of keys that the peer uses until it has our ACK of its KeyUpdate."""
+        """A reader with keys that the peer uses until our ACK of its KeyUpdate arrives."""
         keys = TrafficKeys(self._suite.aead, old.key, old.iv, old.sn_key)
         reader = RecordReader13(old.epoch, keys, self._replay_window, self.own_cid)
         reader.window.restore(old.window)
         return reader
 
     def use_peer_cid(self, cid: bytes) -> None:
-        """Our records of later epochs bear it."""
+        """Sets the connection id that our records of later epochs carry."""
         self.peer_cid = cid
 
     @property
     def next_own_secret(self) -> bytes:
-        """Ours of the next epoch, which is not begun by this."""
+        """Our secret of the next epoch. The epoch itself does not begin yet."""
         return next_traffic_secret(self._suite.hash_name, self._own)
 
     def writer(self) -> RecordWriter13:
@@ -88,13 +90,13 @@ class ApplicationTraffic:
         return RecordReader13(self.read_epoch, keys, self._replay_window, self.own_cid)
 
     def next_writer(self) -> RecordWriter13:
-        """Ours of the next epoch; the secret before it is gone."""
+        """Our writer of the next epoch. The previous secret is dropped."""
         self.write_epoch += 1
         self._own = self.next_own_secret
         return self.writer()
 
     def next_reader(self) -> RecordReader13:
-        """The peer's of the next epoch; the secret before it is gone."""
+        """Our reader for the peer's next epoch. The previous secret is dropped."""
         self.read_epoch += 1
         self._peer = next_traffic_secret(self._suite.hash_name, self._peer)
         return self.reader()

@@ -1,7 +1,7 @@
-"""Reading and writing the TLS presentation language (RFC 8446 section 3).
+"""Reads and writes the TLS presentation language (RFC 8446 section 3).
 
-A Reader is bounded: whatever a length claims, nothing outside its own bytes is ever looked at,
-and every shortfall is a :class:`DecodeError`. A Writer patches lengths in when a vector ends.
+A Reader never reads outside its own bytes, whatever a length field says. Missing bytes raise
+:class:`DecodeError`. A Writer fills in the length of a vector when the vector ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TOO_LONG = "{} bytes do not fit a length of {} bytes"
 
 
 class Reader:
-    """A cursor over ``data``."""
+    """Reads ``data`` from front to back."""
 
     __slots__ = ("_data", "_end", "_position")
 
@@ -65,12 +65,14 @@ class Reader:
         return self._data[start:end]
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """All bytes that are left."""
         start, self._position = self._position, self._end
         return self._data[start:]
 
     def vector(self, length_size: int, minimum: int = 0, maximum: int | None = None) -> bytes:
-        """A vector with a length prefix of ``length_size`` bytes and the bounds of its type."""
+        """A vector with a length prefix of ``length_size`` bytes, whose length must be within the
+        bounds.
+        """
         data = self._data
         start = self._position + length_size
         if start > self._end:
@@ -91,14 +93,14 @@ class Reader:
         return Reader(self.vector(length_size, minimum))
 
     def u16_list(self, length_size: int = 2) -> tuple[int, ...]:
-        """A vector of at least one 16-bit code point."""
+        """A vector of 16-bit code points, at least one."""
         data = self.vector(length_size, 2)
         if len(data) % 2:
             raise DecodeError("a vector of 16-bit values has an odd length")
         return struct.unpack(f"!{len(data) // 2}H", data)
 
     def finish(self) -> None:
-        """Raises :class:`DecodeError` unless all has been read."""
+        """Raises :class:`DecodeError` if bytes are left."""
         if self._position < self._end:
             self.fail(f"{self.remaining} bytes follow the end")
 
@@ -111,7 +113,7 @@ class Reader:
 
 
 class Writer(bytearray):
-    """Builds bytes."""
+    """Builds bytes. Every method returns the Writer, so calls can be chained."""
 
     __slots__ = ()
 
@@ -135,7 +137,9 @@ class Writer(bytearray):
         return self
 
     def vector(self, data: bytes | bytearray, length_size: int) -> Writer:
-        """``data`` behind its length; ValueError where the length does not fit."""
+        """Writes ``data`` after its length. Raises ValueError if the length does not fit its
+        field.
+        """
         length = len(data)
         if length >> (8 * length_size):
             raise ValueError(TOO_LONG.format(length, length_size))
@@ -144,7 +148,7 @@ class Writer(bytearray):
         return self
 
     def vectors(self, items: Iterable[bytes], item_length_size: int, length_size: int) -> Writer:
-        """A vector of vectors."""
+        """Writes a vector of vectors."""
         writer = Writer()
         for item in items:
             writer.vector(item, item_length_size)
@@ -154,7 +158,7 @@ class Writer(bytearray):
         return self.vector(struct.pack(f"!{len(values)}H", *values), length_size)
 
     def sub(self, length_size: int) -> _Vector:
-        """``with writer.sub(2):`` what is written inside becomes a vector."""
+        """``with writer.sub(2):`` writes a vector of what is written inside the block."""
         return _Vector(self, length_size)
 
     def finish(self) -> bytes:
@@ -162,7 +166,7 @@ class Writer(bytearray):
 
 
 class _Vector:
-    """Patches the length in at the end; ValueError where it does not fit."""
+    """Fills in the length at the end. Raises ValueError if it does not fit its field."""
 
     __slots__ = ("_at", "_buffer", "_length_size")
 

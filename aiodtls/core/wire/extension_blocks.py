@@ -1,6 +1,7 @@
 """Blocks of extensions: a dict from code point to extension, in the order of the wire.
 
-Unknown ones are kept as :class:`UnknownExtension`; a doubled one is an error (RFC 8446 s. 4.2).
+Unknown extensions are kept as :class:`UnknownExtension`. A repeated extension is an error (RFC 8446
+section 4.2).
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ from aiodtls.core.wire.extensions13 import (
 from aiodtls.core.wire.places import PLACES, Place
 
 E = TypeVar("E", bound=Extension)
-# Code point, and the length of what follows.
+# Code point, and the length of the body.
 _HEADER = Struct("!HH")
 
-# So many extensions and blocks of them, of at most so many bytes, are not parsed anew, nor so many
-# extensions encoded anew: they cannot be changed, so messages may share them.
+# Parsed blocks and encoded extensions are kept in caches of this size, if they are not longer than
+# this. They are immutable, so messages may share them.
 PARSED_KEPT = 512
 LONGEST_KEPT = 64
 BLOCKS_KEPT = 128
 LONGEST_BLOCK_KEPT = 512
 ENCODED_KEPT = 512
-# What the length of one has room for.
+# The largest length that a 16-bit field can hold.
 LONGEST = 0xFFFF
 
 _CLASSES = (
@@ -92,7 +93,7 @@ KNOWN: Mapping[tuple[int, Place], type[KnownExtension]] = {
 }
 
 
-# What a config decides, and hellos say again and again.
+# Extensions that depend only on the configuration, so each hello repeats them.
 CONFIGURED = frozenset(
     {
         SupportedGroups,
@@ -121,16 +122,17 @@ class Extensions(dict[int, Extension]):
         return cls([(extension.type, extension) for extension in extensions])
 
     def find(self, kind: type[E]) -> E | None:
-        """The extension of this class, where the message carried it."""
+        """The extension of this class, or None if the message does not carry it."""
         found = self.get(kind.type)  # type: ignore[call-overload]
         return found if isinstance(found, kind) else None
 
 
 def parse_extensions(reader: Reader, place: Place, *, required: bool = False) -> Extensions:
-    """A block of extensions; a hello may have none at all (RFC 5246 section 7.4.1.2).
+    """Parses a block of extensions. A hello may have no block (RFC 5246 section 7.4.1.2).
 
-    Raises :class:`DecodeError`, with illegal_parameter for a known extension that ``place`` must
-    not have (RFC 8446 section 4.2).
+    Raises:
+        DecodeError: the block is malformed. If ``place`` must not carry a known extension, the
+            alert is illegal_parameter (RFC 8446 section 4.2).
     """
     if not reader.remaining and not required:
         return Extensions()
@@ -138,7 +140,7 @@ def parse_extensions(reader: Reader, place: Place, *, required: bool = False) ->
 
 
 def parse_server_hello_extensions(reader: Reader) -> Extensions:
-    """Those of a ServerHello of either version."""
+    """Parses the extensions of a ServerHello of either version."""
     if not reader.remaining:
         return Extensions()
     block = reader.vector(2)
@@ -146,14 +148,14 @@ def parse_server_hello_extensions(reader: Reader) -> Extensions:
 
 
 def server_hello_place(codes: Container[int]) -> Place:
-    """By the codes of its extensions: supported_versions says DTLS 1.3 (RFC 8446 s. 4.2.1)."""
+    """The version of a ServerHello: supported_versions means DTLS 1.3 (RFC 8446 section 4.2.1)."""
     is_13 = SupportedVersions.type in codes
     return Place.SERVER_HELLO_13 if is_13 else Place.SERVER_HELLO_12
 
 
 def _parse_whole(block: bytes, place: Place) -> Extensions:
     parse = _parse_block_again if len(block) <= LONGEST_BLOCK_KEPT else _parse_block
-    # What is kept may be shared; this is the message's own.
+    # The cached block may be shared; this copy belongs to the message alone.
     return Extensions(parse(block, place))
 
 
@@ -172,7 +174,7 @@ def _parse_block(block: bytes, place: Place) -> Extensions:
 
 
 def _split(block: bytes) -> Iterator[tuple[int, bytes]]:
-    """Code and body of each extension."""
+    """The code point and body of each extension."""
     position, end = 0, len(block)
     while position < end:
         start = position + _HEADER.size
@@ -195,8 +197,8 @@ def _parse(code: int, body: bytes, place: Place) -> Extension:
     return extension
 
 
-# Clients are much alike: most of what a hello says was said by another before, and those of
-# DTLS 1.2 say all of it again.
+# Clients resemble each other: most extensions of a hello were seen before, and a second hello of
+# DTLS 1.2 repeats all of them.
 _parse_again = lru_cache(PARSED_KEPT)(_parse)
 _parse_block_again = lru_cache(BLOCKS_KEPT)(_parse_block)
 
@@ -204,7 +206,9 @@ _parse_block_again = lru_cache(BLOCKS_KEPT)(_parse_block)
 def encode_extensions(
     writer: Writer, extensions: Extensions, place: Place, *, required: bool = False
 ) -> None:
-    """Nothing where there are none and none are required: the oldest servers know no block."""
+    """Writes the block. Writes nothing if there are no extensions and no block is required, because
+    the oldest servers know no extensions.
+    """
     if not extensions and not required:
         return
     encoded = [

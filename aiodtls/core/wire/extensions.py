@@ -1,7 +1,7 @@
-"""Hello extensions: one class each, with how it is read and written.
+"""Hello extensions: one class each, with its parser and encoder.
 
-Those that only DTLS 1.3 has are in ``extensions13.py``, whole blocks in ``extension_blocks.py``,
-and where each may stand in ``places.py``.
+Extensions of DTLS 1.3 alone are in ``extensions13.py``, whole blocks in ``extension_blocks.py``,
+and the messages that may carry each extension in ``places.py``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from aiodtls.core.wire.places import Place
 
 # CertificateStatusType (RFC 6066 section 8).
 OCSP = 1
-# Where an extension asks for something; elsewhere it answers.
+# In these messages an extension is a request. In the others it is an answer.
 _REQUESTS = (Place.CLIENT_HELLO, Place.CERTIFICATE_REQUEST)
 
 
 class Extension(Protocol):
-    """``place`` says which message carries it; ``places.py`` which ones may."""
+    """An extension. ``place`` is the message that carries it; ``places.py`` lists which ones
+    may.
+    """
 
     @property
     def type(self) -> int: ...
@@ -39,7 +41,7 @@ class KnownExtension(Extension, Protocol):
 
 @frozen
 class UnknownExtension:
-    """One that is carried, not understood."""
+    """An extension that we do not know. It is kept as bytes."""
 
     type: int
     data: bytes
@@ -50,7 +52,7 @@ class UnknownExtension:
 
 @frozen
 class ServerName:
-    """RFC 6066 section 3: the host name a client asks for; a server acknowledges with None."""
+    """RFC 6066 section 3: the host name that a client asks for. A server acknowledges with None."""
 
     type: ClassVar[ExtensionType] = ExtensionType.server_name
     host_name: str | None
@@ -69,7 +71,7 @@ class ServerName:
             if host_name is not None:
                 raise DecodeError("two names of the same type", AlertDescription.illegal_parameter)
             if not name.isascii() or not (host_name := name.decode()).isprintable():
-                # Owners show it, and write it into logs.
+                # Owners display the name and write it into logs.
                 raise DecodeError("a host name with other than printable ASCII characters")
         return cls(host_name)
 
@@ -81,7 +83,7 @@ class ServerName:
 
 @frozen
 class SupportedGroups:
-    """RFC 8422 section 5.1.1, RFC 8446 section 4.2.7. Some servers send it too; it says nothing."""
+    """RFC 8422 section 5.1.1, RFC 8446 section 4.2.7. A server's list has no effect."""
 
     type: ClassVar[ExtensionType] = ExtensionType.supported_groups
     groups: tuple[int, ...]
@@ -96,7 +98,7 @@ class SupportedGroups:
 
 @frozen
 class ECPointFormats:
-    """RFC 8422 section 5.1.2; only uncompressed (0) is left of them."""
+    """RFC 8422 section 5.1.2. Only uncompressed (0) is still defined."""
 
     type: ClassVar[ExtensionType] = ExtensionType.ec_point_formats
     formats: bytes = b"\0"
@@ -126,7 +128,7 @@ class SignatureAlgorithms:
 
 @frozen
 class UseSRTP:
-    """RFC 5764 section 4.1.1: profiles in order of preference, and the MKI."""
+    """RFC 5764 section 4.1.1: the profiles in order of preference, and the MKI."""
 
     type: ClassVar[ExtensionType] = ExtensionType.use_srtp
     profiles: tuple[int, ...]
@@ -161,7 +163,7 @@ class ALPN:
 
 @frozen
 class ExtendedMasterSecret:
-    """RFC 7627 section 5.1; always empty."""
+    """RFC 7627 section 5.1. It is always empty."""
 
     type: ClassVar[ExtensionType] = ExtensionType.extended_master_secret
 
@@ -170,12 +172,12 @@ class ExtendedMasterSecret:
         return cls()
 
     def encode(self, writer: Writer, place: Place) -> None:
-        """Nothing to write."""
+        """The extension has no body."""
 
 
 @frozen
 class _CertificateTypes:
-    """RFC 7250 section 3: a list from the client, preferred first, and the server's choice."""
+    """RFC 7250 section 3: the client's list, most preferred first, or the server's choice."""
 
     types: tuple[int, ...]
 
@@ -192,23 +194,23 @@ class _CertificateTypes:
 
 @frozen
 class ClientCertificateTypes(_CertificateTypes):
-    """What the client can show of itself."""
+    """The certificate types that the client can send."""
 
     type: ClassVar[ExtensionType] = ExtensionType.client_certificate_type
 
 
 @frozen
 class ServerCertificateTypes(_CertificateTypes):
-    """What the client takes from the server."""
+    """The certificate types that the client accepts from the server."""
 
     type: ClassVar[ExtensionType] = ExtensionType.server_certificate_type
 
 
 @frozen
 class StatusRequest:
-    """RFC 6066 section 8: a client asks for OCSP, and in DTLS 1.3 a Certificate carries it.
+    """RFC 6066 section 8: a client requests OCSP. In DTLS 1.3 a Certificate carries the answer.
 
-    Its answer in a ServerHello is empty, and other kinds of status are not asked for.
+    The answer in a ServerHello is empty. We request no other kinds of status.
     """
 
     type: ClassVar[ExtensionType] = ExtensionType.status_request
@@ -234,13 +236,13 @@ class StatusRequest:
         if place == Place.CERTIFICATE:
             writer.u8(OCSP).vector(self.response, 3)
         elif place in _REQUESTS:
-            # No list of responders and no extensions: any response will do.
+            # No responder list and no request extensions: any OCSP response is accepted.
             writer.u8(OCSP).vector(b"", 2).vector(b"", 2)
 
 
 @frozen
 class SignedCertificateTimestamps:
-    """RFC 6962 section 3.3: empty from a client; each is a SerializedSCT."""
+    """RFC 6962 section 3.3: empty in a request; otherwise a list of SerializedSCT."""
 
     type: ClassVar[ExtensionType] = ExtensionType.signed_certificate_timestamp
     timestamps: tuple[bytes, ...] = ()
@@ -263,7 +265,7 @@ class SignedCertificateTimestamps:
 
 @frozen
 class SessionTicket:
-    """RFC 5077 section 3.2: the ticket to resume with; empty to ask for one, or announce it."""
+    """RFC 5077 section 3.2: the ticket to resume with; empty to request or announce one."""
 
     type: ClassVar[ExtensionType] = ExtensionType.session_ticket
     ticket: bytes = field(default=b"", repr=False)
@@ -278,7 +280,7 @@ class SessionTicket:
 
 @frozen
 class ConnectionId:
-    """RFC 9146 section 3: what the peer's records are to bear; empty for nothing."""
+    """RFC 9146 section 3: the id that the peer's records must carry; empty for none."""
 
     type: ClassVar[ExtensionType] = ExtensionType.connection_id
     cid: bytes
@@ -293,7 +295,7 @@ class ConnectionId:
 
 @frozen
 class ReturnRoutability:
-    """RFC 9853 section 3, "rrc"; always empty."""
+    """RFC 9853 section 3, "rrc". It is always empty."""
 
     type: ClassVar[ExtensionType] = ExtensionType.rrc
 
@@ -302,12 +304,12 @@ class ReturnRoutability:
         return cls()
 
     def encode(self, writer: Writer, place: Place) -> None:
-        """Nothing to write."""
+        """The extension has no body."""
 
 
 @frozen
 class SupportedVersions:
-    """RFC 8446 section 4.2.1: a list from the client, the choice from the server."""
+    """RFC 8446 section 4.2.1: the client's list, or the server's choice."""
 
     type: ClassVar[ExtensionType] = ExtensionType.supported_versions
     versions: tuple[int, ...]
@@ -325,7 +327,7 @@ class SupportedVersions:
 
 @frozen
 class RenegotiationInfo:
-    """RFC 5746 section 3.2; empty in a first handshake, and there is no other here."""
+    """RFC 5746 section 3.2. It is empty in a first handshake; we do not renegotiate."""
 
     type: ClassVar[ExtensionType] = ExtensionType.renegotiation_info
     renegotiated_connection: bytes = b""

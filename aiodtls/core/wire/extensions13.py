@@ -1,4 +1,4 @@
-"""Hello extensions that came with DTLS 1.3 or TLS 1.3's time, one class each."""
+"""Hello extensions that TLS 1.3 and DTLS 1.3 introduced, one class each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from aiodtls.core.wire.places import Place
 
 @frozen
 class SignatureAlgorithmsCert:
-    """RFC 8446 section 4.2.3: what may sign certificates, where it differs."""
+    """RFC 8446 section 4.2.3: the schemes for certificates, if they differ from those for
+    handshakes.
+    """
 
     type: ClassVar[ExtensionType] = ExtensionType.signature_algorithms_cert
     schemes: tuple[int, ...]
@@ -29,7 +31,7 @@ class SignatureAlgorithmsCert:
 
 @frozen
 class CertificateAuthorities:
-    """RFC 8446 section 4.2.4: DER names of authorities that the sender trusts."""
+    """RFC 8446 section 4.2.4: the DER names of the authorities that the sender trusts."""
 
     type: ClassVar[ExtensionType] = ExtensionType.certificate_authorities
     names: tuple[bytes, ...]
@@ -48,9 +50,9 @@ class CertificateAuthorities:
 
 @frozen
 class KeyShares:
-    """RFC 8446 section 4.2.8: group and public value; from a client several, in any order.
+    """RFC 8446 section 4.2.8: groups and public values. A client may send several.
 
-    In a HelloRetryRequest only the group is named, and the public value is empty.
+    A HelloRetryRequest names only the group, and the public value is empty here.
     """
 
     type: ClassVar[ExtensionType] = ExtensionType.key_share
@@ -83,7 +85,7 @@ class KeyShares:
 
 @frozen
 class Cookie:
-    """RFC 8446 section 4.2.2: from HelloRetryRequest, back in the second ClientHello."""
+    """RFC 8446 section 4.2.2: sent in HelloRetryRequest, returned in the second ClientHello."""
 
     type: ClassVar[ExtensionType] = ExtensionType.cookie
     cookie: bytes
@@ -113,9 +115,9 @@ class PskKeyExchangeModes:
 
 @frozen
 class PreSharedKey:
-    """RFC 8446 section 4.2.11: identities with ticket ages, and a binder for each, from the client.
+    """RFC 8446 section 4.2.11: the client's identities with ticket ages, and a binder for each.
 
-    It is always the last extension of a ClientHello. The binders cover the hello up to them.
+    It is always the last extension of a ClientHello. The binders cover the hello up to themselves.
     """
 
     type: ClassVar[ExtensionType] = ExtensionType.pre_shared_key
@@ -128,7 +130,7 @@ class PreSharedKey:
         identities = []
         while block.remaining:
             identities.append((block.vector(2, 1), block.uint(4)))
-        # A binder that is too short is one that does not verify, if it is looked at.
+        # A binder that is too short does not verify, if the server checks it at all.
         block = reader.sub(2, 1)
         binders = []
         while block.remaining:
@@ -147,7 +149,7 @@ class PreSharedKey:
 
     @property
     def binders_length(self) -> int:
-        """Bytes at the end of the ClientHello that no binder covers."""
+        """How many bytes at the end of the ClientHello are not covered by the binders."""
         return 2 + sum(1 + len(binder) for binder in self.binders)
 
 
@@ -168,7 +170,9 @@ class SelectedPsk:
 
 @frozen
 class RecordSizeLimit:
-    """RFC 8449 section 4: the largest record the sender takes, its content type counted in 1.3."""
+    """RFC 8449 section 4: the largest plaintext that the sender accepts. In DTLS 1.3 the content
+    type counts too.
+    """
 
     type: ClassVar[ExtensionType] = ExtensionType.record_size_limit
     limit: int

@@ -1,4 +1,4 @@
-"""The handshake header, and the fragments of messages that records carry (RFC 6347 s. 4.2.2)."""
+"""The handshake header, and the message fragments that records carry (RFC 6347 section 4.2.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiodtls.core.frozen import frozen
 # RFC 6347 section 4.2.2: msg_type (1 byte), length (3), message_seq (2), fragment_offset (3),
 # fragment_length (3).
 FRAGMENT_HEADER_LENGTH = 12
-# Where message_seq stands, behind what TLS has too.
+# The offset of message_seq, after the two fields that TLS has too.
 TYPE_AND_LENGTH = 4
 _FRAGMENT_HEADER = Struct("!IHHI")
 _24_BITS = 0xFFFFFF
@@ -18,7 +18,7 @@ _24_BITS = 0xFFFFFF
 
 @frozen
 class Fragment:
-    """A part of a handshake message, ``data`` standing at ``offset`` of ``length`` bytes."""
+    """A part of a handshake message: ``data`` begins at ``offset`` of ``length`` bytes."""
 
     msg_type: int
     length: int
@@ -33,7 +33,9 @@ class Fragment:
 def encode_fragment(
     msg_type: int, length: int, message_seq: int, offset: int, data: bytes
 ) -> bytes:
-    """The bytes from ``offset`` on of a message of ``length`` bytes, behind their header."""
+    """Encodes one fragment: a header, and the bytes from ``offset`` on of a message of ``length``
+    bytes.
+    """
     header = _FRAGMENT_HEADER.pack(
         msg_type << 24 | length, message_seq, offset >> 8, (offset & 0xFF) << 24 | len(data)
     )
@@ -41,18 +43,18 @@ def encode_fragment(
 
 
 def encode_whole(msg_type: int, message_seq: int, body: bytes) -> bytes:
-    """A message in one fragment."""
+    """Encodes a message as one fragment."""
     length = len(body)
     return _FRAGMENT_HEADER.pack(msg_type << 24 | length, message_seq, 0, length) + body
 
 
 def message_seq_of(fragment: bytes) -> int:
-    """The number of the message that an encoded fragment is of."""
+    """The message_seq of an encoded fragment."""
     return int.from_bytes(fragment[TYPE_AND_LENGTH : TYPE_AND_LENGTH + 2], "big")
 
 
 def parse_fragments(payload: bytes) -> list[Fragment]:
-    """All fragments of one handshake record. Raises :class:`DecodeError`."""
+    """All fragments in one handshake record. Raises :class:`DecodeError`."""
     fragments = []
     position, end = 0, len(payload)
     while position < end:

@@ -1,9 +1,9 @@
-"""Handshake messages: parsed from and encoded to their bodies, without the handshake header.
+"""Handshake messages: parsed from their bodies and encoded to them, without the handshake header.
 
-A message that DTLS 1.2 and 1.3 share exists once, here; one that differs ends in 12 or 13. What
-DTLS 1.3 alone has is in ``messages13.py``. Where a
-body's layout depends on what was negotiated, each layout is a class of its own, so that what a
-script expects picks the parser.
+A message that DTLS 1.2 and 1.3 share is defined once, here. Where they differ, the names end in 12
+or 13. Messages of DTLS 1.3 alone are in ``messages13.py``. Where the layout of a body depends on
+the negotiation, each layout has its own class, so the message that a script expects determines the
+parser.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CURVE_POINT = Struct("!BHB")
 
 
 class Message(Protocol):
-    """``msg_type`` is the handshake type on the wire."""
+    """A handshake message. ``msg_type`` is its HandshakeType."""
 
     msg_type: ClassVar[HandshakeType]
 
@@ -51,7 +51,7 @@ def encode_body(message: Message) -> bytes:
 
 
 def parse_body(kind: type[Message], body: bytes) -> Message:
-    """Raises :class:`DecodeError` unless ``body`` is one whole message of this kind."""
+    """Parses a body. Raises :class:`DecodeError` unless it is exactly one message of this kind."""
     reader = Reader(body)
     message = kind.parse(reader)
     reader.finish()
@@ -69,7 +69,7 @@ class HelloRequest:
         return cls()
 
     def encode(self, writer: Writer) -> None:
-        """Nothing to write."""
+        """The message has no body."""
 
 
 @frozen
@@ -105,7 +105,9 @@ class ClientHello:
 
 @frozen
 class HelloVerifyRequest:
-    """RFC 6347 section 4.2.1; ``server_version`` tells nothing of the version to come."""
+    """RFC 6347 section 4.2.1. ``server_version`` does not tell which version the server will
+    choose.
+    """
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.hello_verify_request
     cookie: bytes
@@ -150,7 +152,9 @@ class ServerHello:
 
 @frozen
 class Certificate12:
-    """RFC 5246 section 7.4.2: DER certificates, the sender's own first; empty for none."""
+    """RFC 5246 section 7.4.2: DER certificates, the sender's own first. An empty chain means
+    none.
+    """
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate
     chain: tuple[bytes, ...]
@@ -169,7 +173,7 @@ class Certificate12:
 
 @frozen
 class RawCertificate12:
-    """RFC 7250 section 3: one SubjectPublicKeyInfo in the place of the chain; empty for none."""
+    """RFC 7250 section 3: one SubjectPublicKeyInfo instead of a chain. An empty one means none."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate
     chain: tuple[bytes, ...]
@@ -191,7 +195,7 @@ def _parse_curve_point(reader: Reader) -> tuple[int, bytes]:
 
 @frozen
 class ServerKeyExchangeEcdhe12:
-    """RFC 8422 section 5.4: the ephemeral key, signed with the certificate's."""
+    """RFC 8422 section 5.4: the server's ephemeral key, signed with the key of its certificate."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.server_key_exchange
     group: int
@@ -209,7 +213,7 @@ class ServerKeyExchangeEcdhe12:
 
     @property
     def params(self) -> bytes:
-        """ServerECDHParams, the part that is signed."""
+        """ServerECDHParams, the part that the signature covers."""
         return ecdh_params(self.group, self.public)
 
 
@@ -252,7 +256,7 @@ class ServerKeyExchangeEcdhePsk12:
 
 @frozen
 class CertificateRequest12:
-    """RFC 5246 section 7.4.4; ``authorities`` are DER names."""
+    """RFC 5246 section 7.4.4. ``authorities`` are DER names."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate_request
     certificate_types: bytes
@@ -285,7 +289,7 @@ class ServerHelloDone:
         return cls()
 
     def encode(self, writer: Writer) -> None:
-        """Nothing to write."""
+        """The message has no body."""
 
 
 @frozen
@@ -336,7 +340,7 @@ class ClientKeyExchangeEcdhePsk12:
 
 @frozen
 class CertificateVerify:
-    """RFC 5246 section 7.4.8, RFC 8446 section 4.4.3: they differ in what is signed alone."""
+    """RFC 5246 section 7.4.8, RFC 8446 section 4.4.3. The versions differ in what is signed."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate_verify
     scheme: int
@@ -352,7 +356,7 @@ class CertificateVerify:
 
 @frozen
 class CertificateStatus12:
-    """RFC 6066 section 8: the OCSP response that the ServerHello announced."""
+    """RFC 6066 section 8: the OCSP response. An extension of the ServerHello announced it."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate_status
     response: bytes
@@ -369,7 +373,7 @@ class CertificateStatus12:
 
 @frozen
 class NewSessionTicket12:
-    """RFC 5077 section 3.3; ``lifetime_hint`` in seconds, 0 where the server says nothing."""
+    """RFC 5077 section 3.3. ``lifetime_hint`` is in seconds, 0 if the server does not say."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.new_session_ticket
     lifetime_hint: int
@@ -385,7 +389,7 @@ class NewSessionTicket12:
 
 @frozen
 class Finished:
-    """RFC 5246 section 7.4.9, RFC 8446 section 4.4.4; its length is the receiver's to check."""
+    """RFC 5246 section 7.4.9, RFC 8446 section 4.4.4. The receiver checks the length."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.finished
     verify_data: bytes = field(repr=False)

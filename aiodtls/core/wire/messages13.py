@@ -1,4 +1,4 @@
-"""Handshake messages that DTLS 1.3 alone has, or has in another form."""
+"""Handshake messages that only DTLS 1.3 has, or that differ from DTLS 1.2."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from aiodtls.core.wire.extension_blocks import Extensions, encode_extensions, pa
 from aiodtls.core.wire.messages import RANDOM_LENGTH
 from aiodtls.core.wire.places import Place
 
-# RFC 8446 section 4.1.3: SHA-256 of "HelloRetryRequest", in the place of a server's random.
+# RFC 8446 section 4.1.3: SHA-256 of "HelloRetryRequest", used as the server's random.
 HELLO_RETRY_RANDOM = hashlib.sha256(b"HelloRetryRequest").digest()
 
 
 @frozen
 class HelloRetryRequest:
-    """RFC 8446 section 4.1.4: a ServerHello with a random of its own."""
+    """RFC 8446 section 4.1.4: a ServerHello with a special random."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.server_hello
     cipher_suite: int
@@ -34,7 +34,7 @@ class HelloRetryRequest:
 
     @classmethod
     def matches(cls, body: bytes) -> bool:
-        """Whether this ServerHello is a HelloRetryRequest."""
+        """Whether the body of a ServerHello is a HelloRetryRequest."""
         return body[2 : 2 + RANDOM_LENGTH] == HELLO_RETRY_RANDOM
 
     @classmethod
@@ -92,7 +92,9 @@ class CertificateRequest13:
 
 @frozen
 class Certificate13:
-    """RFC 8446 section 4.4.2: like Certificate12, with a context and extensions per certificate."""
+    """RFC 8446 section 4.4.2: like Certificate12, with a context, and extensions for each
+    certificate.
+    """
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.certificate
     chain: tuple[bytes, ...]
@@ -120,7 +122,7 @@ class Certificate13:
 
 @frozen
 class NewSessionTicket13:
-    """RFC 8446 section 4.6.1; ``lifetime`` in seconds."""
+    """RFC 8446 section 4.6.1. ``lifetime`` is in seconds."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.new_session_ticket
     lifetime: int
@@ -182,7 +184,7 @@ class RequestConnectionId:
 
 @frozen
 class NewConnectionId:
-    """RFC 9147 section 9; ``usage`` is a ConnectionIdUsage."""
+    """RFC 9147 section 9. ``usage`` is a ConnectionIdUsage."""
 
     msg_type: ClassVar[HandshakeType] = HandshakeType.new_connection_id
     cids: tuple[bytes, ...]

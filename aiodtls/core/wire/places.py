@@ -1,7 +1,7 @@
-"""Which extension may stand in which message: RFC 8446 section 4.2's table, and DTLS 1.2's.
+"""Which messages may carry which extension: RFC 8446 section 4.2, and the equivalent for DTLS 1.2.
 
-The parser of a block looks here, and nobody else does. An extension that is not in the table is
-unknown to us, and is carried.
+Only the parser of extension blocks uses this table. An extension that is not in the table is
+unknown to us; it is kept as bytes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from aiodtls.core.registry import ExtensionType
 
 
 class Place(IntEnum):
-    """The messages that carry extensions. A ServerHello of each version is a place of its own."""
+    """The messages that carry extensions. A ServerHello of each version has its own member."""
 
     CLIENT_HELLO = 1
     SERVER_HELLO_12 = 2
     SERVER_HELLO_13 = 3
     HELLO_RETRY_REQUEST = 4
     ENCRYPTED_EXTENSIONS = 5
-    # Beside each certificate of DTLS 1.3.
+    # The extensions of a certificate entry in DTLS 1.3.
     CERTIFICATE = 6
     CERTIFICATE_REQUEST = 7
     NEW_SESSION_TICKET = 8
@@ -39,7 +39,8 @@ PLACES: Mapping[int, frozenset[Place]] = {
     for code, places in {
         ExtensionType.server_name: (_CH, _SH12, _EE),
         ExtensionType.status_request: (_CH, _SH12, _CR, _CT),
-        # No answer in DTLS 1.2 (RFC 8422 section 5.1.1), but servers are known to send one.
+        # DTLS 1.2 does not allow it in a ServerHello (RFC 8422 section 5.1.1), but some servers
+        # send it.
         ExtensionType.supported_groups: (_CH, _SH12, _EE),
         ExtensionType.ec_point_formats: (_CH, _SH12),
         ExtensionType.signature_algorithms: (_CH, _CR),

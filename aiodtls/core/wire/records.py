@@ -1,8 +1,8 @@
-"""Record headers, and the bodies of the smallest content types.
+"""Record headers, and the bodies of alerts.
 
 DTLSPlaintext and DTLS 1.2 ciphertext share one header (RFC 6347 section 4.1): content type,
-version, epoch, sequence number, length. Epoch and sequence number are handled as one 64-bit
-record number, the epoch in its upper 16 bits.
+version, epoch, sequence number, length. Epoch and sequence number are handled as one 64-bit record
+number, with the epoch in its upper 16 bits.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from aiodtls.core.registry import (
 HEADER = Struct("!BHQH")
 HEADER_LENGTH = HEADER.size
 EPOCH_SHIFT = 48
-# To look a member up in an enum takes longer than to compare it.
+# Plain integers: an enum lookup takes longer than the comparison.
 DTLSv1_2 = int(ProtocolVersion.DTLSv1_2)
 HANDSHAKE = int(ContentType.handshake)
 CLIENT_HELLO = int(HandshakeType.client_hello)
 SEQUENCE_NUMBER_MASK = (1 << EPOCH_SHIFT) - 1
-# RFC 5246 section 6.2: plaintext of a record, and what protection may add to it.
+# RFC 5246 section 6.2: the most plaintext of a record, and the most that protection may add.
 MAX_PLAINTEXT_LENGTH = 1 << 14
 MAX_CIPHERTEXT_LENGTH = MAX_PLAINTEXT_LENGTH + 2048
-# RFC 8446 section 5.2, and the longest unified header without a connection id.
+# RFC 8446 section 5.2, plus the longest unified header without a connection id.
 MAX_UNIFIED_LENGTH = MAX_PLAINTEXT_LENGTH + 256 + 5
 
 # The unified header of DTLS 1.3 (RFC 9147 section 4): 0 0 1 C S L E E.
@@ -40,21 +40,27 @@ LONG_NUMBER_BIT = 0b0000_1000
 LENGTH_BIT = 0b0000_0100
 EPOCH_MASK = 0b0000_0011
 
-# One record of a datagram: content type, record number, body. With a unified header the number
-# is still hidden: it stands as 0, the first byte in the place of the type, and the body is whole.
-# Of a tls12_cid record (RFC 9146 section 4) the body begins with the connection id and the length.
+# One record of a datagram: content type, record number, body. In a record with a unified header the
+# number is still encrypted: here the number is 0, the type is the first byte, and the body is the
+# whole record. The body of a tls12_cid record (RFC 9146 section 4) begins with the connection id
+# and the length.
 Record = tuple[int, int, bytes]
 TLS12_CID = int(ContentType.tls12_cid)
 CID_AT = HEADER_LENGTH - 2
 
 
 def split_datagram(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], bool]:
-    """The records of a datagram, and whether all of it was records.
+    """Splits a datagram into records.
 
-    Our connection ids have ``cid_length`` bytes; with 0 there are none.
+    Stops at bytes that do not begin like a record, or at a length that exceeds the datagram:
+    without a valid length the next record cannot be found.
 
-    What does not begin like a record, or claims more bytes than there are, ends the
-    splitting: without a length nothing behind it can be found.
+    Args:
+        datagram: the datagram.
+        cid_length: the length of our connection ids in bytes, 0 for none.
+
+    Returns:
+        The records, and whether the whole datagram consisted of records.
     """
     records: list[Record] = []
     position = 0
@@ -79,7 +85,8 @@ def split_datagram(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], 
             body_at = position + CID_AT
             length = datagram[start - 2] << 8 | datagram[start - 1]
         position = start + length
-        # In epoch 0 the version says nothing (RFC 9147 section 4); above, it is authenticated.
+        # In epoch 0 the version has no meaning (RFC 9147 section 4). In later epochs it is
+        # authenticated.
         if version != DTLSv1_2 and record_number > SEQUENCE_NUMBER_MASK:
             return records, False
         if position > end or length > MAX_CIPHERTEXT_LENGTH:
@@ -89,7 +96,7 @@ def split_datagram(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], 
 
 
 def encode_record(record: Record) -> bytes:
-    """The record as it was in its datagram; the version is the one thing not kept."""
+    """The record as it was in its datagram, except for the version, which is not kept."""
     content_type, number, body = record
     if content_type & FIXED_MASK == FIXED_BITS:
         return body
@@ -98,7 +105,7 @@ def encode_record(record: Record) -> bytes:
 
 
 def connection_id(record: Record, cid_length: int) -> bytes:
-    """The id that a record of ``split_datagram`` bears; empty where it bears none."""
+    """The connection id of a record from ``split_datagram``; empty if it has none."""
     content_type, _, body = record
     if content_type & FIXED_MASK == FIXED_BITS:
         return body[1 : 1 + cid_length] if content_type & CID_BIT else b""
@@ -106,7 +113,7 @@ def connection_id(record: Record, cid_length: int) -> bytes:
 
 
 def first_connection_id(datagram: bytes, cid_length: int) -> bytes:
-    """The id that the first record of a datagram bears; empty where it bears none."""
+    """The connection id of the first record of a datagram; empty if it has none."""
     first = datagram[0] if datagram else 0
     if first == TLS12_CID:
         return datagram[CID_AT : CID_AT + cid_length]
@@ -116,12 +123,12 @@ def first_connection_id(datagram: bytes, cid_length: int) -> bytes:
 
 
 def _end_of_unified(datagram: bytes, start: int, end: int, cid_length: int) -> int:
-    """Where a record with a unified header ends; without a length, at the end of all."""
+    """Where a record with a unified header ends. Without a length it ends with the datagram."""
     first = datagram[start]
     length_at = start + (3 if first & LONG_NUMBER_BIT else 2)
     if first & CID_BIT:
         if not cid_length:
-            # None was negotiated, so nobody can say where it ends (RFC 9147 section 4).
+            # No connection id was negotiated, so its end is unknown (RFC 9147 section 4).
             return end + 1
         length_at += cid_length
     if not first & LENGTH_BIT:
@@ -136,9 +143,11 @@ def encode_alert(level: AlertLevel, description: int) -> bytes:
 
 
 def parse_alert(body: bytes) -> tuple[int, int]:
-    """Level and description (RFC 5246 section 7.2). Raises :class:`DecodeError`.
+    """The level and the description (RFC 5246 section 7.2).
 
-    An empty one is an unexpected_message (RFC 8446 section 5.4).
+    Raises:
+        DecodeError: malformed. For an empty alert it is an unexpected_message (RFC 8446 section
+            5.4).
     """
     if not body:
         raise DecodeError("an alert without content", AlertDescription.unexpected_message)
@@ -148,7 +157,7 @@ def parse_alert(body: bytes) -> tuple[int, int]:
 
 
 def begins_client_hello(data: bytes) -> bool:
-    """Whether the datagram's first record carries a ClientHello in the clear."""
+    """Whether the first record of the datagram carries a plaintext ClientHello."""
     return (
         len(data) > HEADER_LENGTH
         and data[0] == HANDSHAKE

@@ -210,8 +210,8 @@ MUTANTS = [
         (
             "id-that-nobody-negotiated",
             "RFC 9147 9.1",
-            "        if not cid_length:\n            # None was",
-            "        if False:\n            # None was",
+            "        if not cid_length:\n            # No connection id",
+            "        if False:\n            # No connection id",
             "core/test_conformance_regressions.py core/test_wire.py faults/test_parsers.py",
         ),
         (
