@@ -169,7 +169,6 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "connect event": (lambda: aiodtls.connect("h", 9, on_event=5), "on_event"),
     "connect async event": (lambda: aiodtls.connect("h", 9, on_event=async_on_event), "on_event"),
     "serve handler": (lambda: aiodtls.serve(plain, config=CONFIG), "handler"),
-    "serve lambda": (lambda: aiodtls.serve(lambda endpoint: None, config=CONFIG), "handler"),
     "serve number": (lambda: aiodtls.serve(5, config=CONFIG), "handler"),
     "serve host": (lambda: aiodtls.serve(handler, 5, config=CONFIG), "host"),
     "serve port": (lambda: aiodtls.serve(handler, port=-1, config=CONFIG), "port"),

@@ -196,6 +196,8 @@ def _is_async(function: Any) -> bool | None:
     call = getattr(type(function), "__call__", None)  # noqa: B004 - it is looked at, not called
     if any(map(_is_coroutine_function, (function, inspect.unwrap(function), call))):
         return True
+    if getattr(function, "__name__", "") == "<lambda>":
+        return None
     python = inspect.isroutine(function) or inspect.isfunction(call)
     return False if python else None
 

@@ -68,7 +68,10 @@ Either = Callable[[int], "bool | Awaitable[bool]"]
         (Shelf, [Store()], [{}, None, object()]),
         (Handler, [coroutine, functools.partial(coroutine, 1), Asynchronous(), AsyncMock()], []),
         (Handler, [wrapped(coroutine), Asynchronous().__call__], [plain, Plain(), print, 5, Store]),
-        (Handler, [], [lambda value: None, functools.partial(plain), Plain().__call__]),
+        (Handler, [], [functools.partial(plain), Plain().__call__]),
+        # What a lambda returns cannot be told before it is called.
+        (Handler, [lambda value: coroutine(value)], []),
+        (Event, [lambda value: None], []),
         (Event, [plain, Plain(), print, Store], [coroutine, Asynchronous(), wrapped(coroutine), 5]),
         (Any, [1, None], []),
     ],

@@ -194,10 +194,11 @@ def test_f15_two_hundred_thousand_records_of_one_epoch_with_gaps(side):
     rng = random.Random(3)
     arrived = 0
     for _ in range(200_000):
-        sender.send(b"", pair.now)
+        sender.send(b"x", pair.now)
         if rng.random() < 0.5:
             [(data, _)] = sender.datagrams_to_send()[-1:]
             receiver.receive_datagram(data, side, pair.now)
+            assert receiver.read() == b"x"
             arrived += 1
     assert receiver.counters.records_forged == receiver.counters.records_replayed == 0
     assert receiver._layer.newest_number > 190_000 and arrived > 90_000
