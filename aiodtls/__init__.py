@@ -32,9 +32,9 @@ from aiodtls.core.sessions import (
     Session,
     SessionCache,
     SessionStore,
-    TicketKeys,
 )
 from aiodtls.core.statistics import Statistics
+from aiodtls.core.ticket_keys import TicketKeys
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
 from aiodtls.server import DTLSServer, serve

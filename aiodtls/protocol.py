@@ -323,11 +323,15 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def channels(self) -> list[Channel]:
         return list(self._channels.values())
 
+    def check_update(self, config: DTLSConfig) -> None:
+        """Raises :class:`ConfigError` where ``update_config`` would."""
+        self._listener.check_update(config)
+
     @checks.checked
     def update_config(self, config: DTLSConfig) -> None:
-        """For new handshakes."""
-        config.check_server()
-        self._listener.config = self._config = config
+        """``config`` is for new handshakes; see :meth:`DTLSServer.update_config`."""
+        self._listener.update_config(config, self._now() if self._loop is not None else 0.0)
+        self._config = self._listener.config
         self._limit_output(config)
 
     def stop_accepting(self) -> None:

@@ -306,13 +306,31 @@ class DTLSServer:
             raise refusal
         raise DTLSError(f"the server has no socket of the family of {addr!r}")
 
+    @property
+    def config(self) -> DTLSConfig:
+        """What new handshakes take."""
+        return self._config
+
     @checks.checked
     def update_config(self, config: DTLSConfig) -> None:
-        """For new handshakes. Raises :class:`ConfigError`."""
+        """Takes another config for new handshakes.
+
+        Ticket keys, cookie keys and a session store that it names take effect; where it names none,
+        those of before live on. To have fresh ticket keys, name them: ``TicketKeys()``.
+
+        Args:
+            config: Its ``connection_id`` is as long as before.
+
+        Raises:
+            ConfigError: It cannot serve, or has another length of connection ids. The config of
+                before is still in force then.
+        """
         config.check_server()
-        self._config = config
+        for protocol in self._protocols:
+            protocol.check_update(config)
         for protocol in self._protocols:
             protocol.update_config(config)
+        self._config = config
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import hypothesis
 import pytest
 
 from aiodtls import Credentials, DTLSConfig, Trust
+from aiodtls.core import clock
 from tests import ports
 from tests.pki import PKI
 from tests.selection import (  # noqa: F401
@@ -51,6 +53,14 @@ def server_config(credentials: Credentials) -> DTLSConfig:
 def client_config(credentials: Credentials) -> DTLSConfig:
     trust = Trust.fingerprints(credentials.fingerprint())
     return DTLSConfig(trust=trust, retransmit_initial=0.1)
+
+
+@pytest.fixture
+def calendar(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A list whose one element is the time of day, to be set: seconds since 1970."""
+    now = [2_000_000_000.0]
+    monkeypatch.setattr(clock, "today", lambda: datetime.fromtimestamp(now[0], UTC))
+    return now
 
 
 @pytest.fixture

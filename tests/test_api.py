@@ -22,8 +22,8 @@ ENDPOINT = (
     "pmtu get_extra_info export_keying_material srtp_keys accept_peer update_keys"
 )
 SERVER = (
-    "sockets sockname endpoints statistics serve_forever messages connect update_config close "
-    "wait_closed"
+    "sockets sockname endpoints statistics serve_forever messages connect config update_config "
+    "close wait_closed"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import socket
 import warnings
@@ -260,3 +261,34 @@ async def test_first_bytes_outside_dtls_are_somebody_elses():
     protocol.datagram_received(b"", ("127.0.0.1", 9))
     assert [data for data, _ in seen] == [b"\x00\x01stun", b"\x80srtp"]
     transport.close()
+
+
+async def test_update_config_on_two_sockets_changes_all_or_nothing(server_config, client_config):
+    """Both take the tickets that either gave, before and after."""
+    if not has_ipv6():
+        pytest.skip("the machine has no IPv6")
+    cache = aiodtls.SessionCache()
+    config = dataclasses.replace(server_config, connection_id=4)
+    async with aiodtls.serve(echo, config=config) as server:
+        assert server.config is config and config.ticket_keys is None
+        port = server.sockname[1]
+
+        async def resumes(host: str) -> bool:
+            options = {"config": client_config, "server_hostname": "localhost", "session": cache}
+            async with aiodtls.connect(host, port, **options) as endpoint:
+                await endpoint.send(b"ping")
+                await endpoint.recv()
+                return endpoint.resumed
+
+        assert not await resumes("127.0.0.1")
+        assert await resumes("::1")
+        with pytest.raises(aiodtls.ConfigError, match="connection_id=5"):
+            server.update_config(dataclasses.replace(config, connection_id=5))
+        assert server.config is config
+        other = dataclasses.replace(config, idle_timeout=60.0)
+        server.update_config(other)
+        assert server.config is other
+        assert await resumes("127.0.0.1")
+        server.update_config(dataclasses.replace(config, ticket_keys=aiodtls.TicketKeys()))
+        assert not await resumes("::1")
+        assert await resumes("127.0.0.1")

@@ -4,6 +4,14 @@ The protocol's own time is an argument of every call. Certificates, tickets and 
 calendar, and outlive processes: for these a connection has a ``wall_clock``.
 """
 
-from time import time
+from datetime import UTC, datetime
 
-wall_clock = time
+
+def today() -> datetime:
+    """Date and time in UTC."""
+    return datetime.now(UTC)
+
+
+def wall_clock() -> float:
+    """Seconds since 1970."""
+    return today().timestamp()

@@ -6,6 +6,7 @@ to code points here, so that the handshake meets only what can work.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ from aiodtls.core.registry import (
     SignatureScheme,
     SRTPProtectionProfile,
 )
-from aiodtls.core.sessions import MemorySessionStore, Session, SessionStore, TicketKeys
+from aiodtls.core.sessions import MemorySessionStore, Session, SessionStore
+from aiodtls.core.ticket_keys import TicketKeys
 
 _T = TypeVar("_T")
 VERSIONS = {"1.2": ProtocolVersion.DTLSv1_2, "1.3": ProtocolVersion.DTLSv1_3}
@@ -182,6 +184,9 @@ class DTLSConfig:
     # Whether a handshake of ours may have certificates in it.
     offers_certificates: bool = field(init=False, repr=False, compare=False)
     checks_routability: bool = field(init=False, repr=False, compare=False)
+    # Those that are named above, or those of this config, or of the one that it succeeds.
+    live_ticket_keys: TicketKeys = field(init=False, repr=False, compare=False)
+    live_session_store: SessionStore = field(init=False, repr=False, compare=False)
     # What handshakes make of all this, once.
     kept: dict[str, Any] = field(init=False, repr=False, compare=False)
 
@@ -210,9 +215,8 @@ class DTLSConfig:
         self._derive("offers_certificates", certificates)
         self._derive("checks_routability", self.return_routability_check != "off")
         self._derive("kept", {})
-        # Kept in the fields themselves, so that ``dataclasses.replace`` carries them over.
-        self._derive("ticket_keys", self.ticket_keys or TicketKeys())
-        self._derive("session_store", self.session_store or MemorySessionStore())
+        self._derive("live_ticket_keys", self.ticket_keys or TicketKeys())
+        self._derive("live_session_store", self.session_store or MemorySessionStore())
         self._check_numbers()
         if self.client_auth == "required" and not self.trusts:
             raise ConfigError('client_auth="required" needs trust= to check the clients against')
@@ -229,6 +233,15 @@ class DTLSConfig:
         except ConfigError as error:
             raise ConfigError(f"{field}: {error}") from None
         return found or default
+
+    def succeeding(self, before: DTLSConfig) -> DTLSConfig:
+        """This config in the place of another: what it leaves None lives on."""
+        successor = copy.copy(self)
+        if self.ticket_keys is None:
+            object.__setattr__(successor, "live_ticket_keys", before.live_ticket_keys)
+        if self.session_store is None:
+            object.__setattr__(successor, "live_session_store", before.live_session_store)
+        return successor
 
     def _resolve_key_shares(self) -> tuple[NamedGroup, ...] | None:
         if self.key_shares is None:
@@ -377,28 +390,23 @@ class DTLSConfig:
         self, session: Session, random: Callable[[int], bytes], wall_time: float
     ) -> bytes:
         """The ticket for a session, under the newest key."""
-        assert self.ticket_keys is not None
-        return self.ticket_keys.seal(session, random, wall_time)
+        return self.live_ticket_keys.seal(session, random, wall_time)
 
     def open_ticket(self, ticket: bytes, wall_time: float) -> Session | None:
         """None for what is not ours, too old, or no longer wanted."""
-        assert self.ticket_keys is not None
-        return self.ticket_keys.open(ticket, wall_time) if self.session_tickets else None
+        return self.live_ticket_keys.open(ticket, wall_time) if self.session_tickets else None
 
-    def is_outdated(self, ticket: bytes, wall_time: float) -> bool:
+    def is_outdated(self, ticket: bytes) -> bool:
         """Whether a ticket that ``open_ticket`` takes should be replaced by a newer one."""
-        assert self.ticket_keys is not None
-        return self.ticket_keys.is_outdated(ticket, wall_time)
+        return self.live_ticket_keys.is_outdated(ticket)
 
     def store_session(self, session_id: bytes, session: Session) -> None:
         """Keeps a session for a client that knows session ids alone."""
-        assert self.session_store is not None
-        self.session_store.put(session_id, session.to_bytes())
+        self.live_session_store.put(session_id, session.to_bytes())
 
     def stored_session(self, session_id: bytes, wall_time: float) -> Session | None:
         """None for an unknown id, or one whose time is over. Raises ValueError from a bad store."""
-        assert self.session_store is not None
-        stored = self.session_store.get(session_id) if self.session_tickets else None
+        stored = self.live_session_store.get(session_id) if self.session_tickets else None
         session = Session.from_bytes(stored) if stored is not None else None
         return session if session is not None and session.is_alive_at(wall_time) else None
 

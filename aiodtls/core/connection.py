@@ -289,6 +289,8 @@ class DTLSConnection:
         hello: ValidatedHello | None = None,
     ) -> None:
         """Starts the handshake."""
+        if self.role == "server":
+            self.config.live_ticket_keys.advance(self._wall_clock(), now)
         handshake = Handshake(
             self.config,
             self.peer,

@@ -6,6 +6,7 @@ import hmac
 import os
 from collections import OrderedDict
 
+from aiodtls.core.checks import checked_part
 from aiodtls.core.shared_secrets import SECRET_LENGTH, check_secrets
 
 # Seconds. A client's slowest resend, 64 s, falls within two periods.
@@ -32,6 +33,7 @@ class CookieKeys:
 
     __slots__ = ("_derived", "_secrets")
 
+    @checked_part
     def __init__(self, *secrets: bytes) -> None:
         check_secrets(secrets, "cookie")
         self._secrets = tuple(map(bytes, secrets)) or (os.urandom(SECRET_LENGTH),)

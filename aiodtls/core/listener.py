@@ -95,6 +95,8 @@ class Listener:
         # Oldest end first, which is about the order in which they may be forgotten.
         self._lingering: dict[DTLSConnection, None] = {}
         self._free_memory_at: float | None = None
+        # When the ticket keys change, once there was a peer that may have been given a ticket.
+        self._turn_keys_at: float | None = None
         self._out: list[tuple[bytes, Address]] = []
         self._events: deque[Event] = deque()
         # The newest export of each association that was adopted here.
@@ -185,6 +187,8 @@ class Listener:
             self._free_memory_at = (
                 now + FREE_MEMORY_EVERY if len(self._routes) >= FREE_MEMORY_FROM else None
             )
+        if self._turn_keys_at is not None and now >= self._turn_keys_at:
+            self._turn_keys(now)
         while self._lingering:
             oldest = next(iter(self._lingering))
             if oldest.lingers_until > now:
@@ -194,10 +198,16 @@ class Listener:
 
     def next_timeout(self) -> float | None:
         """Absolute seconds; None where the listener itself waits for nothing."""
-        if not self._lingering:
-            return self._free_memory_at
-        forget_at = next(iter(self._lingering)).lingers_until
-        return forget_at if self._free_memory_at is None else min(forget_at, self._free_memory_at)
+        forget_at = next(iter(self._lingering)).lingers_until if self._lingering else None
+        times = (forget_at, self._free_memory_at, self._turn_keys_at)
+        return min((at for at in times if at is not None), default=None)
+
+    def _turn_keys(self, now: float) -> None:
+        """Forgets old ticket keys, where nobody comes whose handshake would see to it."""
+        assert self.config is not None
+        keys, wall_time = self.config.live_ticket_keys, self._wall_clock()
+        keys.advance(wall_time, now)
+        self._turn_keys_at = now + keys.next_change(wall_time)
 
     # -- hellos -----------------------------------------------------------------------------
 
@@ -250,6 +260,7 @@ class Listener:
         if dialling and live is not None and live.client_random > hello.random:
             # Both dialled; ours goes on, and the peer gives its own up when it sees ours.
             return
+        self.config.live_ticket_keys.advance(self._wall_clock(), now)
         validated = self._validate(hello, body, message_seq, record_number, addr)
         if validated is None:
             return
@@ -331,7 +342,13 @@ class Listener:
             **self._options(config, addr, DEFAULT_CID_LENGTH),
         )
         self._adopt(connection, now)
+        self._begins(connection, now)
+
+    def _begins(self, connection: DTLSConnection, now: float) -> None:
+        """A server's handshake."""
         self._half_open.add(connection)
+        if self._turn_keys_at is None:
+            self._turn_keys(now)
 
     def _options(self, config: DTLSConfig, peer: Address, cid_length: int) -> ConnectionOptions:
         """What all connections of this socket share; ``cid_length`` is the default."""
@@ -360,6 +377,27 @@ class Listener:
             self._replace(stale)
 
     # -- the owner's wishes -----------------------------------------------------------------
+
+    def check_update(self, config: DTLSConfig) -> None:
+        """Raises :class:`ConfigError` where ``update_config`` would."""
+        config.check_server()
+        if self.config is not None:
+            self._routes.check_length(config, self.config)
+
+    @checked
+    def update_config(self, config: DTLSConfig, now: float) -> None:
+        """``config`` is for new handshakes.
+
+        Ticket keys, cookie keys and a session store that it names take effect; where it names none
+        those of before live on. Raises :class:`ConfigError` for a config that is no server's and
+        for another length of connection ids, which every datagram of the socket is read by.
+        """
+        self.check_update(config)
+        self.config = config.succeeding(self.config) if self.config is not None else config
+        if config.cookie_keys is not None:
+            self._cookies.use_keys(config.cookie_keys)
+        if self._turn_keys_at is not None:
+            self._turn_keys(now)
 
     @checked
     def dial(
@@ -406,7 +444,7 @@ class Listener:
             **self._options(self.config, peer, DEFAULT_CID_LENGTH),
         )
         self._adopt(connection, now)
-        self._half_open.add(connection)
+        self._begins(connection, now)
         return connection
 
     @checked

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.errors import DTLSError
+from aiodtls.core.errors import ConfigError, DTLSError
 from aiodtls.core.outbox import Address
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds, IdTable
 
@@ -65,6 +65,16 @@ class Routes:
         length = _own_length(config, default) if addr is not None else 0
         self.cid_length = self.cid_length or length
         return ConnectionIds(self.cid_length, self._random, self._ids) if length else NO_IDS
+
+    def check_length(self, config: DTLSConfig, before: DTLSConfig) -> None:
+        """Raises :class:`ConfigError` for another length of connection ids than so far."""
+        length = _own_length(config, DEFAULT_CID_LENGTH)
+        known = self.cid_length or _own_length(before, DEFAULT_CID_LENGTH)
+        if length not in (known, _own_length(before, DEFAULT_CID_LENGTH)):
+            raise ConfigError(
+                f"connection_id={config.connection_id}: all connection ids of a socket have one "
+                f"length, here {known} bytes; another length needs another socket"
+            )
 
     def adopted_ids(self, length: int) -> ConnectionIds:
         """For an association from elsewhere. Raises :class:`DTLSError` for another length."""

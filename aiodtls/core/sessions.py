@@ -7,31 +7,21 @@ clients without tickets, in a store under the session id (RFC 5246 section 7.4.1
 
 from __future__ import annotations
 
-import functools
 import hmac
-import os
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import field
 from struct import Struct
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from aiodtls.core.checks import at_least, checked, checked_part
+from aiodtls.core.checks import at_least, checked
 from aiodtls.core.clock import wall_clock
-from aiodtls.core.errors import ConfigError, DecodeError
+from aiodtls.core.errors import DecodeError
 from aiodtls.core.frozen import frozen_kw_only
 from aiodtls.core.registry import CertificateType
 from aiodtls.core.wire.codec import Reader, Writer
 
 # RFC 8446 section 4.6.1: nothing is resumed longer after the handshake that proved who it is.
 MAX_LIFETIME = 7 * 24 * 3600
-SECRET_LENGTH = 32
-NONCE_LENGTH = 12
-INDEX_LENGTH = 4
-KEY_LABEL = b"aiodtls ticket key"
 FORMAT = 1
 # When it was authenticated and issued, in milliseconds; lifetime, and what is added to the age.
 _TIMES = Struct("!QQII")
@@ -150,73 +140,6 @@ def psk_check(key: bytes) -> bytes:
     return hmac.digest(key, b"aiodtls session", "sha256")[:16]
 
 
-class TicketKeys:
-    """What seals tickets: AES-256-GCM under keys that change every ``period`` seconds.
-
-    Without a secret a fresh one is drawn, and tickets end with the process. Processes and hosts
-    with the same secret (32 bytes or more, from a good source) take each other's tickets; further
-    secrets are older ones, whose tickets are still opened but no longer made. A ticket lives seven
-    days at the most.
-    """
-
-    __slots__ = ("_key", "_period", "_secrets")
-
-    @checked_part
-    def __init__(self, *secrets: bytes, period: float = 24 * 3600) -> None:
-        if any(len(secret) < SECRET_LENGTH or not any(secret) for secret in secrets):
-            raise ConfigError("a ticket secret is 32 random bytes or more")
-        if not 60 <= period <= MAX_LIFETIME:
-            raise ConfigError("a ticket key's period is 60 seconds to 7 days")
-        self._secrets = tuple(bytes(secret) for secret in secrets) or (os.urandom(SECRET_LENGTH),)
-        self._period = period
-        kept = int(MAX_LIFETIME / period) + 2
-        self._key = functools.lru_cache(maxsize=kept * len(self._secrets))(_derive_key)
-
-    def __repr__(self) -> str:
-        return f"TicketKeys(<{len(self._secrets)} secrets>, period={self._period})"
-
-    def seal(
-        self,
-        session: Session,
-        random: Callable[[int], bytes],
-        wall_time: float | None = None,
-    ) -> bytes:
-        """The ticket for a session. ``wall_time`` is seconds since 1970, now where it is None."""
-        now = wall_clock() if wall_time is None else wall_time
-        index = int(now / self._period).to_bytes(INDEX_LENGTH, "big")
-        nonce = random(NONCE_LENGTH)
-        key = self._key(self._secrets[0], index)
-        return index + nonce + key.encrypt(nonce, session.to_bytes(), index)
-
-    def open(self, ticket: bytes, wall_time: float | None = None) -> Session | None:
-        """What was sealed; None for what is not ours, or too old."""
-        now = wall_clock() if wall_time is None else wall_time
-        return self._unseal(ticket, self._secrets, now)
-
-    def is_outdated(self, ticket: bytes, wall_time: float | None = None) -> bool:
-        """Whether a ticket that ``open`` takes is of an older secret, and would end with it."""
-        now = wall_clock() if wall_time is None else wall_time
-        return len(self._secrets) > 1 and self._unseal(ticket, self._secrets[:1], now) is None
-
-    def _unseal(self, ticket: bytes, secrets: tuple[bytes, ...], now: float) -> Session | None:
-        index, rest = ticket[:INDEX_LENGTH], ticket[INDEX_LENGTH:]
-        nonce, sealed = rest[:NONCE_LENGTH], rest[NONCE_LENGTH:]
-        made = int.from_bytes(index, "big") * self._period
-        if not sealed or not now - MAX_LIFETIME - self._period <= made <= now + self._period:
-            return None
-        for secret in secrets:
-            try:
-                session = Session.from_bytes(self._key(secret, index).decrypt(nonce, sealed, index))
-            except (InvalidTag, ValueError):
-                continue
-            return session if session.is_alive_at(now) else None
-        return None
-
-
-def _derive_key(secret: bytes, index: bytes) -> AESGCM:
-    return AESGCM(hmac.digest(secret, KEY_LABEL + index, "sha256"))
-
-
 class SessionStore(Protocol):
     """Where a DTLS 1.2 server keeps the sessions of clients that know no tickets.
 
@@ -226,6 +149,8 @@ class SessionStore(Protocol):
     def put(self, session_id: bytes, session: bytes) -> None: ...
 
     def get(self, session_id: bytes) -> bytes | None: ...
+
+    def delete(self, session_id: bytes) -> None: ...
 
 
 class MemorySessionStore:
@@ -245,6 +170,9 @@ class MemorySessionStore:
 
     def get(self, session_id: bytes) -> bytes | None:
         return self._sessions.get(session_id)
+
+    def delete(self, session_id: bytes) -> None:
+        self._sessions.pop(session_id, None)
 
 
 class SessionCache:

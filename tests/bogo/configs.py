@@ -23,7 +23,8 @@ from aiodtls.core.registry import (
     ProtocolVersion,
     SignatureScheme,
 )
-from aiodtls.core.sessions import MemorySessionStore, TicketKeys
+from aiodtls.core.sessions import MemorySessionStore
+from aiodtls.core.ticket_keys import TicketKeys
 from tests.bogo import policies
 from tests.bogo.expectations import Failed, parse_timestamps
 from tests.bogo.flags import CredentialFlags, Flags, Unimplemented

@@ -8,7 +8,9 @@ import random
 import pytest
 
 import aiodtls
+from aiodtls import CookieKeys, MemorySessionStore, TicketKeys
 from aiodtls.core.connection import DTLSConnection
+from aiodtls.core.events import VerificationRequested
 from aiodtls.core.hello_pool import POOL_SLOTS
 from aiodtls.core.listener import Listener
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
@@ -258,3 +260,106 @@ def test_statistics_sum_ended_associations():
     pair.flush()
     assert pair.listener.connections == []
     assert pair.listener.statistics.records_received == before == 1
+
+
+# -- another config for new handshakes ---------------------------------------------------------
+
+
+SECRET = bytes(range(32))
+
+
+def met_with(listener: Listener, config, session=None, *, addr=CLIENT) -> DTLSConnection:
+    """A client whose handshake with the listener is over, and that has its session."""
+    client = DTLSConnection.client(
+        config, SERVER, 0.0, server_hostname="localhost", session=session
+    )
+    for _ in range(10):
+        for data, _ in client.datagrams_to_send():
+            listener.receive_datagram(data, addr, 0.0)
+        answers = [item for c in listener.ready() for item in c.datagrams_to_send()]
+        for data, _ in (*answers, *listener.datagrams_to_send()):
+            client.receive_datagram(data, SERVER, 0.0)
+        while (event := client.next_event()) is not None:
+            if isinstance(event, VerificationRequested):
+                client.answer(event, event.verify(), 0.0)
+    assert client.handshake_complete
+    return client
+
+
+def visits(variant: str) -> tuple:
+    """A listener that has given out a session, its config, the client's, and the session."""
+    client_config, config = configs(variant)
+    if variant == "certificate":
+        # By its session id.
+        client_config = dataclasses.replace(client_config, session_tickets=0)
+    listener = Listener(config)
+    session = met_with(listener, client_config).session
+    assert session is not None and bool(session.ticket) is (variant == "certificate13")
+    return listener, config, client_config, session
+
+
+@pytest.mark.parametrize("variant", ["certificate", "certificate13"])
+def test_an_updated_config_that_names_no_keys_takes_the_sessions_of_before(variant):
+    listener, config, client_config, session = visits(variant)
+    for changes in ({"recv_queue": 5}, {"idle_timeout": 9.0}, {"cookie_keys": CookieKeys()}):
+        other = dataclasses.replace(config, **changes)
+        listener.update_config(other, 0.0)
+        assert listener.config == other
+        assert listener.config.ticket_keys is listener.config.session_store is None
+        again = met_with(listener, client_config, session, addr=f"{changes}")
+        assert again.resumed
+        session = again.session
+
+
+@pytest.mark.parametrize("variant", ["certificate", "certificate13"])
+def test_an_updated_config_that_names_keys_takes_those(variant):
+    listener, config, client_config, session = visits(variant)
+    fresh = {"ticket_keys": TicketKeys(), "session_store": MemorySessionStore()}
+    listener.update_config(dataclasses.replace(config, **fresh), 0.0)
+    full = met_with(listener, client_config, session, addr="again")
+    assert not full.resumed
+    # And what names none takes over these.
+    listener.update_config(config, 0.0)
+    assert met_with(listener, client_config, full.session, addr="once more").resumed
+
+
+@pytest.mark.parametrize("variant", ["certificate", "certificate13"])
+def test_cookies_of_before_count_where_no_other_keys_are_named(variant):
+    client_config, config = configs(variant)
+    for named, accepted in ((None, True), (CookieKeys(SECRET), False)):
+        listener = Listener(config)
+        client = DTLSConnection.client(client_config, SERVER, 0.0, server_hostname="localhost")
+        for data, _ in client.datagrams_to_send():
+            listener.receive_datagram(data, CLIENT, 0.0)
+        for data, _ in listener.datagrams_to_send():
+            client.receive_datagram(data, SERVER, 0.0)
+        listener.update_config(dataclasses.replace(config, cookie_keys=named), 0.0)
+        for data, _ in client.datagrams_to_send():
+            listener.receive_datagram(data, CLIENT, 0.0)
+        assert bool(listener.connections) is accepted
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "good"),
+    [(4, 4, 1), (4, 8, 0), (4, None, 0), (4, 0, 0), (None, 8, 1), (None, 4, 0), (0, 4, 0)],
+)
+def test_the_length_of_connection_ids_stays(before, after, good):
+    """Every datagram of the socket is read by it; None is 8."""
+    _, config = configs("certificate13")
+    config = dataclasses.replace(config, connection_id=before)
+    other = dataclasses.replace(config, connection_id=after, ticket_keys=TicketKeys())
+    listener = Listener(config)
+    if good:
+        listener.update_config(other, 0.0)
+        assert listener.config is not config
+        return
+    with pytest.raises(aiodtls.ConfigError, match=f"connection_id={after}: .* another socket"):
+        listener.update_config(other, 0.0)
+    assert listener.config is config
+
+
+def test_a_listener_without_a_config_takes_any():
+    listener = Listener(None)
+    _, config = configs("cid13")
+    listener.update_config(config, 0.0)
+    assert listener.config is config

@@ -21,11 +21,10 @@ SECRET, OLDER = bytes(range(32)), bytes(range(1, 33))
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(calendar):
     """The calendar of ticket keys that are given no other, to be set."""
-    now = [0.0]
-    monkeypatch.setattr(sessions, "wall_clock", lambda: now[0])
-    return now
+    calendar[0] = 0.0
+    return calendar
 
 
 def session_at(now: float) -> Session:

@@ -9,7 +9,8 @@ from aiodtls.core.cookies import Cookies
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.sealed_state import unseal
-from aiodtls.core.sessions import Session, TicketKeys
+from aiodtls.core.sessions import Session
+from aiodtls.core.ticket_keys import TicketKeys
 from aiodtls.core.wire import messages, messages13
 from aiodtls.core.wire.fragments import parse_fragments
 from aiodtls.core.wire.messages import ClientHello, encode_body, parse_body

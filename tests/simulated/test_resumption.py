@@ -258,7 +258,7 @@ def test_sessions_end_after_their_lifetime(variant):
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_session_of_one_version_leaves_the_choice_of_the_other_open(version):
     credentials = Credentials.self_signed("localhost")
-    server = DTLSConfig(credentials=credentials)
+    server = DTLSConfig(credentials=credentials, ticket_keys=TicketKeys())
     client = DTLSConfig(trust=Trust.fingerprints(credentials.fingerprint()))
     first = Pair(client, dataclasses.replace(server, versions=[version]))
     assert first.run() and first.connected
@@ -361,15 +361,15 @@ def test_resumptions_at_a_third_of_loss(variant):
 # -- keys, stores and caches -----------------------------------------------------------------------
 
 
-def test_ten_thousand_tickets_across_rotation_and_restart():
+def test_ten_thousand_tickets_across_rotation_and_restart(calendar):
     secret, older = bytes(range(32)), bytes(range(1, 33))
-    now = 1_800_000_000.0
+    [now] = calendar
     session = Session(version="1.3", suite=0x1301, secret=b"s" * 32, lifetime=6 * 24 * 3600)
     random = iter(range(1 << 20))
     keys = TicketKeys(secret, older)
     tickets: list[bytes] = []
     for number in range(10_000):
-        now += 30
+        calendar[0] = now = now + 30
         made = dataclasses.replace(session, issued_at=now, authenticated_at=now)
         sealer = keys if number % 3 else TicketKeys(older)
         tickets.append(sealer.seal(made, lambda n: next(random).to_bytes(n, "big"), now))

@@ -13,11 +13,12 @@ import hashlib
 import sys
 
 from aiodtls import DTLSConfig, MemorySessionStore, Session, TicketKeys
-from aiodtls.core import sessions
+from aiodtls.core import ticket_keys
 from tests.harness import Pair
 from tests.simulated.variants import configs
 
-START = datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC)
+START = datetime.datetime(2033, 1, 1, tzinfo=datetime.UTC)
+SINCE = START.timestamp()
 BETWEEN_VISITS = 30.0
 # Of the keys, which are derived from the secret anew in each.
 PERIOD = 3600.0
@@ -47,7 +48,7 @@ class World:
         number = self.visits // VISITS_PER_SECRET
         # The older ones are kept for the seven days that a ticket lives.
         secrets = [_secret(n) for n in range(number, -1, -1)]
-        self._ticket_keys = TicketKeys(*secrets, period=PERIOD)
+        self._ticket_keys = TicketKeys(*secrets, since=SINCE, period=PERIOD)
         self.restarts += 1
 
     def _configs(self, kind: str) -> tuple[DTLSConfig, DTLSConfig]:
@@ -70,7 +71,7 @@ class World:
             self.refused += not both
         found = pair.client.session
         assert found is not None
-        self.key_ids.add(found.ticket[: sessions.INDEX_LENGTH])
+        self.key_ids.add(found.ticket[: ticket_keys.INDEX_LENGTH])
         # As a client keeps it between two runs.
         self._sessions[kind] = Session.from_bytes(found.to_bytes())
         self.visits += 1

@@ -104,7 +104,7 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
 def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:
     """Whether a resumption gives a new ticket: for one that would end with an older secret."""
     ticket = session_ticket.accept(hello)
-    return ticket is not None and bool(ticket) and hs.config.is_outdated(ticket, hs.wall_clock())
+    return ticket is not None and bool(ticket) and hs.config.is_outdated(ticket)
 
 
 def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> Script:
