@@ -38,6 +38,9 @@ def _is_state(item: object) -> bool:
     """Whether it is a plain container, or an object of the core that is no constant."""
     if isinstance(item, Enum):
         return False
+    # Python 3.14 tracks an empty dict, which has nothing to visit; older ones do not.
+    if item == {}:
+        return False
     if isinstance(item, list | dict | tuple | set):
         return True
     module = type(item).__module__
