@@ -1,7 +1,8 @@
-"""What the installed ``cryptography`` can do; the one place that looks at its version.
+"""What the installed ``cryptography`` can do. Only this module looks at its version.
 
-Each feature that the oldest supported version lacks has a name here and the version that brought
-it. Defaults leave out what is not there; a config that names it is an error.
+Each feature that the oldest supported version lacks has a name here, with the version that
+introduced it. Defaults leave out features that are missing. A configuration that names one is an
+error.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from aiodtls.core.errors import ConfigError
 
 # ML-KEM (FIPS 203), for the hybrid groups.
 ML_KEM = "ML-KEM"
-# AEADs that write where they are told.
+# AEADs that write into a buffer of the caller.
 INTO = "encrypt_into and decrypt_into"
-# ML-DSA (FIPS 204), for certificates of others.
+# ML-DSA (FIPS 204), in the peer's certificates.
 ML_DSA = "ML-DSA"
-# The first version of cryptography with each.
+# The version of cryptography that introduced each.
 SINCE = {ML_KEM: 47, INTO: 47, ML_DSA: 48}
 
 
 def _working(name: str, kind: str) -> Any:
-    """The module of an algorithm, where it works: what it is linked with may lack the algorithm."""
+    """The module of an algorithm, or None if the linked OpenSSL lacks the algorithm."""
     try:
         module = importlib.import_module(f"cryptography.hazmat.primitives.asymmetric.{name}")
         getattr(module, kind).generate()
@@ -45,7 +46,9 @@ FEATURES = frozenset(name for name, found in _FOUND.items() if found)
 
 
 def require(feature: str, what: str) -> None:
-    """Raises :class:`ConfigError` where ``what``, named by a config, needs a missing feature."""
+    """Raises :class:`ConfigError` if ``what``, named in a configuration, needs a missing
+    feature.
+    """
     if feature not in FEATURES:
         raise ConfigError(
             f"{what} needs {feature}, which cryptography has since version {SINCE[feature]}; "

@@ -1,7 +1,7 @@
-"""Certificates of X.509: dates, usage, keys and fingerprints, as functions of one certificate.
+"""X.509 certificates: dates, usage, keys and fingerprints, as functions of one certificate.
 
-The checks raise :class:`AlertError` whose ``error`` is a :class:`CertificateError` that a person
-understands.
+The checks raise :class:`AlertError`. Its ``error`` is a :class:`CertificateError` whose text is
+written for people.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from aiodtls.core.registry import AlertDescription, CertificateType
 Role: TypeAlias = Literal["server", "client"]
 FilePath: TypeAlias = str | os.PathLike[str]
 
-# What the library raises for bytes that are no proper certificate, at once or at a later look into
-# it: TypeError for odd attributes of a name, KeyError for an odd kind of string in one (before
-# version 46 or later), and UserWarning where warnings are errors.
+# What the library raises for malformed certificates, when they are parsed or when a field is read
+# first: TypeError for odd attributes of a name, KeyError for an odd string type in one (in some
+# versions), and UserWarning if warnings are errors.
 PARSE_ERRORS = (
     ValueError,
     KeyError,
@@ -48,13 +48,13 @@ PARSE_ERRORS = (
     x509.UnsupportedGeneralNameType,
 )
 
-# Bounds of every key that a peer shows: a signature check takes less than a millisecond then.
+# Bounds of every key that a peer shows. Within them a signature check takes less than 1 ms.
 MINIMUM_RSA_BITS = 2048
 MAXIMUM_RSA_BITS = 8192
 MAXIMUM_EXPONENT_BITS = 32
-# No real chain has more certificates, and each costs work.
+# Real chains are shorter, and each certificate costs work.
 MAX_CHAIN_LENGTH = 10
-# The kinds of key that are loaded at all. Loading others (DH) can take many milliseconds.
+# Only keys of these kinds are loaded. Others (DH) can take many milliseconds.
 _KEY_ALGORITHMS = {
     ObjectIdentifier("1.2.840.113549.1.1.1"): "2a864886f70d010101",  # rsaEncryption
     ObjectIdentifier("1.2.840.113549.1.1.10"): "2a864886f70d01010a",  # id-RSASSA-PSS
@@ -68,15 +68,15 @@ _KEY_ALGORITHMS = {
 _ALGORITHM_PREFIXES = tuple(
     b"\x06" + bytes([len(value) // 2]) + bytes.fromhex(value) for value in _KEY_ALGORITHMS.values()
 )
-# So many keys, out of so many bytes at the most, are kept parsed.
+# How many parsed keys are cached, and the size in bytes up to which one is.
 KEYS_KEPT = 256
 LONGEST_KEPT = 4096
-# The names of RFC 8122 section 5 (SDP) and what they are in hashlib; SHA-1 and MD5 are not spoken.
+# The hash names of RFC 8122 section 5 (SDP) and of hashlib. SHA-1 and MD5 are not supported.
 FINGERPRINT_HASHES = {"sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 
 
 def date_of(wall_time: float) -> datetime:
-    """Seconds since 1970, as certificates have them."""
+    """From seconds since 1970 to the form that certificates have."""
     return datetime.fromtimestamp(wall_time, UTC)
 
 
@@ -94,7 +94,9 @@ def check_dates(
 
 
 def check_usage(leaf: x509.Certificate, peer_role: Role) -> None:
-    """Extensions that are absent restrict nothing (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    """Checks the key usage. A missing extension restricts nothing (RFC 5280 sections 4.2.1.3,
+    4.2.1.12).
+    """
     usage = extension(leaf, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         raise refusal(
@@ -109,7 +111,7 @@ def check_usage(leaf: x509.Certificate, peer_role: Role) -> None:
 
 
 def allows_role(usage: x509.ExtendedKeyUsage | None, peer_role: Role) -> bool:
-    """Whether an extendedKeyUsage, of a leaf or of a CA above it, lets the peer have this role."""
+    """Whether an extendedKeyUsage of a leaf, or of a CA above it, allows the peer this role."""
     server = peer_role == "server"
     wanted = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
     return usage is None or not {wanted, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}.isdisjoint(
@@ -132,7 +134,11 @@ def is_ca(certificate: x509.Certificate) -> bool:
 
 
 def fingerprint_of(hash_name: str, data: bytes) -> bytes:
-    """``hash_name`` as RFC 8122 spells it. Raises :class:`ConfigError`."""
+    """The fingerprint of ``data``. ``hash_name`` is spelled as in RFC 8122.
+
+    Raises:
+        ConfigError: the hash is unknown.
+    """
     name = FINGERPRINT_HASHES.get(hash_name.lower())
     if name is None:
         known = ", ".join(FINGERPRINT_HASHES)
@@ -167,23 +173,23 @@ def refusal(description: AlertDescription, message: str) -> AlertError:
 
 
 def unparsable(error: Exception, what: str = "certificate") -> AlertError:
-    """The refusal of what the library could not read, in its words.
+    """The refusal of bytes that the library could not parse.
 
-    They may repeat the peer's text, so the library's exception is not to go along as the cause.
+    The library's text may repeat text of the peer. So do not chain its exception as the cause.
     """
     message = f"the peer's {what} does not parse: {shown(str(error))}"
     return refusal(AlertDescription.bad_certificate, message)
 
 
 def to_spki(public_key: PublicKeyTypes) -> bytes:
-    """SubjectPublicKeyInfo, DER: what a raw public key is on the wire (RFC 7250 section 3)."""
+    """SubjectPublicKeyInfo in DER: a raw public key on the wire (RFC 7250 section 3)."""
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def public_key_of(shown: bytes, kind: CertificateType) -> PublicKeyTypes:
-    """The key of a certificate, or of a raw public key, in DER. Raises ``PARSE_ERRORS``.
+    """The key of a certificate, or a raw public key, from DER. Raises ``PARSE_ERRORS``.
 
-    Those met lately are parsed once: a side shows the same one to all, and many peers come back.
+    Recent keys are cached: our own is shown to every peer, and peers come back.
     """
     parse = _parse_again if len(shown) <= LONGEST_KEPT else _parse_key
     return parse(shown, kind)
@@ -208,10 +214,10 @@ def _after_header(der: bytes, at: int) -> int:
 
 
 def check_keys(chain: Sequence[bytes], kind: CertificateType) -> PublicKeyTypes:
-    """The key of the leaf, after every key of the chain has met the bounds.
+    """The key of the leaf, after all keys of the chain were found to be within the bounds.
 
-    Called before any signature is checked with one of them, whatever the peer is trusted by.
-    Raises :class:`AlertError`.
+    Call it before any signature is checked with one of the keys, whatever the trust. Raises
+    :class:`AlertError`.
     """
     if len(chain) > MAX_CHAIN_LENGTH:
         raise refusal(
@@ -254,9 +260,11 @@ _parse_again = functools.lru_cache(KEYS_KEPT)(_parse_key)
 
 
 def load_public_key(key: PublicKeyTypes | bytes | FilePath) -> PublicKeyTypes:
-    """A key as such, SubjectPublicKeyInfo in DER or PEM, or a PEM file.
+    """A key object, SubjectPublicKeyInfo in DER or PEM, or the name of a PEM file.
 
-    Raises :class:`ConfigError`, and OSError for a file that cannot be read.
+    Raises:
+        ConfigError: it is not a public key.
+        OSError: the file cannot be read.
     """
     if not isinstance(key, bytes | str | os.PathLike):
         return key

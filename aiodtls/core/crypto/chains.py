@@ -1,7 +1,7 @@
-"""Certificate chains: the search for a path to a trusted CA, and how much work it may be.
+"""Certificate chains: the search for a path to a trusted CA, and a limit on its work.
 
-``cryptography`` builds the path and checks it. Its search can be made to branch, by certificates
-that share a name, so the work that it could do is counted before it starts.
+``cryptography`` builds the path and checks it. Certificates that share a name make its search
+branch. So the work that the search could do is counted before it starts.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from aiodtls.core.errors import AlertError
 from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription
 
-# Signature checks that the search for a path may need at the most, slow ones counted twice.
+# How many signature checks the search may need at most. Slow ones count twice.
 MAX_SIGNATURE_CHECKS = 32
-# Comparisons of a name with a name constraint, 0.2 us each.
+# How many comparisons of a name with a name constraint, 0.2 us each.
 MAX_NAME_CHECKS = 32_768
-# In bytes. Names in it are parsed in one go, which takes 0.5 ms for each KiB.
+# In bytes. The library parses all names of a certificate at once: 0.5 ms for each KiB.
 MAX_CERTIFICATE_SIZE = 16 * 1024
 # Certificates between the leaf and the trusted CA.
 _MAX_DEPTH = 8
@@ -42,7 +42,7 @@ _EDWARDS = (SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448)
 
 
 class _Link:
-    """A certificate as the search for a path sees it. Raises ``PARSE_ERRORS``."""
+    """The fields of a certificate that the search for a path uses. Raises ``PARSE_ERRORS``."""
 
     __slots__ = ("constraints", "cost", "issuer", "names", "subject")
 
@@ -57,11 +57,11 @@ class _Link:
 
 
 def _cost(certificate: x509.Certificate) -> int:
-    """Of a check with its key: 1 where that takes less than 0.2 ms, else 2."""
+    """The cost of one signature check with this key: 1 if it takes less than 0.2 ms, else 2."""
     try:
         key = certificate.public_key()
     except PARSE_ERRORS:
-        # A trusted one, with which the library can check nothing. Those of peers are loaded before.
+        # A trusted CA whose key the library cannot use. The keys of peers are loaded earlier.
         return 1
     if isinstance(key, rsa.RSAPublicKey):
         is_fast = key.key_size <= 4096
@@ -73,7 +73,7 @@ def _cost(certificate: x509.Certificate) -> int:
 
 
 class Anchors:
-    """CA certificates that are trusted, and the check of a chain against them. Immutable."""
+    """The trusted CA certificates, and the check of a chain against them. Immutable."""
 
     __slots__ = ("_certificates", "_links", "_store")
 
@@ -84,22 +84,23 @@ class Anchors:
         self._links = _by_subject(_Link(certificate) for certificate in self._certificates)
 
     def check(self, chain: Sequence[x509.Certificate], peer_role: Role, wall_time: float) -> None:
-        """Finds a path from the leaf, the first, to a trusted CA. The keys have met the bounds.
+        """Finds a path from the leaf, the first certificate, to a trusted CA.
 
-        Raises :class:`AlertError`, and ``PARSE_ERRORS``.
+        ``check_keys`` must have accepted the keys. Raises :class:`AlertError`, and
+        ``PARSE_ERRORS``.
         """
         for certificate in chain:
             _check_size(certificate)
         leaf = chain[0]
         issuers = [c for c in dict.fromkeys(chain[1:]) if c not in self._certificates]
-        # A certificate that its own key signed leads nowhere else, and is where a search branches.
+        # A self-issued certificate leads to no other issuer, but makes the search branch.
         self_issued = [issuer for issuer in issuers if issuer.issuer == issuer.subject]
         spent = sum(_cost(issuer) for issuer in self_issued)
         useless = {issuer for issuer in self_issued if _is_self_signed(issuer)}
         useful = [issuer for issuer in issuers if issuer not in useless]
         self._check_work(leaf, useful, spent)
-        # The client verifier serves both roles: it leaves the names to us, and the server
-        # verifier refuses every certificate without a subjectAltName.
+        # The client verifier serves both roles. It leaves the names to us. The server verifier
+        # refuses every certificate without a subjectAltName.
         verifier = (
             verification.PolicyBuilder()
             .store(self._store)
@@ -111,13 +112,13 @@ class Anchors:
         try:
             verifier.verify(leaf, useful)
         except verification.VerificationError as error:
-            # Its text names certificates as the peer wrote them.
+            # The library's text repeats names from the peer's certificates.
             raise _explain(chain, error, peer_role, wall_time) from None
 
     def _check_work(
         self, leaf: x509.Certificate, issuers: Sequence[x509.Certificate], spent: int
     ) -> None:
-        """Refuses a chain whose names let the search take too long, whatever the signatures are."""
+        """Refuses a chain whose names allow too long a search, whatever its signatures are."""
         first = _Link(leaf)
         links = [_Link(issuer) for issuer in issuers]
         search = _Search(self._links, _by_subject(links), spent)
@@ -134,8 +135,11 @@ class Anchors:
 
 
 class _Search:
-    """Counts what the library's search would do if every signature were valid and none led to an
-    end: ``checks`` of signatures, and the ``constraints`` that names would be compared with."""
+    """Counts what the library's search would do if all signatures were valid and no path ended at a
+    CA.
+
+    ``checks`` counts signature checks, ``constraints`` the comparisons with name constraints.
+    """
 
     __slots__ = ("_issuers", "_trusted", "checks", "constraints")
 
@@ -151,7 +155,7 @@ class _Search:
         self.constraints = 0
 
     def follow(self, link: _Link, depth: int) -> None:
-        """Stops soon after there are too many checks."""
+        """Follows the issuers of ``link``. Stops soon after the limit is exceeded."""
         for issuer in self._trusted.get(link.issuer, ()):
             self._count(issuer)
         for issuer in self._issuers.get(link.issuer, ()):
@@ -208,10 +212,10 @@ def _may_issue_for(role: Role) -> _UsageCheck:
 
 
 def _ca_policy(role: Role) -> verification.ExtensionPolicy:
-    """Private CAs leave out what the Web's rules ask for (key identifiers, usages).
+    """A policy for private CAs, which leave out extensions that the Web PKI requires.
 
-    What protects the chain stays: signatures, dates, basicConstraints, path lengths, name
-    constraints, keyCertSign. An extendedKeyUsage restricts what is below it, as everywhere else.
+    It still checks signatures, dates, basicConstraints, path lengths, name constraints and
+    keyCertSign. An extendedKeyUsage of a CA restricts the certificates below it.
     """
     agnostic = verification.Criticality.AGNOSTIC
     return (
@@ -229,7 +233,7 @@ _LEAF_POLICY = verification.ExtensionPolicy.permit_all()
 def _explain(
     chain: Sequence[x509.Certificate], error: Exception, peer_role: Role, wall_time: float
 ) -> AlertError:
-    """The refusal of a chain, in words that say what to do about it."""
+    """The refusal of a chain. Its text says what to do about it."""
     for certificate in chain[1:]:
         check_dates(certificate, wall_time, "a CA certificate of the peer's chain")
     if "extendedKeyUsage of a CA" in str(error):

@@ -1,4 +1,4 @@
-"""Who we are: a private key, with a certificate chain or as a raw public key (RFC 7250)."""
+"""Our own identity: a private key with a certificate chain, or as a raw public key (RFC 7250)."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ SignFunction: TypeAlias = Callable[[str, bytes], "bytes | Awaitable[bytes]"]
 class Credentials:
     """A private key and its certificate chain, DER, leaf first.
 
-    A raw public key has no ``leaf``, and its SubjectPublicKeyInfo alone in ``chain``. A key that is
-    kept elsewhere is no ``private_key`` but a ``signer``, which the owner of a connection calls.
+    A raw public key has no ``leaf``, and ``chain`` is its SubjectPublicKeyInfo alone. A key outside
+    this process has a ``signer`` instead of a ``private_key``. The owner of a connection calls it.
     """
 
     chain: tuple[bytes, ...] = field(repr=False)
@@ -68,12 +68,13 @@ class Credentials:
     timestamps: tuple[bytes, ...] = field(default=(), repr=False)
     needs_named_issuer: bool = False
 
-    # What the chain says; a handshake asks for it again and again.
+    # Computed once from the chain, because every handshake needs them.
     public_key: PublicKeyTypes = field(init=False, repr=False, compare=False)
     certificate_type: CertificateType = field(init=False, repr=False, compare=False)
-    # What the key signs for; Ed25519 and Ed448 count as ECDSA (RFC 8422 section 5.10).
+    # The key exchange that the key can sign. Ed25519 and Ed448 count as ECDSA (RFC 8422 section
+    # 5.10).
     key_exchange: KeyExchange = field(init=False, repr=False, compare=False)
-    # Of an ECDSA key.
+    # The curve of an ECDSA key.
     curve: NamedGroup | None = field(init=False, repr=False, compare=False)
     _schemes: Mapping[ProtocolVersion, tuple[SignatureScheme, ...]] = field(
         init=False, repr=False, compare=False
@@ -106,7 +107,11 @@ class Credentials:
     def from_objects(
         cls, private_key: signatures.PrivateKey, chain: Sequence[x509.Certificate]
     ) -> Credentials:
-        """From objects of ``cryptography``, leaf first. Raises :class:`ConfigError`."""
+        """From objects of ``cryptography``, leaf first.
+
+        Raises:
+            ConfigError: the key and the leaf do not belong together, or are not supported.
+        """
         public_key = _key_of(chain)
         if to_spki(public_key) != to_spki(private_key.public_key()):
             raise ConfigError(
@@ -123,8 +128,9 @@ class Credentials:
     ) -> Credentials:
         """From PEM files: the chain, leaf first, and its key.
 
-        Raises :class:`ConfigError` for what does not parse or belong together, OSError for what
-        cannot be read.
+        Raises:
+            ConfigError: a file cannot be parsed, or key and chain do not belong together.
+            OSError: a file cannot be read.
         """
         chain = load_pem(certfile)
         return cls.from_objects(_load_key(keyfile, password), chain)
@@ -133,10 +139,13 @@ class Credentials:
     def raw_public_key(
         cls, key: signatures.PrivateKey | FilePath, password: str | bytes | None = None
     ) -> Credentials:
-        """A private key, or its PEM file, shown without any certificate (RFC 7250).
+        """A private key, or its PEM file, used without a certificate (RFC 7250).
 
-        The peer must know the public key, as by ``Trust.public_keys``. Raises
-        :class:`ConfigError`, and OSError for a file that cannot be read.
+        The peer must know the public key, for example through ``Trust.public_keys``.
+
+        Raises:
+            ConfigError: the file cannot be parsed, or the kind of key is not supported.
+            OSError: the file cannot be read.
         """
         private_key = _load_key(key, password) if isinstance(key, str | os.PathLike) else key
         if not isinstance(private_key, signatures.PrivateKey):
@@ -152,14 +161,19 @@ class Credentials:
         shown: Sequence[x509.Certificate] | PublicKeyTypes | bytes | FilePath,
         sign: SignFunction,
     ) -> Credentials:
-        """For a key that is not in this process: an HSM, a smart card, a key service.
+        """For a private key outside this process: an HSM, a smart card, a key service.
 
-        ``shown`` is the certificate chain, leaf first, or its PEM file, or a public key (as such or
-        its SubjectPublicKeyInfo in bytes), which is then shown raw (RFC 7250).
-        ``sign(scheme, data)`` is a plain or async function: ``scheme`` is an IANA name such as
-        "ecdsa_secp256r1_sha256", ``data`` the message itself and not its digest, and the result
-        the signature as TLS has it (ECDSA: DER). Raises :class:`ConfigError`, and OSError for a
-        file that cannot be read.
+        Args:
+            shown: the certificate chain, leaf first, or its PEM file; or a public key (an object,
+                or its SubjectPublicKeyInfo in bytes), which is then sent as a raw public key (RFC
+                7250).
+            sign: a plain or async function ``sign(scheme, data)``. ``scheme`` is an IANA name such
+                as "ecdsa_secp256r1_sha256", ``data`` the message itself and not its digest. It
+                returns the signature in the form of TLS (ECDSA: DER).
+
+        Raises:
+            ConfigError: ``shown`` cannot be parsed or is not supported.
+            OSError: a file cannot be read.
         """
         if isinstance(shown, str | os.PathLike):
             chain: Sequence[x509.Certificate] = load_pem(shown)
@@ -175,15 +189,18 @@ class Credentials:
     @classmethod
     @checked_part
     def self_signed(cls, *names: str) -> Credentials:
-        """A fresh P-256 key and a certificate of its own for DNS names and IP addresses.
+        """A new P-256 key and a self-signed certificate for DNS names and IP addresses.
 
-        Without names it is for "localhost". It is valid for a year, and since yesterday because
-        clocks differ. Raises :class:`ConfigError` for what is no name.
+        Without names it is for "localhost". It is valid for a year, beginning yesterday because
+        clocks differ.
+
+        Raises:
+            ConfigError: a name is neither a DNS name nor an IP address.
         """
         names = names or ("localhost",)
         alternatives = [certificate_name(name) for name in names]
         key = ec.generate_private_key(ec.SECP256R1())
-        # A common name has at most 64 characters (RFC 5280, appendix A.1); it names nothing here.
+        # A common name has at most 64 characters (RFC 5280 appendix A.1). Nothing uses it here.
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
@@ -194,7 +211,7 @@ class Credentials:
             .serial_number(x509.random_serial_number())
             .not_valid_before(date_of(wall_clock()) - timedelta(days=1))
             .not_valid_after(date_of(wall_clock()) + timedelta(days=SELF_SIGNED_DAYS))
-            # As `openssl req -x509` does: GnuTLS takes nothing else as a trust anchor.
+            # As `openssl req -x509` does. GnuTLS accepts no other certificate as a trust anchor.
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -209,30 +226,32 @@ class Credentials:
         ocsp_response: bytes | ResponseFunction = b"",
         certificate_timestamps: Sequence[bytes] = (),
     ) -> Credentials:
-        """The same with an OCSP response (DER), and certificate timestamps (SerializedSCT each).
+        """The same credentials with an OCSP response (DER) and certificate timestamps
+        (SerializedSCT).
 
-        Clients that ask for them are shown them (RFC 6066 section 8, RFC 6962 section 3.3). A
-        function is called for each such client, without waiting: it returns the newest response,
-        empty for none; where it raises, there is no handshake.
+        They are sent to clients that request them (RFC 6066 section 8, RFC 6962 section 3.3). A
+        function is called for each such client and must not block. It returns the newest response,
+        empty for none. If it raises, the handshake fails.
         """
         return dataclasses.replace(
             self, ocsp_response=ocsp_response, timestamps=tuple(certificate_timestamps)
         )
 
     def for_named_issuers(self) -> Credentials:
-        """The same, for those alone who name an issuer of its chain in certificate_authorities.
+        """The same credentials, only for peers whose certificate_authorities name an issuer of the
+        chain.
 
-        So a chain that few can verify does not get in the way of others (RFC 8446 section 4.2.4).
+        So a chain that few peers can verify is not sent to the others (RFC 8446 section 4.2.4).
         """
         return dataclasses.replace(self, needs_named_issuer=True)
 
     def suits(self, authorities: Collection[bytes]) -> bool:
-        """Whether it may be shown to a peer that names these, DER Names; empty for none."""
+        """Whether the chain may be sent to a peer that lists these DER Names; empty for no list."""
         return not self.needs_named_issuer or not set(authorities).isdisjoint(self.issuers)
 
     @property
     def issuers(self) -> tuple[bytes, ...]:
-        """DER Names of those who issued the chain, for certificate_authorities."""
+        """DER Names of the issuers in the chain, as certificate_authorities lists them."""
         if self.leaf is None:
             return ()
         return tuple(
@@ -240,7 +259,9 @@ class Credentials:
         )
 
     def is_signed_within(self, schemes: Iterable[int]) -> bool:
-        """Whether ``schemes`` verify every signature of the chain but that of a root on itself."""
+        """Whether all signatures of the chain use one of ``schemes``. A root's signature of itself
+        does not count.
+        """
         if self.leaf is None:
             return True
         certificates = [x509.load_der_x509_certificate(der) for der in self.chain]
@@ -248,22 +269,28 @@ class Credentials:
         return {signatures.scheme_of_certificate(c) for c in signed} <= set(schemes)
 
     def schemes(self, version: ProtocolVersion) -> tuple[SignatureScheme, ...]:
-        """The signature schemes of the key, preferred first."""
+        """The signature schemes that the key can use, most preferred first."""
         return self._schemes[version]
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
-        """Raises ValueError where ``scheme`` is none of the key's, or the key is elsewhere."""
+        """Signs with the private key.
+
+        Raises:
+            ValueError: the key cannot use ``scheme``, or is not in this process.
+        """
         if self.private_key is None:
             raise ValueError("the private key is elsewhere")
         return signatures.sign(self.private_key, scheme, data)
 
     @checked_part
     def fingerprint(self, hash_name: str = "sha-256") -> str:
-        """Of the leaf or the raw key, as in SDP: "sha-256 AB:CD:..." (RFC 8122 section 5)."""
+        """The fingerprint of the leaf or the raw key, as in SDP: "sha-256 AB:CD:..." (RFC 8122
+        section 5).
+        """
         return show_fingerprint(hash_name, fingerprint_of(hash_name, self.chain[0]))
 
     def matches_name(self, hostname: str) -> bool:
-        """Whether the leaf is for this host, for choosing by server_name."""
+        """Whether the leaf is for this host. Used to choose by server_name."""
         return self.leaf is not None and matches(subject_names(self.leaf), hostname)
 
 
@@ -280,7 +307,7 @@ def _load_key(keyfile: FilePath, password: str | bytes | None) -> signatures.Pri
     secret = password.encode() if isinstance(password, str) else password
     try:
         key = load_pem_private_key(Path(keyfile).read_bytes(), secret)
-    # TypeError: a password is missing, or given for a key that is not encrypted.
+    # TypeError: the password is missing, or the key is not encrypted.
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{keyfile} holds no usable PEM private key: {error}") from None
     return cast(signatures.PrivateKey, key)

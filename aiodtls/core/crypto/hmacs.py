@@ -1,7 +1,7 @@
-"""HMAC (RFC 2104), as the key derivations of both versions use it.
+"""HMAC (RFC 2104) for the key derivations of both versions.
 
-``cryptography`` takes two thirds of the time of ``hmac.digest`` for a short message, and half of it
-where one key has several messages. Hash names are hashlib's: "sha256" or "sha384".
+For a short message ``cryptography`` takes two thirds of the time of ``hmac.digest``, and half of it
+if one key is used for several messages. Hash names are hashlib's: "sha256" or "sha384".
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 Keyed: TypeAlias = Callable[[bytes], bytes]
-# A key, or its HMAC where several things are drawn from it.
+# A key, or its keyed HMAC if several values are derived from it.
 Secret: TypeAlias = bytes | Keyed
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
 
 
 def digest(hash_name: str, key: bytes, message: bytes) -> bytes:
-    """Of one message."""
+    """The HMAC of one message."""
     mac = HMAC(key, _HASHES[hash_name])
     mac.update(message)
     return mac.finalize()
 
 
 def keyed(hash_name: str, key: bytes) -> Keyed:
-    """The same for several messages."""
+    """A function that computes the HMAC of several messages under one key."""
     fresh = HMAC(key, _HASHES[hash_name])
 
     def digest(message: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Ephemeral key agreement, and the premaster secret of the PSK key exchanges.
 
-The side that speaks first makes a :class:`KeyShare` and later calls ``exchange``; the other
-answers with :func:`respond`. A key encapsulation fits the same two calls.
+The side that sends its public value first makes a :class:`KeyShare` and later calls ``exchange``.
+The other side calls :func:`respond`. Key encapsulation fits the same two calls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.frozen import frozen
 from aiodtls.core.registry import AlertDescription, NamedGroup
 
-# Hybrids first: what is recorded today must not open when quantum computers come.
+# Hybrid groups first, so that traffic recorded today stays secret when quantum computers exist.
 GROUPS: tuple[NamedGroup, ...] = (
     NamedGroup.X25519MLKEM768,
     NamedGroup.x25519,
@@ -29,7 +29,7 @@ GROUPS: tuple[NamedGroup, ...] = (
     NamedGroup.x448,
     NamedGroup.SecP256r1MLKEM768,
 )
-# The (EC)DHE group within a hybrid (draft-ietf-tls-ecdhe-mlkem); DTLS 1.2 knows no hybrids.
+# The (EC)DHE group within each hybrid (draft-ietf-tls-ecdhe-mlkem). DTLS 1.2 has no hybrids.
 HYBRIDS: dict[NamedGroup, NamedGroup] = {
     NamedGroup.X25519MLKEM768: NamedGroup.x25519,
     NamedGroup.SecP256r1MLKEM768: NamedGroup.secp256r1,
@@ -37,7 +37,7 @@ HYBRIDS: dict[NamedGroup, NamedGroup] = {
 
 
 def available_groups() -> tuple[NamedGroup, ...]:
-    """Those of ``GROUPS`` that the installed ``cryptography`` can do."""
+    """The groups of ``GROUPS`` that the installed ``cryptography`` supports."""
     if capabilities.ML_KEM in capabilities.FEATURES:
         return GROUPS
     return tuple(group for group in GROUPS if group not in HYBRIDS)
@@ -50,14 +50,14 @@ _CURVES: dict[NamedGroup, Callable[[], ec.EllipticCurve]] = {
     NamedGroup.secp384r1: ec.SECP384R1,
     NamedGroup.secp521r1: ec.SECP521R1,
 }
-# RFC 7748: private and public keys.
+# The classes of private and public keys (RFC 7748).
 _MONTGOMERY: dict[NamedGroup, tuple[Any, Any]] = {
     NamedGroup.x25519: (x25519.X25519PrivateKey, x25519.X25519PublicKey),
     NamedGroup.x448: (x448.X448PrivateKey, x448.X448PublicKey),
 }
 _UNCOMPRESSED = 4
 CLASSIC_LENGTHS = {NamedGroup.x25519: 32, NamedGroup.secp256r1: 65}
-# ML-KEM-768 (FIPS 203): encapsulation key and ciphertext.
+# ML-KEM-768 (FIPS 203): lengths of encapsulation key and ciphertext.
 KEM_KEY_LENGTH = 1184
 KEM_CIPHERTEXT_LENGTH = 1088
 
@@ -66,7 +66,7 @@ KEM_CIPHERTEXT_LENGTH = 1088
 class KeyShare:
     """An ephemeral key of ours.
 
-    ``public`` is its wire form: an uncompressed point (RFC 8422 section 5.4.1) or a u-coordinate
+    ``public`` is its encoding: an uncompressed point (RFC 8422 section 5.4.1) or a u-coordinate
     (RFC 7748 section 5).
     """
 
@@ -77,7 +77,7 @@ class KeyShare:
 
     @classmethod
     def generate(cls, group: NamedGroup) -> KeyShare:
-        """A fresh key in ``group``."""
+        """A new key in ``group``."""
         if group in HYBRIDS:
             classic = cls.generate(HYBRIDS[group])
             kem = capabilities.mlkem.MLKEM768PrivateKey.generate()
@@ -88,10 +88,11 @@ class KeyShare:
         return cls(group, _encode_public(group, private), private)
 
     def exchange(self, peer_public: bytes) -> bytes:
-        """The shared secret: the x-coordinate, leading zeros kept, or the u-coordinate.
+        """The shared secret: the x-coordinate with its leading zeros, or the u-coordinate.
 
-        Raises :class:`AlertError` (illegal_parameter) for a public key of a wrong length or form,
-        off the curve, or of small order (RFC 8422 section 5.11, RFC 8446 section 7.4.2).
+        Raises:
+            AlertError: illegal_parameter for a public key of wrong length or form, off the curve,
+                or of small order (RFC 8422 section 5.11, RFC 8446 section 7.4.2).
         """
         try:
             if self._decapsulation_key is not None:
@@ -108,9 +109,10 @@ class KeyShare:
 
 
 def respond(group: NamedGroup, peer_public: bytes) -> tuple[bytes, bytes]:
-    """The answer to a peer's share: (our public value, shared secret).
+    """Answers a peer's share. Returns our public value and the shared secret.
 
-    Raises :class:`AlertError` as :meth:`KeyShare.exchange`.
+    Raises:
+        AlertError: as :meth:`KeyShare.exchange`.
     """
     if group not in HYBRIDS:
         share = KeyShare.generate(group)
@@ -128,7 +130,7 @@ def respond(group: NamedGroup, peer_public: bytes) -> tuple[bytes, bytes]:
 
 
 def _join(group: NamedGroup, classic: bytes, kem: bytes) -> bytes:
-    """X25519MLKEM768 has the KEM first, SecP256r1MLKEM768 the curve, in shares and secrets."""
+    """X25519MLKEM768 puts the KEM part first, SecP256r1MLKEM768 the curve part."""
     return kem + classic if group is NamedGroup.X25519MLKEM768 else classic + kem
 
 
@@ -143,7 +145,7 @@ def _split(group: NamedGroup, joined: bytes, kem_length: int) -> tuple[bytes, by
 
 
 def group_by_name(name: str) -> NamedGroup:
-    """The group of this IANA name, in any case. Raises :class:`ConfigError`."""
+    """The group with this IANA name, in any case. Raises :class:`ConfigError`."""
     for group in GROUPS:
         if group.name.lower() == name.lower():
             if group in HYBRIDS:
@@ -156,8 +158,8 @@ def group_by_name(name: str) -> NamedGroup:
 def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes:
     """The premaster secret of a PSK key exchange.
 
-    ``other_secret`` is the ECDH shared secret (RFC 5489 section 2); without one, as many zeros as
-    the key is long take its place (RFC 4279 section 2).
+    ``other_secret`` is the ECDH shared secret (RFC 5489 section 2). Without one it is zeros, as
+    many as the key has bytes (RFC 4279 section 2).
     """
     other = bytes(len(psk)) if other_secret is None else other_secret
     return len(other).to_bytes(2, "big") + other + len(psk).to_bytes(2, "big") + psk
@@ -180,14 +182,15 @@ def _encode_public(group: NamedGroup, private: Any) -> bytes:
 
 
 def _agree(group: NamedGroup, private: Any, peer_public: bytes) -> bytes:
-    """Raises ValueError where the public key does not do."""
+    """The shared secret. Raises ValueError for an invalid public key."""
     if group in _MONTGOMERY:
         secret: bytes = private.exchange(_MONTGOMERY[group][1].from_public_bytes(peer_public))
-        # The RFC asks us to check this ourselves; that the library checks too is its own affair.
+        # The RFC requires this check of us, whatever the library does.
         if hmac.compare_digest(secret, bytes(len(secret))):
             raise ValueError("the shared secret is all zeros")
         return secret
-    # The library reads compressed points too; RFC 8422 section 5.1.2 knows one form only.
+    # The library also reads compressed points, but RFC 8422 section 5.1.2 allows only uncompressed
+    # ones.
     if peer_public[:1] != bytes([_UNCOMPRESSED]):
         raise ValueError("not an uncompressed point")
     point = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[group](), peer_public)

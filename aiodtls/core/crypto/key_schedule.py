@@ -38,9 +38,9 @@ from aiodtls.core.crypto.suites import AEAD, Suite
 from aiodtls.core.frozen import frozen
 
 LABEL_PREFIX = b"dtls13"
-# RFC 8446 section 5.3: at least 8 bytes, and as many as the AEAD's nonce has.
+# RFC 8446 section 5.3: the larger of 8 bytes and the AEAD's minimum nonce length.
 IV_LENGTH = 12
-# More than there are, but for those that applications export with.
+# More than the protocol uses. Labels of exporters are chosen by applications.
 LABELS_KEPT = 64
 
 
@@ -66,7 +66,7 @@ def hkdf_expand_label(
 
 @functools.lru_cache(LABELS_KEPT)
 def _label(label: bytes, length: int) -> bytes:
-    """What HkdfLabel begins with; ValueError for a label that is too long."""
+    """The first fields of HkdfLabel. Raises ValueError for a label that is too long."""
     return length.to_bytes(2, "big") + bytes((len(label),)) + label
 
 
@@ -81,7 +81,7 @@ def _empty_hash(hash_name: str) -> bytes:
 
 
 class KeySchedule:
-    """Walks down the figure: each step replaces the secret at the left by the next one."""
+    """Walks down the figure above. Each step replaces the secret on the left by the next one."""
 
     __slots__ = ("_empty", "_secret", "hash_name")
 
@@ -92,34 +92,37 @@ class KeySchedule:
         self._start(hkdf_extract(hash_name, zeros, psk if psk is not None else zeros))
 
     def _start(self, secret: bytes) -> None:
-        """A step: several secrets hang at it, so its HMAC is kept."""
+        """Begins a step. Its keyed HMAC is kept, because several secrets are derived from it."""
         self._secret = hmacs.keyed(self.hash_name, secret)
 
     def derive(self, label: bytes, transcript_hash: bytes | None = None) -> bytes:
-        """A secret that hangs at the present step; no transcript is the empty one."""
+        """A secret that is derived at the present step. Without a transcript hash, that of no
+        messages.
+        """
         digest = self._empty if transcript_hash is None else transcript_hash
         return derive_secret(self.hash_name, self._secret, label, digest)
 
     def advance(self, key_material: bytes | None) -> None:
-        """From Early to Handshake Secret with the (EC)DHE secret, then to Master Secret."""
+        """Goes from Early to Handshake Secret with the (EC)DHE secret, then to Master Secret."""
         material = key_material if key_material is not None else bytes(len(self._empty))
         self._start(hkdf_extract(self.hash_name, self.derive(b"derived"), material))
 
 
 def verify_data(hash_name: str, base_key: bytes, transcript_hash: bytes) -> bytes:
-    """Of a Finished under its sender's traffic secret, or of a binder under its binder_key
-    (RFC 8446 sections 4.4.4 and 4.2.11.2)."""
+    """The verify_data of a Finished under its sender's traffic secret, or a binder under its
+    binder_key (RFC 8446 sections 4.4.4 and 4.2.11.2).
+    """
     finished_key = hkdf_expand_label(hash_name, base_key, b"finished", b"", len(transcript_hash))
     return hmacs.digest(hash_name, finished_key, transcript_hash)
 
 
 def next_traffic_secret(hash_name: str, secret: bytes) -> bytes:
-    """After a KeyUpdate (RFC 8446 section 7.2)."""
+    """The traffic secret after a KeyUpdate (RFC 8446 section 7.2)."""
     return hkdf_expand_label(hash_name, secret, b"traffic upd", b"", len(secret))
 
 
 def resumption_psk(hash_name: str, resumption_master_secret: bytes, ticket_nonce: bytes) -> bytes:
-    """The PSK that a NewSessionTicket stands for (RFC 8446 section 4.6.1)."""
+    """The PSK of a NewSessionTicket (RFC 8446 section 4.6.1)."""
     length = len(resumption_master_secret)
     return hkdf_expand_label(
         hash_name, resumption_master_secret, b"resumption", ticket_nonce, length
@@ -131,7 +134,8 @@ def exporter(
 ) -> bytes:
     """``length`` bytes of keying material (RFC 8446 section 7.5).
 
-    Raises ValueError for more than HKDF can give, and for a label of more than 249 bytes.
+    Raises:
+        ValueError: HKDF cannot give so many bytes, or the label is longer than 249 bytes.
     """
     empty = _empty_hash(hash_name)
     limit = 255 * len(empty)
@@ -144,7 +148,7 @@ def exporter(
 
 @frozen
 class TrafficKeys:
-    """What protects one epoch in one direction (RFC 8446 section 7.3, RFC 9147 section 4.2.3)."""
+    """The keys of one epoch in one direction (RFC 8446 section 7.3, RFC 9147 section 4.2.3)."""
 
     aead: AEAD
     key: bytes = field(repr=False)

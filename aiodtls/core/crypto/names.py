@@ -1,6 +1,6 @@
-"""Host names and IP addresses: those of certificates, and the one that a client expects.
+"""Host names and IP addresses: the names in certificates, and the name that a client expects.
 
-The rules are those of RFC 9525, decided where it leaves a choice as docs/security.md says. Only
+The rules are those of RFC 9525. Where it leaves a choice, docs/security.md says what we chose. Only
 subjectAltName counts, and of it only dNSName and iPAddress.
 """
 
@@ -19,22 +19,22 @@ from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription
 
 HostName: TypeAlias = x509.DNSName | x509.IPAddress
-# The library shows an iPAddress of 8 or 32 bytes as a network, which no address equals.
+# The library parses an iPAddress of 8 or 32 bytes as a network. No address equals it.
 _Address: TypeAlias = (
     ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network
 )
 
-# RFC 1035 section 2.3.4; and so many of a certificate's names stand in an error.
+# RFC 1035 section 2.3.4; and how many names of a certificate an error lists.
 MAX_NAME_LENGTH = 253
 MAX_NAMES_SHOWN = 20
-# Underscores are not in host names, but in the names of many devices and services.
+# Host names have no underscores, but the names of many devices and services do.
 _LABEL = re.compile("[a-z0-9_][a-z0-9_-]{0,62}")
-# A name that ends so is an IPv4 address to resolvers ("127.1", "0x7f.0.0.1"), or nothing.
+# Resolvers take a name with such a last label for an IPv4 address ("127.1", "0x7f.0.0.1").
 _NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")
 
 
 def check_name(leaf: x509.Certificate, server_hostname: str | None) -> None:
-    """Whether a server's certificate is for this host. Raises :class:`AlertError`."""
+    """Checks that a server's certificate is for this host. Raises :class:`AlertError`."""
     names = subject_names(leaf)
     if server_hostname is not None and matches(names, server_hostname):
         return
@@ -52,7 +52,10 @@ def subject_names(certificate: x509.Certificate) -> list[HostName]:
 
 
 def matches(names: Iterable[HostName], hostname: str) -> bool:
-    """RFC 9525 section 6: an IP address equals an address; a wildcard is one whole left label."""
+    """Whether one of the names matches the host (RFC 9525 section 6).
+
+    An IP address must be equal. A wildcard matches exactly one leftmost label.
+    """
     try:
         wanted = host_name(hostname)
     except ConfigError:
@@ -63,16 +66,16 @@ def matches(names: Iterable[HostName], hostname: str) -> bool:
         ]
     _, _, parent = wanted.value.partition(".")
     patterns = {name.value.lower() for name in names if isinstance(name, x509.DNSName)}
-    # "*.com" would cover a registry's customers; a wildcard needs two labels below it.
+    # "*.com" would match all customers of a registry, so a wildcard needs two more labels.
     return wanted.value in patterns or ("." in parent and f"*.{parent}" in patterns)
 
 
 def host_name(name: str) -> HostName:
-    """An IP address (a scope does not count), or a DNS name in lower-case A-labels.
+    """An IP address without its scope, or a DNS name in lower-case A-labels.
 
-    One trailing dot does not count. Raises :class:`ConfigError` for what is neither.
+    One trailing dot is ignored. Raises :class:`ConfigError` if it is neither.
     """
-    # Nothing else can be an address, and to find that out by an exception takes longer.
+    # Nothing else can be an address. To find out by an exception takes longer.
     if ":" in name or name[-1:].isdecimal() or "%" in name:
         try:
             return x509.IPAddress(_canonical(ipaddress.ip_address(name.partition("%")[0])))
@@ -90,7 +93,7 @@ def host_name(name: str) -> HostName:
 
 
 def certificate_name(name: str) -> HostName:
-    """As ``host_name``; the leftmost label may be a wildcard."""
+    """As ``host_name``, but the leftmost label may be a wildcard."""
     if not name.startswith("*."):
         return host_name(name)
     parent = host_name(name.removeprefix("*."))
@@ -100,7 +103,9 @@ def certificate_name(name: str) -> HostName:
 
 
 def _ascii(name: str) -> str:
-    """In lower case, with A-labels as Python's resolver makes them; empty for what has none."""
+    """The name in lower case with A-labels, as Python's resolver makes them; empty if it has
+    none.
+    """
     if name.isascii():
         return name.lower()
     try:
@@ -110,13 +115,13 @@ def _ascii(name: str) -> str:
 
 
 def _canonical(address: _Address) -> _Address:
-    """IPv6 maps IPv4 (::ffff:192.0.2.1): that is the same address."""
+    """An IPv4-mapped IPv6 address (::ffff:192.0.2.1) is the same as the IPv4 address."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
 def _listed(names: Sequence[HostName]) -> str:
-    """The first names of a certificate, which may have thousands."""
+    """The first names of a certificate, because there may be thousands."""
     if not names:
         return "no host (it has no subjectAltName with one)"
     more = len(names) - MAX_NAMES_SHOWN

@@ -1,7 +1,7 @@
-"""The DTLS 1.2 pseudorandom function and everything drawn from it.
+"""The DTLS 1.2 pseudorandom function, and all values that are derived with it.
 
-Hash names are hashlib's: "sha256" or "sha384". RFC 5246 sections 5, 6.3, 7.4.9 and 8.1;
-RFC 7627 (extended master secret); RFC 5705 (exporters).
+Hash names are hashlib's: "sha256" or "sha384". See RFC 5246 sections 5, 6.3, 7.4.9 and 8.1, RFC
+7627 (extended master secret) and RFC 5705 (exporters).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from aiodtls.core.crypto.hmacs import Secret
 MASTER_SECRET_LENGTH = 48
 VERIFY_DATA_LENGTH = 12
 
-# An exporter with one of these would hand out the association's own secrets.
+# An exporter with one of these labels would reveal the association's own secrets.
 RESERVED_LABELS = frozenset(
     {
         b"client finished",
@@ -39,13 +39,15 @@ def prf(hash_name: str, secret: Secret, label: bytes, seed: bytes, length: int) 
 def master_secret(
     hash_name: str, premaster: bytes, client_random: bytes, server_random: bytes
 ) -> bytes:
-    """48 bytes (RFC 5246 section 8.1)."""
+    """The 48-byte master secret (RFC 5246 section 8.1)."""
     seed = client_random + server_random
     return prf(hash_name, premaster, b"master secret", seed, MASTER_SECRET_LENGTH)
 
 
 def extended_master_secret(hash_name: str, premaster: bytes, session_hash: bytes) -> bytes:
-    """48 bytes. ``session_hash`` covers all messages up to ClientKeyExchange (RFC 7627 s. 4)."""
+    """The 48-byte master secret. ``session_hash`` covers all messages up to ClientKeyExchange (RFC
+    7627 section 4).
+    """
     label = b"extended master secret"
     return prf(hash_name, premaster, label, session_hash, MASTER_SECRET_LENGTH)
 
@@ -53,14 +55,16 @@ def extended_master_secret(hash_name: str, premaster: bytes, session_hash: bytes
 def verify_data(
     hash_name: str, master_secret: Secret, role_label: bytes, handshake_hash: bytes
 ) -> bytes:
-    """12 bytes. ``role_label`` is b"client finished" or b"server finished" (RFC 5246 s. 7.4.9)."""
+    """12 bytes. ``role_label`` is b"client finished" or b"server finished" (RFC 5246 section
+    7.4.9).
+    """
     return prf(hash_name, master_secret, role_label, handshake_hash, VERIFY_DATA_LENGTH)
 
 
 def key_block(
     hash_name: str, master: Secret, client_random: bytes, server_random: bytes, length: int
 ) -> bytes:
-    """``length`` bytes to cut the record keys from (RFC 5246 section 6.3)."""
+    """``length`` bytes from which the record keys are cut (RFC 5246 section 6.3)."""
     return prf(hash_name, master, b"key expansion", server_random + client_random, length)
 
 
@@ -75,8 +79,11 @@ def exporter(
 ) -> bytes:
     """Keying material for an application (RFC 5705 section 4).
 
-    No context (None) and an empty one give different bytes. Raises ValueError for a label that
-    DTLS itself uses, a negative length or a context above 65535 bytes.
+    No context (None) and an empty context give different bytes.
+
+    Raises:
+        ValueError: DTLS itself uses the label, the length is negative, or the context is longer
+            than 65535 bytes.
     """
     if label in RESERVED_LABELS:
         raise ValueError(f"the label {label.decode()!r} belongs to DTLS itself")

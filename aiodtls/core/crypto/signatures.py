@@ -1,8 +1,8 @@
-"""Signature schemes: what a key can make, signing and verifying (RFC 8446 section 4.2.3).
+"""Signature schemes: which ones a key can use, signing and verifying (RFC 8446 section 4.2.3).
 
-SHA-1 and raw DSA are not here. In DTLS 1.2 the code points of the ECDSA schemes name a hash and
-an algorithm (RFC 5246 section 7.4.1.4.1), so any of them goes with any curve; from DTLS 1.3 each
-is bound to its curve.
+SHA-1 and DSA are not supported. In DTLS 1.2 the code point of an ECDSA scheme names a hash and an
+algorithm, so it can be used with any curve (RFC 5246 section 7.4.1.4.1). In DTLS 1.3 each is bound
+to its curve.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ _RSA_PSS: Mapping[SignatureScheme, HashFactory] = {
     S.rsa_pss_rsae_sha256: hashes.SHA256,
     S.rsa_pss_rsae_sha384: hashes.SHA384,
     S.rsa_pss_rsae_sha512: hashes.SHA512,
-    # Only the certificate's key OID tells the families apart: the library's keys do not show it,
-    # and the mathematics is the same (RFC 8446 section 4.2.3).
+    # Only the OID of the key in the certificate distinguishes the two families. The library's key
+    # objects do not show it, and the computation is the same (RFC 8446 section 4.2.3).
     S.rsa_pss_pss_sha256: hashes.SHA256,
     S.rsa_pss_pss_sha384: hashes.SHA384,
     S.rsa_pss_pss_sha512: hashes.SHA512,
@@ -89,7 +89,7 @@ _CURVE_SCHEMES = {
 
 
 def scheme_by_name(name: str) -> SignatureScheme:
-    """The scheme of this IANA name, in any case. Raises :class:`ConfigError`."""
+    """The scheme with this IANA name, in any case. Raises :class:`ConfigError`."""
     try:
         return SignatureScheme[name.lower()]
     except KeyError:
@@ -102,9 +102,10 @@ def scheme_by_name(name: str) -> SignatureScheme:
 def schemes_for(
     public_key: PublicKeyTypes, *, version: ProtocolVersion, rsassa_pss: bool = False
 ) -> tuple[SignatureScheme, ...]:
-    """What a key can make in a handshake of ``version``, preferred first; empty for other keys.
+    """The schemes that a key can use in a handshake of ``version``, most preferred first.
 
-    ``rsassa_pss`` says that the certificate's key has the id-RSASSA-PSS OID, not rsaEncryption.
+    Empty for keys of other kinds. ``rsassa_pss``: the key has the OID id-RSASSA-PSS, not
+    rsaEncryption.
     """
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         return _ecdsa_schemes(public_key, version)
@@ -121,7 +122,9 @@ def schemes_for(
 
 
 def scheme_of_certificate(certificate: x509.Certificate) -> SignatureScheme | None:
-    """What signed it, as signature_algorithms names it; None for what that has no name for."""
+    """The scheme of the certificate's signature; None if signature_algorithms has no name for
+    it.
+    """
     oid = certificate.signature_algorithm_oid
     if oid != SignatureAlgorithmOID.RSASSA_PSS:
         return _CERTIFICATE_SCHEMES.get(oid)
@@ -134,9 +137,9 @@ def scheme_of_certificate(certificate: x509.Certificate) -> SignatureScheme | No
 
 
 def fits_dtls13(public_key: PublicKeyTypes, scheme: SignatureScheme) -> bool:
-    """Whether a CertificateVerify of DTLS 1.3 may have ``scheme`` under this key.
+    """Whether a CertificateVerify of DTLS 1.3 may use ``scheme`` with this key.
 
-    The library does not tell the two kinds of RSA key apart, so either family will do.
+    The library does not distinguish the two kinds of RSA key, so both families are accepted.
     """
     version = ProtocolVersion.DTLSv1_3
     return scheme in schemes_for(public_key, version=version) or scheme in schemes_for(
@@ -156,12 +159,14 @@ def _ecdsa_schemes(
 
 
 def _pss_fits(public_key: rsa.RSAPublicKey, digest_size: int) -> bool:
-    """Whether EMSA-PSS with a salt as long as the digest has room (RFC 8017 section 9.1.1)."""
+    """Whether the key is long enough for PSS with a salt as long as the digest (RFC 8017 section
+    9.1.1).
+    """
     return (public_key.key_size - 1 + 7) // 8 >= 2 * digest_size + 2
 
 
 def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes:
-    """The signature over ``data``. Raises ValueError where ``scheme`` is not one of the key's."""
+    """The signature of ``data``. Raises ValueError if the key cannot use ``scheme``."""
     if isinstance(private_key, ec.EllipticCurvePrivateKey) and scheme in _ECDSA:
         return private_key.sign(data, _ECDSA[scheme])
     if isinstance(private_key, rsa.RSAPrivateKey) and scheme in _RSA_PSS:
@@ -178,11 +183,15 @@ def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes
 def verify(
     public_key: PublicKeyTypes, scheme: SignatureScheme, signature: bytes, data: bytes
 ) -> None:
-    """Raises :class:`AlertError`: decrypt_error for a signature that does not verify,
-    illegal_parameter where scheme and key do not belong together."""
+    """Verifies a signature.
+
+    Raises:
+        AlertError: decrypt_error for a wrong signature, illegal_parameter if the key cannot use the
+            scheme.
+    """
     try:
         _verify(public_key, scheme, signature, data)
-    # UnsupportedAlgorithm and ValueError are what the library makes of odd keys and encodings.
+    # The library raises UnsupportedAlgorithm and ValueError for odd keys and encodings.
     except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
         raise AlertError(
             AlertDescription.decrypt_error, f"the peer's {scheme.name} signature is not valid"

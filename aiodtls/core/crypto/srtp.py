@@ -19,7 +19,7 @@ _LENGTHS = {
 
 @dataclass(frozen=True, slots=True)
 class SRTPKeys:
-    """Master keys and salts; each side protects with its own and opens with the other's."""
+    """SRTP master keys and salts. Each side protects with its own and opens with the peer's."""
 
     profile: str
     client_key: bytes = field(repr=False)
@@ -29,12 +29,12 @@ class SRTPKeys:
 
 
 def keying_material_length(profile: SRTPProtectionProfile) -> int:
-    """Bytes to export for this profile."""
+    """How many bytes to export for this profile."""
     return 2 * sum(_LENGTHS[profile])
 
 
 def split_keying_material(profile: SRTPProtectionProfile, material: bytes) -> SRTPKeys:
-    """The exported bytes in the order of RFC 5764 section 4.2: both keys, then both salts."""
+    """Splits the exported bytes as RFC 5764 section 4.2 says: both keys, then both salts."""
     key, salt = _LENGTHS[profile]
     ends = (key, 2 * key, 2 * key + salt, 2 * key + 2 * salt)
     return SRTPKeys(

@@ -1,7 +1,7 @@
 """The cipher suites: key exchange, AEAD, hash, and how long a key may be used.
 
-Only AEAD suites with an ephemeral or pre-shared key exchange are here. The order of
-:data:`SUITES` is the server's order of preference.
+Only AEAD suites with an ephemeral or pre-shared key exchange are supported. :data:`SUITES` is in
+the server's order of preference.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Bytes: TypeAlias = bytes | memoryview
 
 
 class AEADObject(Protocol):
-    """A keyed AEAD; to decrypt raises ``cryptography.exceptions.InvalidTag``.
+    """A keyed AEAD. Decryption raises ``cryptography.exceptions.InvalidTag``.
 
-    The last argument of ``..._into`` takes the result, as long as it is.
+    The last argument of ``..._into`` receives the result and has exactly its length.
     """
 
     def encrypt(self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, /) -> bytes: ...
@@ -42,12 +42,14 @@ class AEADObject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AEAD:
-    """A record protection algorithm. Lengths are bytes.
+    """A record protection algorithm. Lengths are in bytes.
 
-    ``sealing_limit`` is the number of records one key may protect, ``forgery_limit`` the number
-    of records that may fail to open under one key (RFC 9147 section 4.5.3). AES_128_CCM_8 and its
-    sister have no safe forgery limit (RFC 9147 section B.2): theirs is counted and reported, and
-    nobody should take a short tag for anything but a constrained device.
+    Attributes:
+        sealing_limit: how many records one key may protect.
+        forgery_limit: how many records may fail to open under one key (RFC 9147 section 4.5.3).
+
+    AES_128_CCM_8 and AES_256_CCM_8 have no safe forgery limit (RFC 9147 appendix B.2). Theirs is
+    counted and reported. Use a short tag only on constrained devices.
     """
 
     name: str
@@ -60,7 +62,7 @@ class AEAD:
     _make: Callable[[bytes], AEADObject] = field(repr=False, compare=False)
 
     def create(self, key: bytes) -> AEADObject:
-        """The keyed algorithm. ``key`` has ``key_length`` bytes, else ValueError."""
+        """The keyed algorithm. Raises ValueError unless ``key`` has ``key_length`` bytes."""
         if len(key) != self.key_length:
             raise ValueError(f"{self.name} takes a key of {self.key_length} bytes")
         made = self._make(key)
@@ -68,7 +70,9 @@ class AEAD:
 
 
 class CopyingAEAD:
-    """``..._into`` for versions of ``cryptography`` that lack it: it copies each result."""
+    """Provides ``..._into`` for versions of ``cryptography`` that lack it, by copying each
+    result.
+    """
 
     def __init__(self, made: AEADObject) -> None:
         self.encrypt = made.encrypt
@@ -113,12 +117,12 @@ AES_128_CCM = _ccm(128)
 AES_256_CCM = _ccm(256)
 AES_128_CCM_8 = _ccm_8(128)
 AES_256_CCM_8 = _ccm_8(256)
-# The 48 bits of the sequence number end before any limit of this algorithm is reached.
+# The 48-bit sequence number ends before this algorithm's usage limit.
 CHACHA20_POLY1305 = AEAD("ChaCha20-Poly1305", 32, 12, 0, 16, 2**48, 2**36, ChaCha20Poly1305)
 
 
 class KeyExchange(enum.Enum):
-    """How a DTLS 1.2 suite comes to its premaster secret, and who proves what."""
+    """How a DTLS 1.2 suite makes its premaster secret, and which side authenticates."""
 
     ECDHE_ECDSA = "ECDHE_ECDSA"
     ECDHE_RSA = "ECDHE_RSA"
@@ -133,10 +137,10 @@ class KeyExchange(enum.Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suite:
-    """One cipher suite, the only one of its code.
+    """A cipher suite. There is one object for each code point.
 
-    ``hash_name`` is hashlib's spelling of the PRF's and transcript's hash.
-    ``key_exchange`` is None for the suites of DTLS 1.3, which say nothing about it.
+    ``hash_name`` is the hash of PRF and transcript, in hashlib's spelling. ``key_exchange`` is None
+    for the suites of DTLS 1.3, which do not determine it.
     """
 
     code: CipherSuite
@@ -146,16 +150,18 @@ class Suite:
 
     @property
     def version(self) -> str:
-        """The one version it belongs to."""
+        """The only version that has this suite."""
         return "1.3" if self.key_exchange is None else "1.2"
 
     @property
     def name(self) -> str:
-        """As in the IANA registry."""
+        """The name in the IANA registry."""
         return self.code.name
 
     def __reduce__(self) -> tuple[Callable[[int], Suite], tuple[int]]:
-        """Copies are the suite itself: a copied config must know those of the table."""
+        """A copied or unpickled suite is the object in the table, so that a copied config has the
+        same ones.
+        """
         return _suite_of, (int(self.code),)
 
 
@@ -179,21 +185,21 @@ _AEADS = {
 
 
 def _describe(code: CipherSuite) -> Suite:
-    """The registered name says everything: TLS_<exchange>_WITH_<aead>[_<hash>].
+    """Derives a suite from its registered name: TLS_<exchange>_WITH_<aead>[_<hash>].
 
     Suites whose name has no hash use SHA-256 (RFC 6655 section 3, RFC 7251 section 2).
     """
     exchange, separator, cipher = code.name.removeprefix("TLS_").partition("_WITH_")
     if not separator:
-        # A suite of DTLS 1.3 names no exchange.
+        # The name of a DTLS 1.3 suite has no key exchange.
         exchange, cipher = "", exchange
     hash_name = "sha384" if cipher.endswith("_SHA384") else "sha256"
     aead = cipher.removesuffix("_SHA256").removesuffix("_SHA384")
     return Suite(code, KeyExchange[exchange] if exchange else None, _AEADS[aead], hash_name)
 
 
-# Forward secrecy before plain PSK, and within each AES-GCM (the fastest where the processor
-# helps), ChaCha20, CCM; the short tags of CCM_8 come last of all.
+# Forward secrecy before plain PSK. Within each: AES-GCM (the fastest if the processor supports it),
+# ChaCha20, CCM. The short tags of CCM_8 come last.
 SUITES: dict[int, Suite] = _table(
     (
         CipherSuite.TLS_AES_128_GCM_SHA256,
@@ -232,7 +238,7 @@ DEFAULT_SUITES: tuple[Suite, ...] = tuple(
 
 
 def suite_by_name(name: str) -> Suite:
-    """The suite with this IANA name. Raises :class:`ConfigError` that lists near names."""
+    """The suite with this IANA name. Raises :class:`ConfigError` with a list of similar names."""
     by_name = {suite.name: suite for suite in SUITES.values()}
     if name in by_name:
         return by_name[name]

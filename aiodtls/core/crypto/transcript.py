@@ -1,10 +1,9 @@
-"""The handshake transcript: which bytes are hashed and signed.
+"""The handshake transcript: the bytes that are hashed and signed.
 
-DTLS 1.2 hashes messages with their whole DTLS header, as if each had come in one fragment
-(RFC 6347 section 4.2.6); HelloVerifyRequest, the ClientHello it answers, and HelloRequest are
-left out. DTLS 1.3 hashes type and length alone (RFC 9147 section 5.2), and puts a hash in the
-place of the ClientHello that a HelloRetryRequest answers (RFC 8446 section 4.4.1). Which one it
-is, is known with the ServerHello.
+DTLS 1.2 hashes messages with their DTLS header, as if each came in one fragment (RFC 6347 section
+4.2.6). It leaves out HelloVerifyRequest, the ClientHello before it, and HelloRequest. DTLS 1.3
+hashes only type, length and body (RFC 9147 section 5.2). It replaces the ClientHello before a
+HelloRetryRequest by a hash (RFC 8446 section 4.4.1). The ServerHello decides which version applies.
 """
 
 from __future__ import annotations
@@ -20,53 +19,59 @@ from aiodtls.core.wire.fragments import (
     message_seq_of,
 )
 
-# To make one by its name takes longer.
+# To look a hash up by its name in hashlib takes longer.
 HASHES: dict[str, Any] = {"sha256": hashlib.sha256, "sha384": hashlib.sha384}
 
 
 class Transcript:
-    """The messages so far, ours and the peer's, in order.
+    """The handshake messages so far, of both sides, in order.
 
-    ``is_dtls13`` is to be set before anything is hashed for DTLS 1.3.
+    Call ``use_dtls13`` before anything is hashed for DTLS 1.3.
     """
 
     __slots__ = ("_hash", "_hash_name", "_hashed", "_messages", "is_dtls13")
 
     def __init__(self) -> None:
-        # Each in one fragment, as DTLS 1.2 hashes it.
+        # Each message in one fragment, as DTLS 1.2 hashes it.
         self._messages: list[bytes] = []
-        # Of the first so many messages, with which hash.
+        # How many messages the running hash covers, and which hash it is.
         self._hashed = 0
         self._hash_name = ""
         self._hash: Any = None
         self.is_dtls13 = False
 
     def add(self, msg_type: int, message_seq: int, body: bytes) -> bytes:
-        """The newest message; returns it in one fragment."""
+        """Appends a message. Returns it encoded as one fragment."""
         message = encode_whole(msg_type, message_seq, body)
         self._messages.append(message)
         return message
 
     def restart(self) -> None:
-        """A HelloVerifyRequest came: the handshake begins with the next ClientHello."""
+        """Starts over after a HelloVerifyRequest: the transcript begins with the next
+        ClientHello.
+        """
         self._begin([])
 
     def replace_hello(self, body: bytes) -> None:
-        """The first message is another ClientHello, of the same number."""
+        """Replaces the first message by another ClientHello with the same message_seq."""
         former, *rest = self._messages
         hello = encode_whole(HandshakeType.client_hello, message_seq_of(former), body)
         self._begin([hello, *rest])
 
     def use_dtls13(self) -> None:
-        """Messages are hashed without their fragment headers from here on."""
+        """From now on messages are hashed without their fragment headers."""
         self.is_dtls13 = True
 
     def begin_with_hash(self, digest: bytes) -> None:
-        """Hash(ClientHello1) stands for it, once HelloRetryRequest has answered it."""
+        """Replaces the first ClientHello by its hash, because a HelloRetryRequest has answered
+        it.
+        """
         self._begin([encode_whole(HandshakeType.message_hash, 0, digest)])
 
     def hash_first_hello(self, hash_name: str) -> None:
-        """The HelloRetryRequest, the newest message, chose the hash: the same, on either side."""
+        """Replaces the first ClientHello by its hash. The newest message is the HelloRetryRequest
+        that chose the hash.
+        """
         retry = self._messages[-1]
         self._begin(self._messages[:-1])
         self.begin_with_hash(self.hash(hash_name))
@@ -77,7 +82,7 @@ class Transcript:
         self._hash_name = ""
 
     def with_hello(self, message_seq: int, body: bytes) -> Transcript:
-        """A copy for DTLS 1.3 that ends with a ClientHello still to be completed."""
+        """A copy for DTLS 1.3 that ends with a ClientHello without its binders."""
         copy = Transcript()
         copy.use_dtls13()
         copy._begin(self._messages.copy())
@@ -91,19 +96,21 @@ class Transcript:
 
     @property
     def data_before_last(self) -> bytes:
-        """All but the newest message: what its signature or verify_data speaks of."""
+        """All messages but the newest: the data that its signature or verify_data covers."""
         return self._joined(0, len(self._messages) - 1)
 
     def hash(self, hash_name: str) -> bytes:
-        """Of all messages."""
+        """The hash of all messages."""
         return self._hash_of(len(self._messages), hash_name)
 
     def hash_before_last(self, hash_name: str) -> bytes:
-        """Of all but the newest message."""
+        """The hash of all messages but the newest."""
         return self._hash_of(len(self._messages) - 1, hash_name)
 
     def _hash_of(self, count: int, hash_name: str) -> bytes:
-        """Of the first ``count`` messages. Each is hashed once, as long as ``count`` grows."""
+        """The hash of the first ``count`` messages. While ``count`` grows, each is hashed only
+        once.
+        """
         if self._hash_name != hash_name or self._hashed > count:
             self._hash, self._hash_name, self._hashed = HASHES[hash_name](), hash_name, 0
         if self._hashed < count:
@@ -113,12 +120,14 @@ class Transcript:
         return digest
 
     def hash_truncated(self, hash_name: str, cut: int) -> bytes:
-        """Of all but the last ``cut`` bytes: what a binder covers (RFC 8446 section 4.2.11.2)."""
+        """The hash without the last ``cut`` bytes: the data that a binder covers (RFC 8446 section
+        4.2.11.2).
+        """
         digest: bytes = HASHES[hash_name](self.data[:-cut]).digest()
         return digest
 
     def _joined(self, start: int, stop: int) -> bytes:
-        """Messages as they are hashed, from one number to another."""
+        """The messages from ``start`` to ``stop``, in the form that is hashed."""
         messages = self._messages[start:stop]
         if self.is_dtls13:
             messages = [m[:TYPE_AND_LENGTH] + m[FRAGMENT_HEADER_LENGTH:] for m in messages]

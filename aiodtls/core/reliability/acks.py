@@ -1,8 +1,8 @@
-"""Acknowledging what came (RFC 9147 section 7): which records an ACK names, and when it goes out.
+"""ACKs (RFC 9147 section 7): which records they name, and when they are sent.
 
-An answering flight acknowledges all before it. What is not so answered at once is acknowledged a
-quarter of the timeout after it began to come, the first gap in a flight at once, and so are
-messages that nothing answers.
+A flight acknowledges the whole flight that it answers. If no answer follows at once, an ACK is sent
+a quarter of the timeout after the first record came. The first gap in a flight, and messages that
+have no answer, are acknowledged at once.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.codec import Reader, Writer
 from aiodtls.core.wire.records import EPOCH_SHIFT, SEQUENCE_NUMBER_MASK
 
-# Records that an ACK names at the most, the newest ones: more than a flight has.
+# An ACK names at most so many records, the newest ones. A flight has fewer.
 MAX_RECORDS = 32
 # Epoch and sequence number.
 RECORD_NUMBER = Struct("!QQ")
 LIST_LENGTH = 2
-# No epoch is above it; from the first of application data on the directions part ways.
+# All epochs are below it. Used for application data, where each direction counts its own epochs.
 MAX_EPOCH = 1 << 48
 _ACKNOWLEDGE = Timer.acknowledge
 
 
 class Acknowledgement:
-    """Records whose handshake messages were processed or buffered, and the ACK due for them."""
+    """The records whose handshake messages were processed or buffered, and the ACK that is due."""
 
     __slots__ = ("_armed_at", "_gap_shown", "_numbers", "_timers", "pending")
 
@@ -36,7 +36,7 @@ class Acknowledgement:
         self._numbers: dict[int, None] = {}
         self._gap_shown = False
         self._armed_at = 0.0
-        # Whether something came that no ACK and no flight of ours has answered.
+        # Whether something came that neither an ACK nor a flight of ours has answered.
         self.pending = False
 
     def received(self, record_number: int) -> None:
@@ -47,35 +47,35 @@ class Acknowledgement:
         self.pending = True
 
     def answered(self) -> None:
-        """A flight of ours says that all before it has come."""
+        """Our flight acknowledges everything that came before it."""
         self._numbers.clear()
         self._gap_shown = False
         self._settle()
 
     def schedule(self, now: float, delay: float) -> None:
-        """An ACK is due after ``delay`` at the latest."""
+        """Sends an ACK after ``delay`` seconds at the latest."""
         if self._timers.get(_ACKNOWLEDGE) is None:
             self._armed_at = now
             self._timers.set(_ACKNOWLEDGE, now + delay)
 
     def rescale(self, factor: float) -> None:
-        """The delay of an ACK that is due shrinks or grows with the timeout."""
+        """Multiplies the remaining delay of an ACK, because the timeout has changed."""
         due = self._timers.get(_ACKNOWLEDGE)
         if due is not None:
             delay = (due - self._armed_at) * factor
             self._timers.set(_ACKNOWLEDGE, self._armed_at + delay)
 
     def shows_gap(self) -> bool:
-        """Whether a gap is to be shown at once: the first one since our last flight."""
+        """Whether to show a gap at once: only the first one since our last flight."""
         first, self._gap_shown = not self._gap_shown, True
         return first
 
     def encode(self, epoch: int, room: int) -> bytes:
-        """An ACK of at most ``room`` bytes to send in ``epoch``.
+        """An ACK of at most ``room`` bytes, to be sent in ``epoch``.
 
-        During the handshake only records of epochs up to it (RFC 9147 section 7, errata 8108); in
-        the order of their numbers, the newest where not all fit. They stay in the list, so the
-        next ACK makes good for this one's loss.
+        During the handshake it names only records of epochs up to ``epoch`` (RFC 9147 section 7,
+        erratum 8108). They are in the order of their numbers, and the newest ones if not all fit.
+        The records stay in the list, so the next ACK repeats them in case this one is lost.
         """
         self._settle()
         highest = epoch if epoch < APPLICATION_EPOCH else MAX_EPOCH
@@ -95,9 +95,11 @@ class Acknowledgement:
 def parse_ack(body: bytes, sent_in: int = 0) -> list[int]:
     """The record numbers that an ACK names.
 
-    Raises :class:`DecodeError`, with illegal_parameter where a protected ACK of the handshake
-    names a record of an epoch above its own, ``sent_in`` (RFC 9147 section 7, errata 8108). One in
-    the clear may be anybody's: what it names is for the caller to judge.
+    Anybody can send a plaintext ACK, so the caller must judge what it names.
+
+    Raises:
+        DecodeError: malformed. It is an illegal_parameter if a protected ACK of the handshake names
+            a record of an epoch above its own, ``sent_in`` (RFC 9147 section 7, erratum 8108).
     """
     reader = Reader(body)
     block = reader.vector(LIST_LENGTH)
@@ -111,7 +113,7 @@ def parse_ack(body: bytes, sent_in: int = 0) -> list[int]:
                 f"an ACK in epoch {sent_in} names a record of epoch {epoch}",
                 AlertDescription.illegal_parameter,
             )
-        # A number that no record can have is nobody's.
+        # No record can have a larger sequence number, so it is ignored.
         if sequence_number <= SEQUENCE_NUMBER_MASK:
             numbers.append(epoch << EPOCH_SHIFT | sequence_number)
     return numbers

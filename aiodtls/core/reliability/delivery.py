@@ -1,7 +1,7 @@
 """Which record carried which part of a flight, and which parts have arrived (RFC 9147 section 7).
 
-What is not known to have arrived may still be under way: of two records the one sent first is
-taken for lost when the other is acknowledged, and nothing else is.
+A part that is not acknowledged may still be on its way. It counts as lost only once a record that
+was sent later is acknowledged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Part = tuple[int, int, int]
 
 
 class Delivery:
-    """The state of one flight; ``lengths`` are its messages' by message_seq."""
+    """The delivery of one flight. ``lengths`` maps message_seq to the length of each message."""
 
     __slots__ = (
         "_arrived",
@@ -29,14 +29,14 @@ class Delivery:
 
     def __init__(self, lengths: Mapping[int, int]) -> None:
         self._lengths = lengths
-        # record number -> its place in the order of sending, and the parts in it
+        # Record number -> its position in the order of sending, and the parts in it.
         self._carried: dict[int, tuple[int, list[Part]]] = {}
         self._sent = 0
-        # Places below it are forgotten by the next ``forget_stale``.
+        # ``forget_stale`` removes the records at positions below this one.
         self._stale_below = 0
         self._newest_arrived = -1
         self._arrived: dict[int, Coverage] = {}
-        # Messages that plaintext ACKs spoke of, which anybody can send.
+        # Messages that only plaintext ACKs have acknowledged. Anybody can send these.
         self._unproved: set[int] = set()
 
     def carried(self, record_number: int, parts: list[Part]) -> None:
@@ -44,15 +44,15 @@ class Delivery:
         self._sent += 1
 
     def forget_stale(self) -> None:
-        """Forgets the records sent before the last call: no ACK of them can come any more.
+        """Forgets the records sent before the last call, because no ACK of them can come any more.
 
-        Without this a flight that is sent again for ever would remember every record.
+        Otherwise a flight that is resent for ever would remember every record.
         """
         stale, self._stale_below = self._stale_below, self._sent
         self._carried = {n: sent for n, sent in self._carried.items() if sent[0] >= stale}
 
     def acknowledge(self, record_numbers: Iterable[int], epoch: int) -> bool:
-        """Takes an ACK that came in ``epoch``; whether it told anything new."""
+        """Processes an ACK that came in ``epoch``. Returns whether it acknowledged anything new."""
         news = False
         for number in record_numbers:
             place, parts = self._carried.pop(number, (-1, []))
@@ -69,12 +69,12 @@ class Delivery:
         return news
 
     def missing(self, message_seq: int) -> list[tuple[int, int]]:
-        """The parts of a message that are not known to have arrived, as (start, end)."""
+        """The parts of a message that are not acknowledged, as (start, end)."""
         coverage = self._arrived.get(message_seq)
         return coverage.missing() if coverage else [(0, self._lengths[message_seq])]
 
     def lost(self, message_seq: int) -> list[tuple[int, int]]:
-        """Of the missing parts those that something sent later has overtaken."""
+        """The missing parts of a message for which a record that was sent later is acknowledged."""
         present = Coverage(self._lengths[message_seq])
         if message_seq in self._arrived:
             for start, end in self._arrived[message_seq].ranges:
@@ -87,11 +87,13 @@ class Delivery:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the flight has arrived, beyond doubt."""
+        """Whether all of the flight has arrived, as far as authenticated ACKs tell."""
         return not self._unproved and not any(self.missing(seq) for seq in self._lengths)
 
     def drop_unauthenticated(self) -> None:
-        """Time passed without progress: what only plaintext ACKs said counts no more."""
+        """Discards what only plaintext ACKs have acknowledged, because there was no progress
+        since.
+        """
         for message_seq in self._unproved:
             self._arrived.pop(message_seq, None)
         self._unproved.clear()

@@ -1,8 +1,8 @@
-"""Flights: handshake messages cut into fragments and packed into datagrams.
+"""Flights: handshake messages are cut into fragments and packed into datagrams.
 
-A flight keeps its messages whole, each with the epoch it belongs to, and is cut anew at every
-transmission for the datagram size of that moment (RFC 6347 section 4.2.3). A resend keeps
-message_seq, epoch and keys; only the record numbers are new.
+A flight keeps whole messages, each with its epoch. They are fragmented again at each transmission,
+for the datagram size of that moment (RFC 6347 section 4.2.3). A resend has the same message_seq,
+epoch and keys. Only the record numbers are new.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from aiodtls.core.reliability.delivery import Delivery, Part
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH, encode_fragment
 from aiodtls.core.wire.records import HANDSHAKE, HEADER_LENGTH, MAX_PLAINTEXT_LENGTH
 
-# A smaller rest of a datagram is not worth a record of its own.
+# If less room than this is left in a datagram, no further record is begun.
 MIN_FRAGMENT_LENGTH = 16
-# Datagram sizes for a path that seems to swallow the larger ones: IPv6's least MTU, what every
-# IPv4 host takes, and the least PMTU of all, each less the longest IP and UDP header it may have.
+# Datagram sizes for a path that seems to drop larger ones: IPv6's minimum MTU, the size that every
+# IPv4 host accepts, and the minimum PMTU, each without the longest IP and UDP headers.
 SIZE_LADDER = (1232, 548, 208)
 RESENDS_AT_FULL_SIZE = 1
 
 
-# Types by their names, which are slower to ask an enum for.
+# Type names. A lookup in the enum takes longer.
 _NAMES: dict[HandshakeType | None, str] = {
     None: ContentType.change_cipher_spec.name,
     **{msg_type: msg_type.name for msg_type in HandshakeType},
@@ -33,9 +33,9 @@ _NAMES: dict[HandshakeType | None, str] = {
 
 @frozen
 class OutgoingMessage:
-    """A handshake message to send, or a ChangeCipherSpec where ``msg_type`` is None.
+    """A handshake message to send, or a ChangeCipherSpec if ``msg_type`` is None.
 
-    ``whole`` is the message in one fragment, where it has been encoded already.
+    ``whole`` is the message encoded as one fragment, if that was done already.
     """
 
     epoch: int
@@ -49,10 +49,11 @@ Flight = Sequence[OutgoingMessage]
 
 
 def size_after_refusal(limit: int, refused: int | None, fits: int | None) -> int:
-    """The largest datagram to send where ``limit`` was, and one of ``refused`` bytes was too big.
+    """The largest datagram to send next, after one of ``refused`` bytes was too big.
 
-    ``fits`` is what the path takes by what the transport knows. Where that does not explain the
-    refusal, it is the next step down. A datagram above ``limit`` was refused before that fell.
+    ``limit`` was the limit so far. ``fits`` is the path's limit as far as the transport knows. If
+    ``fits`` does not explain the refusal, the result is the next smaller size. A datagram above
+    ``limit`` was refused before the limit fell, so it changes nothing.
     """
     size = limit if refused is None else refused
     if fits is not None and fits < size:
@@ -63,10 +64,11 @@ def size_after_refusal(limit: int, refused: int | None, fits: int | None) -> int
 
 
 def datagram_size(max_datagram_size: int, resends: int) -> int:
-    """From the second unanswered resend on the datagrams become smaller (RFC 6347 4.1.1.1).
+    """The datagram size after so many resends. It falls from the second unanswered one on (RFC 6347
+    section 4.1.1.1).
 
-    Below the least rung it begins anew: where loss was the reason and not the size, many small
-    datagrams are the least likely to arrive all.
+    After the smallest size it starts over with the full one. If the network loses datagrams at
+    random, many small ones are the least likely to arrive all.
     """
     step = resends - RESENDS_AT_FULL_SIZE
     if step <= 0:
@@ -86,7 +88,9 @@ class Datagram:
 def pack_flight(
     flight: Flight, packer: Packer, wanted: Callable[[int], list[tuple[int, int]]] | None
 ) -> list[Datagram]:
-    """The flight as datagrams; of each message only the parts that ``wanted`` names, or all."""
+    """Packs the flight into datagrams. ``wanted`` names the parts of each message to send; None
+    means all.
+    """
     for message in flight:
         if message.msg_type is None:
             packer.add_record(message.epoch, ContentType.change_cipher_spec, message.body)
@@ -103,13 +107,13 @@ def pack_flight(
 
 
 class Packer:
-    """Fills one datagram after the other; the record being filled is protected when it ends.
+    """Fills one datagram after another. A record is protected when it is complete.
 
-    Datagrams have at most ``size`` bytes and are as few as fit; with ``individually`` every record
-    is one. A protected record has at most ``record_limit`` bytes of plaintext. In epoch 0 a record
-    carries one fragment: several in one are legal and break real peers. ``delivery`` is told which
-    record has what, where any ACK may come. ``names`` are those of the messages that are in here,
-    whole or in part.
+    Datagrams have at most ``size`` bytes, and there are as few as possible. With ``individually``
+    each record has its own datagram. A protected record has at most ``record_limit`` bytes of
+    plaintext. In epoch 0 a record carries one fragment: several are legal, but some peers cannot
+    read them. ``delivery`` is told which record carries what, if ACKs may come. ``names`` are the
+    names of the messages in the datagram, whole or in part.
     """
 
     __slots__ = (
@@ -158,7 +162,9 @@ class Packer:
         self._put(epoch, content_type, payload)
 
     def add_whole(self, message: OutgoingMessage) -> bool:
-        """Most messages fit as they are, in a plaintext record; False for one that is to be cut."""
+        """Adds a message as one plaintext record, as most fit. Returns False if it must be
+        fragmented.
+        """
         whole = message.whole
         if not whole or message.epoch or self._payload:
             return False
@@ -171,12 +177,12 @@ class Packer:
     def add_part(
         self, message: OutgoingMessage, msg_type: HandshakeType, start: int, end: int
     ) -> None:
-        """The bytes from ``start`` to ``end`` of a message, as fragments."""
+        """Adds the bytes from ``start`` to ``end`` of a message, as fragments."""
         epoch, message_seq, body = message.epoch, message.message_seq, message.body
         while True:
             room = self._fragment_room(epoch)
             if room < end - start and room < MIN_FRAGMENT_LENGTH:
-                # Another record may still fit, where the peer's limit ended this one.
+                # Another record may fit, if the peer's record size limit ended this one.
                 if self._payload:
                     self._end_record()
                 else:
@@ -201,7 +207,7 @@ class Packer:
         return self._datagrams
 
     def _fragment_room(self, epoch: int) -> int:
-        """Bytes of a fragment that still fit, in the open record where there is one."""
+        """How many bytes of a fragment fit, in the open record if there is one."""
         if self._payload and self._epoch != epoch:
             self._end_record()
         limit = self._record_limit if epoch else MAX_PLAINTEXT_LENGTH

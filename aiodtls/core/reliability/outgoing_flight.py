@@ -16,12 +16,12 @@ from aiodtls.core.wire.fragments import Fragment
 
 # The sender of the last flight keeps it for twice the maximum segment lifetime.
 LAST_FLIGHT_LIFETIME = 240.0
-# What a plaintext ACK said is believed so long (design: reliability).
+# After so many timeouts without progress, plaintext ACKs are disregarded: they may be forged.
 MAX_TIMEOUTS_WITHOUT_PROGRESS = 2
 
 
 class Verdict(Enum):
-    """What a due retransmission timer comes to."""
+    """What to do when the retransmission timer is due."""
 
     resend = auto()
     hold = auto()
@@ -29,7 +29,7 @@ class Verdict(Enum):
 
 
 class Acknowledged(Enum):
-    """What an ACK comes to for a flight."""
+    """What to do for a flight after an ACK."""
 
     nothing = auto()
     all = auto()
@@ -39,18 +39,20 @@ class Acknowledged(Enum):
 
 @frozen
 class LastFlight:
-    """A last flight, and the peer's messages whose repetition asks for it: their message_seq and
-    length."""
+    """A last flight, and the peer's messages whose repetition triggers a resend of it.
+
+    ``watched`` maps their message_seq to their length.
+    """
 
     messages: Flight
     watched: dict[int, int]
 
 
 class OutgoingFlight:
-    """The flight in the air, its timer, and the watch for repeats of the peer's.
+    """Our latest flight, its timer, and the detection of repeats by the peer.
 
-    ``skip_after_partial`` is the guide's rule: when the expected flight has begun to arrive, one
-    resend is skipped, for the peer evidently has ours.
+    With ``skip_after_partial`` one resend is skipped when the expected flight has begun to arrive,
+    because the peer evidently has ours.
     """
 
     __slots__ = (
@@ -83,7 +85,7 @@ class OutgoingFlight:
     ) -> None:
         self._timers = timers
         self._timer = timer
-        # Given back by ``free_memory``.
+        # ``free_memory`` drops it.
         self._made_backoff: Backoff | None = backoff
         self._initial, self._maximum = backoff.initial, backoff.maximum
         self._max_resends = max_resends
@@ -91,36 +93,38 @@ class OutgoingFlight:
         self._may_skip = False
         self._armed_at = self._sent_at = 0.0
         self._timeouts_without_progress = 0
-        # None where nothing of the peer's asks for the flight.
+        # None if no message of the peer triggers a resend.
         self._repeats: RepeatDetector | None = None
         self._last_flight_until = float("-inf")
         self.flight: Flight = ()
-        # What of it has arrived, where any ACK may tell.
+        # What has arrived of it; None if no ACK can come.
         self.delivery: Delivery | None = None
-        # Resends that count for the datagram size: unanswered ones, and refusals as too big.
+        # How often the flight was resent or refused as too big. It determines the datagram size.
         self.size_resends = 0
-        # That count when the flight before was answered.
+        # The value of ``size_resends`` when the previous flight was answered.
         self._size_known = 0
 
     @property
     def backoff(self) -> Backoff:
-        """The timeout of the flight, and its unanswered resends."""
+        """The timeout of the flight, and the count of its unanswered resends."""
         if self._made_backoff is None:
             self._made_backoff = Backoff(self._initial, self._maximum)
         return self._made_backoff
 
     @property
     def initial(self) -> float:
-        """The timeout that every flight begins with, in seconds."""
+        """The timeout with which every flight begins, in seconds."""
         return self._initial
 
     def free_memory(self) -> None:
-        """Forgets everything but how flights begin."""
+        """Forgets the flight and its back-off."""
         self.forget()
         self._made_backoff = None
 
     def start(self, flight: Flight, answers: dict[int, int], *, may_have_acks: bool) -> None:
-        """A new flight, in answer to the peer's messages ``answers``: message_seq -> length."""
+        """Starts a new flight. ``answers`` are the peer's messages before it: message_seq ->
+        length.
+        """
         self.flight = flight
         self.delivery = None
         if may_have_acks:
@@ -134,9 +138,9 @@ class OutgoingFlight:
         self._repeats.watch(answers)
 
     def await_answer(self, now: float, *, is_last: bool) -> None:
-        """Runs the timer until the peer's next flight, its last or not, is whole.
+        """Runs the timer until the peer's next flight is complete.
 
-        The peer's last flight has no timer of its own, so waiting for it skips nothing.
+        If that is the peer's last flight, no resend is skipped, because it has no timer of its own.
         """
         self._may_skip = self._skip_after_partial and not is_last
         self.rearm(now)
@@ -146,7 +150,7 @@ class OutgoingFlight:
         self._timers.set(self._timer, now + self.backoff.timeout)
 
     def rescale(self, initial: float) -> None:
-        """Another initial timeout; one that runs shrinks or grows with it."""
+        """Sets another initial timeout. A running timer changes in proportion."""
         factor = self.backoff.rescale(initial)
         self._initial = initial
         due = self._timers.get(self._timer)
@@ -154,7 +158,7 @@ class OutgoingFlight:
             self._timers.set(self._timer, self._armed_at + (due - self._armed_at) * factor)
 
     def pause(self) -> None:
-        """No timer, but the flight is kept in case the peer asks for it again."""
+        """Stops the timer. The flight is kept in case the peer repeats its own."""
         self._timers.cancel(self._timer)
 
     @property
@@ -162,43 +166,43 @@ class OutgoingFlight:
         return self._timers.get(self._timer) is not None
 
     def keep_last(self, now: float) -> None:
-        """Ours was the last flight: no timer, but kept for a peer that repeats its own."""
+        """Keeps our last flight without a timer, for a peer that repeats its own."""
         self.pause()
         if self._repeats is not None:
             self._repeats.watch_newest_only()
         self._last_flight_until = now + LAST_FLIGHT_LIFETIME
 
     def await_acknowledgement(self, now: float) -> None:
-        """Ours was the last flight of DTLS 1.3: the timer runs until an ACK of all of it."""
+        """Runs the timer of our last flight of DTLS 1.3 until an ACK of all of it."""
         if self._repeats is not None:
             self._repeats.watch_newest_only()
         self.rearm(now)
 
     def forget(self) -> None:
-        """Nothing of it is needed any more."""
+        """Drops the flight; it will not be resent."""
         self.pause()
         self.flight = ()
         self.delivery = None
         self._repeats = None
 
     def snapshot(self) -> LastFlight | None:
-        """What another process needs to send it again; None where there is nothing to send."""
+        """What another process needs to resend the flight; None if there is nothing to resend."""
         if not self.flight or self._repeats is None:
             return None
         return LastFlight(tuple(self.flight), dict(self._repeats.flight))
 
     def restore(self, last: LastFlight, now: float, *, may_have_acks: bool) -> None:
-        """Keeps it for a peer that asks for it again."""
+        """Continues from a snapshot: keeps a last flight for a peer that repeats its own."""
         self.start(last.messages, last.watched, may_have_acks=may_have_acks)
         self.keep_last(now)
 
     @property
     def last_flight_until(self) -> float:
-        """Until when a last flight is kept; in the past where there is none."""
+        """Until when the last flight is kept; a time in the past if there is none."""
         return self._last_flight_until if self.flight else float("-inf")
 
     def timer_due(self, now: float, *, answer_has_begun: bool) -> Verdict:
-        """Whether to resend now; the timer then runs on."""
+        """Decides whether to resend now, and restarts the timer."""
         if answer_has_begun and self._may_skip:
             self._may_skip = False
             self.rearm(now)
@@ -217,27 +221,29 @@ class OutgoingFlight:
         return Verdict.resend
 
     def count_late_resend(self) -> None:
-        """The flight is about to be sent again, long after its timer has stopped."""
+        """Counts a resend long after the timer has stopped. Call it before the flight is resent."""
         self.backoff.resent()
         self._count_for_size()
         if self.delivery is not None:
             self.delivery.forget_stale()
 
     def _count_for_size(self) -> None:
-        """What a resend does to the datagram size: it goes straight to what once got through."""
+        """Counts a resend for the datagram size, which goes straight to the size that once
+        arrived.
+        """
         self.size_resends = max(self.size_resends + 1, self._size_known)
 
     def sent(self, now: float) -> None:
-        """The flight went out, for the first time or again."""
+        """Call it when the flight was sent, the first time or again."""
         self._sent_at = now
         if self._repeats is not None:
             self._repeats.sent(now, self.backoff.timeout)
 
     def acknowledge(self, record_numbers: list[int], epoch: int, now: float) -> Acknowledged:
-        """Takes an ACK that came in ``epoch`` (RFC 9147 section 7.2).
+        """Processes an ACK that came in ``epoch`` (RFC 9147 section 7.2).
 
-        Late enough to speak of the whole flight, it shows what has to go out again; before that
-        only of what others overtook.
+        A late ACK speaks for the whole flight, so all that it does not name is resent. After an
+        earlier one only the parts that later records overtook are resent.
         """
         if not self.flight or self.delivery is None:
             return Acknowledged.nothing
@@ -250,22 +256,22 @@ class OutgoingFlight:
             return Acknowledged.nothing
         if now - self._sent_at >= self.backoff.timeout / 4 - SLACK:
             if not news:
-                # Nothing of it has arrived, as when a timer is due; it was too big, perhaps.
+                # Nothing new has arrived, as after a timeout. The datagrams may be too big.
                 self._count_for_size()
             return Acknowledged.resend_missing
         return Acknowledged.resend_lost
 
     def repeat_completed(self, fragment: Fragment, now: float, *, authenticated: bool) -> bool:
-        """Whether this fragment makes us resend: the peer's flight has come whole again."""
+        """Whether this fragment completes a repeat of the peer's flight, so that we must resend."""
         repeats = self._repeats
         if repeats is None or not repeats.add(fragment):
             return False
         return self.peer_repeats(now, authenticated=authenticated)
 
     def peer_repeats(self, now: float, *, authenticated: bool = False) -> bool:
-        """Whether a repeated flight is to be answered now; the running timer then starts anew.
+        """Whether to answer a repeated flight now. If so, a running timer restarts.
 
-        What the peer's keys protect nobody else can have repeated, so it is always answered.
+        An authenticated repeat can only come from the peer, so it is always answered.
         """
         if not self.flight or self._repeats is None:
             return False
@@ -274,12 +280,14 @@ class OutgoingFlight:
         if self.is_running:
             self.rearm(now)
         else:
-            # A last flight has no timer: this is its only sign that a datagram was too big.
+            # A last flight has no timer. A repeat is the only sign that a datagram was too big.
             self._count_for_size()
         return True
 
     def shrink(self, max_datagram_size: int) -> bool:
-        """A datagram of the flight was too big: the next size; False where there is none."""
+        """Takes the next smaller size after a datagram was too big. Returns False if there is
+        none.
+        """
         size = self.size(max_datagram_size)
         if size <= SIZE_LADDER[-1]:
             return False
@@ -288,5 +296,5 @@ class OutgoingFlight:
         return True
 
     def size(self, max_datagram_size: int) -> int:
-        """Bytes that a datagram of the flight may have now."""
+        """How many bytes a datagram of the flight may have now."""
         return datagram_size(max_datagram_size, self.size_resends)

@@ -1,8 +1,8 @@
-"""Telling that the peer repeats a flight, which means that ours did not reach it.
+"""Detects that the peer repeats a flight, which means that our answer did not arrive.
 
-A repeat counts only once every byte of the peer's flight has come again, and in the clear not
-within a quarter of the timeout after our flight went out: otherwise a forged fragment of 25 bytes
-would buy a whole flight, and a duplicate made by the network another.
+A repeat counts only once every byte of the peer's flight has come again. A plaintext repeat does
+not count within a quarter of the timeout after we sent our flight. Otherwise a forged fragment of
+25 bytes, or a datagram duplicated by the network, would make us send a whole flight.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from aiodtls.core.wire.fragments import Fragment
 
 
 class RepeatDetector:
-    """Watches for one flight of the peer: message_seq -> length of each of its messages."""
+    """Watches for repeats of one flight of the peer: message_seq -> length of each message."""
 
     __slots__ = ("_coverage", "_quiet_until", "flight")
 
@@ -22,18 +22,18 @@ class RepeatDetector:
         self._quiet_until = float("-inf")
 
     def watch(self, flight: dict[int, int]) -> None:
-        """From now on this is the flight that our last one answered."""
+        """Sets the flight to watch: the one that our latest flight answered."""
         self.flight = flight
         self._coverage = {}
 
     def watch_newest_only(self) -> None:
-        """The flight's last message alone tells: the others are not authenticated."""
+        """Watches only the last message of the flight, because the others are not authenticated."""
         if self.flight:
             newest = max(self.flight)
             self.watch({newest: self.flight[newest]})
 
     def add(self, fragment: Fragment) -> bool:
-        """Whether this fragment completes a repetition of the flight."""
+        """Whether this fragment completes a repeat of the flight."""
         if self.flight.get(fragment.message_seq) != fragment.length:
             return False
         coverage = self._coverage.setdefault(fragment.message_seq, Coverage(fragment.length))
@@ -46,9 +46,9 @@ class RepeatDetector:
         return True
 
     def sent(self, now: float, timeout: float) -> None:
-        """Our flight went out: nobody can miss it yet."""
+        """Call it when our flight was sent. The peer cannot miss it for a while."""
         self._quiet_until = now + timeout / 4
 
     def may_answer(self, now: float) -> bool:
-        """Whether a repeat in the clear may be answered now."""
+        """Whether a plaintext repeat may be answered now."""
         return now >= self._quiet_until
