@@ -47,7 +47,7 @@ def of(old: str, new: str, file: str = "core/record/replay.py") -> Mutant:
     return Mutant("m", "r", file, old, new, "core/test_protection.py")
 
 
-@pytest.mark.parametrize("old", ["distance", "is not there"])
+@pytest.mark.parametrize("old", ["distance", "text of no file"])
 def test_a_text_that_is_not_unique_does_not_apply(old):
     with pytest.raises(DoesNotApply, match="its old text stands"):
         of(old, "x").changed_source()

@@ -1,4 +1,4 @@
-"""Proving who we are, and deciding about the peer's certificate and key, in either role."""
+"""Proves our identity, and checks the peer's certificate and key, in either role."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from aiodtls.core.sessions import Session
 
 
 def public_key(hs: Handshake, chain: tuple[bytes, ...]) -> PublicKeyTypes:
-    """The key of the leaf, or the raw one; all keys of the chain meet the bounds.
+    """The key of the leaf, or the raw key. All keys of the chain are checked to be within the
+    bounds.
 
     Raises :class:`AlertError`.
     """
@@ -38,7 +39,7 @@ def public_key(hs: Handshake, chain: tuple[bytes, ...]) -> PublicKeyTypes:
 
 
 def key_exchange_for(key: PublicKeyTypes) -> KeyExchange:
-    """The certificate key exchange a key signs for (RFC 8422 sections 2 and 5.10)."""
+    """The key exchange that a key can sign (RFC 8422 sections 2 and 5.10)."""
     is_rsa = isinstance(key, rsa.RSAPublicKey)
     return KeyExchange.ECDHE_RSA if is_rsa else KeyExchange.ECDHE_ECDSA
 
@@ -46,11 +47,11 @@ def key_exchange_for(key: PublicKeyTypes) -> KeyExchange:
 def check_signature(
     hs: Handshake, chain: tuple[bytes, ...], scheme: int, signature: bytes, data: bytes
 ) -> None:
-    """The proof of possession, with a scheme that we offered for this version."""
+    """Checks the proof of possession. Its scheme must be one that we offered for this version."""
     key = public_key(hs, chain)
     offered = next((ours for ours in hs.config.schemes if ours == scheme), None)
     if offered is not None and hs.negotiated.version == "1.3":
-        # The curve is bound, and PKCS #1 is for certificates alone (RFC 8446 section 4.2.3).
+        # The curve is fixed, and PKCS #1 is only for certificates (RFC 8446 section 4.2.3).
         offered = offered if signatures.fits_dtls13(key, offered) else None
     if offered is None:
         raise AlertError(
@@ -62,14 +63,16 @@ def check_signature(
 def check_trust(
     hs: Handshake, chain: tuple[bytes, ...], peer_role: Literal["client", "server"]
 ) -> Step[None]:
-    """Decides here where that is enough, else asks the owner, as trust may be a function."""
+    """Checks the chain here if that is fast, else asks the owner, because trust may be a
+    function.
+    """
     error = yield from _why_refused(hs, chain, peer_role, hs.negotiated.peer_certificate_type)
     if error is not None:
         raise error
 
 
 def is_still_trusted(hs: Handshake, session: Session) -> Step[bool]:
-    """Whether a client's certificate, or key, from an earlier handshake would be accepted now."""
+    """Whether a client's certificate or key from an earlier handshake would be accepted now."""
     kind = CertificateType(session.certificate_type)
     return (yield from _why_refused(hs, session.peer_chain, "client", kind)) is None
 
@@ -128,7 +131,7 @@ def _verified(hs: Handshake, question: VerificationRequested) -> Step[AlertError
 def sign(
     hs: Handshake, credentials: Credentials, scheme: SignatureScheme, data: bytes
 ) -> Step[bytes]:
-    """Our signature; asks the owner where the key is elsewhere."""
+    """Makes our signature. Asks the owner if the key is outside this process."""
     if credentials.signer is None:
         return credentials.sign(scheme, data)
     answer = yield from hs.ask(SignatureRequested(scheme.name, data, credentials.signer))
@@ -139,7 +142,7 @@ def sign(
     try:
         signatures.verify(credentials.public_key, scheme, answer, data)
     except AlertError as error:
-        # The peer could say no more than that it does not verify.
+        # The peer could only report that the signature does not verify.
         message = f"the signer's {scheme.name} signature does not verify (ECDSA's are DER)"
         raise AlertError(AlertDescription.internal_error, message) from error
     return answer
@@ -148,7 +151,7 @@ def sign(
 def find_psk(
     hs: Handshake, identity: bytes, import_context: bytes | None = None
 ) -> Step[PSK | None]:
-    """A server's key for an identity; None for one that nobody knows."""
+    """A server's key for an identity; None if the identity is unknown."""
     found: object
     if hs.config.psk_function is not None:
         name, version = hs.negotiated.server_hostname, str(hs.negotiated.version)

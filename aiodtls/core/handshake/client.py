@@ -1,4 +1,4 @@
-"""The client's hello exchange; the version then forks it.
+"""The client's hello exchange. Then the script of the chosen version continues.
 
 ---> ClientHello
 HelloVerifyRequest (DTLS 1.2, RFC 6347 section 4.2.1) or
@@ -24,14 +24,14 @@ from aiodtls.core.registry import AlertDescription, NamedGroup
 from aiodtls.core.wire.messages import RANDOM_LENGTH, HelloVerifyRequest, Message, ServerHello
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
-# A server may have changed its secret between the two hellos; more often is no honest server.
+# A server's cookie secret may change between two hellos. No genuine server needs more requests.
 MAX_HELLO_VERIFY_REQUESTS = 3
-# A long hello that was sent so often again in vain makes room for a short one.
+# After so many unanswered resends a long hello is replaced by a shorter one.
 UNANSWERED_RESENDS = 2
 
 
 def client(hs: Handshake) -> Script:
-    """The hellos, and then the handshake of the version that the server chose."""
+    """The hello exchange, then the handshake of the version that the server chose."""
     hs.negotiated.server_hostname = hs.server_hostname
     if hs.session is not None and not may_offer(
         hs.config, hs.session, hs.server_hostname, hs.wall_clock()
@@ -59,18 +59,20 @@ def client(hs: Handshake) -> Script:
 def _exchange_first_hello(
     hs: Handshake, answers: Sequence[type[Message]]
 ) -> Step[tuple[Offer, Message]]:
-    """The first ClientHello, or a shorter one where that has no answer; and what answers it."""
+    """Sends the first ClientHello, or a shorter one if that has no answer. Returns the offer and
+    its answer.
+    """
     offer = _send_offer(hs, hs.config.first_groups)
     lesser = offer13.lesser_group(hs.config, offer)
     if lesser is None:
         return offer, (yield from hs.expect(*answers))
     reply: Message | None = yield from hs.expect_within(UNANSWERED_RESENDS, *answers)
     if reply is None:
-        # Many a server drops a hello that comes in two datagrams.
+        # Many servers drop a hello that spans two datagrams.
         longer, offer = offer, _send_offer(hs, (lesser,))
         reply = yield from hs.expect(*answers)
         if offer13.answers_earlier(reply, longer, offer):
-            # It had come, and what was lost were the answers.
+            # The longer hello had arrived; only its answers were lost.
             offer = longer
             hs.answered_earlier(longer.hello)
             hs.negotiated.client_random = longer.hello.random
@@ -78,7 +80,7 @@ def _exchange_first_hello(
 
 
 def _send_offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
-    """Sends a first ClientHello, with key shares in these groups or in what has room."""
+    """Sends a first ClientHello with key shares in ``groups``. None: in as many as fit."""
     hs.restart()
     random = hs.random(RANDOM_LENGTH)
     offer = offer13.make_offer(
@@ -100,7 +102,7 @@ def _send_offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
 def _verify(
     hs: Handshake, offer: Offer, request: HelloVerifyRequest, answers: Sequence[type[Message]]
 ) -> Step[Message]:
-    """DTLS 1.2: the same hello with the server's cookie."""
+    """DTLS 1.2: sends the same hello with the server's cookie."""
     if not hs.config.speaks12:
         message = "the server answers with HelloVerifyRequest, so it speaks DTLS 1.2 at most"
         raise AlertError(AlertDescription.protocol_version, message)
@@ -118,7 +120,9 @@ def _verify(
 
 
 def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Step[tuple[Offer, Message]]:
-    """DTLS 1.3: the hello again, with the cookie and in the group that the server asks for."""
+    """DTLS 1.3: sends the hello again, with the server's cookie and a share in the requested
+    group.
+    """
     suite = negotiate13.check_retry_request(hs.config, offer, request)
     hs.negotiated.suite = suite
     hs.use_dtls13()
@@ -131,7 +135,7 @@ def _retry(hs: Handshake, offer: Offer, request: HelloRetryRequest) -> Step[tupl
 
 
 def _check_version(hs: Handshake, first: Message, reply: Message) -> bool:
-    """Whether the server chose DTLS 1.3, which its first answer must not contradict."""
+    """Whether the server chose DTLS 1.3. Its first answer must not contradict that."""
     chose13 = isinstance(reply, HelloRetryRequest) or (
         isinstance(reply, ServerHello)
         and hs.config.speaks13

@@ -66,7 +66,7 @@ from aiodtls.core.wire.messages import (
     ServerKeyExchangePsk12,
 )
 
-# What may follow ServerHello and Certificate; without a hint plain PSK sends nothing.
+# The messages that may follow ServerHello and Certificate. Plain PSK without a hint has none.
 KEY_EXCHANGE_MESSAGES: dict[KeyExchange, tuple[type[Message], ...]] = {
     KeyExchange.ECDHE_ECDSA: (ServerKeyExchangeEcdhe12,),
     KeyExchange.ECDHE_RSA: (ServerKeyExchangeEcdhe12,),
@@ -76,7 +76,7 @@ KEY_EXCHANGE_MESSAGES: dict[KeyExchange, tuple[type[Message], ...]] = {
 
 
 def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
-    """The full handshake; a resumption goes on in ``resume12.py``."""
+    """The full handshake. ``resume12.py`` has the resumption."""
     suite = _accept_server_hello(hs, hello, reply)
     if hs.session is not None and is_resumed(hello, reply):
         yield from client_resumes12(hs, hs.session, reply)
@@ -100,7 +100,7 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
 
 
 def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Suite:
-    """What the server chose, and each of its extensions."""
+    """Checks the ServerHello and each of its extensions. Returns the chosen suite."""
     suite = negotiate.check_server_hello12(hs.config, hello, reply)
     negotiated = hs.negotiated
     negotiated.version = "1.2"
@@ -119,7 +119,9 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
 
 
 def _receive_certificate(hs: Handshake, suite: Suite) -> Step[None]:
-    """The server's chain or raw public key, of the kind that the suite signs with."""
+    """Receives the server's chain or raw public key. It must be of the kind that the suite signs
+    with.
+    """
     layout = certificate_types.MESSAGES12[hs.negotiated.peer_certificate_type]
     certificate = yield from hs.expect(layout)
     if not certificate.chain:
@@ -133,9 +135,9 @@ def _receive_certificate(hs: Handshake, suite: Suite) -> Step[None]:
 
 
 def _receive_server_key(hs: Handshake, reply: ServerHello, exchange: KeyExchange) -> Step[Message]:
-    """[CertificateStatus], and ServerKeyExchange, or ServerHelloDone where there is none."""
+    """Receives [CertificateStatus] and ServerKeyExchange, or ServerHelloDone if there is none."""
     awaited = KEY_EXCHANGE_MESSAGES[exchange]
-    # What was announced may still be left out (RFC 6066 section 8).
+    # An announced message may still be left out (RFC 6066 section 8).
     announced = certificate_status.is_announced(reply.extensions)
     status = (CertificateStatus12,) if announced else ()
     message: Message = yield from hs.expect(*status, *awaited)
@@ -150,10 +152,10 @@ def _receive_server_key(hs: Handshake, reply: ServerHello, exchange: KeyExchange
 def _receive_request(
     hs: Handshake, exchange: KeyExchange, server_key: Message
 ) -> Step[CertificateRequest12 | None]:
-    """[CertificateRequest], ServerHelloDone."""
+    """Receives [CertificateRequest] and ServerHelloDone."""
     if isinstance(server_key, ServerHelloDone):
         return None
-    # A server without a certificate cannot ask for one (RFC 4279 section 2).
+    # A server without a certificate must not request one (RFC 4279 section 2).
     asks = (CertificateRequest12,) if exchange.uses_certificate else ()
     message: Message = yield from hs.expect(*asks, ServerHelloDone)
     if not isinstance(message, CertificateRequest12):
@@ -163,7 +165,9 @@ def _receive_request(
 
 
 def _check_server_key(hs: Handshake, message: ServerKeyExchangeEcdhe12) -> None:
-    """The ephemeral key is signed together with both randoms (RFC 8422 section 5.4)."""
+    """Verifies the signature of the ephemeral key, which covers both randoms (RFC 8422
+    section 5.4).
+    """
     negotiated = hs.negotiated
     signed = negotiated.client_random + negotiated.server_random + message.params
     check_signature(hs, negotiated.peer_chain, message.scheme, message.signature, signed)
@@ -172,7 +176,7 @@ def _check_server_key(hs: Handshake, message: ServerKeyExchangeEcdhe12) -> None:
 def _send_certificate(
     hs: Handshake, request: CertificateRequest12
 ) -> tuple[Credentials, SignatureScheme] | None:
-    """Ours where one fits, else an empty list (RFC 5246 section 7.4.6)."""
+    """Sends our chain if one fits, else an empty list (RFC 5246 section 7.4.6)."""
     own_type = hs.negotiated.own_certificate_type
     chosen = credential_choice.choose_client_credentials12(hs.config, request, own_type)
     layout = certificate_types.MESSAGES12[own_type]
@@ -181,7 +185,7 @@ def _send_certificate(
 
 
 def _send_client_key(hs: Handshake, exchange: KeyExchange, server_key: Message) -> bytes:
-    """ClientKeyExchange; the premaster secret."""
+    """Sends ClientKeyExchange. Returns the premaster secret."""
     client_key, premaster = _client_key_exchange(hs, exchange, server_key)
     hs.send(client_key)
     return premaster
@@ -190,7 +194,9 @@ def _send_client_key(hs: Handshake, exchange: KeyExchange, server_key: Message) 
 def _client_key_exchange(
     hs: Handshake, exchange: KeyExchange, server_key: Message
 ) -> tuple[Message, bytes]:
-    """ClientKeyExchange and the premaster secret (RFC 8422 5.10, RFC 4279 2, RFC 5489 2)."""
+    """ClientKeyExchange and the premaster secret (RFC 8422 section 5.10, RFC 4279 section 2,
+    RFC 5489 section 2).
+    """
     public = secret = b""
     if isinstance(server_key, ServerKeyExchangeEcdhe12 | ServerKeyExchangeEcdhePsk12):
         if server_key.group not in hs.config.named_groups12:
@@ -217,7 +223,7 @@ def _client_key_exchange(
 def _send_certificate_verify(
     hs: Handshake, credentials: Credentials, scheme: SignatureScheme
 ) -> Step[None]:
-    """Signs all messages so far, up to ClientKeyExchange (RFC 5246 section 7.4.8)."""
+    """Signs all messages up to ClientKeyExchange (RFC 5246 section 7.4.8)."""
     signature = yield from sign(hs, credentials, scheme, hs.transcript.data)
     hs.send(CertificateVerify(scheme, signature))
 
@@ -225,7 +231,9 @@ def _send_certificate_verify(
 def _exchange_finished(
     hs: Handshake, reply: ServerHello, suite: Suite, master: hmacs.Secret
 ) -> Step[None]:
-    """ChangeCipherSpec and Finished, then the server's, with a ticket where one is announced."""
+    """Sends ChangeCipherSpec and Finished, then receives the server's, and a ticket if one is
+    announced.
+    """
     writer, reader = derive_record_keys(
         hs.negotiated, suite, master, hs.config.replay_window, is_client=True
     )

@@ -5,7 +5,8 @@ ServerHello, {EncryptedExtensions}, {[CertificateRequest]},
 ---> {[Certificate]}, {[CertificateVerify]}, {Finished}
 [ACK]                                                                                  <---
 
-{} is protected in epoch 2, and what follows the handshake in epoch 3 (RFC 9147 section 5.7).
+Messages in {} are protected in epoch 2, everything after the handshake in epoch 3 (RFC 9147
+section 5.7).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, En
 
 
 def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
-    """From ServerHello on, for all of full, PSK and resumed handshakes."""
+    """From ServerHello on, for full, PSK and resumed handshakes."""
     psk, secrets = _accept_server_hello(hs, offer, reply)
     yield from _receive_extensions(hs, offer, psk)
     request = None
@@ -56,7 +57,7 @@ def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
 def _accept_server_hello(
     hs: Handshake, offer: Offer, reply: ServerHello
 ) -> tuple[OfferedPsk | None, Secrets13]:
-    """What the server chose; the keys of epoch 2 follow from it."""
+    """Checks the ServerHello and installs the keys of epoch 2. Returns the chosen PSK."""
     negotiated = hs.negotiated
     suite = negotiate13.check_server_hello13(hs.config, offer, reply)
     if negotiated.suite not in (None, suite):
@@ -81,7 +82,7 @@ def _accept_server_hello(
 
 
 def _accept_psk(hs: Handshake, offer: Offer, reply: ServerHello, suite: Suite) -> OfferedPsk | None:
-    """The PSK that the server took, and what that says of who it is."""
+    """Takes the PSK that the server chose, and the identity of the peer that it implies."""
     psk = negotiate13.selected_psk(offer, reply, suite)
     if psk is None and not hs.config.offers_certificates:
         raise AlertError(AlertDescription.handshake_failure, "the server took none of our PSKs")
@@ -94,7 +95,7 @@ def _accept_psk(hs: Handshake, offer: Offer, reply: ServerHello, suite: Suite) -
 
 
 def _receive_extensions(hs: Handshake, offer: Offer, psk: OfferedPsk | None) -> Step[None]:
-    """EncryptedExtensions."""
+    """Receives EncryptedExtensions."""
     extensions = (yield from hs.expect(EncryptedExtensions)).extensions
     negotiate.check_only_offered(offer.hello, extensions)
     alpn.check_reply(hs, extensions)
@@ -105,14 +106,14 @@ def _receive_extensions(hs: Handshake, offer: Offer, psk: OfferedPsk | None) -> 
 
 
 def _check_request(request: CertificateRequest13) -> CertificateRequest13:
-    """RFC 8446 section 4.3.2: during the handshake the context is empty."""
+    """The context must be empty during the handshake (RFC 8446 section 4.3.2)."""
     if request.context:
         raise AlertError(AlertDescription.illegal_parameter, "CertificateRequest with a context")
     return request
 
 
 def _authenticate_server(hs: Handshake, offer: Offer) -> Step[CertificateRequest13 | None]:
-    """[CertificateRequest], Certificate, CertificateVerify."""
+    """Receives [CertificateRequest], Certificate and CertificateVerify."""
     request = None
     message: Message = yield from hs.expect(CertificateRequest13, Certificate13)
     if isinstance(message, CertificateRequest13):
@@ -125,7 +126,7 @@ def _authenticate_server(hs: Handshake, offer: Offer) -> Step[CertificateRequest
 
 
 def _check_certificate(hs: Handshake, certificate: Certificate13) -> Step[None]:
-    """Certificate, and the proof that the key of it is the server's."""
+    """Checks the Certificate, and CertificateVerify, which proves possession of its key."""
     if certificate.context or not certificate.chain:
         description = AlertDescription.decode_error
         if certificate.context:
@@ -141,7 +142,7 @@ def _check_certificate(hs: Handshake, certificate: Certificate13) -> Step[None]:
 
 
 def _send_certificate(hs: Handshake, request: CertificateRequest13) -> Step[None]:
-    """Ours where one fits, else an empty list (RFC 8446 section 4.4.2)."""
+    """Sends our chain if one fits, else an empty list (RFC 8446 section 4.4.2)."""
     chosen = credential_choice.choose_client_credentials13(
         hs.config, request, hs.negotiated.own_certificate_type
     )

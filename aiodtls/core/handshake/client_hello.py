@@ -1,4 +1,4 @@
-"""A client's ClientHello: what its configuration, a session and the peer's name put into it."""
+"""Makes a client's ClientHello from its configuration, a session and the peer's name."""
 
 from __future__ import annotations
 
@@ -35,17 +35,20 @@ from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 @frozen
 class HelloTemplate:
-    """What a config puts into each of its ClientHellos: the suites, and extensions in order."""
+    """The parts of a ClientHello that depend only on the configuration: suites, and extensions in
+    order.
+    """
 
     suites: tuple[int, ...]
-    # What DTLS 1.2 has beside a ticket, what names no session and no peer, and what ends a hello.
+    # Extensions of DTLS 1.2 besides the ticket; extensions that name no session and no peer; and
+    # the extensions at the end.
     of12: tuple[Extension, ...]
     groups: tuple[Extension, ...]
     last: tuple[Extension, ...]
 
     @classmethod
     def of(cls, config: DTLSConfig) -> HelloTemplate:
-        """Made once for each config."""
+        """The template of a config. Made once for each."""
         kept: HelloTemplate | None = config.kept.get("hello")
         if kept is None:
             last: list[Extension] = []
@@ -78,10 +81,10 @@ def client_hello(
     session_id: bytes = b"",
     connection_ids: Sequence[Extension] = (),
 ) -> ClientHello:
-    """Our ClientHello, with what DTLS 1.3 adds, and what names a session of DTLS 1.2.
+    """Makes a ClientHello, with the extensions of DTLS 1.3, and a session of DTLS 1.2 to resume.
 
-    An extension that many servers know comes last, where none is empty: some old ones trip over
-    an empty last one.
+    The last extension is a widely known one that is not empty, because some old servers fail if the
+    last one is empty.
     """
     template = HelloTemplate.of(config)
     extensions: list[Extension] = server_name.offer(server_hostname)
@@ -95,7 +98,9 @@ def client_hello(
 
 
 def offered_session_id(session: Session) -> bytes:
-    """What a server echoes to resume; with a ticket any will do (RFC 5077 section 3.4)."""
+    """The session id that a server echoes if it resumes. With a ticket it can be any (RFC 5077
+    section 3.4).
+    """
     if session.ticket:
         return hashlib.sha256(session.ticket).digest()
     return session.session_id
@@ -104,11 +109,11 @@ def offered_session_id(session: Session) -> bytes:
 def second_hello(
     first: ClientHello, retry: HelloRetryRequest, shares: Sequence[KeyShare]
 ) -> ClientHello:
-    """What RFC 8446 section 4.1.2 has changed in a second ClientHello, without pre_shared_key."""
+    """The second ClientHello without pre_shared_key, changed as RFC 8446 section 4.1.2 says."""
     extensions = Extensions()
     cookie = retry.extensions.find(Cookie)
     if cookie is not None:
-        # First, so that it is in the first fragment: wolfSSL looks for it there, and only there.
+        # First, so that it is in the first fragment: wolfSSL looks for it only there.
         extensions[Cookie.type] = cookie
     extensions.update(first.extensions)
     extensions.pop(ExtensionType.pre_shared_key, None)
@@ -118,7 +123,7 @@ def second_hello(
 
 
 def with_extension(hello: ClientHello, extension: Extension) -> ClientHello:
-    """The hello with one more extension, or with another in its place."""
+    """The hello with one more extension, or with one replaced."""
     extensions = Extensions(hello.extensions)
     extensions[extension.type] = extension
     return replace(hello, extensions=extensions)

@@ -1,7 +1,7 @@
-"""NewConnectionId and RequestConnectionId (RFC 9147 section 9): what is given, asked for, and used.
+"""NewConnectionId and RequestConnectionId (RFC 9147 section 9): gives, requests and uses ids.
 
-Not every peer knows these messages, and one that does not may end the association over them. So
-nothing is sent of our own accord but to a peer that has sent one, and where the user wants it.
+A peer that does not know these messages may end the association. So we send them unasked only to a
+peer that has sent one, or if the configuration says so.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.wire.messages import Message
 from aiodtls.core.wire.messages13 import NewConnectionId, RequestConnectionId
 
-# Ids that a peer may have of us at once, and those of its own that are kept here.
+# How many of our ids a peer may have at once, and how many of its spare ids we keep.
 MAX_OWN_IDS = 8
 MAX_SPARES = 8
 
 
 @frozen
 class IdState:
-    """The peer's spare ids, whether it knows these messages, and whether it still owes us ids.
+    """A snapshot of :class:`IdUpdates`.
 
-    Then what waits: how many we owe, whether it is to take another, and how many we want.
+    It has the peer's spare ids, whether the peer knows these messages, and whether our request is
+    open. Then what waits to be sent: the ids we owe, whether the peer must move to another id, and
+    how many ids to request.
     """
 
     spares: tuple[bytes, ...] = ()
@@ -40,7 +42,10 @@ class IdState:
 
 
 class IdUpdates:
-    """The ids of one association after its handshake. ``is_waiting`` is for what has to be sent."""
+    """The connection ids of one association after its handshake.
+
+    ``is_waiting`` tells whether a message must be sent.
+    """
 
     __slots__ = (
         "_asked",
@@ -66,14 +71,14 @@ class IdUpdates:
         self._own_ids = own_ids
         self._layer = layer
         self._spares_wanted = spares_wanted
-        # The peer's that no record of ours has borne yet.
+        # The peer's ids that no record of ours has carried yet.
         self._spares: tuple[bytes, ...] = ()
-        # Whether the peer has sent such a message, and what it has asked for.
+        # Whether the peer has sent one of these messages, and what it has requested.
         self._is_known = False
         self._owed: int | None = None
-        # Whether it is to go on to another id at once.
+        # Whether the peer must move to another id at once.
         self._renews = False
-        # How many we are about to ask for, and whether it still owes us what we asked for.
+        # How many ids to request, and whether the peer has not yet answered our request.
         self._wanted = 0
         self._asked = False
 
@@ -84,7 +89,7 @@ class IdUpdates:
 
     @property
     def has_given_spares(self) -> bool:
-        """Whether the peer has ids of ours that it has not borne yet."""
+        """Whether the peer has ids of ours that its records have not carried yet."""
         return len(self._own_ids) > 1
 
     @property
@@ -99,11 +104,11 @@ class IdUpdates:
         )
 
     def restore(self, state: IdState) -> None:
-        """Goes on from a ``snapshot``."""
+        """Continues from a ``snapshot``."""
         self._spares, self._is_known, self._asked = state.spares, state.is_known, state.asked
         self._owed, self._renews, self._wanted = state.owed, state.renews, state.wanted
 
-    # -- what the peer sent -----------------------------------------------------------------
+    # -- what the peer sends -----------------------------------------------------------------
 
     def receive_request(self, message: RequestConnectionId) -> None:
         if not self._own_ids.expected:
@@ -122,7 +127,7 @@ class IdUpdates:
         for cid in message.cids:
             check_length(cid, datagram_size)
         if message.usage == ConnectionIdUsage.cid_immediate:
-            # All before them are the peer's no more.
+            # The peer has retired all earlier ids.
             self._use(message.cids[0])
             self._spares = message.cids[1 : 1 + MAX_SPARES]
             self.ask()
@@ -130,29 +135,30 @@ class IdUpdates:
         self._asked = False
         self._spares = (*self._spares, *message.cids)[:MAX_SPARES]
         if message.cids:
-            # Some may have become worthless meanwhile. Who gives none is not asked again.
+            # Some spare ids may have been retired meanwhile. A peer that gives none is not asked
+            # again.
             self.ask()
 
-    # -- what we want -----------------------------------------------------------------------
+    # -- what we send ------------------------------------------------------------------------
 
     def ask(self) -> None:
-        """Asks for the spare ids that are missing, where no request is open."""
+        """Requests the spare ids that are missing, unless a request is open."""
         if self._negotiated.peer_cid and not self._asked:
             self._wanted = max(0, self._spares_wanted - len(self._spares))
 
     def use_spare(self) -> None:
-        """Our records bear the next of the peer's spare ids, where it has given any."""
+        """Switches our records to the next of the peer's spare ids, if there is one."""
         if self._spares:
             cid, *rest = self._spares
             self._spares = tuple(rest)
             self._use(cid)
 
     def renew(self) -> None:
-        """The peer is to go on to another id."""
+        """Makes the peer move to another id."""
         self._renews = self._own_ids.expected
 
     def messages(self, in_the_air: Collection[Timer]) -> Iterator[tuple[Timer, Message]]:
-        """What can be sent now, one of each kind at a time."""
+        """The messages that can be sent now, one of each kind at a time."""
         if Timer.new_connection_id not in in_the_air:
             given = self._next_given()
             if given is not None:
@@ -162,7 +168,9 @@ class IdUpdates:
             yield Timer.request_connection_id, RequestConnectionId(count)
 
     def _next_given(self) -> NewConnectionId | None:
-        """An id to go on to before spare ones, which it would make worthless."""
+        """The next NewConnectionId. An id to move to goes before spare ones, because it retires
+        those.
+        """
         if self._renews:
             self._renews = False
             cids = self._make(1)
@@ -179,7 +187,7 @@ class IdUpdates:
         return tuple(cid for cid in made if cid)
 
     def _use(self, cid: bytes) -> None:
-        """All records of ours bear it from now on."""
+        """Switches our records to this id."""
         self._negotiated.peer_cid = cid
         if self._negotiated.traffic is not None:
             self._negotiated.traffic.use_peer_cid(cid)

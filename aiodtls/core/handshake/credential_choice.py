@@ -1,4 +1,4 @@
-"""Which credentials and signature scheme a side shows, of those that the peer can verify."""
+"""Chooses credentials and a signature scheme that the peer can verify."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from aiodtls.core.wire.messages import CertificateRequest12, ClientHello
 from aiodtls.core.wire.messages13 import CertificateRequest13
 
 NO_SCHEME = "the server takes no signature scheme of our keys"
-# What a server asks for in a CertificateRequest (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
+# The types in a CertificateRequest (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
 CERTIFICATE_TYPES = {
     KeyExchange.ECDHE_ECDSA: ClientCertificateType.ecdsa_sign,
     KeyExchange.ECDHE_RSA: ClientCertificateType.rsa_sign,
@@ -36,7 +36,7 @@ CERTIFICATE_TYPES = {
 
 
 def credentials_by_name(config: DTLSConfig, hello: ClientHello) -> Sequence[Credentials]:
-    """All of a server's that the client can take, those for the name it asks for first."""
+    """The server's credentials that the client accepts, those for the requested name first."""
     usable = best_verified(certificate_types.usable_credentials(config, hello), hello.extensions)
     host_name = server_name.asked(hello)
     if host_name is None or len(usable) < 2:
@@ -45,9 +45,9 @@ def credentials_by_name(config: DTLSConfig, hello: ClientHello) -> Sequence[Cred
 
 
 def best_verified(credentials: Iterable[Credentials], peer: Extensions) -> list[Credentials]:
-    """Those first whose chains are signed, and issued, as the peer says it can verify.
+    """Puts those first whose chains have signatures and issuers that the peer says it can verify.
 
-    Where none is, the others are still worth a try (RFC 8446 section 4.4.2.2).
+    If there are none, the others are still worth a try (RFC 8446 section 4.4.2.2).
     """
     named = set(certificate_authorities.accept(peer))
     several = [item for item in credentials if item.suits(named)]
@@ -65,7 +65,7 @@ def best_verified(credentials: Iterable[Credentials], peer: Extensions) -> list[
 def choose_credentials12(
     config: DTLSConfig, hello: ClientHello, suite: Suite
 ) -> tuple[Credentials, SignatureScheme] | None:
-    """The first that fits the suite and that the client can verify; by name first."""
+    """The first credentials that fit the suite and that the client can verify, by name first."""
     offered = signature_algorithms.accept(hello.extensions)
     for credentials in credentials_by_name(config, hello):
         if credentials.key_exchange is not suite.key_exchange:
@@ -84,9 +84,9 @@ def choose_scheme(
     peer_schemes: Collection[int] | None,
     version: ProtocolVersion = ProtocolVersion.DTLSv1_2,
 ) -> SignatureScheme | None:
-    """A scheme that our key can make and the peer can verify; ours by preference.
+    """A scheme that our key can use and the peer can verify, in our order of preference.
 
-    Without the peer's list RFC 5246 (section 7.4.1.4.1) falls back to SHA-1, which is refused.
+    Without the peer's list RFC 5246 section 7.4.1.4.1 falls back to SHA-1, which we refuse.
     """
     if peer_schemes is None:
         return None
@@ -99,19 +99,20 @@ def choose_scheme(
 def choose_credentials13(
     config: DTLSConfig, hello: ClientHello
 ) -> tuple[Credentials, SignatureScheme] | None:
-    """The first that the client can verify; by name first. None where nothing fits."""
+    """The first credentials that the client can verify, by name first; None if none fit."""
     schemes = signature_algorithms.accept(hello.extensions)
     ordered = credentials_by_name(config, hello)
     return _first_with_scheme(config, ordered, schemes or ())
 
 
 def why_nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> AlertError:
-    """Why a server has no credentials to show: their type, or else ``message``."""
+    """Explains why a server has no credentials for this client: their type, or else ``message``."""
     usable = certificate_types.usable_credentials(config, hello)
     if config.credential_list and not usable:
         message = "the client takes none of our certificate types (RFC 7250)"
         negotiates = ServerCertificateTypes.type in hello.extensions
-        # A client that knows of no types would take the former for a word about a certificate.
+        # A client that does not know certificate types would take that alert to be about a
+        # certificate.
         description = (
             certificate_types.NO_TYPE_IN_COMMON
             if negotiates
@@ -129,10 +130,10 @@ def choose_client_credentials12(
     request: CertificateRequest12,
     certificate_type: CertificateType = CertificateType.X509,
 ) -> tuple[Credentials, SignatureScheme] | None:
-    """What the server can verify, preferring what it names the authority of.
+    """Credentials that the server can verify, preferably of an authority that it names.
 
-    None where nothing fits: the client then shows no certificate (RFC 5246 section 7.4.6), unless
-    its config has it raise :class:`AlertError`.
+    None if none fit. The client then sends no certificate (RFC 5246 section 7.4.6), unless its
+    configuration requires one; then :class:`AlertError` is raised.
     """
     named = set(request.authorities)
     fitting = credentials_of_type(config, certificate_type, named)
@@ -156,7 +157,9 @@ def choose_client_credentials13(
     request: CertificateRequest13,
     certificate_type: CertificateType = CertificateType.X509,
 ) -> tuple[Credentials, SignatureScheme] | None:
-    """What the server can verify, preferring what it names the authority of; None for nothing."""
+    """Credentials that the server can verify, preferably of an authority that it names; None if
+    none fit.
+    """
     schemes = signature_algorithms.accept(request.extensions)
     if schemes is None:
         raise AlertError(
@@ -174,7 +177,7 @@ def choose_client_credentials13(
 def credentials_of_type(
     config: DTLSConfig, certificate_type: CertificateType, named: Collection[bytes]
 ) -> list[Credentials]:
-    """A client's that may be shown to a server that ``named`` these authorities."""
+    """The client's credentials that may be sent to a server that ``named`` these authorities."""
     fitting = [c for c in config.credential_list if c.certificate_type is certificate_type]
     if not fitting:
         check_anonymous(config, "the server takes no certificate of our types")
@@ -185,7 +188,7 @@ def credentials_of_type(
 
 
 def check_anonymous(config: DTLSConfig, reason: str) -> None:
-    """No credentials of a client's fit. Raises :class:`AlertError` where it may not go without."""
+    """Called if no credentials fit. Raises :class:`AlertError` if the client must have some."""
     if config.credential_list and not config.anonymous_fallback:
         raise AlertError(AlertDescription.handshake_failure, reason)
 

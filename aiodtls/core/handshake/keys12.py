@@ -1,4 +1,4 @@
-"""DTLS 1.2 secrets as both roles derive them: master secret, record keys, verify_data."""
+"""DTLS 1.2 secrets of both roles: master secret, record keys, verify_data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ SERVER_LABEL = b"server finished"
 
 
 def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> hmacs.Secret:
-    """With the extension over the messages up to ClientKeyExchange (RFC 7627 section 4)."""
+    """The master secret. With the extension it covers the messages up to ClientKeyExchange
+    (RFC 7627 section 4).
+    """
     negotiated = hs.negotiated
     if negotiated.extended_master_secret:
         session_hash = hs.transcript.hash(suite.hash_name)
@@ -34,7 +36,9 @@ def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> hmacs
 
 
 def use_master_secret(hs: Handshake, suite: Suite, secret: bytes) -> hmacs.Secret:
-    """Whether derived just now or of a session; what comes back is to draw the rest from."""
+    """Stores a master secret, new or of a session. Returns the keyed HMAC to derive other values
+    with.
+    """
     hs.negotiated.master_secret = secret
     return hmacs.keyed(suite.hash_name, secret)
 
@@ -47,7 +51,9 @@ def derive_record_keys(
     *,
     is_client: bool,
 ) -> tuple[RecordWriter, RecordReader]:
-    """The key block of RFC 5246 section 6.3; AEAD suites have no MAC keys in it."""
+    """Derives the record keys from the key block (RFC 5246 section 6.3). AEAD suites have no MAC
+    keys.
+    """
     aead = suite.aead
     key_length, iv_length = aead.key_length, aead.fixed_iv_length
     block = prf.key_block(
@@ -66,7 +72,7 @@ def derive_record_keys(
 
 
 def verify_data(hs: Handshake, suite: Suite, master: hmacs.Secret, label: bytes) -> bytes:
-    """Of our Finished (RFC 5246 section 7.4.9)."""
+    """The verify_data of our Finished (RFC 5246 section 7.4.9)."""
     digest = hs.transcript.hash(suite.hash_name)
     return prf.verify_data(suite.hash_name, master, label, digest)
 
@@ -74,7 +80,9 @@ def verify_data(hs: Handshake, suite: Suite, master: hmacs.Secret, label: bytes)
 def check_finished(
     hs: Handshake, suite: Suite, master: hmacs.Secret, label: bytes, finished: Finished
 ) -> None:
-    """The peer's Finished, which already ends the transcript. Raises :class:`AlertError`."""
+    """Checks the peer's Finished, the newest message of the transcript. Raises
+    :class:`AlertError`.
+    """
     digest = hs.transcript.hash_before_last(suite.hash_name)
     expected = prf.verify_data(suite.hash_name, master, label, digest)
     if not hmac.compare_digest(expected, finished.verify_data):

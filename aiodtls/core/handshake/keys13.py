@@ -1,7 +1,7 @@
-"""DTLS 1.3 secrets as both roles derive them, and the keys of epochs 2, 3 and up.
+"""DTLS 1.3 secrets of both roles, and the keys of epochs 2, 3 and up.
 
-The key schedule (``crypto/key_schedule.py``) is walked down once in a handshake; which messages
-each secret covers is said here (RFC 8446 section 7.1), and which epoch it protects (RFC 9147
+A handshake walks down the key schedule (``crypto/key_schedule.py``) once. This module knows which
+messages each secret covers (RFC 8446 section 7.1), and which epoch it protects (RFC 9147
 section 6.1).
 """
 
@@ -19,18 +19,18 @@ from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.messages import Finished
 
 HANDSHAKE_EPOCH = 2
-# RFC 8446 section 4.4.3; DTLS 1.3 has the same words.
+# RFC 8446 section 4.4.3. DTLS 1.3 has the same strings.
 CLIENT_CONTEXT = b"TLS 1.3, client CertificateVerify"
 SERVER_CONTEXT = b"TLS 1.3, server CertificateVerify"
 
 
 def signed_content(context: bytes, transcript_hash: bytes) -> bytes:
-    """What a CertificateVerify signs (RFC 8446 section 4.4.3)."""
+    """The data that a CertificateVerify signs (RFC 8446 section 4.4.3)."""
     return b" " * 64 + context + b"\0" + transcript_hash
 
 
 class Secrets13:
-    """One handshake's way down the key schedule."""
+    """One handshake's secrets, from the top of the key schedule to its end."""
 
     __slots__ = ("_hs", "_is_client", "_own", "_peer", "_schedule", "_suite")
 
@@ -42,7 +42,7 @@ class Secrets13:
         self._own = self._peer = b""
 
     def protect_handshake(self, shared_secret: bytes | None) -> None:
-        """The transcript ends with ServerHello: what follows is protected, in epoch 2."""
+        """Called when the transcript ends with ServerHello. Installs the keys of epoch 2."""
         self._schedule.advance(shared_secret)
         self._own, self._peer = self._traffic_secrets(b"hs", "HANDSHAKE_TRAFFIC_SECRET")
         hs, suite = self._hs, self._suite
@@ -54,22 +54,24 @@ class Secrets13:
         hs.install_write(HANDSHAKE_EPOCH, RecordWriter13(HANDSHAKE_EPOCH, keys, peer_cid))
 
     def finished(self) -> Finished:
-        """Ours, over all messages so far (RFC 8446 section 4.4.4)."""
+        """Our Finished, over all messages so far (RFC 8446 section 4.4.4)."""
         digest = self._hs.transcript.hash(self._suite.hash_name)
         return Finished(verify_data(self._suite.hash_name, self._own, digest))
 
     def check_finished(self, finished: Finished) -> None:
-        """The peer's, which already ends the transcript. Raises :class:`AlertError`."""
+        """Checks the peer's Finished, the newest message of the transcript. Raises
+        :class:`AlertError`.
+        """
         digest = self._hs.transcript.hash_before_last(self._suite.hash_name)
         expected = verify_data(self._suite.hash_name, self._peer, digest)
         if not hmac.compare_digest(expected, finished.verify_data):
             raise AlertError(AlertDescription.decrypt_error, "the peer's Finished does not verify")
 
     def derive_application(self) -> ApplicationTraffic:
-        """The transcript ends with the server's Finished: the secrets of application data.
+        """Derives the secrets of application data. The transcript ends with the server's Finished.
 
-        What a server sends from here on, it sends under them (RFC 8446 section 4.4.4), and that
-        can only be an alert.
+        From now on a server sends under them (RFC 8446 section 4.4.4). Until the handshake is
+        complete that can only be an alert.
         """
         self._schedule.advance(None)
         own, peer = self._traffic_secrets(b"ap", "TRAFFIC_SECRET", "_0")
@@ -91,7 +93,7 @@ class Secrets13:
         return traffic
 
     def protect_application(self, traffic: ApplicationTraffic) -> None:
-        """The transcript ends with the client's Finished: epoch 3 begins."""
+        """Called when the transcript ends with the client's Finished. Epoch 3 begins."""
         hs = self._hs
         digest = hs.transcript.hash(self._suite.hash_name)
         hs.negotiated.resumption_secret = self._schedule.derive(b"res master", digest)
@@ -101,7 +103,7 @@ class Secrets13:
         hs.install_read(APPLICATION_EPOCH, traffic.reader())
 
     def _traffic_secrets(self, stage: bytes, label: str, suffix: str = "") -> tuple[bytes, bytes]:
-        """Ours and the peer's."""
+        """Our secret and the peer's."""
         hs = self._hs
         digest = hs.transcript.hash(self._suite.hash_name)
         client = self._schedule.derive(b"c " + stage + b" traffic", digest)

@@ -1,8 +1,7 @@
-"""Versions and suites, as pure functions of the two sides' offers; groups come with a suite.
+"""Chooses version and suite, as pure functions of the two sides' offers. A group goes with a suite.
 
-What single extensions agree on is in ``extensions/``.
-
-Raise :class:`AlertError` where nothing fits or an offer is not legal.
+The values that single extensions agree on are in ``extensions/``. The functions raise
+:class:`AlertError` if nothing fits or an offer is illegal.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.messages import ClientHello, ServerHello
 
 UNCOMPRESSED = 0
-# RFC 8446 section 4.1.3: what a server that could do better writes at the end of its random.
+# RFC 8446 section 4.1.3: the end of the random of a server that supports a newer version.
 DOWNGRADE_TO_12 = b"DOWNGRD\x01"
 DOWNGRADE_BELOW_12 = b"DOWNGRD\x00"
 
 
 @frozen
 class Choice12:
-    """What a DTLS 1.2 server takes of a ClientHello."""
+    """A DTLS 1.2 server's choice from a ClientHello."""
 
     suite: Suite
     credentials: Credentials | None
@@ -43,8 +42,8 @@ class Choice12:
 def choose_version(config: DTLSConfig, hello: ClientHello) -> ProtocolVersion:
     """The newest version in common (RFC 8446 section 4.2.1).
 
-    A client without supported_versions speaks what it names and all before it, so DTLS 1.2 where
-    that is newer still (RFC 5246 appendix E.1); version numbers count downwards.
+    A client without supported_versions supports the version that it names and all older ones, so
+    DTLS 1.2 if it names a newer one (RFC 5246 appendix E.1). Newer versions have lower numbers.
     """
     versions = supported_versions.accept(hello)
     if versions is not None:
@@ -63,7 +62,9 @@ def choose_version(config: DTLSConfig, hello: ClientHello) -> ProtocolVersion:
 
 
 def check_client_hello12(config: DTLSConfig, hello: ClientHello) -> None:
-    """What holds for full and abbreviated handshakes (RFC 5246 s. 7.4.1.2, RFC 7507 s. 3)."""
+    """Checks that apply to full and abbreviated handshakes (RFC 5246 section 7.4.1.2, RFC 7507
+    section 3).
+    """
     if UNCOMPRESSED not in hello.compression_methods:
         raise AlertError(AlertDescription.illegal_parameter, "no null compression is offered")
     if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and config.speaks13:
@@ -71,7 +72,9 @@ def check_client_hello12(config: DTLSConfig, hello: ClientHello) -> None:
 
 
 def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
-    """Suite, credentials, signature scheme and group, in the server's order of preference."""
+    """Chooses suite, credentials, signature scheme and group, in the server's order of
+    preference.
+    """
     ec_point_formats.accept(hello)
     group = supported_groups.accept12(config, hello)
     offered = set(hello.cipher_suites)
@@ -94,18 +97,22 @@ def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
 
 
 def server_random12(config: DTLSConfig, random: bytes) -> bytes:
-    """A server that speaks DTLS 1.3 too says so where nobody can change it (RFC 8446 s. 4.1.3)."""
+    """The server random. If the server supports DTLS 1.3 too, its end says so, where no attacker
+    can change it (RFC 8446 section 4.1.3).
+    """
     return random[: -len(DOWNGRADE_TO_12)] + DOWNGRADE_TO_12 if config.speaks13 else random
 
 
 def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHello) -> Suite:
-    """Only what we offered may come back (RFC 5246 section 7.4.1.3). The suite chosen."""
+    """Checks that the server chose only what we offered (RFC 5246 section 7.4.1.3). Returns the
+    suite.
+    """
     if reply.server_version != ProtocolVersion.DTLSv1_2 or not config.speaks12:
         raise AlertError(
             AlertDescription.protocol_version,
             f"the server chose version {reply.server_version:#06x}, which was not offered",
         )
-    # RFC 8446 section 4.1.3: someone between us made the server see a lower version.
+    # An attacker made the server choose a lower version (RFC 8446 section 4.1.3).
     downgraded = config.speaks13 and reply.random.endswith(DOWNGRADE_TO_12)
     if downgraded or reply.random.endswith(DOWNGRADE_BELOW_12):
         raise AlertError(AlertDescription.illegal_parameter, "the server saw a lower version")
@@ -117,13 +124,13 @@ def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHe
         )
     if reply.compression_method != UNCOMPRESSED:
         raise AlertError(AlertDescription.illegal_parameter, "the server chose a compression")
-    # RFC 5746 section 3.6: a server may acknowledge the SCSV too; here the extension is offered.
+    # A server may acknowledge the SCSV too (RFC 5746 section 3.6). We always offer the extension.
     check_only_offered(hello, reply.extensions)
     return suite
 
 
 def check_only_offered(hello: ClientHello, reply: Extensions) -> None:
-    """RFC 5246 section 7.4.1.4, RFC 8446 section 4.2: a server answers, and begins nothing."""
+    """A server only answers our extensions (RFC 5246 section 7.4.1.4, RFC 8446 section 4.2)."""
     for code in reply:
         if code not in hello.extensions:
             raise AlertError(

@@ -1,6 +1,6 @@
-"""Suites, PSKs and legal hellos of DTLS 1.3, as pure functions of the two sides' offers.
+"""Chooses suites and PSKs of DTLS 1.3, and checks hellos, as pure functions of both sides' offers.
 
-Raise :class:`AlertError` where nothing fits or an offer is not legal.
+The functions raise :class:`AlertError` if nothing fits or an offer is illegal.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from aiodtls.core.wire.messages13 import HelloRetryRequest
 VERSION = ProtocolVersion.DTLSv1_3
 
 
-# -- a client looks at the answer -------------------------------------------------------------
+# -- the client checks the answer --------------------------------------------------------------
 
 
 def check_retry_request(config: DTLSConfig, offer: Offer, retry: HelloRetryRequest) -> Suite:
-    """RFC 8446 section 4.1.4. The suite chosen."""
+    """Checks a HelloRetryRequest (RFC 8446 section 4.1.4). Returns the suite."""
     supported_versions.check_reply(retry.extensions)
     if retry.session_id != offer.hello.session_id:
-        # A server may echo that of a session of DTLS 1.2.
+        # A server may echo the session id of a DTLS 1.2 session.
         _check_session_id(retry.session_id)
     for code in retry.extensions:
-        # The cookie is the one thing that a server may send unasked.
+        # Only the cookie may be sent without being requested.
         if code != ExtensionType.cookie and code not in offer.hello.extensions:
             raise AlertError(
                 AlertDescription.unsupported_extension,
@@ -51,7 +51,9 @@ def check_retry_request(config: DTLSConfig, offer: Offer, retry: HelloRetryReque
 
 
 def check_server_hello13(config: DTLSConfig, offer: Offer, reply: ServerHello) -> Suite:
-    """Only what we offered may come back (RFC 8446 section 4.1.3). The suite chosen."""
+    """Checks that the server chose only what we offered (RFC 8446 section 4.1.3). Returns the
+    suite.
+    """
     if reply.server_version != ProtocolVersion.DTLSv1_2 or reply.compression_method != 0:
         raise AlertError(
             AlertDescription.illegal_parameter, "ServerHello: legacy fields with a meaning"
@@ -62,7 +64,7 @@ def check_server_hello13(config: DTLSConfig, offer: Offer, reply: ServerHello) -
 
 
 def selected_psk(offer: Offer, reply: ServerHello, suite: Suite) -> OfferedPsk | None:
-    """The one of our keys that the server took."""
+    """The PSK that the server chose, or None."""
     selected = reply.extensions.find(SelectedPsk)
     if selected is None:
         return None
@@ -88,11 +90,11 @@ def _suite13(config: DTLSConfig, code: int) -> Suite:
     return suite
 
 
-# -- a server's choices -----------------------------------------------------------------------
+# -- the server chooses ------------------------------------------------------------------------
 
 
 def check_client_hello13(hello: ClientHello) -> None:
-    """What RFC 8446 sections 4.1.2, 4.2.11 and 9.2 ask of every ClientHello."""
+    """Checks what RFC 8446 sections 4.1.2, 4.2.11 and 9.2 require of every ClientHello."""
     extensions = hello.extensions
     if hello.compression_methods != b"\0" or hello.cookie:
         raise AlertError(
@@ -115,7 +117,9 @@ def check_client_hello13(hello: ClientHello) -> None:
 
 
 def choose_suite13(config: DTLSConfig, hello: ClientHello, wall_time: float) -> Suite:
-    """Ours by preference; where the hash of a PSK that we know leaves a choice, that one."""
+    """The suite that we prefer. If a PSK that we know fits only suites of its hash, one of
+    these.
+    """
     offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
@@ -126,7 +130,7 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello, wall_time: float) -> 
 def _first_psk(
     config: DTLSConfig, hello: ClientHello, suites: Sequence[Suite], wall_time: float
 ) -> tuple[bytes, Suite] | None:
-    """The identity that we would take, as far as that can be told, and a suite of its hash."""
+    """The identity that we would probably choose, and a suite with its hash."""
     psks = hello.extensions.find(PreSharedKey)
     for index in preference(config, psks.identities) if psks else ():
         assert psks is not None
@@ -139,7 +143,9 @@ def _first_psk(
 
 
 def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes, wall_time: float) -> str | None:
-    """Of a ticket of ours, or of a PSK, which may be known to a function alone: by its binder."""
+    """The hash of our ticket or PSK. If only a function knows the PSK, the binder's length
+    tells.
+    """
     session = config.open_ticket(identity, wall_time)
     if session is not None:
         return SUITES[session.suite].hash_name if session.version == "1.3" else None
@@ -152,13 +158,14 @@ def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes, wall_time: floa
 def check_second_hello(
     config: DTLSConfig, first: ClientHello, second: ClientHello, suite: Suite, wall_time: float
 ) -> None:
-    """Of what RFC 8446 section 4.1.2 fixes, all that later steps rely on."""
+    """Checks what RFC 8446 section 4.1.2 fixes, as far as later steps rely on it."""
     check_client_hello13(second)
     offered = supported_versions.accept(second) or ()
     if VERSION not in offered or suite.code not in second.cipher_suites:
         raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
     kept = second.extensions.find(PreSharedKey)
-    # Only a PSK of another hash than the suite's may go. A function's are not known here.
+    # Only a PSK with another hash than the suite's may be dropped. The PSKs of a function are not
+    # known here.
     found = None
     if config.psk_function is None:
         found = _first_psk(config, first, [suite], wall_time)
@@ -168,7 +175,7 @@ def check_second_hello(
 
 
 def retry_request(suite: Suite, group: NamedGroup | None, cookie: bytes = b"") -> HelloRetryRequest:
-    """Deterministic, so that a listener without state can make the same one again."""
+    """The message is deterministic, so that a listener without state can make it again."""
     extensions = [*supported_versions.reply(), *key_share.request(group)]
     if cookie:
         extensions.append(Cookie(cookie))

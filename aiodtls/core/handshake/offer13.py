@@ -1,4 +1,4 @@
-"""A client's ClientHello and the keys behind it: its first form, a shorter one, and the second."""
+"""A client's ClientHello and its keys: the first one, a shorter one, and the second one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from aiodtls.core.wire.records import HEADER_LENGTH
 
 @frozen
 class Offer:
-    """A ClientHello of ours, and the keys behind it. ``psks`` are in the order of the hello."""
+    """A ClientHello of ours and its keys. ``psks`` are in the order of the hello."""
 
     hello: ClientHello
     shares: tuple[KeyShare, ...] = ()
@@ -57,9 +57,9 @@ def make_offer(
     connection_ids: Sequence[Extension] = (),
     wall_time: float = 0.0,
 ) -> Offer:
-    """The first ClientHello, with key shares in ``groups``.
+    """Makes the first ClientHello, with key shares in ``groups``.
 
-    Where that is None, only with those that leave it in one datagram. ``wall_time`` is seconds
+    If ``groups`` is None, with as many shares as fit one datagram. ``wall_time`` is in seconds
     since 1970, for the age of a ticket.
     """
     psks = offered_by(config)
@@ -83,7 +83,7 @@ def make_offer(
         return offer(tuple(KeyShare.generate(group) for group in groups))
     room = datagram_size - HEADER_LENGTH - FRAGMENT_HEADER_LENGTH
     shares: tuple[KeyShare, ...] = ()
-    # One of either kind, as every further one is a key made in vain.
+    # One share of either kind, hybrid and classic. Every further share is usually wasted work.
     for kind in (True, False):
         group = next((g for g in config.named_groups if (g in HYBRIDS) is kind), None)
         if group is None:
@@ -95,25 +95,26 @@ def make_offer(
 
 
 def lesser_group(config: DTLSConfig, offer: Offer) -> NamedGroup | None:
-    """A group whose share alone makes a shorter hello than this offer's.
+    """A group whose share alone makes a shorter hello than this offer's; None if there is none.
 
-    One without a share in the offer, if there is any: the answer then tells which hello it answers.
+    It is preferably a group without a share in the offer, because then the answer tells which hello
+    it answers.
     """
     if not offer.shares or (len(offer.shares) == 1 and offer.shares[0].group not in HYBRIDS):
         return None
     groups = config.named_groups12
     without_share = next((group for group in groups if offer.share(group) is None), None)
     if without_share is None and not any(share.group in HYBRIDS for share in offer.shares):
-        # The offer is as short as one, and its answers would look like answers to the other.
+        # The offer is as short already, and answers to the two could not be told apart.
         return None
     return without_share or next(iter(groups), None)
 
 
 def answers_earlier(reply: Message, first: Offer, second: Offer) -> bool:
-    """Whether it can only be meant for the first of two offers.
+    """Whether the message can only be meant for the first of two offers.
 
-    A server that has the first takes the second for a repetition. It shows by the group: a
-    ServerHello takes one that has a share, a HelloRetryRequest one that has none.
+    A server that received the first takes the second for a repeat. The group shows it: a
+    ServerHello chooses a group that has a share, a HelloRetryRequest one that has none.
     """
     if not isinstance(reply, ServerHello | HelloRetryRequest):
         return False
@@ -138,7 +139,9 @@ def _extensions13(
 
 
 def bind(offer: Offer, transcript: Transcript, message_seq: int, wall_time: float) -> Offer:
-    """The offer with its PSKs and their binders, which always come last (RFC 8446 s. 4.2.11)."""
+    """The offer with its PSKs and their binders, which always come last (RFC 8446
+    section 4.2.11).
+    """
     if not offer.psks:
         return offer
     identities = tuple((psk.identity, psk.obfuscated_age(wall_time)) for psk in offer.psks)
@@ -151,9 +154,9 @@ def bind(offer: Offer, transcript: Transcript, message_seq: int, wall_time: floa
 
 
 def second_offer(offer: Offer, retry: HelloRetryRequest, suite: Suite) -> Offer:
-    """What answers a HelloRetryRequest (RFC 8446 section 4.1.2), still without binders."""
+    """The answer to a HelloRetryRequest (RFC 8446 section 4.1.2), without binders yet."""
     group = key_share.requested(retry)
     shares = offer.shares if group is None else (KeyShare.generate(NamedGroup(group)),)
-    # A PSK of another hash cannot be chosen any more.
+    # The server cannot choose a PSK with another hash any more.
     psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
     return Offer(second_hello(offer.hello, retry, shares), shares, psks)

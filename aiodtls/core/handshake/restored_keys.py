@@ -1,4 +1,4 @@
-"""The keys of an association that another process has begun."""
+"""The keys of an association that was exported by another process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def install_keys(
     *,
     is_client: bool,
 ) -> None:
-    """Those of DTLS 1.3 come from ``traffic``, those of DTLS 1.2 from the master secret."""
+    """Installs the keys: those of DTLS 1.3 from ``traffic``, those of DTLS 1.2 from the master
+    secret.
+    """
     if traffic is not None:
         keys.use_dtls13()
         restored = negotiated.restore_traffic(traffic, replay_window)

@@ -29,7 +29,7 @@ from aiodtls.core.wire.messages import ClientHello, Finished, NewSessionTicket12
 SESSION_ID_LENGTH = 32
 
 
-# -- the client's side ------------------------------------------------------------------------
+# -- the client's side -------------------------------------------------------------------------
 
 
 def is_resumed(hello: ClientHello, reply: ServerHello) -> bool:
@@ -37,7 +37,7 @@ def is_resumed(hello: ClientHello, reply: ServerHello) -> bool:
 
 
 def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Script:
-    """From ServerHello on."""
+    """The handshake from ServerHello on."""
     if reply.cipher_suite != session.suite or not extended_master_secret.is_in(reply.extensions):
         raise AlertError(
             AlertDescription.illegal_parameter, "the server resumes a session as another"
@@ -61,7 +61,7 @@ def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Scr
 
 
 def receive_ticket(hs: Handshake, reply: ServerHello) -> Step[Session | None]:
-    """NewSessionTicket, which the ServerHello announced (RFC 5077 section 3.3)."""
+    """Receives NewSessionTicket, which the ServerHello announced (RFC 5077 section 3.3)."""
     if not session_ticket.check_reply(reply.extensions):
         return None
     message = yield from hs.expect(NewSessionTicket12)
@@ -77,18 +77,20 @@ def receive_ticket(hs: Handshake, reply: ServerHello) -> Step[Session | None]:
 
 
 def session_of_id(hs: Handshake, reply: ServerHello) -> Session | None:
-    """What a server without tickets keeps for us under its id (RFC 5246 section 7.4.1.3)."""
+    """The session that a server without tickets keeps under its session id (RFC 5246
+    section 7.4.1.3).
+    """
     if not reply.session_id or not hs.negotiated.extended_master_secret:
         return None
     secret, now = hs.negotiated.master_secret, hs.wall_clock()
     return make_session(hs.negotiated, secret, now, session_id=reply.session_id)
 
 
-# -- the server's side ------------------------------------------------------------------------
+# -- the server's side -------------------------------------------------------------------------
 
 
 def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
-    """What the client brings or names, where all that it stands for still holds."""
+    """The session in the client's ticket or under its session id, if its values still hold."""
     ticket = session_ticket.accept(hello)
     session: Session | None = None
     if ticket:
@@ -102,13 +104,15 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
 
 
 def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:
-    """Whether a resumption gives a new ticket: for one that would end with an older secret."""
+    """Whether a resumption issues a new ticket, because the client's expires with an older
+    secret.
+    """
     ticket = session_ticket.accept(hello)
     return ticket is not None and bool(ticket) and hs.config.is_outdated(ticket)
 
 
 def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> Script:
-    """After ServerHello."""
+    """The handshake after ServerHello."""
     suite = SUITES[session.suite]
     master = use_master_secret(hs, suite, session.secret)
     if gives_ticket:
@@ -127,7 +131,7 @@ def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> 
 
 
 def new_session_id(hs: Handshake, hello: ClientHello) -> bytes:
-    """For a client without tickets whose session may be kept; empty for all others."""
+    """A session id for a client without tickets whose session may be kept; else empty."""
     if session_ticket.accept(hello) is not None or not _may_be_kept(hs, hello):
         return b""
     return hs.random(SESSION_ID_LENGTH)
@@ -144,7 +148,7 @@ def _may_be_kept(hs: Handshake, hello: ClientHello) -> bool:
 
 
 def keep_session(hs: Handshake, *, session_id: bytes, with_ticket: bool) -> None:
-    """The client has proved who it is: what it may resume with is sent, or kept here."""
+    """Sends a ticket or stores the session, now that the client has proved its identity."""
     now = hs.wall_clock()
     session = make_session(hs.negotiated, hs.negotiated.master_secret, now)
     if with_ticket:

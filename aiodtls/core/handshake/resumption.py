@@ -1,7 +1,7 @@
-"""What both versions have in common when a session is made, looked for and accepted again.
+"""What both versions share when a session is made, looked up and resumed.
 
-A resumption proves possession of a secret and nothing else, so everything that the full handshake
-proved or agreed on must still hold: who the peer is, that it is still believed, and the names.
+A resumption proves only the possession of a secret. So what the full handshake proved or agreed
+must still hold: the peer's identity, our trust in it, and the names.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def make_session(
     ticket: bytes = b"",
     session_id: bytes = b"",
 ) -> Session:
-    """One side's half of what this handshake came to."""
+    """Makes one side's session from the negotiated values of this handshake."""
     assert negotiated.suite is not None and negotiated.version is not None
     # Whole milliseconds, as ``to_bytes`` keeps them.
     now = int(wall_time * 1000) / 1000
-    # A resumption's own session ends no later than that which it resumes.
+    # A session that a resumption makes ends no later than the session that was resumed.
     authenticated_at = negotiated.authenticated_at or now
     rest = max(0, round(authenticated_at + MAX_LIFETIME - now))
     return Session(
@@ -56,7 +56,7 @@ def make_session(
 
 
 def use_session(negotiated: Negotiated, session: Session) -> None:
-    """The handshake resumes this one: who the peer is was proved then."""
+    """Takes the peer's identity from the session, whose first handshake proved it."""
     negotiated.resumed = True
     negotiated.authenticated_at = session.authenticated_at
     negotiated.peer_certificate_type = CertificateType(session.certificate_type)
@@ -66,7 +66,7 @@ def use_session(negotiated: Negotiated, session: Session) -> None:
 
 
 def suite_of(config: DTLSConfig, session: Session) -> Suite | None:
-    """Its cipher suite, where the config still has it."""
+    """The session's cipher suite, or None if the configuration no longer has it."""
     suite = SUITES.get(session.suite)
     return suite if suite in config.suites and suite.version == session.version else None
 
@@ -74,7 +74,9 @@ def suite_of(config: DTLSConfig, session: Session) -> Suite | None:
 def may_offer(
     config: DTLSConfig, session: Session, server_hostname: str | None, wall_time: float
 ) -> bool:
-    """Whether a client may offer it: for the same name, and with what is still configured."""
+    """Whether a client may offer the session: the name is the same, and the configuration still
+    allows it.
+    """
     if session.server_hostname != server_hostname or not session.is_alive_at(wall_time):
         return False
     if suite_of(config, session) is None:
@@ -86,7 +88,7 @@ def may_offer(
 
 
 def is_accepted(hs: Handshake, hello: ClientHello, session: Session) -> Step[bool]:
-    """Whether a server takes it up: the names are the same, and the client still is who it was."""
+    """Whether a server resumes it: the names are the same, and the client is still trusted."""
     config = hs.config
     if not server_name.may_resume(session, hello):
         return False

@@ -1,7 +1,7 @@
 """The HelloRetryRequest of a listener that keeps no state (RFC 9147 section 5.1).
 
-All that the second ClientHello is checked against stands in the cookie, sealed; and because the
-request is made of nothing else, its bytes can be made again for the transcript.
+The sealed cookie contains everything that the second ClientHello is checked against. The request
+depends on nothing else, so its bytes can be made again for the transcript.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def make_retry_request(
     body: bytes,
     wall_time: float,
 ) -> bytes:
-    """The body of the answer to a first ClientHello, which also asks for the group we prefer.
+    """The body of the answer to a first ClientHello. It also requests the group that we prefer.
 
-    Raises :class:`AlertError` for a hello that leads nowhere.
+    Raises:
+        AlertError: the hello cannot lead to a handshake.
     """
     check_client_hello13(hello)
     suite = choose_suite13(config, hello, wall_time)
@@ -53,7 +54,7 @@ def check_retry(
     cookie: Cookie,
     wall_time: float,
 ) -> Retry:
-    """What our cookie in a second ClientHello says. Raises :class:`AlertError`."""
+    """The contents of our cookie in a second ClientHello. Raises :class:`AlertError`."""
     sealed = cookies.unseal(address, cookie.cookie, wall_time)
     if sealed is None:
         message = "the cookie is not ours, too old, or used up"

@@ -1,9 +1,9 @@
-"""The engine that runs a handshake script, and the services a script sees.
+"""The engine that runs a handshake script, and the services that a script uses.
 
-A script is a generator that reads from top to bottom like the RFC's figure. ``expect`` suspends
-it until the next message of the peer is whole, ``ask`` until the owner has answered a question.
-An order of messages that no script wrote down cannot happen. Scripts never catch: they raise
-:class:`AlertError`, and ``wire/`` raises :class:`DecodeError` through them.
+A script is a generator that reads from top to bottom like the RFC's figure. ``expect`` suspends it
+until the peer's next message is complete. ``ask`` suspends it until the owner has answered a
+question. So a message in an order that no script contains is always refused. Scripts do not catch
+exceptions: they raise :class:`AlertError`, and ``wire/`` raises :class:`DecodeError`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SERVER_HELLO = int(HandshakeType.server_hello)
 class Expect:
     """The script waits for one of these messages.
 
-    After ``patience`` unanswered resends of its flight it goes on without, unless that is None.
+    With ``patience`` it continues without one after so many unanswered resends of its flight.
     """
 
     kinds: tuple[type[Message], ...]
@@ -51,7 +51,7 @@ Step: TypeAlias = Generator[Wait, Any, T]
 
 
 class KeyStore(Protocol):
-    """Where a script puts the keys of an epoch; the record layer behind the connection."""
+    """Where a script installs the keys of an epoch. The record layer implements it."""
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None: ...
 
@@ -66,12 +66,14 @@ class KeyStore(Protocol):
 
 @dataclass(slots=True)
 class Handshake:
-    """What a script sees: the configuration, the peer, and what it may do.
+    """What a script uses: the configuration, the peer, and the services of the engine.
 
-    ``next_seq`` numbers our messages, ``flight`` collects them until the script suspends.
-    ``datagram_size`` is what a datagram has room for, in bytes. ``awaits_last_flight`` says that
-    the flight now awaited is the peer's last, which the peer repeats only when asked (design:
-    resending and the endgame).
+    Attributes:
+        next_seq: the message_seq of our next message.
+        flight: our messages since the script was last suspended.
+        datagram_size: the largest datagram, in bytes of UDP payload.
+        awaits_last_flight: whether the flight that we wait for is the peer's last. The peer repeats
+            that one only if we repeat ours.
     """
 
     config: DTLSConfig
@@ -100,81 +102,88 @@ class Handshake:
         self.next_seq += 1
 
     def await_last_flight(self) -> None:
-        """The flight that comes next is the peer's last."""
+        """Says that the next flight is the peer's last."""
         self.awaits_last_flight = True
 
     def offer_no_session(self) -> None:
-        """The session cannot be resumed now."""
+        """Called if the session cannot be resumed now."""
         self.session = None
 
     def take_flight(self) -> list[OutgoingMessage]:
-        """What was sent since the last flight."""
+        """The messages sent since the last flight."""
         flight, self.flight = self.flight, []
         return flight
 
     def send_change_cipher_spec(self) -> None:
-        """RFC 5246 section 7.1; no handshake message, so neither numbered nor hashed."""
+        """Sends ChangeCipherSpec (RFC 5246 section 7.1). It is no handshake message, so it is
+        neither numbered nor hashed.
+        """
         self.flight.append(OutgoingMessage(self.write_epoch, None, 0, b"\x01"))
 
     def transcript_hash(self) -> bytes:
-        """Of all messages so far, with the hash of the suite that was chosen."""
+        """The hash of all messages so far, with the hash of the chosen suite."""
         assert self.negotiated.suite is not None
         return self.transcript.hash(self.negotiated.suite.hash_name)
 
     def transcript_hash_before_last(self) -> bytes:
-        """Of all but the newest message."""
+        """The hash of all messages but the newest."""
         assert self.negotiated.suite is not None
         return self.transcript.hash_before_last(self.negotiated.suite.hash_name)
 
     def use_dtls13(self) -> None:
-        """The version is chosen, and both sides know it."""
+        """Called when both sides know that the version is DTLS 1.3."""
         self.transcript.use_dtls13()
         self.keys.use_dtls13()
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
-        """What is sent from here on is protected."""
+        """Protects what is sent from now on."""
         self.keys.install_write(epoch, writer)
         self.write_epoch = epoch
 
     def install_read(self, epoch: int, reader: RecordReader) -> None:
-        """What is expected from here on is protected."""
+        """Expects protected records from now on."""
         self.keys.install_read(epoch, reader)
 
     def expect(self, *kinds: type[M]) -> Step[M]:
-        """Suspends until the peer's next message is whole; it must be one of ``kinds``.
+        """Suspends until the peer's next message is complete. It must be one of ``kinds``.
 
-        The transcript then ends with it. Raises :class:`AlertError` (unexpected_message) or
-        :class:`DecodeError`.
+        The message is appended to the transcript.
+
+        Raises:
+            AlertError: unexpected_message for another message.
+            DecodeError: the message is malformed.
         """
         step: Step[M] = self._expect(_expecting(kinds))
         return step
 
     def expect_within(self, patience: int, *kinds: type[M]) -> Step[M | None]:
-        """As ``expect``; None where as many resends had no answer."""
+        """As ``expect``, but returns None after ``patience`` unanswered resends."""
         step: Step[M | None] = self._expect(Expect(kinds, patience))
         return step
 
     def discard_early(self) -> None:
-        """What has come of later messages is none of this handshake's.
+        """Drops what has arrived of later messages.
 
-        A server that has answered a first hello keeps nothing, and so has sent no more: it is from
-        a handshake that this address gave up, or forged.
+        A server that answers a first hello keeps no state, so it has sent nothing more. Such
+        messages belong to a handshake that this address gave up, or are forged.
         """
         self.keys.discard_early()
 
     def restart(self) -> None:
-        """Nobody has answered: the handshake begins with the next ClientHello."""
+        """Begins the handshake again with the next ClientHello, because there was no answer."""
         self.transcript.restart()
         self.next_seq = 0
 
     def answered_earlier(self, hello: ClientHello) -> None:
-        """The peer's newest message answers this ClientHello of ours, not the last one."""
+        """Called if the peer's newest message answers this ClientHello of ours, not the last
+        one.
+        """
         self.transcript.replace_hello(encode_body(hello))
 
     def _expect(self, expect: Expect) -> Step[Any]:
         received: HandshakeMessage | None = yield expect
-        # A server may ask for a new handshake at any time; within one it is ignored and not
-        # hashed (RFC 5246 section 7.4.1.1).
+        # A server may request a new handshake at any time. During a handshake HelloRequest is
+        # ignored and not hashed (RFC 5246 section 7.4.1.1).
         while received and received.msg_type == _HELLO_REQUEST:
             received = yield expect
         if received is None:
@@ -193,7 +202,9 @@ class Handshake:
         )
 
     def _refuse_long_certificate(self, received: HandshakeMessage) -> None:
-        """A chain costs time for each of its certificates, and its owner need not be known."""
+        """Refuses a chain that is too long. Each certificate costs time, and the sender may be
+        anybody.
+        """
         if received.msg_type == HandshakeType.certificate:
             most = self.config.max_certificate_length
             message = f"the peer's Certificate has more bytes than max_certificate_length={most}"
@@ -205,7 +216,7 @@ class Handshake:
 
 
 class ScriptRunner:
-    """Runs one script; ``waiting`` is what it is suspended on, None once it has ended."""
+    """Runs one script. ``waiting`` is what the script waits for, None once it has ended."""
 
     __slots__ = ("_script", "waiting")
 
@@ -215,11 +226,11 @@ class ScriptRunner:
         self.resume(None)
 
     def resume(self, value: object) -> None:
-        """Runs on to the next suspension. What the script raises comes out here."""
+        """Runs the script to its next suspension. Its exceptions propagate."""
         try:
             self.waiting = self._script.send(value)
         except BaseException as end:
-            # The frame, and with it every secret that crossed two messages, is gone.
+            # Drops the frame, and with it all secrets in the script's variables.
             self.waiting = None
             if not isinstance(end, StopIteration):
                 raise
@@ -231,7 +242,7 @@ def _expecting(kinds: tuple[type[Message], ...]) -> Expect:
 
 
 def _is_of_kind(received: HandshakeMessage, kind: type[Message]) -> bool:
-    """By its type; HelloRetryRequest and ServerHello share one (RFC 8446 section 4.1.3)."""
+    """Compares the types. HelloRetryRequest and ServerHello share one (RFC 8446 section 4.1.3)."""
     if received.msg_type != kind.msg_type:
         return False
     if kind.msg_type != _SERVER_HELLO:

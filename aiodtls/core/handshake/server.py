@@ -1,7 +1,7 @@
-"""The server's hello exchange; the version then forks it.
+"""The server's hello exchange. Then the script of the chosen version continues.
 
-Address validation is the listener's (``cookies.py``): what comes in here is the ClientHello whose
-cookie it checked, or, for an address known to be good, nothing, and the hello is the first message.
+The listener validates addresses (``cookies.py``). ``validated`` is the ClientHello whose cookie it
+checked. It is None if the address is known to be good; then the script waits for the first hello.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aiodtls.core.wire.messages import ClientHello
 
 
 def server(hs: Handshake, validated: ValidatedHello | None) -> Script:
-    """ClientHello decides about the version."""
+    """Chooses the version from the ClientHello."""
     if validated is None:
         hello = yield from hs.expect(ClientHello)
     else:

@@ -73,9 +73,9 @@ from aiodtls.core.wire.messages import (
 
 @frozen
 class _Answer:
-    """What the server takes of the ClientHello, and what it will send for it.
+    """The server's decisions for a ClientHello.
 
-    ``asked`` is the certificate type of the client that a CertificateRequest asks for.
+    ``asked`` is the certificate type that a CertificateRequest requests.
     """
 
     choice: Choice12
@@ -86,7 +86,7 @@ class _Answer:
 
 
 def server12(hs: Handshake, hello: ClientHello) -> Script:
-    """The full handshake; a resumption goes on in ``resume12.py``."""
+    """The full handshake. ``resume12.py`` has the resumption."""
     negotiate.check_client_hello12(hs.config, hello)
     server_name.accept(hs, hello)
     hs.negotiated.version = "1.2"
@@ -120,7 +120,7 @@ def _resume(hs: Handshake, hello: ClientHello, session: Session) -> Step[None]:
 
 
 def _choose_answer(hs: Handshake, hello: ClientHello) -> _Answer:
-    """All that is decided before ServerHello in a full handshake."""
+    """Makes all decisions of a full handshake that precede the ServerHello."""
     choice = negotiate.choose12(hs.config, hello)
     exchange = choice.suite.key_exchange
     assert exchange is not None
@@ -132,7 +132,7 @@ def _choose_answer(hs: Handshake, hello: ClientHello) -> _Answer:
 
 
 def _server_hello(hs: Handshake, hello: ClientHello, answer: _Answer) -> ServerHello:
-    """The message, and all that it agrees on."""
+    """Makes the ServerHello, and stores what it agrees to."""
     choice, negotiated = answer.choice, hs.negotiated
     negotiated.suite = choice.suite
     negotiated.group = choice.group
@@ -160,7 +160,7 @@ def _server_hello(hs: Handshake, hello: ClientHello, answer: _Answer) -> ServerH
 
 
 def _accept_extensions(hs: Handshake, hello: ClientHello) -> None:
-    """What the server takes of the ClientHello's extensions, and the random that goes with it."""
+    """Processes the extensions of the ClientHello, and stores its random."""
     renegotiation_info.accept(hello)
     hs.negotiated.server_random = negotiate.server_random12(hs.config, hs.random(RANDOM_LENGTH))
     extended_master_secret.accept(hs, hello)
@@ -170,7 +170,7 @@ def _accept_extensions(hs: Handshake, hello: ClientHello) -> None:
 
 
 def _send_certificate(hs: Handshake, answer: _Answer) -> None:
-    """[Certificate], [CertificateStatus]."""
+    """Sends [Certificate] and [CertificateStatus]."""
     credentials = answer.choice.credentials
     if credentials is None:
         return
@@ -181,7 +181,9 @@ def _send_certificate(hs: Handshake, answer: _Answer) -> None:
 
 
 def _send_server_key(hs: Handshake, choice: Choice12) -> Step[KeyShare | None]:
-    """[ServerKeyExchange]; plain PSK has one only where there is a hint (RFC 4279 section 2)."""
+    """Sends [ServerKeyExchange]. Plain PSK has one only with an identity hint (RFC 4279
+    section 2).
+    """
     exchange = choice.suite.key_exchange
     assert exchange is not None
     share = KeyShare.generate(choice.group) if exchange.uses_ecdhe and choice.group else None
@@ -203,7 +205,7 @@ def _send_server_key(hs: Handshake, choice: Choice12) -> Step[KeyShare | None]:
 
 
 def _send_request(hs: Handshake, asked: CertificateType | None) -> None:
-    """[CertificateRequest], ServerHelloDone."""
+    """Sends [CertificateRequest] and ServerHelloDone."""
     if asked is not None:
         names = authorities_of(hs.config.trusts) if asked is CertificateType.X509 else ()
         key_types = bytes(credential_choice.CERTIFICATE_TYPES.values())
@@ -212,7 +214,7 @@ def _send_request(hs: Handshake, asked: CertificateType | None) -> None:
 
 
 def _receive_certificate(hs: Handshake, asked: CertificateType | None) -> Step[tuple[bytes, ...]]:
-    """The client's, where it was asked for one; it may have none."""
+    """Receives the client's certificate, if it was requested. It may be empty."""
     if asked is None:
         return ()
     hs.negotiated.peer_certificate_type = asked
@@ -224,7 +226,9 @@ def _receive_certificate(hs: Handshake, asked: CertificateType | None) -> Step[t
 
 
 def _receive_client_key(hs: Handshake, suite: Suite, share: KeyShare | None) -> Step[bytes]:
-    """ClientKeyExchange; the premaster secret (RFC 8422 5.10, RFC 4279 2, RFC 5489 2)."""
+    """Receives ClientKeyExchange. Returns the premaster secret (RFC 8422 section 5.10, RFC 4279
+    section 2, RFC 5489 section 2).
+    """
     exchange = suite.key_exchange
     assert exchange is not None
     if not exchange.uses_psk:
@@ -241,12 +245,12 @@ def _receive_client_key(hs: Handshake, suite: Suite, share: KeyShare | None) -> 
     hs.negotiated.psk_identity = identity
     psk = yield from find_psk(hs, identity)
     hs.negotiated.psk_check = psk_check(psk.key) if psk else b""
-    # For an unknown identity a random key goes on, so that it looks like a wrong key (F20).
+    # An unknown identity gets a random key, so that it looks like a wrong key (F20).
     return psk_premaster_secret(psk.key if psk else hs.random(32), secret)
 
 
 def _authenticate_client(hs: Handshake, chain: tuple[bytes, ...]) -> Step[None]:
-    """CertificateVerify, the proof that the client has the key; and the verdict on its chain."""
+    """Checks CertificateVerify, which proves possession of the key, and then the client's chain."""
     proof = yield from hs.expect(CertificateVerify)
     signed = hs.transcript.data_before_last
     check_signature(hs, chain, proof.scheme, proof.signature, signed)
@@ -255,7 +259,9 @@ def _authenticate_client(hs: Handshake, chain: tuple[bytes, ...]) -> Step[None]:
 
 
 def _exchange_finished(hs: Handshake, answer: _Answer, master: hmacs.Secret) -> Step[None]:
-    """The client's Finished, then [NewSessionTicket], ChangeCipherSpec and ours."""
+    """Receives the client's Finished, then sends [NewSessionTicket], ChangeCipherSpec and
+    Finished.
+    """
     suite = answer.choice.suite
     writer, reader = derive_record_keys(
         hs.negotiated, suite, master, hs.config.replay_window, is_client=False

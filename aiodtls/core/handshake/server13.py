@@ -7,7 +7,8 @@
 {[Certificate]}, {[CertificateVerify]}, {Finished}                                     <---
 ---> [ACK]
 
-{} is protected in epoch 2, and what follows the handshake in epoch 3 (RFC 9147 section 5.7).
+Messages in {} are protected in epoch 2, everything after the handshake in epoch 3 (RFC 9147
+section 5.7).
 """
 
 from __future__ import annotations
@@ -62,15 +63,16 @@ from aiodtls.core.wire.messages import (
 )
 from aiodtls.core.wire.messages13 import Certificate13, CertificateRequest13, EncryptedExtensions
 
-# As for a wrong key: who asks must not learn which identities exist (RFC 8446 section 6.2, F20).
+# The same alert as for a wrong key, so that a client cannot find out which identities exist
+# (RFC 8446 section 6.2, F20).
 UNKNOWN_PSK = AlertDescription.decrypt_error
-# Clients staple nothing here.
+# We request no extensions in the client's certificate entries.
 NOTHING_ASKED = Extensions()
 
 
 @frozen
 class _Choice:
-    """What the server takes of the ClientHello: a PSK, or credentials and a scheme."""
+    """The server's decisions: a PSK, or credentials and a scheme."""
 
     suite: Suite
     group: NamedGroup | None
@@ -81,7 +83,7 @@ class _Choice:
 
 
 def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
-    """After the ClientHello, which ``retry`` says was a second one."""
+    """The handshake after the ClientHello. ``retry`` is set if that was a second ClientHello."""
     hs.use_dtls13()
     hs.negotiated.version = "1.3"
     negotiate13.check_client_hello13(hello)
@@ -112,7 +114,7 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
 def _ask_for_share(
     hs: Handshake, hello: ClientHello, suite: Suite, group: NamedGroup
 ) -> Step[ClientHello]:
-    """HelloRetryRequest, and the hello that follows it with one share of that group."""
+    """Sends HelloRetryRequest. Returns the second hello, which has one share in that group."""
     hs.send(negotiate13.retry_request(suite, group))
     hs.transcript.hash_first_hello(suite.hash_name)
     second = yield from hs.expect(ClientHello)
@@ -123,7 +125,10 @@ def _ask_for_share(
 def _choose(
     hs: Handshake, hello: ClientHello, suite: Suite, group: NamedGroup | None
 ) -> Step[_Choice]:
-    """A PSK where one fits, else credentials, or the other way round (RFC 8446 section 4.2.11)."""
+    """Chooses a PSK if one fits, else credentials (RFC 8446 section 4.2.11).
+
+    Without ``prefer_psk``, credentials come before a PSK that is not a session's.
+    """
     config = hs.config
     server_name.accept(hs, hello)
     modes = psk_key_exchange_modes.accept(hello)
@@ -134,7 +139,7 @@ def _choose(
     found = None
     if dhe or may_do_without:
         found = yield from _choose_psk(hs, hello, suite, dhe=dhe)
-    # A session comes before both: it is what either led to before.
+    # A session comes first, because a PSK or credentials authenticated its first handshake.
     if has_share and (found is None or (found[1].session is None and not config.prefer_psk)):
         chosen = credential_choice.choose_credentials13(config, hello)
         if chosen is not None:
@@ -148,7 +153,7 @@ def _choose(
 def _nothing_fits(
     hs: Handshake, hello: ClientHello, group: NamedGroup | None, *, may_use_psk: bool
 ) -> AlertError:
-    """Why there is neither a PSK nor credentials for this client."""
+    """Explains why neither a PSK nor credentials fit this client."""
     if hs.config.credential_list:
         if key_share.accept(hello, group) is None:
             return AlertError(
@@ -168,7 +173,7 @@ def _nothing_fits(
 def _choose_psk(
     hs: Handshake, hello: ClientHello, suite: Suite, *, dhe: bool
 ) -> Step[tuple[int, OfferedPsk] | None]:
-    """The first, as we prefer them, that is known and fits the suite."""
+    """The first known PSK that fits the suite, in our order of preference."""
     offered = hello.extensions.find(PreSharedKey)
     if offered is None:
         return None
@@ -180,7 +185,7 @@ def _choose_psk(
 
 
 def _accept_psk(hs: Handshake, hello: ClientHello, index: int, psk: OfferedPsk) -> None:
-    """The binder must be right: it is the proof that the client has the key."""
+    """Checks the binder, which proves that the client has the key."""
     offered = hello.extensions.find(PreSharedKey)
     assert offered is not None
     expected = psk.binder(hs.transcript, offered.binders_length)
@@ -196,7 +201,9 @@ def _accept_psk(hs: Handshake, hello: ClientHello, index: int, psk: OfferedPsk) 
 def _find_psk(
     hs: Handshake, hello: ClientHello, identity: bytes, *, dhe: bool
 ) -> Step[OfferedPsk | None]:
-    """A session's, which needs (EC)DHE and all that it stands for still to hold, or our own."""
+    """Our own PSK, or a session. A session needs (EC)DHE, and its negotiated values must still
+    hold.
+    """
     session = hs.config.open_ticket(identity, hs.wall_clock())
     if session is not None:
         welcome = dhe and session.version == "1.3" and (yield from is_accepted(hs, hello, session))
@@ -207,7 +214,7 @@ def _find_psk(
 
 
 def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Secrets13:
-    """ServerHello; what follows it is protected."""
+    """Sends ServerHello. Everything after it is protected."""
     negotiated = hs.negotiated
     negotiated.suite = choice.suite
     negotiated.group = choice.group
@@ -236,7 +243,9 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
 def _send_encrypted_extensions(
     hs: Handshake, hello: ClientHello, choice: _Choice, asked: CertificateType | None
 ) -> None:
-    """Only answers to what the client sent (RFC 8446 section 4.3.1)."""
+    """Sends EncryptedExtensions: answers to extensions of the client alone (RFC 8446
+    section 4.3.1).
+    """
     extensions: list[Extension] = [
         *server_name.reply(hs, hello),
         *alpn.reply(hs),
@@ -248,7 +257,7 @@ def _send_encrypted_extensions(
 
 
 def _send_request(hs: Handshake, asked: CertificateType) -> None:
-    """CertificateRequest."""
+    """Sends CertificateRequest."""
     extensions: list[Extension] = [
         *signature_algorithms.request(hs.config),
         *certificate_authorities.request(hs.config, asked),
@@ -259,7 +268,7 @@ def _send_request(hs: Handshake, asked: CertificateType) -> None:
 def _send_certificate(
     hs: Handshake, hello: ClientHello, credentials: Credentials, scheme: SignatureScheme
 ) -> Step[None]:
-    """Certificate, and CertificateVerify, the proof that we have its key."""
+    """Sends Certificate, and CertificateVerify, which proves possession of its key."""
     hs.send(certificate_status.certificate13(hello, credentials))
     signed = signed_content(SERVER_CONTEXT, hs.transcript_hash())
     signature = yield from sign(hs, credentials, scheme, signed)
@@ -267,7 +276,9 @@ def _send_certificate(
 
 
 def _authenticate_client(hs: Handshake) -> Step[None]:
-    """The client's Certificate; where it has one, the proof that its key is the client's."""
+    """Receives the client's Certificate and, unless it is empty, the proof of possession of its
+    key.
+    """
     certificate = yield from hs.expect(Certificate13)
     if certificate.context:
         raise AlertError(AlertDescription.illegal_parameter, "Certificate with a context")

@@ -1,21 +1,21 @@
-"""One extension, one file, with all the rules of both roles and both versions.
+"""One extension, one file, with all its rules for both roles and both versions.
 
-Each module is made of the same plain functions, as far as its extension needs them, in the order
-in which a handshake calls them:
+Each module has the same plain functions, as far as its extension needs them. A handshake calls them
+in this order:
 
-    offer(config, ...)           client: what goes into the ClientHello, as a list of extensions
-    accept(hs, hello, ...)       server: what it takes of the ClientHello
-    reply(hs, hello, ...)        server: what it answers, as a list of extensions
-    check_reply(hs, extensions)  client: what it takes of the answer
+    offer(config, ...)           client: its extensions for the ClientHello, as a list
+    accept(hs, hello, ...)       server: processes the extension in the ClientHello
+    reply(hs, hello, ...)        server: its extensions in the answer, as a list
+    check_reply(hs, extensions)  client: processes the extension in the answer
     may_resume(session, hello)   server: whether a session still fits the ClientHello
 
-``accept`` and ``check_reply`` note the choice in ``hs.negotiated``, or return it where it is of use
-to the handshake alone. They raise :class:`AlertError` for what is not legal. A function that needs
-neither the configuration nor the facts does without ``hs``. The scripts call these functions one by
-one, so the order of the extensions on the wire stands in the scripts and in ``client_hello.py``.
+``accept`` and ``check_reply`` store the choice in ``hs.negotiated``, or return it if only the
+handshake needs it. They raise :class:`AlertError` for anything illegal. A function takes ``hs``
+only if it needs the configuration or the negotiated values. The scripts call these functions one by
+one. So the scripts and ``client_hello.py`` determine the order of the extensions on the wire.
 
-How an extension is encoded is in ``wire/extensions.py`` and ``wire/extensions13.py``, and where it
-may stand in ``wire/places.py``. Three are more than an extension: which version is chosen from
-supported_versions is in ``negotiate.py``, pre_shared_key is in ``psks.py``, and the cookie of
-DTLS 1.3 in ``retry.py``.
+The encodings are in ``wire/extensions.py`` and ``wire/extensions13.py``, the messages that may
+carry an extension in ``wire/places.py``. Three extensions need more than one file: ``negotiate.py``
+chooses the version from supported_versions, ``psks.py`` handles pre_shared_key, and ``retry.py``
+the cookie of DTLS 1.3.
 """

@@ -15,33 +15,35 @@ from aiodtls.core.wire.messages import ClientHello
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """All names that the client is configured with, its favourite first."""
+    """All protocol names in the client's configuration, most preferred first."""
     return [ALPN(config.alpn)] if config.alpn else []
 
 
 def accept(hs: Handshake, hello: ClientHello) -> None:
-    """Chooses a name, or none."""
+    """Chooses a protocol name, or none."""
     hs.negotiated.alpn_protocol = _choose(hs.config, hello)
 
 
 def reply(hs: Handshake) -> list[Extension]:
-    """The name that was chosen."""
+    """The chosen protocol name."""
     chosen = hs.negotiated.alpn_protocol
     return [ALPN((chosen,))] if chosen is not None else []
 
 
 def check_reply(hs: Handshake, extensions: Extensions) -> None:
-    """Exactly one of the names we offered (RFC 7301 section 3.1)."""
+    """Accepts exactly one of the names that we offered (RFC 7301 section 3.1)."""
     hs.negotiated.alpn_protocol = _only_name(hs.config, extensions)
 
 
 def may_resume(config: DTLSConfig, session: Session, hello: ClientHello) -> bool:
-    """The name that would be chosen now is that of the session."""
+    """Whether the session has the protocol name that would be chosen now."""
     return session.alpn_protocol == _choose(config, hello)
 
 
 def _choose(config: DTLSConfig, hello: ClientHello) -> bytes | None:
-    """RFC 7301 section 3.2: the server's preference; nothing in common is an alert."""
+    """The name that the server prefers (RFC 7301 section 3.2). Raises AlertError if none is in
+    common.
+    """
     offered = hello.extensions.find(ALPN)
     if offered is not None and config.alpn_function is not None:
         return _ask_for_alpn(config.alpn_function, offered.protocols)
@@ -54,7 +56,9 @@ def _choose(config: DTLSConfig, hello: ClientHello) -> bytes | None:
 
 
 def _ask_for_alpn(choose: ALPNFunction, offered: Sequence[bytes]) -> bytes | None:
-    """What the function takes of the offer; LookupError is its way to say that nothing will do."""
+    """Calls the user's function with the client's names. LookupError means that none is
+    acceptable.
+    """
     names = {name.decode("utf-8", "surrogateescape"): name for name in offered}
     try:
         chosen = choose(tuple(names))

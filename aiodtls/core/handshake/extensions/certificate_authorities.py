@@ -1,4 +1,4 @@
-"""certificate_authorities: whose certificates a side can verify (RFC 8446 section 4.2.4)."""
+"""certificate_authorities: the issuers that a side can verify (RFC 8446 section 4.2.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiodtls.core.wire.extensions13 import CertificateAuthorities
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """Of a client that takes certificates, where its trust has names to tell."""
+    """Sent by a client that accepts certificates, if its trust has a list of issuers."""
     authorities = authorities_of(config.trusts)
     if authorities and config.offers_certificates:
         return [CertificateAuthorities(authorities)]
@@ -19,7 +19,7 @@ def offer(config: DTLSConfig) -> list[Extension]:
 
 
 def request(config: DTLSConfig, asked: CertificateType) -> list[Extension]:
-    """Of a server, in a CertificateRequest of DTLS 1.3."""
+    """Sent by a server in a CertificateRequest of DTLS 1.3."""
     authorities = authorities_of(config.trusts)
     if authorities and asked is CertificateType.X509:
         return [CertificateAuthorities(authorities)]
@@ -27,6 +27,6 @@ def request(config: DTLSConfig, asked: CertificateType) -> list[Extension]:
 
 
 def accept(peer: Extensions) -> tuple[bytes, ...]:
-    """The names that the peer tells; empty for any."""
+    """The DER Names that the peer lists; empty if it accepts any issuer."""
     authorities = peer.find(CertificateAuthorities)
     return authorities.names if authorities else ()

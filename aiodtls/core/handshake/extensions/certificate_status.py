@@ -1,9 +1,9 @@
-"""status_request and signed_certificate_timestamp: what a server adds to its certificate.
+"""status_request and signed_certificate_timestamp: what a server sends beside its certificate.
 
-The OCSP response and the timestamps are carried and shown; this code does not judge them (RFC 6066
+The application gets the OCSP response and the timestamps. This code does not verify them (RFC 6066
 section 8, RFC 6962 section 3.3, RFC 8446 section 4.4.2.1). In DTLS 1.2 the ServerHello announces
-them, and the OCSP response comes in a message of its own. In DTLS 1.3 both stand beside the
-certificate.
+the OCSP response, and a message of its own carries it. In DTLS 1.3 both are extensions of the
+certificate entry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aiodtls.core.wire.messages13 import Certificate13
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """What a client asks for."""
+    """The requests of a client."""
     extensions: list[Extension] = []
     if config.request_ocsp_response:
         extensions.append(StatusRequest())
@@ -30,7 +30,9 @@ def offer(config: DTLSConfig) -> list[Extension]:
 
 
 def accept(hello: ClientHello, credentials: Credentials | None) -> bytes:
-    """The OCSP response for a client that asks, empty for none. Raises :class:`AlertError`."""
+    """The OCSP response for a client that requests one, else empty bytes. Raises
+    :class:`AlertError`.
+    """
     if credentials is None or StatusRequest.type not in hello.extensions:
         return b""
     response = credentials.ocsp_response
@@ -45,7 +47,7 @@ def accept(hello: ClientHello, credentials: Credentials | None) -> bytes:
 
 
 def reply(hello: ClientHello, credentials: Credentials | None, response: bytes) -> list[Extension]:
-    """What a ServerHello of DTLS 1.2 answers; ``response`` follows in its own message."""
+    """The answers in a ServerHello of DTLS 1.2. ``response`` follows in its own message."""
     extensions: list[Extension] = []
     if credentials is None:
         return extensions
@@ -57,17 +59,17 @@ def reply(hello: ClientHello, credentials: Credentials | None, response: bytes) 
 
 
 def check_reply(hs: Handshake, extensions: Extensions) -> None:
-    """The timestamps in a ServerHello of DTLS 1.2."""
+    """Takes the timestamps in a ServerHello of DTLS 1.2."""
     _note_timestamps(hs, extensions)
 
 
 def is_announced(extensions: Extensions) -> bool:
-    """Whether a ServerHello of DTLS 1.2 says that a CertificateStatus may follow."""
+    """Whether a ServerHello of DTLS 1.2 announces that a CertificateStatus may follow."""
     return StatusRequest.type in extensions
 
 
 def certificate13(hello: ClientHello, credentials: Credentials) -> Certificate13:
-    """A server's Certificate of DTLS 1.3, with what belongs beside its first entry."""
+    """A server's Certificate of DTLS 1.3, with the extensions of its first entry."""
     own: list[Extension] = []
     response = accept(hello, credentials)
     if response:
@@ -79,7 +81,7 @@ def certificate13(hello: ClientHello, credentials: Credentials) -> Certificate13
 
 
 def check_entries(asked: Extensions, certificate: Certificate13) -> None:
-    """Beside a certificate stands only what was asked for (RFC 8446 section 4.4.2)."""
+    """Checks that the entries have only extensions that we requested (RFC 8446 section 4.4.2)."""
     for entry in certificate.extensions:
         for code in entry:
             if code not in asked:
@@ -90,7 +92,7 @@ def check_entries(asked: Extensions, certificate: Certificate13) -> None:
 
 
 def accept_certificate13(hs: Handshake, certificate: Certificate13) -> None:
-    """What stands beside the server's own certificate in DTLS 1.3."""
+    """Takes the extensions of the server's own certificate in DTLS 1.3."""
     first = certificate.extensions[0]
     status = first.find(StatusRequest)
     hs.negotiated.ocsp_response = status.response if status else b""

@@ -1,6 +1,6 @@
 """client_certificate_type and server_certificate_type: X.509 or raw public keys (RFC 7250).
 
-Each side's type is negotiated apart, in both versions. Without the extension it is X.509.
+The two sides' types are negotiated separately, in both versions. The default is X.509.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import ClientCertificateTypes, Extension, ServerCertificateTypes
 from aiodtls.core.wire.messages import Certificate12, ClientHello, RawCertificate12
 
-# DTLS 1.2 gives the message another layout, DTLS 1.3 puts the key where a certificate stands.
+# DTLS 1.2 has another message layout for raw keys. DTLS 1.3 puts the key into a certificate entry.
 MESSAGES12: Mapping[CertificateType, type[Certificate12] | type[RawCertificate12]] = {
     CertificateType.X509: Certificate12,
     CertificateType.RawPublicKey: RawCertificate12,
@@ -28,7 +28,7 @@ _X509_ALONE = (CertificateType.X509,)
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """A client's extensions; neither is sent where X.509 is all there is (section 4.1)."""
+    """The client's extensions. One is left out if it would list only X.509 (section 4.1)."""
     shown = shown_by_client(config)
     taken = _judged(config.client_trusts())
     extensions: list[Extension] = []
@@ -40,14 +40,15 @@ def offer(config: DTLSConfig) -> list[Extension]:
 
 
 def shown_by_client(config: DTLSConfig) -> tuple[CertificateType, ...]:
-    """What a client has something to show of."""
+    """The types of the client's credentials."""
     return tuple(dict.fromkeys(item.certificate_type for item in config.credential_list))
 
 
 def accept(config: DTLSConfig, hello: ClientHello) -> CertificateType | None:
-    """What a server asks of the client, ours by preference; None for no CertificateRequest.
+    """The certificate type that a server requests, or None for no CertificateRequest.
 
-    Raises :class:`AlertError` where it needs something that the client cannot show.
+    Raises:
+        AlertError: the configuration requires a type that the client cannot send.
     """
     if config.client_auth == "none":
         return None
@@ -61,7 +62,7 @@ def accept(config: DTLSConfig, hello: ClientHello) -> CertificateType | None:
 
 
 def usable_credentials(config: DTLSConfig, hello: ClientHello) -> list[Credentials]:
-    """A server's, of a type that the client takes."""
+    """The server's credentials whose type the client accepts."""
     taken = hello.extensions.find(ServerCertificateTypes)
     types = taken.types if taken else _X509_ALONE
     return [item for item in config.credential_list if item.certificate_type in types]
@@ -70,7 +71,7 @@ def usable_credentials(config: DTLSConfig, hello: ClientHello) -> list[Credentia
 def reply(
     hello: ClientHello, credentials: Credentials | None, asked: CertificateType | None
 ) -> list[Extension]:
-    """A server's answers, to what the client sent and for what will be shown (section 4.2)."""
+    """The server's answers, for what the client sent and what will be used (section 4.2)."""
     extensions: list[Extension] = []
     if asked is not None and hello.extensions.find(ClientCertificateTypes):
         extensions.append(ClientCertificateTypes((asked,)))
@@ -80,7 +81,7 @@ def reply(
 
 
 def check_reply(hs: Handshake, hello: ClientHello, extensions: Extensions) -> None:
-    """Notes both types, as the server's answer to this hello of ours has them."""
+    """Stores both types, as the server's answer to this ClientHello chose them."""
     own, peer = _chosen_by_server(hello, extensions)
     hs.negotiated.own_certificate_type, hs.negotiated.peer_certificate_type = own, peer
 
@@ -88,7 +89,7 @@ def check_reply(hs: Handshake, hello: ClientHello, extensions: Extensions) -> No
 def _chosen_by_server(
     hello: ClientHello, reply: Extensions
 ) -> tuple[CertificateType, CertificateType]:
-    """Of the client and of the server, as the server's answer has them. Raises AlertError."""
+    """The client's and the server's type in the server's answer. Raises AlertError."""
     asked, shown = reply.find(ClientCertificateTypes), reply.find(ServerCertificateTypes)
     client = _in_offer(hello.extensions.find(ClientCertificateTypes), asked) if asked else None
     server = _in_offer(hello.extensions.find(ServerCertificateTypes), shown)

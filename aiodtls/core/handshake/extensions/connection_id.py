@@ -1,7 +1,7 @@
-"""connection_id, and rrc, the return routability check, as a handshake agrees on them.
+"""connection_id, and rrc (the return routability check).
 
-Each side names the id that it wants to see in the peer's records, or an empty one, which only
-says that it will bear the other's (RFC 9146 section 3, RFC 9147 section 9, RFC 9853 section 3).
+Each side names the id that the peer's records must carry. An empty id means: I will use yours, but
+need none (RFC 9146 section 3, RFC 9147 section 9, RFC 9853 section 3).
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import ConnectionId, Extension, ReturnRoutability
 from aiodtls.core.wire.messages import ClientHello
 
-# What a peer's id has to leave of a datagram for data, beside header, nonce, content type and tag.
+# How many bytes of data a datagram must have room for, besides the peer's connection id, header,
+# nonce, content type and tag.
 LEAST_PAYLOAD = 64
 OVERHEAD = 13 + 8 + 1 + 16
 RRC = ReturnRoutability()
 
 
 def offer(hs: Handshake) -> list[Extension]:
-    """A client's; the same in each of its hellos."""
+    """The client's extensions, the same in each of its hellos."""
     if not hs.negotiated.own_cid:
         hs.negotiated.own_cid = hs.own_ids.new()
     extensions: list[Extension] = [ConnectionId(hs.negotiated.own_cid)]
@@ -30,7 +31,7 @@ def offer(hs: Handshake) -> list[Extension]:
 
 
 def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
-    """A server's answer, where the client has asked."""
+    """The server's answer, if the client sent the extension."""
     asked = hello.extensions.find(ConnectionId)
     if asked is None:
         return []
@@ -42,7 +43,7 @@ def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
 
 
 def check_reply(hs: Handshake, extensions: Extensions) -> None:
-    """The server's id; without one the id that was offered is dropped."""
+    """Takes the server's id. Without one the id that we offered is dropped."""
     answer = extensions.find(ConnectionId)
     if answer is None:
         hs.own_ids.clear()

@@ -1,4 +1,4 @@
-"""ec_point_formats: of DTLS 1.2, with the one form that is left (RFC 8422 section 5.1.2)."""
+"""ec_point_formats of DTLS 1.2. Only one format is left (RFC 8422 section 5.1.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiodtls.core.wire.extensions import ECPointFormats, Extension
 from aiodtls.core.wire.messages import ClientHello
 
 UNCOMPRESSED = 0
-# The same to all.
+# One immutable object for all handshakes.
 UNCOMPRESSED_POINTS = ECPointFormats()
 
 
@@ -24,7 +24,7 @@ def accept(hello: ClientHello) -> None:
 
 
 def reply(hello: ClientHello, group: NamedGroup | None) -> list[Extension]:
-    """Where a group was chosen, and the client has sent its list."""
+    """The server's list, if a group was chosen and the client sent a list."""
     if group is not None and hello.extensions.find(ECPointFormats):
         return [UNCOMPRESSED_POINTS]
     return []
@@ -35,7 +35,7 @@ def check_reply(extensions: Extensions) -> None:
 
 
 def _check(extensions: Extensions) -> None:
-    """Either side's list has the one form that is left (RFC 8422 sections 5.1.2 and 5.2)."""
+    """Checks that the list contains the one format (RFC 8422 sections 5.1.2 and 5.2)."""
     formats = extensions.find(ECPointFormats)
     if formats is not None and UNCOMPRESSED not in formats.formats:
         raise AlertError(AlertDescription.illegal_parameter, "uncompressed points are not offered")

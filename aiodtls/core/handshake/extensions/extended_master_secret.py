@@ -1,4 +1,4 @@
-"""extended_master_secret: binds the secret of DTLS 1.2 to the whole handshake (RFC 7627)."""
+"""extended_master_secret: binds the master secret of DTLS 1.2 to the handshake (RFC 7627)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import ExtendedMasterSecret, Extension
 from aiodtls.core.wire.messages import ClientHello
 
-# The same to all.
+# One immutable object for all handshakes.
 EXTENDED_MASTER_SECRET = ExtendedMasterSecret()
 
 
@@ -19,7 +19,7 @@ def offer(config: DTLSConfig) -> list[Extension]:
 
 
 def accept(hs: Handshake, hello: ClientHello) -> None:
-    """Takes it; its absence is an alert where it is required."""
+    """Accepts it. Raises an alert if it is required and missing."""
     hs.negotiated.extended_master_secret = _check(hs.config, hello.extensions)
 
 
@@ -28,19 +28,20 @@ def reply(hs: Handshake) -> list[Extension]:
 
 
 def check_reply(hs: Handshake, extensions: Extensions) -> None:
-    """The server has it too; its absence is an alert where it is required."""
+    """Notes that the server accepted it. Raises an alert if it is required and missing."""
     hs.negotiated.extended_master_secret = _check(hs.config, extensions)
 
 
 def is_in(extensions: Extensions) -> bool:
-    """Whether a hello has it; without it a resumption is not safe (RFC 7627 section 5.3)."""
+    """Whether a hello has it. Without it a resumption is not safe (RFC 7627 section 5.3)."""
     return ExtendedMasterSecret.type in extensions
 
 
 def check_resumption(hello: ClientHello) -> None:
-    """A client that resumes offers it, as it did for the session."""
+    """Checks that a resuming client offers it, as it did for the session."""
     if not is_in(hello.extensions):
-        # RFC 7627 section 5.3: the session had it, so this is not the client that made it.
+        # The session had it, so this is not the client that made the session (RFC 7627
+        # section 5.3).
         raise AlertError(
             AlertDescription.handshake_failure, "a resumption without extended_master_secret"
         )

@@ -16,7 +16,7 @@ from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 
 def offer(config: DTLSConfig, shares: Sequence[KeyShare]) -> list[Extension]:
-    """A public value in each group that a share was made for."""
+    """The public values of the key shares."""
     return [of(shares)] if config.named_groups else []
 
 
@@ -26,7 +26,7 @@ def of(shares: Sequence[KeyShare]) -> KeyShares:
 
 
 def find(shares: Sequence[KeyShare], group: int) -> KeyShare | None:
-    """Ours in this group."""
+    """Our share in this group, or None."""
     return next((share for share in shares if share.group == group), None)
 
 
@@ -39,12 +39,14 @@ def accept(hello: ClientHello, group: NamedGroup | None) -> bytes | None:
 
 
 def request(group: NamedGroup | None) -> list[Extension]:
-    """A HelloRetryRequest's: the group to send a share in; None for no wish."""
+    """The extension of a HelloRetryRequest: the group to send a share in. None requests no
+    group.
+    """
     return [KeyShares(((group, b""),))] if group is not None else []
 
 
 def requested(retry: HelloRetryRequest) -> int | None:
-    """The group that a HelloRetryRequest asks for."""
+    """The group that a HelloRetryRequest requests, or None."""
     shares = retry.extensions.find(KeyShares)
     return shares.shares[0][0] if shares else None
 
@@ -57,14 +59,14 @@ def reply(group: NamedGroup, public: bytes) -> list[Extension]:
 def check_reply(
     hello: ClientHello, shares: Sequence[KeyShare], reply: ServerHello, *, has_psk: bool
 ) -> tuple[KeyShare, bytes] | None:
-    """Our share and the server's public value; None for psk_ke."""
+    """Our share and the server's public value; None if the server chose psk_ke."""
     answer = reply.extensions.find(KeyShares)
     if answer is None:
         message = "ServerHello without key_share"
         if not has_psk:
             raise AlertError(AlertDescription.missing_extension, message)
         if PskKeyExchangeMode.psk_ke not in psk_key_exchange_modes.accept(hello):
-            # RFC 8446 section 4.2.11: it contradicts the modes that we offered.
+            # It contradicts the modes that we offered (RFC 8446 section 4.2.11).
             raise AlertError(AlertDescription.illegal_parameter, message)
         return None
     group, public = answer.shares[0]

@@ -1,6 +1,6 @@
-"""psk_key_exchange_modes: whether a PSK goes with (EC)DHE in DTLS 1.3 (RFC 8446 section 4.2.9).
+"""psk_key_exchange_modes: whether DTLS 1.3 combines a PSK with (EC)DHE (RFC 8446 section 4.2.9).
 
-No server answers it: a key_share in its answer says which mode it took.
+A server does not answer it: the key_share in its answer shows the mode.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from aiodtls.core.wire.extensions13 import PskKeyExchangeModes
 from aiodtls.core.wire.messages import ClientHello
 
 FORWARD_SECRET_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke,))
-# Without (EC)DHE only where the peer can do no better.
+# A server uses a PSK without (EC)DHE only if the client cannot do better.
 PSK_MODES = bytes((PskKeyExchangeMode.psk_dhe_ke, PskKeyExchangeMode.psk_ke))
 
 
 def offer(config: DTLSConfig, *, has_own_psk: bool) -> list[Extension]:
-    """For PSKs of our own and for tickets; a session is never resumed without (EC)DHE."""
+    """For our own PSKs and for tickets. A session is never resumed without (EC)DHE."""
     if has_own_psk and not config.require_forward_secrecy:
         return [PskKeyExchangeModes(PSK_MODES)]
     if has_own_psk or config.session_tickets:

@@ -1,4 +1,4 @@
-"""record_size_limit: the largest protected record that each side takes (RFC 8449)."""
+"""record_size_limit: the largest protected record that each side accepts (RFC 8449)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from aiodtls.core.wire.records import MAX_PLAINTEXT_LENGTH
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """Ours, as the newest version that we offer counts it."""
+    """Our limit, counted as the newest version that we offer counts it."""
     return [_own_limit(config, is_dtls13=config.version_list[0] is ProtocolVersion.DTLSv1_3)]
 
 
 def accept(hs: Handshake, hello: ClientHello) -> None:
-    """Both limits hold from here on, where the client has named its own."""
+    """Puts both limits into force, if the client named its own."""
     _limit_records(hs, hello.extensions)
 
 
 def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
-    """Ours, where the client has named its own."""
+    """Our limit, if the client named its own."""
     if RecordSizeLimit.type not in hello.extensions:
         return []
     return [_own_limit(hs.config, is_dtls13=_is_dtls13(hs))]
 
 
 def check_reply(hs: Handshake, extensions: Extensions) -> None:
-    """Both limits hold from here on, where the server has named its own."""
+    """Puts both limits into force, if the server named its own."""
     _limit_records(hs, extensions)
 
 
@@ -46,13 +46,15 @@ def _limit_records(hs: Handshake, peer: Extensions) -> None:
 
 
 def _own_limit(config: DTLSConfig, *, is_dtls13: bool) -> RecordSizeLimit:
-    """The largest record we take; DTLS 1.3 counts its content type too (RFC 8449 section 4)."""
+    """The largest record that we accept. DTLS 1.3 counts the content type too (RFC 8449
+    section 4).
+    """
     most = MAX_PLAINTEXT_LENGTH + is_dtls13
     return RecordSizeLimit(min(config.record_size_limit or most, most))
 
 
 def _plaintext_limit(limit: RecordSizeLimit, *, is_dtls13: bool) -> int:
-    """What that leaves for the plaintext of a protected record, in bytes."""
+    """How many bytes of plaintext a protected record may have under this limit."""
     return min(limit.limit - is_dtls13, MAX_PLAINTEXT_LENGTH)
 
 

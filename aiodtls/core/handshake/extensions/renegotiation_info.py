@@ -1,4 +1,4 @@
-"""renegotiation_info: this is a first handshake, and there is no other (RFC 5746)."""
+"""renegotiation_info: says that this is a first handshake. We do not renegotiate (RFC 5746)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import Extension, RenegotiationInfo
 from aiodtls.core.wire.messages import ClientHello
 
-# The same to all.
+# One immutable object for all handshakes.
 FIRST_HANDSHAKE = RenegotiationInfo()
 
 
@@ -18,12 +18,12 @@ def offer(config: DTLSConfig) -> list[Extension]:
 
 
 def accept(hello: ClientHello) -> None:
-    """Empty in a first handshake."""
+    """Checks the client's extension, which is empty in a first handshake."""
     _check_empty(hello.extensions)
 
 
 def reply(hello: ClientHello) -> list[Extension]:
-    """For the extension or the signalling suite (RFC 5746 section 3.6)."""
+    """Answers the extension or the signalling cipher suite (RFC 5746 section 3.6)."""
     offered = (
         hello.extensions.find(RenegotiationInfo) is not None
         or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites
@@ -32,12 +32,12 @@ def reply(hello: ClientHello) -> list[Extension]:
 
 
 def check_reply(extensions: Extensions) -> None:
-    """Empty in a first handshake."""
+    """Checks the server's extension, which is empty in a first handshake."""
     _check_empty(extensions)
 
 
 def _check_empty(extensions: Extensions) -> None:
-    """RFC 5746 sections 3.4 and 3.6: empty in a first handshake."""
+    """Raises an alert unless the extension is empty (RFC 5746 sections 3.4 and 3.6)."""
     info = extensions.find(RenegotiationInfo)
     if info is not None and info.renegotiated_connection:
         raise AlertError(AlertDescription.handshake_failure, "renegotiation_info is not empty")

@@ -1,4 +1,4 @@
-"""server_name: the host that the client asks for (RFC 6066 section 3)."""
+"""server_name: the host name that the client asks for (RFC 6066 section 3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiodtls.core.wire.messages import ClientHello
 
 
 def offer(server_hostname: str | None) -> list[Extension]:
-    """Nothing where there is no name, or an IP address in its place."""
+    """The host name. Nothing without a name or for an IP address."""
     name = _sni(server_hostname)
     return [ServerName(name)] if name is not None else []
 
@@ -24,30 +24,30 @@ def accept(hs: Handshake, hello: ClientHello) -> None:
 
 
 def asked(hello: ClientHello) -> str | None:
-    """The name that the client asks for."""
+    """The name that the client asks for, or None."""
     name = hello.extensions.find(ServerName)
     return name.host_name if name else None
 
 
 def reply(hs: Handshake, hello: ClientHello) -> list[Extension]:
-    """A name is acknowledged, but by a resumption, which is for the same name."""
+    """Acknowledges the name, except in a resumption, which is always for the same name."""
     if asked(hello) is None or hs.negotiated.resumed:
         return []
     return [ServerName(None)]
 
 
 def may_resume(session: Session, hello: ClientHello) -> bool:
-    """A session is for one name alone."""
+    """A session can only be resumed for the name of its first handshake."""
     return session.server_hostname == asked(hello)
 
 
 def _sni(server_hostname: str | None) -> str | None:
-    """The name for server_name: never an IP address, no trailing dot (RFC 6066 section 3)."""
+    """The name for server_name: not an IP address, without a trailing dot (RFC 6066 section 3)."""
     if server_hostname is None:
         return None
     try:
         name = host_name(server_hostname)
     except ConfigError:
-        # The owner's own word for the peer, where no certificate is checked against it.
+        # A label that the application chose for the peer; no certificate is checked against it.
         return None
     return name.value if isinstance(name, DNSName) else None

@@ -1,4 +1,4 @@
-"""session_ticket: a session of DTLS 1.2 that the server keeps at the client (RFC 5077)."""
+"""session_ticket: the client keeps a DTLS 1.2 session for the server (RFC 5077)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aiodtls.core.wire.messages import ClientHello
 
 
 def offer(config: DTLSConfig, ticket: bytes) -> list[Extension]:
-    """The ticket to resume with, or an empty one, which asks for a ticket."""
+    """The ticket to resume with. An empty one requests a ticket."""
     return [SessionTicket(ticket)] if config.speaks12 and config.session_tickets else []
 
 
 def accept(hello: ClientHello) -> bytes | None:
-    """The ticket that the client brings; empty for none, None where it can use none."""
+    """The client's ticket; empty if it requests one, None if it does not support tickets."""
     ticket = hello.extensions.find(SessionTicket)
     return ticket.ticket if ticket is not None else None
 

@@ -1,6 +1,7 @@
-"""signature_algorithms and signature_algorithms_cert: what a side can verify (RFC 8446 s. 4.2.3).
+"""signature_algorithms and signature_algorithms_cert: the schemes that a side can verify (RFC 8446
+section 4.2.3).
 
-No answer of its own: who signs picks a scheme (``credential_choice.py``).
+They have no answer: the side that signs picks a scheme (``credential_choice.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from aiodtls.core.wire.extensions13 import SignatureAlgorithmsCert
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """What may sign handshakes, and what certificates where that differs."""
+    """The schemes for handshakes, and those for certificates if they differ."""
     extensions: list[Extension] = [SignatureAlgorithms(tuple(config.schemes))]
     if not set(config.schemes).issuperset(DEFAULT_SCHEMES):
         extensions.append(SignatureAlgorithmsCert(DEFAULT_SCHEMES))
@@ -21,17 +22,17 @@ def offer(config: DTLSConfig) -> list[Extension]:
 
 
 def request(config: DTLSConfig) -> list[Extension]:
-    """What may sign the client's part, in a CertificateRequest of DTLS 1.3."""
+    """The schemes for the client's signature, in a CertificateRequest of DTLS 1.3."""
     return [SignatureAlgorithms(tuple(config.schemes))]
 
 
 def accept(peer: Extensions) -> tuple[int, ...] | None:
-    """What the peer lets handshakes be signed with; None where it does not say."""
+    """The schemes that the peer accepts in handshakes; None without the extension."""
     schemes = peer.find(SignatureAlgorithms)
     return schemes.schemes if schemes is not None else None
 
 
 def accept_for_certificates(peer: Extensions) -> tuple[int, ...] | None:
-    """What the peer lets certificates be signed with; None where it does not say."""
+    """The schemes that the peer accepts in certificates; None without the extension."""
     schemes = peer.find(SignatureAlgorithmsCert) or peer.find(SignatureAlgorithms)
     return schemes.schemes if schemes is not None else None

@@ -1,4 +1,4 @@
-"""use_srtp: the SRTP protection profile that the exported keys are for (RFC 5764 section 4.1)."""
+"""use_srtp: the SRTP protection profile of the exported keys (RFC 5764 section 4.1)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from aiodtls.core.wire.messages import ClientHello
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """All profiles that the client is configured with, without an MKI."""
+    """All profiles in the client's configuration, without an MKI."""
     return [UseSRTP(tuple(config.srtp))] if config.srtp else []
 
 
 def accept(hs: Handshake, hello: ClientHello) -> None:
-    """RFC 5764 section 4.1.1. An MKI is left unused: the server answers with an empty one."""
+    """Chooses a profile (RFC 5764 section 4.1.1). A server that uses no MKI answers with an empty
+    one.
+    """
     offered = hello.extensions.find(UseSRTP)
     if offered is not None:
         hs.negotiated.srtp_profile = next(
@@ -26,13 +28,15 @@ def accept(hs: Handshake, hello: ClientHello) -> None:
 
 
 def reply(hs: Handshake) -> list[Extension]:
-    """The profile that was chosen."""
+    """The chosen profile."""
     profile = hs.negotiated.srtp_profile
     return [UseSRTP((profile,))] if profile is not None else []
 
 
 def check_reply(hs: Handshake, extensions: Extensions) -> None:
-    """Exactly one of our profiles, and no MKI as we sent none (RFC 5764 section 4.1.1)."""
+    """Accepts exactly one of our profiles, without an MKI, because we sent none (RFC 5764
+    section 4.1.1).
+    """
     srtp = extensions.find(UseSRTP)
     if srtp is None:
         return

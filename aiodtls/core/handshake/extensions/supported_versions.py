@@ -1,6 +1,6 @@
-"""supported_versions, with which DTLS 1.3 is chosen (RFC 8446 section 4.2.1).
+"""supported_versions, which negotiates DTLS 1.3 (RFC 8446 section 4.2.1).
 
-What a server chooses is in ``negotiate.py``, because it also depends on the version field.
+The server's choice is in ``negotiate.py``, because it also depends on the version field.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ VERSION = ProtocolVersion.DTLSv1_3
 
 
 def offer(config: DTLSConfig) -> list[Extension]:
-    """Of a client that speaks DTLS 1.3."""
+    """The versions of a client that supports DTLS 1.3."""
     return [SupportedVersions(tuple(config.version_list))]
 
 
 def accept(hello: ClientHello) -> tuple[int, ...] | None:
-    """What the client offers; None where it does not send the extension."""
+    """The versions that the client offers; None without the extension."""
     versions = hello.extensions.find(SupportedVersions)
     return versions.versions if versions is not None else None
 
 
 def reply() -> list[Extension]:
-    """Of a server that chose DTLS 1.3, in ServerHello and HelloRetryRequest."""
+    """The answer of a server that chose DTLS 1.3, in ServerHello and HelloRetryRequest."""
     return [SupportedVersions((VERSION,))]
 
 
@@ -40,7 +40,7 @@ def is_dtls13(extensions: Extensions) -> bool:
 
 
 def check_reply(extensions: Extensions) -> None:
-    """The one version that is chosen so."""
+    """Checks that the server chose DTLS 1.3, the only version that this extension can choose."""
     chosen = extensions.find(SupportedVersions)
     if chosen is None or chosen.versions != (VERSION,):
         raise AlertError(
