@@ -1,7 +1,7 @@
-"""The wall clock that the core takes where its owner gives it none.
+"""The default wall clock of the core.
 
-The protocol's own time is an argument of every call. Certificates, tickets and cookies speak of the
-calendar, and outlive processes: for these a connection has a ``wall_clock``.
+Every call of the core takes the protocol's time as an argument. Certificates, tickets and cookies
+need calendar time, and are valid across processes. For them a connection has a ``wall_clock``.
 """
 
 from datetime import UTC, datetime

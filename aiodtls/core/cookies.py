@@ -1,9 +1,9 @@
-"""Stateless address validation, under keys that change with the wall clock (``cookie_keys.py``).
+"""Stateless address validation, with keys that rotate by the wall clock (``cookie_keys.py``).
 
 The cookie of HelloVerifyRequest (RFC 6347 section 4.2.1) is the time, and a MAC over the time, the
-client's address and the parameters of its hello; an invalid one counts as none. That of
-HelloRetryRequest (RFC 9147 section 5.1) also carries what a server must remember of the first
-hello. A cookie counts for ``LIFETIME`` seconds and starts at most ``MAX_STARTS`` handshakes.
+client's address and the parameters of its hello. An invalid cookie is treated like none. The cookie
+of HelloRetryRequest (RFC 9147 section 5.1) also carries what the server must know of the first
+hello. A cookie is valid for ``LIFETIME`` seconds and starts at most ``MAX_STARTS`` handshakes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from aiodtls.core.frozen import frozen
 from aiodtls.core.wire.codec import Reader
 from aiodtls.core.wire.messages import ClientHello
 
-# Seconds that a cookie counts, and that the clocks of two servers may differ.
+# How long a cookie is valid, and how far the clocks of two servers may differ, in seconds.
 LIFETIME = 120.0
 MAX_SKEW = 5.0
-# Handshakes that one cookie starts: more are no client's, but somebody's who replays its hello.
+# How many handshakes one cookie may start. A client needs fewer; more are replayed hellos.
 MAX_STARTS = 4
-# Cookies remembered from each period of LIFETIME seconds.
+# How many cookies are remembered in each period.
 MAX_STARTED = 16_384
-# Bytes of its MAC that tell a cookie from all others.
+# How many bytes of its MAC identify a cookie.
 NAME_LENGTH = 16
 MAC_LENGTH = 32
-# DTLS 1.0 has room for 32 bytes, and its clients are to hear which versions there are.
+# A cookie of DTLS 1.0 has at most 32 bytes, and clients of DTLS 1.0 must get an answer that names
+# the supported versions.
 MAC12_LENGTH = 28
-# Seconds, of which the higher bits are those of the server's own time.
+# Seconds. The higher bits are taken from the server's own time.
 _TIME12 = Struct("!I")
-# The lengths of a MAC's parts go before them, so that one part cannot pass for another.
+# The MAC covers the lengths of its parts too, so that no byte can move from one part to another.
 _LENGTHS12 = Struct("!IHIBHB")
 _LENGTH13 = Struct("!I")
 # Milliseconds, suite, group, and the length of the hash that follows.
@@ -42,13 +43,15 @@ _SEALED = Struct("!QHHB")
 TIME_MASK = (1 << 64) - 1
 SECONDS_MASK = (1 << 32) - 1
 SIGN_BIT = 1 << 31
-# A cookie counts for less, so two periods know all that it has started.
+# A cookie is valid for less than this, so two periods contain all handshakes that it has started.
 STARTS_PERIOD = LIFETIME + MAX_SKEW
 
 
 @frozen
 class SealedHello:
-    """What a cookie of DTLS 1.3 remembers: Hash(ClientHello1), suite, and group asked for, or 0."""
+    """The contents of a DTLS 1.3 cookie: Hash(ClientHello1), the suite, and the requested group, or
+    0.
+    """
 
     hello_hash: bytes
     suite: int
@@ -57,7 +60,9 @@ class SealedHello:
 
 @frozen
 class Retry:
-    """The HelloRetryRequest that a second ClientHello answers; ``body`` is the message's."""
+    """The HelloRetryRequest that a second ClientHello answers. ``body`` is the body of the
+    message.
+    """
 
     hello_hash: bytes
     suite: Suite
@@ -66,11 +71,13 @@ class Retry:
 
 @frozen
 class ValidatedHello:
-    """A ClientHello whose cookie was right: what leads from no state to a connection.
+    """A ClientHello with a valid cookie. A connection can be made from it.
 
-    ``body`` is the whole message as it came, ``record_number`` the highest record sequence number
-    that carried a part of it. ``retry`` is there where a HelloRetryRequest of ours came before.
-    ``cookie`` is the one that was right.
+    Attributes:
+        body: the body of the message, as it came.
+        record_number: the highest sequence number of the records that carried it.
+        retry: our HelloRetryRequest, if there was one.
+        cookie: the valid cookie.
     """
 
     hello: ClientHello
@@ -82,19 +89,19 @@ class ValidatedHello:
 
 
 class Cookies:
-    """Makes and checks cookies. ``wall_time`` is seconds since 1970."""
+    """Makes and checks cookies. ``wall_time`` is in seconds since 1970."""
 
     __slots__ = ("_earlier_starts", "_keys", "_starts", "_starts_end")
 
     def __init__(self, keys: CookieKeys) -> None:
         self._keys = keys
-        # How many handshakes each cookie has started, in this period and in the one before.
+        # How many handshakes each cookie has started, in this period and in the previous one.
         self._starts: dict[bytes, int] = {}
         self._earlier_starts: dict[bytes, int] = {}
         self._starts_end = float("-inf")
 
     def use_keys(self, keys: CookieKeys) -> None:
-        """Cookies are made and checked with these from now on."""
+        """Makes and checks cookies with these keys from now on."""
         self._keys = keys
 
     def make(self, address: Hashable, hello: ClientHello, wall_time: float) -> bytes:
@@ -104,17 +111,19 @@ class Cookies:
         return _TIME12.pack(seconds) + _mac(newest, address, hello, seconds)
 
     def check(self, address: Hashable, hello: ClientHello, wall_time: float) -> bool:
-        """Whether the hello brings a cookie that ``make`` made for it, and that is not used up."""
+        """Whether the hello has a cookie that ``make`` made for it, and that may start a
+        handshake.
+        """
         cookie = hello.cookie
         if len(cookie) != _TIME12.size + MAC12_LENGTH:
             return False
         [seconds] = _TIME12.unpack_from(cookie)
-        # The nearest moment that these 32 bits can mean.
+        # The time nearest to now that has these 32 low bits.
         age = ((int(wall_time) - seconds + SIGN_BIT) & SECONDS_MASK) - SIGN_BIT
         if not -MAX_SKEW <= age <= LIFETIME:
             return False
         keys = self._keys.keys_at(int(wall_time) - age)
-        # All are always computed, so that the time tells nothing of which one fits.
+        # All MACs are computed, so that the time does not tell which one matches.
         fits = [
             hmac.compare_digest(_mac(key, address, hello, seconds), cookie[_TIME12.size :])
             for key in keys
@@ -129,7 +138,9 @@ class Cookies:
         return sealed + _mac13(newest, address, sealed)
 
     def unseal(self, address: Hashable, cookie: bytes, wall_time: float) -> SealedHello | None:
-        """What it remembers; None where it is not ours, of another address, too old or used up."""
+        """The contents of the cookie. None if it is not ours, for another address, too old or used
+        up.
+        """
         sealed, mac = cookie[:-MAC_LENGTH], cookie[-MAC_LENGTH:]
         if len(sealed) < _SEALED.size:
             return None
@@ -145,7 +156,9 @@ class Cookies:
         return SealedHello(reader.vector(1), suite, group)
 
     def started(self, cookie: bytes, now: float) -> None:
-        """A handshake begins with this cookie. The oldest count goes where there is no room."""
+        """Counts a handshake that this cookie starts. If there is no room, the oldest count is
+        dropped.
+        """
         if now >= self._starts_end:
             is_next = now < self._starts_end + STARTS_PERIOD
             self._earlier_starts = self._starts if is_next else {}
@@ -163,15 +176,19 @@ class Cookies:
 
 
 def _mac13(key: bytes, address: Hashable, sealed: bytes) -> bytes:
-    """Another label than no label: a cookie of the one version is none of the other."""
+    """Has a label that the MAC of DTLS 1.2 lacks, so a cookie of one version is invalid in the
+    other.
+    """
     name = repr(address).encode()
     head = b"HelloRetryRequest" + _LENGTH13.pack(len(name))
     return _keyed_hash(MAC_LENGTH, key, head, name, sealed)
 
 
 def _mac(key: bytes, address: Hashable, hello: ClientHello, seconds: int) -> bytes:
-    """Over the time and what the client must repeat unchanged (RFC 6347 section 4.2.1)."""
-    # Socket addresses are tuples of texts and numbers: their repr is one text for one address.
+    """The MAC over the time and the parts of a hello that its repeat must not change (RFC 6347
+    section 4.2.1).
+    """
+    # Socket addresses are tuples of strings and numbers, so repr() is unambiguous.
     name = repr(address).encode()
     session_id, suites, methods = hello.session_id, hello.cipher_suites, hello.compression_methods
     head = _LENGTHS12.pack(
@@ -183,5 +200,5 @@ def _mac(key: bytes, address: Hashable, hello: ClientHello, seconds: int) -> byt
 
 
 def _keyed_hash(length: int, key: bytes, *parts: bytes) -> bytes:
-    """BLAKE2 with a key is a MAC (RFC 7693 section 2.9), in a third of HMAC's time."""
+    """Keyed BLAKE2 is a MAC (RFC 7693 section 2.9), and takes a third of the time of HMAC."""
     return hashlib.blake2b(b"".join(parts), key=key, digest_size=length).digest()

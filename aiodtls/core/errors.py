@@ -1,8 +1,8 @@
-"""What can go wrong, and as which exception the user meets it.
+"""The exceptions of aiodtls.
 
-Three kinds that never mix (docs/architecture.md): what the network did is counted and nothing
-else; what the peer did wrong is an :class:`AlertError` inside, which ``connection.py`` alone
-turns into one alert and one public exception; what the caller did wrong is raised at the call.
+There are three kinds of error, which never mix (docs/architecture.md). What the network did is only
+counted. What the peer did wrong is an :class:`AlertError` inside the core. ``connection.py`` alone
+turns it into one alert and one public exception. What the caller did wrong is raised at the call.
 """
 
 import errno
@@ -14,17 +14,19 @@ E = TypeVar("E", bound=BaseException)
 
 
 class DTLSError(Exception):
-    """Above every exception of aiodtls. ``peername`` is the peer's address where it is known."""
+    """The base class of all exceptions of aiodtls. ``peername`` is the peer's address, if known."""
 
     peername: Any = None
 
 
 class ConfigError(DTLSError, ValueError):
-    """A :class:`DTLSConfig` or one of its parts that cannot work; says what to change."""
+    """A :class:`DTLSConfig` or one of its parts cannot work. The text says what to change."""
 
 
 class PeerAlert(DTLSError):
-    """The peer ended it with an alert; ``description`` is its name in the IANA registry."""
+    """The peer ended the association with an alert. ``description`` is its name in the IANA
+    registry.
+    """
 
     def __init__(self, description: str, message: str | None = None) -> None:
         super().__init__(message or f"the peer sent the alert {description}")
@@ -32,7 +34,7 @@ class PeerAlert(DTLSError):
 
 
 class HandshakeError(DTLSError):
-    """The handshake did not reach its end."""
+    """The handshake failed."""
 
 
 class CertificateError(HandshakeError):
@@ -44,7 +46,7 @@ class HandshakeTimeout(HandshakeError, TimeoutError):
 
 
 class SimultaneousOpen(HandshakeError):
-    """Both sides dialled at once and the peer keeps the client role."""
+    """Both sides connected at once, and the peer keeps the client role."""
 
 
 class HandshakeRefused(HandshakeError, PeerAlert):
@@ -54,7 +56,7 @@ class HandshakeRefused(HandshakeError, PeerAlert):
         PeerAlert.__init__(self, description, f"the peer refused the handshake: {description}")
 
 
-# What ``EndpointClosed.reason`` can be.
+# The values of ``EndpointClosed.reason``.
 END_REASONS = (
     *("close_notify", "local", "peer_alert", "idle", "replaced", "key_limit", "evicted"),
     *("unacknowledged", "forked", "handed_over", "disowned"),
@@ -68,12 +70,12 @@ class EndpointClosed(DTLSError, ConnectionError):
     - "local": we closed it, or its socket.
     - "peer_alert": the peer ended it with another alert.
     - "idle": ``idle_timeout`` passed, or no probe was answered.
-    - "replaced": a newer association of the same address took its place.
-    - "key_limit": its keys or numbers are used up.
-    - "evicted": the table of associations was full and the peer had long been silent.
-    - "unacknowledged": the peer acknowledged a handshake message in no attempt.
+    - "replaced": a newer association with the same address replaced it.
+    - "key_limit": its keys or record numbers are used up.
+    - "evicted": the table of associations was full, and the peer had been silent for long.
+    - "unacknowledged": the peer did not acknowledge a handshake message, however often it was sent.
     - "forked": it belongs to the parent process.
-    - "handed_over": it was exported, and goes on elsewhere.
+    - "handed_over": it was exported and continues in another process.
     - "disowned": another process owns it now.
     """
 
@@ -83,24 +85,24 @@ class EndpointClosed(DTLSError, ConnectionError):
 
 
 class MessageTooLarge(DTLSError, OSError, ValueError):
-    """More data than one record may carry now; ``errno`` is EMSGSIZE."""
+    """The message is larger than one record may carry now. ``errno`` is EMSGSIZE."""
 
     def __init__(self, size: int, limit: int) -> None:
         OSError.__init__(self, errno.EMSGSIZE, f"{size} bytes are more than max_payload, {limit}")
 
 
 class BufferFull(DTLSError):
-    """The write buffer has no room; ``send`` would wait, ``send_nowait`` does not."""
+    """The write buffer is full. ``send`` would wait; ``send_nowait`` raises this."""
 
 
 class LeaseExhausted(BufferFull):
-    """The last stored export of the association leaves no more records; a newer one does."""
+    """The lease has no record numbers left. A newer export makes more available."""
 
 
 class DecodeError(Exception):
-    """Bytes that are not what the RFC describes. Raised by ``wire/`` alone; never leaves the core.
+    """Bytes that do not follow the RFC. Only ``wire/`` raises it; it never leaves the core.
 
-    ``description`` is the alert that the RFC asks for, decode_error unless it says otherwise.
+    ``description`` is the alert that the RFC requires, by default decode_error.
     """
 
     def __init__(
@@ -111,10 +113,10 @@ class DecodeError(Exception):
 
 
 class AlertError(Exception):
-    """The handshake cannot go on: the alert to send, and what to tell the user.
+    """The handshake must end: the alert to send, and the text for the user.
 
-    Raised by scripts and the pure functions they call; never leaves the core. ``error`` is the
-    public exception to raise to the user where a plain :class:`HandshakeError` says too little.
+    Scripts and the functions they call raise it; it never leaves the core. ``error`` is the public
+    exception to raise, if it is a more specific one than :class:`HandshakeError`.
     """
 
     def __init__(
@@ -126,13 +128,13 @@ class AlertError(Exception):
 
 
 def caused_by(error: E, cause: BaseException | None) -> E:
-    """``error``, with what led to it."""
+    """``error`` with ``cause`` as its cause."""
     error.__cause__ = cause
     return error
 
 
 def alert_name(code: int) -> str:
-    """As the registry has it, or its number."""
+    """The name of an alert in the registry, or its number."""
     try:
         return AlertDescription(code).name
     except ValueError:

@@ -1,7 +1,7 @@
-"""What a connection tells its owner, and what it asks.
+"""Events that a connection reports to its owner, and questions that it asks.
 
-Events wait in a queue until the owner drains them with ``next_event``; nothing calls back.
-``aiodtls.events`` shows the public ones to users, who get them through ``on_event``.
+Events wait in a queue until the owner takes them with ``next_event``; the core calls nothing back.
+``aiodtls.events`` exports the public ones, which users get through ``on_event``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Event:
-    """Above all events."""
+    """The base class of all events."""
 
     __slots__ = ()
 
 
 @frozen
 class HandshakeCompleted(Event):
-    """Both Finished messages are verified; data can flow."""
+    """Both Finished messages are verified; data can be sent and received."""
 
     version: str
     cipher_suite: str
@@ -37,14 +37,15 @@ class HandshakeCompleted(Event):
 
 @frozen
 class Confirmed(Event):
-    """The peer is known to have completed the handshake too (design: the handshake endgame)."""
+    """The peer is known to have completed the handshake too (docs/endgame.md)."""
 
 
 @frozen
 class FlightSent(Event):
-    """A handshake flight went out: its messages by name, and the size of each datagram in bytes.
+    """A handshake flight was sent: the names of its messages, and the size of each datagram in
+    bytes.
 
-    ``resend`` is 0 for the first transmission and counts the repetitions after it.
+    ``resend`` is 0 for the first transmission, then 1, 2 and so on.
     """
 
     messages: tuple[str, ...]
@@ -54,7 +55,7 @@ class FlightSent(Event):
 
 @frozen
 class KeyLimitReached(Event):
-    """The AEAD's usage limit: half of it used, or, where ``exhausted``, all of it.
+    """The AEAD's usage limit: half of it is used or, if ``exhausted``, all of it.
 
     ``direction`` is "sent" (records protected) or "forged" (records that failed to open).
     """
@@ -65,25 +66,25 @@ class KeyLimitReached(Event):
 
 @frozen
 class KeysUpdated(Event):
-    """DTLS 1.3: the records of one direction, "sent" or "received", have new keys from now on."""
+    """DTLS 1.3: records of one direction, "sent" or "received", use new keys from now on."""
 
     direction: str
 
 
 @frozen
 class SessionReceived(Event):
-    """A client may resume this handshake later with this session."""
+    """A client can resume this session in a later handshake."""
 
     session: Session = field(repr=False)
 
 
 @frozen
 class ExportNeeded(Event):
-    """A newer ``export_state`` with a lease is wanted, and something waits until it is stored.
+    """Something waits until a newer ``export_state`` with a lease is stored.
 
-    ``reason`` is "records" (half of the lease is used), "message" (a handshake message of ours is
-    to be sent, a KeyUpdate perhaps), "new_keys" (the peer has acknowledged our KeyUpdate) or
-    "received_message" (a message of the peer's is to be acknowledged).
+    ``reason`` is "records" (half of the lease is used), "message" (we must send a handshake
+    message, for example a KeyUpdate), "new_keys" (the peer has acknowledged our KeyUpdate) or
+    "received_message" (we must acknowledge a message of the peer).
     """
 
     reason: str
@@ -91,7 +92,7 @@ class ExportNeeded(Event):
 
 @frozen
 class AddressChanged(Event):
-    """The peer is at ``new`` from now on, where its connection id led us (RFC 9853)."""
+    """The peer has moved to ``new``. Its connection id identified it (RFC 9853)."""
 
     old: Any
     new: Any
@@ -99,9 +100,9 @@ class AddressChanged(Event):
 
 @frozen
 class PathMTUChanged(Event):
-    """The largest datagram that may be sent changed, in bytes of UDP payload.
+    """The largest datagram changed, in bytes of UDP payload.
 
-    The owner has set another, or the path has refused a datagram that was too big for it.
+    The owner has set another size, or the path has refused a datagram as too big.
     """
 
     max_datagram_size: int
@@ -109,23 +110,23 @@ class PathMTUChanged(Event):
 
 @frozen
 class PeerUnresponsive(Event):
-    """No answer to a flight that was resent, or to a probe; ``resends`` of them so far."""
+    """A flight or a probe has no answer. ``resends`` is how often it was resent so far."""
 
     resends: int
 
 
 @frozen
 class Closed(Event):
-    """The association has ended; ``error`` is what ``recv`` and ``send`` raise from now on.
+    """The association has ended. ``error`` is what ``recv`` and ``send`` raise from now on.
 
-    An OSError is what the socket reported during the handshake; all else is a DTLSError.
+    An OSError is what the socket reported during the handshake. All others are DTLSErrors.
     """
 
     error: Exception
 
 
 class Question(Event):
-    """The handshake waits until the owner calls ``answer`` with this event and a value."""
+    """The handshake waits until the owner calls ``answer`` with this question and a value."""
 
     __slots__ = ()
 
@@ -134,8 +135,8 @@ class Question(Event):
 class PSKRequested(Question):
     """Asked of a server whose ``psk`` is a function.
 
-    Answer with the key as bytes, a :class:`PSK`, None where the identity is unknown, or the
-    exception that the function raised.
+    Answer with the key as bytes, a :class:`PSK`, None if the identity is unknown, or the exception
+    that the function raised.
     """
 
     identity: bytes
@@ -144,9 +145,10 @@ class PSKRequested(Question):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CertificateReceived(Question):
-    """Asked where trust is a function, this one. ``chain`` is DER, the leaf first.
+    """Asked if the trust is a function. ``chain`` is DER, leaf first.
 
-    Answer with a true value to accept, a false one to refuse, or the exception it raised.
+    Answer with a true value to accept the chain, a false one to refuse it, or the exception that
+    the function raised.
     """
 
     chain: tuple[bytes, ...] = field(repr=False)
@@ -156,11 +158,11 @@ class CertificateReceived(Question):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerificationRequested(Question):
-    """Asked where trust is certificates: the chain (DER, leaf first) is to be verified.
+    """Asked if the trust is certificates. ``chain`` (DER, leaf first) has to be verified.
 
     That can take milliseconds. An owner with other things to do calls :meth:`verify` in another
-    thread and answers, in the connection's own, with what it returned. A program without threads
-    answers at once: ``connection.answer(question, question.verify(), now)``.
+    thread, and then ``answer`` in the connection's own thread with the result. A program without
+    threads answers at once: ``connection.answer(question, question.verify(), now)``.
     """
 
     chain: tuple[bytes, ...] = field(repr=False)
@@ -171,7 +173,7 @@ class VerificationRequested(Question):
     wall_time: float
 
     def verify(self) -> AlertError | bool:
-        """True where one of ``trusts`` accepts the chain, else why not. Needs no connection."""
+        """True if one of ``trusts`` accepts the chain, else the reason. Needs no connection."""
         error = why_refused(
             self.trusts,
             self.chain,
@@ -184,10 +186,10 @@ class VerificationRequested(Question):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SignatureRequested(Question):
-    """Asked where credentials have a function in the place of a private key.
+    """Asked if the credentials have a function instead of a private key.
 
-    ``scheme`` is the IANA name of the SignatureScheme, ``data`` what is to be signed, not a digest
-    of it. Answer with the signature as bytes, or the exception that the function raised.
+    ``scheme`` is the IANA name of the SignatureScheme, ``data`` the message to sign, not its
+    digest. Answer with the signature as bytes, or the exception that the function raised.
     """
 
     scheme: str
@@ -196,12 +198,13 @@ class SignatureRequested(Question):
 
 
 class NullSet(set[Any]):
-    """The set of associations that changed, where no owner asks for it.
+    """Replaces the set of changed associations if the owner does not need one.
 
-    One in a set of its own would be part of a reference cycle, and the garbage collector's to free.
+    If a connection had a set of its own that contained the connection, the two would form a
+    reference cycle.
     """
 
     __slots__ = ()
 
     def add(self, item: object) -> None:
-        """Forgets it."""
+        """Does nothing."""

@@ -1,6 +1,6 @@
-"""The layout of exported states in JSON, which the release before wrote. It is read, not written.
+"""Reads exported states in the JSON layout of the previous release.
 
-To be removed with the next release.
+To be removed in the next release.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LISTS = ("peer_chain", "certificate_timestamps")
 
 
 def parse(content: bytes) -> ExportedState:
-    """Raises ValueError for another format."""
+    """Parses a state. Raises ValueError for another format."""
     state: dict[str, Any] = json.loads(content)
     if state.get("format") != FORMAT:
         raise ValueError(f"a state of format {state.get('format')}, not {FORMAT}")
@@ -142,5 +142,5 @@ def _all_bytes(items: Sequence[str]) -> tuple[bytes, ...]:
 
 
 def _address(value: Any) -> Address:
-    """A socket address, which JSON made a list."""
+    """A socket address, whose tuple JSON stored as a list."""
     return tuple(value) if isinstance(value, list) else value

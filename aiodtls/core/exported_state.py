@@ -1,10 +1,10 @@
-"""What is in the exported state of an association, and its layout in bytes.
+"""The contents of an association's exported state, and its binary layout.
 
-It is everything that the peer's next record needs to be understood, and ours to be new: keys and
-numbers, the replay window, the numbers of handshake messages, and who the peer is. Each part of a
-connection gives a snapshot of itself and takes one. ``sealed_state.py`` seals the bytes.
+It has everything that is needed to understand the peer's next record and to send ours: keys and
+numbers, the replay window, message_seq values, and the peer's identity. Each part of a connection
+makes a snapshot of itself and restores itself from one. ``sealed_state.py`` seals the bytes.
 
-The layout begins with its version. Vectors have their length before them, as on the wire.
+The layout begins with its version. Vectors have a length prefix, as on the wire.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ from aiodtls.core.sessions import Session
 from aiodtls.core.wire.codec import Reader, Writer
 
 LAYOUT = 3
-# Next numbers, protected and plaintext; the window's highest; the most plaintext; records that may
-# be doubtful; record_limit, max_datagram_size; the next message_seq values.
+# Next record numbers, protected and plaintext; the highest number of the window; the largest
+# plaintext; how many records are in doubt; record_limit; max_datagram_size; the next message_seq
+# values.
 _NUMBERS = Struct("!QQqIIIIII")
 _TIME = Struct("!d")
 _EPOCHS = Struct("!QQ")
 _ROLES: tuple[Literal["client", "server"], ...] = ("client", "server")
 _VERSIONS = ("1.2", "1.3")
-# Stands for a number that is not there.
+# Encodes None in a field for a number.
 _ABSENT = 0xFFFF
-# Timers in their order on the wire: new ones come last.
+# The timers in the order of the layout. New ones are appended.
 _TIMERS = (
     Timer.key_update,
     Timer.new_session_ticket,
@@ -57,9 +58,9 @@ _TIMERS = (
 
 @frozen_kw_only
 class ExportedState:
-    """What one export holds. ``peer`` and ``local`` are socket addresses.
+    """The contents of one export. ``peer`` and ``local`` are socket addresses.
 
-    ``doubtful`` is how many of the peer's next records an exporter with a lease may have taken.
+    ``doubtful`` is how many of the peer's next records an exporter with a lease may have received.
     """
 
     role: Literal["client", "server"]
@@ -83,7 +84,7 @@ class ExportedState:
 
 
 def encode(state: ExportedState) -> bytes:
-    """The layout of this release. Raises ValueError for an address that is none of a socket's."""
+    """Encodes a state. Raises ValueError for an address that is not a socket address."""
     writer = Writer().u8(LAYOUT).u8(_ROLES.index(state.role))
     writer.u8(_bits(state.confirmed, state.held, state.traffic, state.old_keys, state.last_flight))
     _write_address(writer, state.peer)
@@ -121,7 +122,7 @@ def encode(state: ExportedState) -> bytes:
 
 
 def parse(data: bytes) -> ExportedState:
-    """Raises ValueError for what ``encode`` did not make."""
+    """Decodes a state. Raises ValueError for anything that ``encode`` did not make."""
     reader = Reader(data)
     try:
         if (layout := reader.u8()) != LAYOUT:
@@ -312,7 +313,9 @@ def _read_message(reader: Reader) -> OutgoingMessage:
 
 
 def _write_address(writer: Writer, address: Address) -> None:
-    """None, a number, a text, bytes, or a tuple of these, as the families of sockets have them."""
+    """Writes None, a number, a string, bytes, or a tuple of these, as socket addresses have
+    them.
+    """
     if address is None:
         writer.u8(0)
     elif isinstance(address, int):
@@ -351,7 +354,7 @@ def _read_optional(reader: Reader) -> bytes | None:
 
 
 def _write_int(writer: Writer, number: int) -> None:
-    """Of any size: the bitmap of a replay window."""
+    """Writes a number of any size, such as the bitmap of a replay window."""
     writer.vector(number.to_bytes((number.bit_length() + 7) // 8, "big"), 2)
 
 
@@ -367,7 +370,7 @@ def _read_vectors(reader: Reader, item_length_size: int, length_size: int) -> tu
 
 
 def _bits(*flags: object) -> int:
-    """One bit for each that is true, or there."""
+    """A bit for each flag that is true."""
     return sum((flag is not None and flag is not False) << at for at, flag in enumerate(flags))
 
 

@@ -1,4 +1,4 @@
-"""Limits: what strangers and neighbours may take, in one place."""
+"""Limits: how much peers may use of memory, tables and queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which network an address belongs to: strangers share tables and queues by network."""
+"""The network of an address. Unauthenticated peers share tables and queues by network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ IPV4_PREFIX, IPV6_PREFIX = 24, 48
 def network_of(
     peer: Any, ipv4_prefix: int = IPV4_PREFIX, ipv6_prefix: int = IPV6_PREFIX
 ) -> Hashable:
-    """The network of a socket address, in so many bits of its IP address.
+    """The network of a socket address, by the first bits of its IP address.
 
-    An IPv4-mapped IPv6 address counts as IPv4. What is no IP address is a network of its own: a
-    host name whatever its port, anything else as it is.
+    An IPv4-mapped IPv6 address counts as IPv4. An address without an IP address is a network of its
+    own: for a host name the port does not matter.
     """
     host = peer[0] if isinstance(peer, tuple) and peer else None
     if not isinstance(host, str):

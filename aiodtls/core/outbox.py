@@ -1,4 +1,4 @@
-"""What a connection has to send: datagrams, each with the address that it goes to."""
+"""The datagrams that a connection has to send, each with its destination address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Outbox:
     def __init__(self, layer: RecordLayer, transmitter: Transmitter) -> None:
         self._layer = layer
         self._transmitter = transmitter
-        # None where nothing waits: an idle association should keep no empty lists.
+        # None if nothing waits, because an idle association should not keep empty lists.
         self._waiting: list[tuple[bytes, Address]] | None = None
 
     def put(self, datagram: bytes, addr: Address) -> None:
@@ -37,7 +37,7 @@ class Outbox:
     def put_record(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
         """Adds a record that is never resent, in a datagram of its own.
 
-        Returns its bytes: 0 where the lease has no record number left for it.
+        Returns the size of the datagram, or 0 if the lease has no record number left.
         """
         try:
             record = self._layer.protect(epoch, content_type, body)
@@ -47,10 +47,10 @@ class Outbox:
         return len(record)
 
     def take(self) -> list[tuple[bytes, Address]]:
-        """Everything that waits, in order."""
+        """Removes and returns all waiting datagrams, in order."""
         waiting, self._waiting = self._waiting, None
         return waiting or []
 
     def clear(self) -> None:
-        """Drops everything that waits."""
+        """Drops all waiting datagrams."""
         self._waiting = None

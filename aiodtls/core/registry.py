@@ -1,7 +1,7 @@
 """IANA code points, spelled as in the registries.
 
-An unknown code point is never an error while parsing: messages keep plain ints, and these
-enums are for comparing, choosing and showing them.
+Unknown code points are not an error while parsing. Messages keep plain integers. These enums serve
+for comparing, choosing and displaying them.
 """
 
 from enum import IntEnum
@@ -206,7 +206,9 @@ class SRTPProtectionProfile(IntEnum):
 
 
 class CipherSuite(IntEnum):
-    """TLS Cipher Suites registry: the AEAD suites aiodtls speaks, and the signalling values."""
+    """TLS Cipher Suites registry: the AEAD suites that aiodtls supports, and the signalling
+    values.
+    """
 
     TLS_PSK_WITH_AES_128_GCM_SHA256 = 0x00A8
     TLS_PSK_WITH_AES_256_GCM_SHA384 = 0x00A9

@@ -1,7 +1,7 @@
-"""Sealing the state of an association for another process.
+"""Seals the state of an association for another process.
 
-In the clear stand the association id, the export generation and the nonce. The rest is sealed with
-AES-256-GCM, whose additional data covers those and the version of the layout.
+The association id, the export generation and the nonce are in plaintext. The rest is sealed with
+AES-256-GCM. Its additional data covers the plaintext part and the version of the layout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aiodtls.core.exported_state import ExportedState
 KEY_LENGTH = 32
 NONCE_LENGTH = 12
 LABEL = b"aiodtls association 3"
-# The association id and the export generation: in the clear, for those who store states.
+# The association id and the export generation, readable by those who store states.
 CLEAR = Struct("!16sQ")
 ID_LENGTH = 16
 HEAD_LENGTH = CLEAR.size + NONCE_LENGTH
@@ -27,10 +27,11 @@ HEAD_LENGTH = CLEAR.size + NONCE_LENGTH
 
 @checked
 def association_of(state: bytes) -> tuple[bytes, int]:
-    """The association id in an exported state, 16 bytes, and its export generation.
+    """The association id of an exported state, 16 bytes, and its export generation.
 
-    Readable by all, and authentic once the state was adopted: a store keeps the highest generation
-    of each association, and gives each out once. Raises ValueError for what is no state.
+    Anybody can read them; they are authentic only once the state was adopted. A store keeps the
+    highest generation of each association, and gives each one out once. Raises ValueError for bytes
+    that are not a state.
     """
     if len(state) < HEAD_LENGTH:
         raise ValueError("this is no state of an association")
@@ -39,7 +40,7 @@ def association_of(state: bytes) -> tuple[bytes, int]:
 
 
 def nonce_of(state: bytes) -> bytes:
-    """What tells one exported state from all others."""
+    """Bytes that differ between any two exported states."""
     return state[CLEAR.size : HEAD_LENGTH]
 
 
@@ -49,7 +50,7 @@ def seal(
     key: bytes,
     random: Callable[[int], bytes],
 ) -> bytes:
-    """AES-256-GCM under ``key``, 32 bytes. Raises ValueError for another length."""
+    """Seals with AES-256-GCM under ``key``, 32 bytes. Raises ValueError for another length."""
     cipher = _cipher(key)
     nonce = random(NONCE_LENGTH)
     clear = CLEAR.pack(*association)
@@ -57,11 +58,11 @@ def seal(
 
 
 def unseal(data: bytes, key: bytes) -> ExportedState:
-    """Raises ValueError for what this key did not seal, or another layout."""
+    """Opens a state. Raises ValueError for another key or layout."""
     cipher = _cipher(key)
     clear = CLEAR.pack(*association_of(data))
     nonce, sealed = nonce_of(data), data[HEAD_LENGTH:]
-    # The layout of the release before is still read, and no longer written.
+    # The layout of the previous release is still read, but no longer written.
     for label, parse in ((LABEL, exported_state.parse), (exported_json.LABEL, exported_json.parse)):
         try:
             content = cipher.decrypt(nonce, sealed, label + clear)

@@ -1,4 +1,4 @@
-"""What is counted, and how it is shown."""
+"""Counters, and the public snapshot of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operator import add, attrgetter
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A snapshot of monotonic counters of one association, or sums over a server's.
+    """A snapshot of the counters of one association, or their sums over a server. They only grow.
 
     Datagrams are UDP payloads, records are DTLS records, bytes are application data.
     """
@@ -77,7 +77,8 @@ class Counters:
         self.verifications_refused = self.transport_errors = 0
         self.datagrams_dropped = 0
 
-    # What happens once for each record of data is counted in place (HOT PATH); all else by these.
+    # Events that occur for each record of data are counted in place (HOT PATH), all others by
+    # these.
 
     def count_discarded(self) -> None:
         self.records_discarded += 1
@@ -95,18 +96,20 @@ class Counters:
         self.messages_dropped += messages
 
     def count_data(self, size: int) -> None:
-        """One message that was received."""
+        """Counts one received message."""
         self.records_received += 1
         self.bytes_received += size
 
     def count_data_batch(self, datagrams: int, messages: int, size: int) -> None:
-        """A batch of datagrams that held ``size`` bytes of messages."""
+        """Counts a batch of datagrams that carried ``size`` bytes of messages."""
         self.datagrams_received += datagrams
         self.records_received += messages
         self.bytes_received += size
 
     def count_data_sent(self, records: int, size: int) -> None:
-        """Records of ``size`` bytes of data in all; their datagrams are counted apart."""
+        """Counts sent records with ``size`` bytes of data in all. Their datagrams are counted
+        separately.
+        """
         self.records_sent += records
         self.bytes_sent += size
 
@@ -117,11 +120,11 @@ class Counters:
         self.datagrams_sent += datagrams
 
     def count_received(self) -> None:
-        """One datagram."""
+        """Counts one received datagram."""
         self.datagrams_received += 1
 
     def count_resent(self) -> None:
-        """One flight."""
+        """Counts one resent flight."""
         self.flights_resent += 1
 
     def count_hello_answered(self) -> None:
@@ -131,11 +134,11 @@ class Counters:
         self.hellos_refused += 1
 
     def count_completed(self) -> None:
-        """One handshake."""
+        """Counts one completed handshake."""
         self.handshakes_completed += 1
 
     def count_failed(self) -> None:
-        """One handshake."""
+        """Counts one failed handshake."""
         self.handshakes_failed += 1
 
     def count_address_changed(self) -> None:
