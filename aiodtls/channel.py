@@ -359,11 +359,15 @@ class Channel(Sending):
         """The association has ended, and so has what of the transport was its own."""
         resolve(self.closed)
 
+    def transport_info(self, name: str, default: Any = None) -> Any:
+        """What the transport knows by this name; some have nothing but ``sendto``."""
+        get = getattr(self.carrier.transport, "get_extra_info", None)
+        return get(name, default) if get is not None else default
+
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
         """The association; without a lease it ends here, and its unread data goes along."""
         self.flush()
-        transport = self.carrier.transport
-        local = transport.get_extra_info("sockname") if transport is not None else None
+        local = self.transport_info("sockname")
         unread = (*self._given.values(), *self.inbox)
         state = self.connection.export_state(
             key, self.loop.time(), lease=lease, unread=unread, local=local

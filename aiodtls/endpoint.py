@@ -347,8 +347,7 @@ class DTLSEndpoint:
         }
         if name in known:
             return known[name] if known[name] is not None else default
-        transport = self._channel.carrier.transport
-        return transport.get_extra_info(name, default) if transport is not None else default
+        return self._channel.transport_info(name, default)
 
     @checks.checked
     def export_keying_material(

@@ -29,6 +29,7 @@ from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler
 from aiodtls.net import sockets
 from aiodtls.net.batching import FLUSH_TIME, BatchingTransport
+from aiodtls.net.eager_future import resolve
 from aiodtls.net.recent import RecentDatagrams
 from aiodtls.net.segments import split_batch
 from aiodtls.net.send_queue import DEFAULT_LIMIT, Priority, SendQueue
@@ -50,10 +51,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     """Any number of associations on one datagram transport.
 
     ``config`` is for peers that come in, and for those dialled without one of their own; without
-    it nobody comes in. ``handler(endpoint)`` is a task for each peer whose handshake
-    completes. ``max_datagram_size`` in bytes
-    overrides what ``pmtu`` and the transport's address family come to.
+    it nobody comes in. ``handler(endpoint)`` is a task for each peer whose handshake completes.
+    Without a handler a peer comes in by ``accept(addr)`` alone; the ClientHello of each address
+    waits for that, within ``Limits.hello_pool_bytes``, and draws no answer. ``max_datagram_size``
+    in bytes overrides what ``pmtu`` and the transport's address family come to.
     """
+
+    # Whether peers come in without a handler. Who overrides ``peer_connected`` says so.
+    accepts_all = False
 
     @checks.checked
     def __init__(
@@ -68,6 +73,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             checks.at_least(LEAST_DATAGRAM, "max_datagram_size", max_datagram_size)
         self._listener = Listener(config if _can_serve(config) else None)
         self._listener.datagram_size = self.datagram_size
+        self._listener.holds_hellos = handler is None and not self.accepts_all
         self._config = config
         self._handler = handler
         self._max_datagram_size = max_datagram_size
@@ -96,6 +102,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         # Ends a transport that cannot send what it was closed with.
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        # Set once it takes no new associations; the future is made for those who wait for that.
+        self._is_closed = False
+        self._closing: asyncio.Future[None] | None = None
         self._dropped, self._output_bytes = 0, DEFAULT_LIMIT
         _alive.add(self)
 
@@ -198,6 +207,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.drain()
         # A reference cycle, which the garbage collector would have to find.
         self._listener.datagram_size = None
+        self._take_no_more()
         for task in self._tasks:
             task.cancel()
 
@@ -254,8 +264,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     async def accept(self, addr: Any, *, on_event: EventHandler | None = None) -> DTLSEndpoint:
         """A server's handshake with ``addr``, known to be good, so without a cookie.
 
-        Raises as ``connect`` does.
+        Where a ClientHello from there waits, it begins at once; else it waits for one. Raises as
+        ``connect`` does.
         """
+        self._check_not_closed()
         channel = self._channel(self._listener.accept(self.canonical(addr), self._now()))
         return await self._complete(channel, on_event)
 
@@ -271,6 +283,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         chosen = config or self._config
         if chosen is None:
             raise DTLSError("there is no config to dial with")
+        self._check_not_closed()
         if self._config is None:
             self._limit_output(chosen)
         connection = self._listener.dial(
@@ -307,6 +320,46 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             channel.abort()
             raise
         return endpoint
+
+    @property
+    def endpoints(self) -> tuple[DTLSEndpoint, ...]:
+        """The endpoints of all live associations."""
+        established = (c for c in self.channels if c.connection.handshake_complete)
+        return tuple(map(DTLSEndpoint.of, established))
+
+    def close(self) -> None:
+        """Ends every association with a close_notify and takes no new ones; idempotent.
+
+        The transport stays open: whoever made it closes it.
+        """
+        self._take_no_more()
+        for channel in self.channels:
+            channel.close()
+
+    def abort(self) -> None:
+        """Ends every association, sends nothing and takes no new ones; idempotent."""
+        self._take_no_more()
+        for channel in self.channels:
+            channel.abort()
+
+    async def wait_closed(self) -> None:
+        """Returns when it is closed, or has lost its transport, and all handlers have ended."""
+        if not self._is_closed:
+            if self._closing is None:
+                self._closing = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._closing)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _take_no_more(self) -> None:
+        self.stop_accepting()
+        self._is_closed = True
+        if self._closing is not None:
+            resolve(self._closing)
+
+    def _check_not_closed(self) -> None:
+        if self._is_closed:
+            raise DTLSError("the protocol is closed: it takes no new associations")
 
     @property
     def statistics(self) -> Statistics:
@@ -501,8 +554,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """A peer came in. The server overrides it; here the handler is called."""
         endpoint = DTLSEndpoint.of(channel)
         channel.hand_over()
+        # Without a handler it was adopted, and whoever did so has the endpoint.
         if self._handler is None:
-            channel.close()
             return
         task = asyncio.ensure_future(run_handler(self._handler, endpoint))
         self._tasks.add(task)

@@ -386,6 +386,8 @@ class DTLSServer:
 class _ServerProtocol(DTLSProtocol):
     """One of the server's sockets."""
 
+    accepts_all = True
+
     def __init__(
         self, server: DTLSServer, config: DTLSConfig, *, on_event: EventHandler | None
     ) -> None:

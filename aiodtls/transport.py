@@ -247,6 +247,8 @@ class _ConnectedCarrier(_Carrier, ClientProtocol):
 class _BoundCarrier(_Carrier):
     """Every peer: those that come in, and those that are sent to."""
 
+    accepts_all = True
+
     def __init__(
         self,
         factory: ProtocolFactory,

@@ -22,6 +22,7 @@ from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClos
 from aiodtls.core.events import Event
 from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
+from aiodtls.core.held_hellos import HeldHellos
 from aiodtls.core.hello_pool import HelloPool
 from aiodtls.core.outbox import Address
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
@@ -65,9 +66,10 @@ class PeerConnected(Event):
 class Listener:
     """``config`` is for new handshakes and may be replaced; None accepts none.
 
-    ``accepting`` may be cleared to refuse new peers. ``datagram_size`` tells what a ``pmtu`` comes
-    to in UDP payload here; None leaves that to the connections. ``wall_clock`` gives seconds since
-    1970, for cookies, tickets and certificates.
+    ``accepting`` may be cleared to refuse new peers. With ``holds_hellos`` nobody comes in unasked:
+    the hellos of strangers draw no answer and wait for ``accept``. ``datagram_size`` tells what a
+    ``pmtu`` comes to in UDP payload here; None leaves that to the connections. ``wall_clock`` gives
+    seconds since 1970, for cookies, tickets and certificates.
     """
 
     @checked
@@ -82,12 +84,14 @@ class Listener:
             config.check_server()
         self.config = config
         self.accepting = True
+        self.holds_hellos = False
         self.datagram_size: Callable[[int], int] | None = None
         self._random, self._wall_clock = random, wall_clock
         self._cookies = Cookies(_cookie_keys(config, random))
         self._routes = Routes(config, random)
         # The one connection of an address; None where there are two, or none.
         self.live_connection = self._routes.only
+        self._held_hellos = HeldHellos()
         self._pool = HelloPool()
         # Connections that changed since ``ready`` was last called; they add themselves.
         self._touched: set[DTLSConnection] = set()
@@ -255,6 +259,11 @@ class Listener:
                 return
         if self.config is None or not self.accepting:
             self._counters.count_hello_refused()
+            return
+        if self.holds_hellos:
+            limit = self.config.limits.hello_pool_bytes
+            if not self._held_hellos.keep(addr, body, message_seq, record_number, limit):
+                self._counters.count_hello_refused()
             return
         dialling = live is not None and live.role == "client" and not live.handshake_complete
         if dialling and live is not None and live.client_random > hello.random:
@@ -432,7 +441,8 @@ class Listener:
     def accept(self, peer: Address, now: float) -> DTLSConnection:
         """A server's handshake with a peer whose address is known to be good: no cookie.
 
-        Raises :class:`DTLSError` where the address has an association.
+        It begins with the hello that ``holds_hellos`` has kept, or waits for one. Raises
+        :class:`DTLSError` where the address has an association.
         """
         if self.config is None:
             raise DTLSError("there is no config to accept with")
@@ -445,6 +455,9 @@ class Listener:
         )
         self._adopt(connection, now)
         self._begins(connection, now)
+        hello = self._held_hellos.take(peer)
+        if hello is not None:
+            connection.receive_datagram(hello, peer, now)
         return connection
 
     @checked

@@ -58,6 +58,42 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/held_hellos.py",
+        "core/test_held_hellos.py",
+        (
+            "held-hellos-are-bounded",
+            "design.md: bytes kept of strangers are bounded",
+            "while self._bytes > limit:",
+            "while False:",
+        ),
+        (
+            "one-held-hello-for-each-address",
+            "one hello for each address",
+            "        self.take(address)\n        datagram",
+            "        datagram",
+        ),
+    ),
+    *of(
+        "core/listener.py",
+        "core/test_held_hellos.py test_protocol.py",
+        (
+            "a-held-hello-begins-the-handshake",
+            "accept takes the hello that waits",
+            "        if hello is not None:\n            connection.receive_datagram(hello, peer, now)\n",
+            "",
+        ),
+    ),
+    *of(
+        "protocol.py",
+        "test_protocol.py",
+        (
+            "nothing-begins-after-close",
+            "a closed protocol takes no new associations",
+            '        if self._is_closed:\n            raise DTLSError("the protocol',
+            '        if False:\n            raise DTLSError("the protocol',
+        ),
+    ),
+    *of(
         "client.py",
         "test_arguments.py",
         (
