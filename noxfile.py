@@ -47,7 +47,7 @@ def mutants(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation site, into build/docs."""
     session.install("--editable", ".[docs]")
-    session.run("mkdocs", "build", "--site-dir", "build/docs")
+    session.run("python", "-m", "sphinx", "-q", "-W", "-b", "html", "docs", "build/docs")
 
 
 @nox.session

@@ -54,6 +54,7 @@ fi
 part "tests with the lowest versions" sh tests/versions.sh python3 lowest "$VENV-lowest"
 part "tests with Python 3.13" with_python 3.13 debian13
 part "tests with Python 3.14" with_python 3.14 python3.14
+part "documentation" sh tests/site.sh "$AIODTLS_CACHE/site"
 part "BoringSSL's runner" env PYTHON=python sh tests/bogo/run.sh
 
 printf '\nseconds of each part:%s\n' "$times"

@@ -67,8 +67,9 @@ class PKI:
     def _make_leaf(self, kind: str = "ecdsa-p256", name: str = "server") -> Leaf:
         key = KEY_KINDS[kind]()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = [
+        names: list[x509.GeneralName] = [
             x509.DNSName("localhost"),
+            x509.DNSName("sensor.example"),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
             x509.IPAddress(ipaddress.ip_address("::1")),
         ]
