@@ -1,1 +1,1 @@
-"""Runs every code block of README.md and docs/, as docs/examples-in-these-pages.md tells readers."""
+"""Runs every code block of README.md and docs/; docs/examples-in-these-pages.md tells readers."""

@@ -8,7 +8,9 @@ _getaddrinfo = socket.getaddrinfo
 
 def _lookup(host, port, *arguments, **options):
     if isinstance(host, str) and host.endswith(".example"):
-        if options.get("family") == socket.AF_INET6 or (arguments and arguments[0] == socket.AF_INET6):
+        if options.get("family") == socket.AF_INET6 or (
+            arguments and arguments[0] == socket.AF_INET6
+        ):
             raise socket.gaierror(socket.EAI_NONAME, "no IPv6 address")
         host, port = "127.0.0.1", int(os.environ["AIODTLS_EXAMPLE_PORT"])
     return _getaddrinfo(host, port, *arguments, **options)
