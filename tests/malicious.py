@@ -149,7 +149,8 @@ class Deviation:
                 return pair.connected or pair.client.closed
 
             pair.run(over, limit=30.0)
-            pair.idle(1.0)
+            # A plaintext alert takes two waits of two seconds at most to be believed.
+            pair.idle(5.0)
         assert servers, "the listener let no hello through"
         assert altered, f"the {self.side} sent no {self.kind.__name__} to alter"
         return Outcome(pair, self.side, servers[-1])

@@ -66,6 +66,7 @@ from aiodtls.core.path_validation import MESSAGE_LENGTH, PathValidator, PathVerd
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import CONTROL_RESERVE, Lease, check_size
+from aiodtls.core.refusals import AlertHint, Refusal
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.flight import size_after_refusal
@@ -81,6 +82,7 @@ from aiodtls.core.wire.records import (
     Record,
     encode_alert,
     parse_alert,
+    split_datagram,
 )
 
 APPLICATION_DATA = int(ContentType.application_data)
@@ -114,16 +116,17 @@ class ConnectionOptions(TypedDict, total=False):
 class DTLSConnection:
     """One association with one peer; see docs/architecture.md for the duties of its owner.
 
-    ``failure`` is why it ended, once ``closed``. ``max_payload`` is the most that one ``send``
-    takes, in bytes.
+    ``failure`` is why it ended, once ``closed``. ``refusal`` is there where an alert of ours ended
+    the handshake. ``max_payload`` is the most that one ``send`` takes, in bytes.
     """
 
     __slots__ = (
-        *("__weakref__", "_doubt", "_driver", "_early_close", "_events", "_idle", "_inbox"),
-        *("_layer", "_leases", "_on_fast_path", "_outbox", "_made_paths", "_peer_proved", "_post"),
-        *("_random", "_outgoing", "_timers", "_touched", "_transmitter", "_wall_clock"),
-        *("closed", "config", "confirmed", "counters", "failure", "handshake_complete"),
-        *("export_id", "max_payload", "negotiated", "own_ids", "peer", "role"),
+        *("__weakref__", "_alert_hint", "_doubt", "_driver", "_early_close", "_events", "_idle"),
+        *("_inbox", "_layer", "_leases", "_on_fast_path", "_outbox", "_made_paths"),
+        *("_peer_proved", "_post", "_random", "_outgoing", "_timers", "_touched", "_transmitter"),
+        *("_wall_clock", "closed", "config", "confirmed", "counters", "failure"),
+        *("handshake_complete", "export_id", "max_payload", "negotiated", "own_ids", "peer"),
+        *("refusal", "role"),
     )
 
     def __init__(
@@ -156,6 +159,9 @@ class DTLSConnection:
         self._early_close = False
         # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
         self._peer_proved = False
+        # A plaintext alert that nothing has contradicted yet.
+        self._alert_hint: AlertHint | None = None
+        self.refusal: Refusal | None = None
         # Which association this is where it was carried from process to process, and how often.
         self.export_id = b"", 0
         if own_ids is None:
@@ -717,7 +723,7 @@ class DTLSConnection:
     @property
     def awaits_hello(self) -> bool:
         """A server that takes the first ClientHello itself, without a listener's cookie."""
-        return self.role == "server" and not self.client_random and not self.closed
+        return not self.closed and self._driver.expects_hello
 
     def opens(self, record: bytes) -> bool:
         """Whether one protected record is this connection's; a trial that counts nothing."""
@@ -836,14 +842,14 @@ class DTLSConnection:
         try:
             step(*arguments)
         except AlertError as error:
-            self._refuse(error.description, caused_by(error.error, error.__cause__))
+            self._refuse(error.description, caused_by(error.error, error.__cause__), now)
         except DecodeError as error:
-            self._refuse(error.description, HandshakeError(f"the peer's message: {error}"))
+            self._refuse(error.description, HandshakeError(f"the peer's message: {error}"), now)
         except Exception as error:
             # A fault of ours, met by bytes of the peer's choice: it must not reach the owner's
             # loop, and the association cannot be trusted any more.
             failure = caused_by(HandshakeError("an internal error"), error)
-            self._refuse(AlertDescription.internal_error, failure)
+            self._refuse(AlertDescription.internal_error, failure, now)
         self._collect()
         if self._driver.complete and not self.handshake_complete and not self.closed:
             self._complete(now)
@@ -863,6 +869,7 @@ class DTLSConnection:
         epoch = number >> EPOCH_SHIFT
         if epoch:
             self._peer_proved = True
+            self._refute_alert()
             if len(payload) > self._layer.max_plaintext:
                 raise AlertError(AlertDescription.record_overflow, "a record is too long")
         if content_type == HANDSHAKE:
@@ -870,7 +877,7 @@ class DTLSConnection:
         elif content_type == ContentType.ack:
             self._receive_ack(payload, epoch, now)
         elif content_type == ContentType.alert:
-            self._receive_alert(payload, epoch)
+            self._receive_alert(payload, epoch, now)
         elif content_type == APPLICATION_DATA and self._inbox.is_past_lease(number):
             self.counters.count_dropped()
         elif content_type == APPLICATION_DATA and self._inbox.takes(number):
@@ -909,7 +916,8 @@ class DTLSConnection:
             self.counters.count_discarded()
             return
         driver = self._driver
-        driver.receive(payload, number, now)
+        if driver.receive(payload, number, now):
+            self._refute_alert()
         while driver.complete and (message := driver.post_handshake_message()) is not None:
             if self._is_dtls13:
                 self._post.receive(message, now)
@@ -930,24 +938,65 @@ class DTLSConnection:
             self._confirm()
         self._inbox.deliver(payload)
 
-    def _receive_alert(self, payload: bytes, epoch: int) -> None:
-        """A plaintext alert ends a handshake, until the peer is proved; nothing more (F5)."""
+    def _receive_alert(self, payload: bytes, epoch: int, now: float) -> None:
+        """A plaintext alert is a hint, until the peer is proved; nothing more (F5)."""
         try:
             level, code = parse_alert(payload)
         except DecodeError:
             if epoch:
                 raise
             level, code = AlertLevel.warning, AlertDescription.user_canceled
+        ends = level == AlertLevel.fatal or code == AlertDescription.close_notify
+        if not epoch:
+            self._receive_plaintext_alert(code, now, ends=ends)
+            return
         closing = code == AlertDescription.close_notify
-        if epoch and self._is_dtls13 and level == AlertLevel.warning:
+        if self._is_dtls13 and level == AlertLevel.warning:
             # What it says decides there, not its level (RFC 8446 section 6).
-            level = level if code == AlertDescription.user_canceled else AlertLevel.fatal
-        if not epoch and (self._peer_proved or self.handshake_complete):
-            self.counters.count_discarded()
-        elif level == AlertLevel.fatal or closing:
+            ends = code != AlertDescription.user_canceled
+        if ends:
             self._ended_by_peer(alert_name(code), closing=closing)
-        elif epoch and level != AlertLevel.warning:
+        elif level != AlertLevel.warning:
             raise AlertError(AlertDescription.illegal_parameter, f"an alert of level {level}")
+
+    def _receive_plaintext_alert(self, code: int, now: float, *, ends: bool) -> None:
+        """Anybody can send one: it counts for nothing unless the peer stays silent."""
+        outgoing = self._outgoing
+        # Without a flight of ours there is nothing that the peer could have refused.
+        says_nothing = self._peer_proved or self.handshake_complete or not outgoing.flight
+        if not ends or says_nothing or self._alert_hint is not None:
+            self.counters.count_discarded()
+            return
+        hint = self._alert_hint = AlertHint(alert_name(code), outgoing.patience(now))
+        self._timers.set(Timer.alert_hint, now + hint.patience)
+
+    def _refute_alert(self) -> None:
+        """The peer goes on with the handshake, so a plaintext alert was not its own."""
+        if self._alert_hint is not None:
+            self._alert_hint = None
+            self._timers.cancel(Timer.alert_hint)
+
+    def _alert_hint_due(self, now: float) -> None:
+        """Nothing has contradicted a plaintext alert: one more resend, and then the end."""
+        hint = self._alert_hint
+        if hint is None:
+            return
+        if hint.has_resent:
+            self._end(hint.error)
+            return
+        if not self._driver.is_asking:
+            # While we owe the peer our answer, its silence says nothing.
+            self._driver.resend(now)
+            hint.resent()
+        self._timers.set(Timer.alert_hint, now + hint.patience)
+
+    @property
+    def alert_hint(self) -> HandshakeRefused | None:
+        """What a plaintext alert says that nothing has contradicted yet.
+
+        An owner whose transport ends tells this as the reason, in place of its own.
+        """
+        return self._alert_hint.error if self._alert_hint is not None else None
 
     def _ended_by_peer(self, description: str, *, closing: bool) -> None:
         if not self.handshake_complete:
@@ -966,7 +1015,12 @@ class DTLSConnection:
         self._end(caused_by(error, PeerAlert(description)))
 
     def _receive_after_close(self, data: bytes, now: float) -> None:
-        """Only what a peer without our last flight may still ask for."""
+        """Only what a peer without our last flight, or without our refusal, may still ask for."""
+        if self.refusal is not None:
+            records, _ = split_datagram(data, self.own_ids.length)
+            if any(self.refusal.is_asked_for_by(record) for record in records):
+                self._put_refusal(self.refusal, now)
+            return
         if now >= self.lingers_until:
             return
         for content_type, number, payload in self._layer.receive(data, now):
@@ -1031,9 +1085,11 @@ class DTLSConnection:
     def _timer_due(self, timer: Timer, now: float) -> None:
         """``timer`` was set for ``now`` or earlier, and has been taken."""
         if timer is Timer.handshake:
-            self._time_out(f"not complete after {self.config.handshake_timeout} s")
+            self._time_out(f"not complete after {self.config.handshake_timeout} s", now)
         elif self.closed:
             return
+        elif timer is Timer.alert_hint:
+            self._alert_hint_due(now)
         elif timer is Timer.idle:
             self._look_for_peer(now)
         elif timer is Timer.path:
@@ -1041,22 +1097,25 @@ class DTLSConnection:
         elif timer in post.POST_HANDSHAKE_TIMERS:
             self._post.timer_due(timer, now)
         elif not self._driver.timer_due(timer, now):
-            self._give_up()
+            self._give_up(now)
         elif timer is Timer.retransmit and self._outgoing.backoff.resends:
             self._events.append(PeerUnresponsive(self._outgoing.backoff.resends))
 
-    def _give_up(self) -> None:
+    def _give_up(self, now: float) -> None:
         """There were enough resends. Only a client of DTLS 1.3 still resends when complete."""
         if not self.handshake_complete:
-            self._time_out(f"no answer to {self.config.max_retransmits} resends")
+            self._time_out(f"no answer to {self.config.max_retransmits} resends", now)
             return
         self._send_close_notify()
         message = "the peer does not acknowledge our last flight"
         self._end(EndpointClosed("unacknowledged", message))
         self._outgoing.forget()
 
-    def _time_out(self, reason: str) -> None:
+    def _time_out(self, reason: str, now: float) -> None:
         if self.closed or self.handshake_complete:
+            return
+        if self._alert_hint is not None:
+            self._end(self._alert_hint.error)
             return
         forged = self.counters.records_forged
         hint = ""
@@ -1066,7 +1125,7 @@ class DTLSConnection:
             hint = "; the server knows another key, perhaps, or not this identity"
         if self._layer.writer.is_protected:
             # The peer may have completed the handshake already; it should not wait for us.
-            self._send_close_notify()
+            self._send_last_alert(AlertLevel.warning, AlertDescription.close_notify, now)
         self._end(HandshakeTimeout(f"the handshake timed out: {reason}{hint}"))
 
     def _watch_idleness(self, now: float) -> None:
@@ -1342,10 +1401,12 @@ class DTLSConnection:
             self._outgoing.forget()
         self._events.append(Confirmed())
 
-    def _refuse(self, description: AlertDescription, error: Exception) -> None:
+    def _refuse(self, description: AlertDescription, error: Exception, now: float) -> None:
         """One fatal alert, and the end."""
-        self._send_alert(AlertLevel.fatal, description)
-        if self.handshake_complete:
+        if not self.handshake_complete:
+            self._send_last_alert(AlertLevel.fatal, description, now)
+        else:
+            self._send_alert(AlertLevel.fatal, description)
             message = f"the peer broke the protocol: {error}"
             error = caused_by(EndpointClosed("local", message), error)
         self._end(error)
@@ -1365,6 +1426,22 @@ class DTLSConnection:
         self._inbox.drop_early()
         self._touched.add(self)
         self._events.append(Closed(error))
+
+    def _send_last_alert(
+        self, level: AlertLevel, description: AlertDescription, now: float
+    ) -> None:
+        """The alert that ends a handshake; kept for a peer that has not heard it."""
+        body = encode_alert(level, description)
+        datagram = self._layer.protect(self._driver.write_epoch, ContentType.alert, body)
+        self._outbox.put(datagram, self.peer)
+        interval = self._outgoing.backoff.timeout / 4
+        self.refusal = Refusal(datagram, self.client_random, interval, now)
+
+    def _put_refusal(self, refusal: Refusal, now: float) -> None:
+        """Sends it again, the same bytes, where that is due."""
+        datagram = refusal.repeat(now)
+        if datagram is not None:
+            self._outbox.put(datagram, self.peer)
 
     def _send_close_notify(self) -> None:
         self._send_alert(AlertLevel.warning, AlertDescription.close_notify)

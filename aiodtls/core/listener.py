@@ -25,6 +25,7 @@ from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.held_hellos import HeldHellos
 from aiodtls.core.hello_pool import HelloPool
 from aiodtls.core.outbox import Address
+from aiodtls.core.refusals import Refusal, RefusalTable
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
 from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
@@ -93,6 +94,7 @@ class Listener:
         self.live_connection = self._routes.only
         self._held_hellos = HeldHellos()
         self._pool = HelloPool()
+        self._refusals = RefusalTable()
         # Connections that changed since ``ready`` was last called; they add themselves.
         self._touched: set[DTLSConnection] = set()
         self._half_open: set[DTLSConnection] = set()
@@ -122,7 +124,7 @@ class Listener:
             self._receive_named(named, data, addr, now, local)
             return
         live = self.live_connection(addr)
-        if live is not None and not begins_client_hello(data):
+        if live is not None and not begins_client_hello(data) and addr not in self._refusals:
             live.receive_datagram(data, addr, now, local)
             return
         self._counters.count_received()
@@ -159,8 +161,17 @@ class Listener:
             target = target or next((c for c in candidates if c.keeps_early(raw)), None)
         if target is None:
             self._counters.count_discarded()
+            refusal = self._refusals.get(addr)
+            if refusal is not None and refusal.is_asked_for_by(record):
+                self._repeat_refusal(refusal, addr, now)
         else:
             target.receive_datagram(encode_record(record), addr, now, local)
+
+    def _repeat_refusal(self, refusal: Refusal, addr: Address, now: float) -> None:
+        """The peer goes on with a handshake that ended here: it has not heard the alert."""
+        datagram = refusal.repeat(now)
+        if datagram is not None:
+            self._out.append((datagram, addr))
 
     def transport_error(
         self,
@@ -257,6 +268,10 @@ class Listener:
             if known is not None and known.role == "server" and known.client_random == hello.random:
                 known.hello_repeated(message_seq, now)
                 return
+        refusal = self._refusals.get(addr)
+        if refusal is not None and refusal.client_random == hello.random:
+            self._repeat_refusal(refusal, addr, now)
+            return
         if self.config is None or not self.accepting:
             self._counters.count_hello_refused()
             return
@@ -371,6 +386,7 @@ class Listener:
 
     def _adopt(self, connection: DTLSConnection, now: float) -> None:
         """A new connection at this address: live, or the shadow of the live one."""
+        self._refusals.forget(connection.peer)
         if self._free_memory_at is None and len(self._routes) >= FREE_MEMORY_FROM:
             self._free_memory_at = now + FREE_MEMORY_EVERY
         if self.datagram_size is not None:
@@ -548,6 +564,8 @@ class Listener:
             self._half_open.discard(connection)
             if connection not in self._routes:
                 return
+            if connection.refusal is not None:
+                self._refusals.keep(connection.peer, connection.refusal)
             if connection.lingers_until == float("-inf"):
                 self._unmap(connection)
             else:

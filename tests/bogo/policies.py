@@ -63,9 +63,9 @@ class PatientDriver(HandshakeDriver):
     _is_due = False
     _knew_version = False
 
-    def receive(self, payload: bytes, record_number: int, now: float) -> None:
+    def receive(self, payload: bytes, record_number: int, now: float) -> bool:
         self._knew_version = self._is_dtls13
-        super().receive(payload, record_number, now)
+        return super().receive(payload, record_number, now)
 
     def use_dtls13(self) -> None:
         """The ServerHello itself answers nothing yet."""

@@ -210,10 +210,13 @@ def test_close_notify_is_answered_once(side, variant):
     assert theirs.datagrams_to_send() == []
 
 
-def test_a_plaintext_alert_ends_a_handshake_before_the_peer_is_proved():
+def test_a_plaintext_alert_and_silence_end_a_handshake_before_the_peer_is_proved():
     connection = DTLSConnection.client(configs("psk")[0], "peer", 0.0)
     alert = plaintext_alert(AlertDescription.handshake_failure)
     connection.receive_datagram(alert, "peer", 0.0)
+    assert not connection.closed
+    while not connection.closed:
+        connection.handle_timeout(connection.next_timeout())
     assert isinstance(connection.failure, aiodtls.HandshakeRefused)
     assert connection.failure.description == "handshake_failure"
 

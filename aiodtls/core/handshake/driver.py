@@ -51,6 +51,7 @@ from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
+from aiodtls.core.wire.messages import ClientHello
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
 # What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
@@ -208,8 +209,8 @@ class HandshakeDriver:
         self._runner = ScriptRunner(script)
         self._suspended(now)
 
-    def receive(self, payload: bytes, record_number: int, now: float) -> None:
-        """The plaintext of one handshake record.
+    def receive(self, payload: bytes, record_number: int, now: float) -> bool:
+        """The plaintext of one handshake record; whether it brought something that is awaited.
 
         What does not parse is dropped in epoch 0, where anybody may have sent it, and is the
         peer's fault above.
@@ -217,25 +218,29 @@ class HandshakeDriver:
         epoch = record_number >> EPOCH_SHIFT
         if self._is_dtls13 and epoch == HANDSHAKE_EPOCH and self._is_long_complete(now):
             self._counters.count_discarded()
-            return
+            return False
         try:
             fragments = parse_fragments(payload)
         except DecodeError:
             if epoch:
                 raise
             self._counters.count_discarded()
-            return
-        all_taken, in_order = True, False
+            return False
+        all_taken, in_order, is_awaited = True, False, False
         for fragment in fragments:
-            in_order = in_order or fragment.message_seq <= self._reassembly.next_seq
+            next_seq = self._reassembly.next_seq
+            in_order = in_order or fragment.message_seq <= next_seq
             if not self._take(fragment, epoch, now):
                 all_taken = False
                 self._counters.count_discarded()
+            elif fragment.message_seq >= next_seq:
+                is_awaited = True
         if all_taken and self._may_have_acks:
             self._acks.received(record_number)
         self._advance(now)
         if self._is_dtls13 and self._acks.pending:
             self._consider_ack(now, gap=not in_order)
+        return is_awaited
 
     def _is_long_complete(self, now: float) -> bool:
         """Nobody can still want an ACK of the handshake: its keys are no longer of use."""
@@ -307,6 +312,22 @@ class HandshakeDriver:
             return
         first = next(iter(outgoing.flight), None)
         if first and first.message_seq == message_seq and outgoing.peer_repeats(now):
+            self._resend(now)
+
+    @property
+    def expects_hello(self) -> bool:
+        """Whether the script of a server waits for a ClientHello."""
+        waiting = self._runner.waiting if self._runner is not None else None
+        return isinstance(waiting, Expect) and ClientHello in waiting.kinds
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the script waits for an answer of the owner's, and not for the peer."""
+        return self._question is not None
+
+    def resend(self, now: float) -> None:
+        """Sends the flight again, outside of the timer's schedule."""
+        if self.retransmission.flight:
             self._resend(now)
 
     def stop_resending(self) -> None:

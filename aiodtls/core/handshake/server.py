@@ -26,6 +26,8 @@ def server(hs: Handshake, validated: ValidatedHello | None) -> Script:
             hs.transcript.begin_with_hash(retry.hello_hash)
             hs.transcript.add(HandshakeType.server_hello, 0, retry.body)
         hs.transcript.add(hello.msg_type, validated.message_seq, validated.body)
+    # From here on a repeat of this hello is known as one, also where it is refused.
+    hs.negotiated.client_random = hello.random
     version = negotiate.choose_version(hs.config, hello)
     if version is ProtocolVersion.DTLSv1_3:
         yield from server13(hs, hello, validated.retry if validated else None)

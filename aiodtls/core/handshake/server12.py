@@ -136,7 +136,6 @@ def _server_hello(hs: Handshake, hello: ClientHello, answer: _Answer) -> ServerH
     choice, negotiated = answer.choice, hs.negotiated
     negotiated.suite = choice.suite
     negotiated.group = choice.group
-    negotiated.client_random = hello.random
     _accept_extensions(hs, hello)
     extensions: list[Extension] = [
         *server_name.reply(hs, hello),

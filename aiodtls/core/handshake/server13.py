@@ -218,7 +218,6 @@ def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Se
     negotiated = hs.negotiated
     negotiated.suite = choice.suite
     negotiated.group = choice.group
-    negotiated.client_random = hello.random
     negotiated.server_random = hs.random(RANDOM_LENGTH)
     alpn.accept(hs, hello)
     srtp.accept(hs, hello)

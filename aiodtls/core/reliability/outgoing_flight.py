@@ -149,6 +149,18 @@ class OutgoingFlight:
         self._armed_at = now
         self._timers.set(self._timer, now + self.backoff.timeout)
 
+    def patience(self, now: float) -> float:
+        """How long the peer may be silent after a plaintext alert, twice, in seconds.
+
+        An alert that comes soon after a resend seems to answer it: the time since then counts, and
+        both waits share what is left of one.
+        """
+        patience = min(self.backoff.timeout, 2 * self._initial)
+        since = now - self._sent_at
+        if self.backoff.resends and since <= self._initial / 2:
+            return (patience - since) / 2
+        return patience
+
     def rescale(self, initial: float) -> None:
         """Sets another initial timeout. A running timer changes in proportion."""
         factor = self.backoff.rescale(initial)

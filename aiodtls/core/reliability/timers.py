@@ -13,6 +13,8 @@ class Timer(IntEnum):
 
     retransmit = auto()
     handshake = auto()
+    # A plaintext alert came, and waits to be contradicted.
+    alert_hint = auto()
     # DTLS 1.3: an ACK that is due, the rest of a burst, and what follows the handshake.
     acknowledge = auto()
     burst = auto()
