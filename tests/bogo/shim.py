@@ -234,6 +234,10 @@ class Exchange:
 
     def check_end(self) -> None:
         failure = self.connection.failure
+        hint = self.connection.alert_hint
+        if hint is not None:
+            # Nothing more can come to contradict it: the end of the stream stands for the wait.
+            raise Failed(name_of(hint))
         if failure is None:
             if self.connection.handshake_complete:
                 # The test may have made its own close_notify unreadable.

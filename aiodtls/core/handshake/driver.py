@@ -327,7 +327,7 @@ class HandshakeDriver:
 
     def resend(self, now: float) -> None:
         """Sends the flight again, outside of the timer's schedule."""
-        if self.retransmission.flight:
+        if self.outgoing.flight:
             self._resend(now)
 
     def stop_resending(self) -> None:

@@ -151,4 +151,76 @@ MUTANTS = [
             "    if answer:\n        return None\n",
         ),
     ),
+    *of(
+        "core/refusals.py",
+        "core/test_refusals.py",
+        (
+            "refusal-is-repeated-thrice",
+            "RFC 9147 5.10",
+            "        if self._repeats >= MAX_REPEATS or now < self._not_before:\n",
+            "        if now < self._not_before:\n",
+        ),
+        (
+            "refusal-is-repeated-slowly",
+            "RFC 9147 5.10",
+            "        if self._repeats >= MAX_REPEATS or now < self._not_before:\n",
+            "        if self._repeats >= MAX_REPEATS:\n",
+        ),
+        (
+            "new-hello-asks-for-no-refusal",
+            "RFC 9147 5.10",
+            "return bool(self.client_random) and random == self.client_random",
+            "return True",
+        ),
+        (
+            "refusals-are-few",
+            "RFC 9147 5.10",
+            "        if len(self._by_address) > MAX_REFUSALS:\n",
+            "        if False:\n",
+        ),
+    ),
+    *of(
+        "core/listener.py",
+        "core/test_refusals.py",
+        (
+            "new-handshake-forgets-the-refusal",
+            "RFC 9147 5.10",
+            "        self._refusals.forget(connection.peer)\n",
+            "",
+        ),
+        (
+            "refusal-beside-a-live-association",
+            "RFC 9147 5.10",
+            "not begins_client_hello(data) and addr not in self._refusals:",
+            "not begins_client_hello(data):",
+        ),
+        (
+            "repeated-hello-draws-the-refusal",
+            "RFC 9147 5.10",
+            "if refusal is not None and refusal.client_random == hello.random:",
+            "if False:",
+        ),
+    ),
+    *of(
+        "core/connection.py",
+        "core/test_refusals.py",
+        (
+            "alert-in-the-clear-is-refuted",
+            "RFC 9147 4.5.2",
+            "        if driver.receive(payload, number, now):\n            self._refute_alert()\n",
+            "        driver.receive(payload, number, now)\n",
+        ),
+        (
+            "alert-in-the-clear-brings-a-resend",
+            "RFC 9147 4.5.2",
+            "        if hint.has_resent:\n",
+            "        if True:\n",
+        ),
+        (
+            "alert-in-the-clear-waits-for-our-answer",
+            "RFC 9147 4.5.2",
+            "        if not self._driver.is_asking:\n",
+            "        if True:\n",
+        ),
+    ),
 ]

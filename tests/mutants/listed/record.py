@@ -288,22 +288,22 @@ MUTANTS = [
         (
             "alert-in-the-clear",
             "RFC 9147 4.5.2",
-            "if not epoch and (self._peer_proved or self.handshake_complete):",
-            "if False:",
+            "self._peer_proved or self.handshake_complete or not outgoing.flight",
+            "False",
             "core/test_alerts.py faults/test_floods.py faults/test_faults.py",
         ),
         (
             "level-of-an-alert-13",
             "RFC 8446 6",
-            "if epoch and self._is_dtls13 and level == AlertLevel.warning:",
+            "if self._is_dtls13 and level == AlertLevel.warning:",
             "if False:",
             "core/test_alerts.py",
         ),
         (
             "unknown-level-of-an-alert",
             "RFC 5246 7.2",
-            "elif epoch and level != AlertLevel.warning:",
-            "elif False:",
+            "        elif level != AlertLevel.warning:\n",
+            "        elif False:\n",
             "core/test_alerts.py",
         ),
         (
