@@ -371,3 +371,16 @@ def test_fragments_of_old_messages_refute_no_alert():
     pair.client.receive_datagram(plaintext(ContentType.alert, ALERT), SERVER, pair.now)
     pair.client.receive_datagram(repeat, SERVER, pair.now)
     assert pair.client.alert_hint is not None
+
+
+@pytest.mark.parametrize("variant", ["psk", "psk13"])
+def test_an_alert_that_was_refuted_ends_nothing_later(variant):
+    """The server's request for a cookie comes, and then for a long while nothing."""
+
+    def silent(sender, number, data):
+        return [] if sender == SERVER and number and pair.elapsed < 8.0 else None
+
+    pair = Pair(*configs(variant), Link(filter=silent))
+    pair.client.receive_datagram(plaintext(ContentType.alert, ALERT), SERVER, pair.now)
+    assert pair.run() and pair.connected, pair.client.failure
+    assert pair.elapsed > 8.0
