@@ -1,8 +1,8 @@
-"""Checks of what callers give, by the annotations of the functions and fields that take it.
+"""Checks of the caller's values by the annotations of the functions and fields that take them.
 
-A wrong argument of a function is a TypeError at the call; what belongs to a configuration is a
+A wrong argument of a function is a TypeError at the call. A wrong value in a configuration is a
 ConfigError. Messages name the parameter and the types, and never show text or bytes, which may be
-secret. Other ranges are checked where a value is used.
+secret. Ranges are checked where a value is used.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BYTES = (bytes, bytearray, memoryview)
-# What is written for a sequence by mistake.
+# Types that are often given by mistake instead of a sequence.
 TEXT = (str, *BYTES)
 MAX_SHOWN = 40
-# Whether functions are async; None is one of which nobody can tell.
+# Whether a function may be async. None means that it cannot be known before the call.
 ASYNC, PLAIN, EITHER = (True, None), (False, None), (True, False, None)
 FUNCTIONS = {
     ASYNC: "an async function",
@@ -89,7 +89,7 @@ def _checking(function: Callable[P, R], error: type[Exception]) -> Callable[P, R
 
 
 def _positional(function: Callable[..., Any]) -> Iterator[str]:
-    """The names that arguments without a name go to; the last takes all further ones."""
+    """The parameter names of positional arguments. The last name takes all further ones."""
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
             yield name
@@ -113,7 +113,7 @@ def _field_hints(cls: Any) -> list[tuple[str, Any]]:
 
 
 def message(data: object) -> bytes:
-    """``data`` for one record or more. Raises TypeError, and ValueError for an empty message."""
+    """``data`` as bytes. Raises TypeError, and ValueError for an empty message."""
     if not isinstance(data, BYTES):
         raise TypeError(f"data must be bytes, bytearray or memoryview, not {type(data).__name__}")
     if not (content := bytes(data)):
@@ -122,14 +122,14 @@ def message(data: object) -> bytes:
 
 
 def messages(several: object) -> list[bytes]:
-    """``message`` of each. Raises TypeError for one message in the place of several."""
+    """``message`` of each. Raises TypeError for one message instead of several."""
     if isinstance(several, TEXT) or not isinstance(several, Iterable):
         raise TypeError(f"messages must be an iterable of bytes, not {type(several).__name__}")
     return [message(data) for data in several]
 
 
 def at_least(lowest: float, name: str, value: float) -> None:
-    """Raises TypeError for what is no number, ValueError for one below ``lowest``."""
+    """Raises TypeError for a value that is not a number, ValueError for one below ``lowest``."""
     if not _is_one(value, type(lowest)):
         raise TypeError(f"{name} {_mismatch(value, type(lowest))}")
     if value < lowest:
@@ -140,7 +140,9 @@ def at_least(lowest: float, name: str, value: float) -> None:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether an annotation allows a value. The entries of a mapping are their reader's affair."""
+    """Whether an annotation allows a value. The entries of a mapping are checked when they are
+    used.
+    """
     origin, parameters = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(fits(value, part) for part in parameters)
@@ -169,7 +171,7 @@ def _is_one(value: object, kind: Any) -> bool:
     if kind in (Any, object):
         return True
     if kind in (int, float):
-        # True is an int to Python, and a mistake for a number here.
+        # Python counts True as an int; here it is a mistake for a number.
         numbers = isinstance(value, (int, kind)) and not isinstance(value, bool)
         return numbers and not (isinstance(value, float) and not math.isfinite(value))
     if kind is bytes:
@@ -181,14 +183,14 @@ def _is_one(value: object, kind: Any) -> bool:
 
 
 def _allowed(result: Any) -> tuple[bool | None, ...]:
-    """What ``_is_async`` may say of a function with such a result."""
+    """The results of ``_is_async`` that are allowed for a function with such a result."""
     if get_origin(result) is Awaitable:
         return ASYNC
     return EITHER if any(get_origin(part) is Awaitable for part in get_args(result)) else PLAIN
 
 
 def _is_async(function: Any) -> bool | None:
-    """Whether calling it gives a coroutine; None where that cannot be told before."""
+    """Whether calling it returns a coroutine; None if that cannot be known before."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isclass(function):
@@ -220,7 +222,7 @@ def describe(hint: Any) -> str:
     if origin is Callable:
         return FUNCTIONS[_allowed(parameters[-1])]
     if origin is tuple and parameters[-1] is not Ellipsis:
-        # The only tuples that callers give are addresses.
+        # Addresses are the only tuples that callers give.
         return "a tuple (host, port)"
     if origin in (Sequence, Iterable, tuple):
         return f"a sequence of {describe(parameters[0])}"
@@ -233,7 +235,7 @@ def describe(hint: Any) -> str:
 
 
 def _kind(value: object, hint: Any) -> str:
-    """A value in words, without what may be secret."""
+    """The kind of a value in words, without showing it."""
     if value is None or isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str) and get_origin(hint) is Literal:

@@ -9,23 +9,23 @@ from collections import OrderedDict
 from aiodtls.core.checks import checked_part
 from aiodtls.core.shared_secrets import SECRET_LENGTH, check_secrets
 
-# Seconds. A client's slowest resend, 64 s, falls within two periods.
+# Seconds. Two periods cover a client's slowest resend, 64 s.
 PERIOD = 120
 LABEL = b"aiodtls cookie key"
-# The last period, this one and the next.
+# The previous period, this one and the next.
 KEPT_PERIODS = 3
 
 
 class CookieKeys:
-    """What servers behind one balancer share, so that each takes the cookies of the others.
+    """The secret of servers behind one load balancer, with which each accepts the others' cookies.
 
-    The key changes every 120 seconds, by the wall clock, so the clocks of the servers must agree
-    within 5 seconds. Each process counts for itself how many handshakes a cookie has started
+    The key changes every 120 seconds by the wall clock, so the clocks of the servers must agree
+    within 5 seconds. Each process counts separately how many handshakes a cookie has started
     (RFC 9147 section 5.1, RFC 6347 section 4.2.1).
 
     Args:
-        secret: 32 random bytes or more, from a good source. Without one a fresh secret is drawn.
-        old: Secrets used before. Their cookies are still taken and no longer made.
+        secret: 32 random bytes or more. Without one a new secret is generated.
+        old: Earlier secrets. Their cookies are still accepted, but no longer made.
 
     Raises:
         ConfigError: A secret is shorter, or all zeros.
@@ -43,7 +43,7 @@ class CookieKeys:
         return f"CookieKeys(<{len(self._secrets)} secrets>)"
 
     def keys_at(self, wall_time: float) -> tuple[bytes, ...]:
-        """The keys of a moment in seconds since 1970: one for each secret, the newest first."""
+        """The keys for a time in seconds since 1970: one for each secret, the newest first."""
         period = int(wall_time // PERIOD)
         keys = self._derived.get(period)
         if keys is None:

@@ -1,7 +1,7 @@
-"""The parts of fragmented ClientHellos, from addresses that have proved nothing.
+"""Collects the fragments of ClientHellos from addresses that have not been validated.
 
-One bounded pool for all strangers: slots, bytes in each, and a moment to live. Without it a hello
-of two datagrams, as browsers send it, could never be met by a listener that keeps no state.
+All unvalidated peers share one pool, whose slots, bytes per slot and time are bounded. Without it a
+listener that keeps no state could not read a hello of two datagrams, as browsers send it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from aiodtls.core.wire.fragments import Fragment
 
 POOL_SLOTS = 256
 POOL_SLOT_BYTES = 4096
-# Since the last part: more than passes between a client's first resend and its second.
+# Since the last fragment. It is longer than the time between a client's first and second resend.
 POOL_SECONDS = 4.0
 
 
 @dataclass(slots=True)
 class Slot:
-    """``record_number`` is the highest that carried a part of the hello.
+    """The fragments of one hello. ``record_number`` is the highest that carried one of them.
 
-    ``last`` is the body of the one that was whole just now: what agrees with it may be a late copy.
+    ``last`` is the body of the previous complete hello. A fragment that agrees with it may be a
+    late copy.
     """
 
     reassembly: Reassembly
@@ -49,7 +50,7 @@ class Slot:
 
 
 class HelloPool:
-    """Slots by address and message_seq, in the order of age."""
+    """Slots by address and message_seq, the oldest first."""
 
     __slots__ = ("_slots",)
 
@@ -78,7 +79,7 @@ class HelloPool:
             reassembly = Reassembly(fragment.message_seq, POOL_SLOT_BYTES)
             slot = self._slots[key] = Slot(reassembly, now + POOL_SECONDS)
         if slot.is_contradicted(fragment):
-            # Another hello: late copies of parts of the last one would make a mixture of both.
+            # It is another hello. Late fragments of the previous one must not mix with it.
             slot.begin(fragment.message_seq)
         slot.part_came(record_number, now)
         if not slot.reassembly.add(fragment, 0):
@@ -88,12 +89,12 @@ class HelloPool:
             return True
         found = message, slot.record_number
         slot.begin(fragment.message_seq, message.body)
-        # It has done its service, and goes first where there is no room.
+        # Its hello is complete, so it is dropped first when there is no room.
         self._slots.move_to_end(key, last=False)
         return found
 
     def _make_room(self, now: float) -> None:
-        """What expired, or must go, is at the front."""
+        """Drops slots from the front, where the expired and the least useful ones are."""
         while self._slots:
             oldest = next(iter(self._slots))
             if self._slots[oldest].expires > now and len(self._slots) < POOL_SLOTS:

@@ -1,7 +1,7 @@
-"""When a live association asks for a newer export, and what one that is stored sets free.
+"""Decides when a live association needs a newer export, and what a stored export permits.
 
-An export with a lease (``record/lease.py``) lets the association go on. The adopter, on its side,
-takes no data that the exporter may have taken before it was gone.
+An export with a lease (``record/lease.py``) lets the association continue. The adopter drops data
+that the exporter may have received before it ended.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ UNKNOWN_STATE = "this is no export of this association, or an older one"
 
 
 class LeaseKeeper:
-    """Asks for a newer export when something waits for one, and says what a stored one frees.
+    """Requests a newer export when something waits for one, and tells what a stored export permits.
 
-    Whatever an adopter of the stored state could not know waits until a state that says it is
-    stored: our handshake messages, our new keys, and the ACK of a message of the peer's.
+    These wait until a state that includes them is stored, because an adopter of an older state
+    would not know them: our handshake messages, our new keys, and the ACK of a message of the peer.
     """
 
     __slots__ = ("_asked", "_driver", "_granted", "_layer", "_post", "_unstored")
@@ -28,7 +28,7 @@ class LeaseKeeper:
         self._layer = layer
         self._post = post
         self._driver = driver
-        # The lease in force, and later ones by state: nobody has said yet that those are stored.
+        # The lease in force, and later ones by state, which are not known to be stored yet.
         self._granted: Lease | None = None
         self._unstored: dict[bytes, Lease] = {}
         # Whether the owner was asked for an export since the last one.
@@ -41,10 +41,11 @@ class LeaseKeeper:
         return self._granted
 
     def next_lease(self, records: int) -> Lease:
-        """What an export of now leaves to the association: so many records, or more.
+        """The lease that an export made now leaves to the association: ``records`` records, or
+        more.
 
-        Until it is known to be stored the association goes on under earlier ones, so whoever adopts
-        it begins behind what those leave, too.
+        Until that export is known to be stored the association uses earlier leases. So an adopter
+        starts after these, too.
         """
         layer, post, driver = self._layer, self._post, self._driver
         next_number = layer.writer.next_number
@@ -64,18 +65,19 @@ class LeaseKeeper:
         )
 
     def exported(self, state_id: bytes, lease: Lease, now: float) -> None:
-        """The state is in the owner's hands; anybody who has it may adopt it from now on."""
+        """The owner has the state. From now on anybody who has it may adopt it."""
         if self._granted is None:
-            # Nothing of ours waited before there was a lease: the first one binds at once.
+            # Before there was a lease nothing waited, so the first one is in force at once.
             self._granted = lease
             self._put_in_force(now)
         self._unstored[state_id] = lease
         self._asked = False
 
     def stored(self, state_id: bytes, now: float, *, in_force: bool) -> None:
-        """No older state will be adopted any more.
+        """The state is stored; no older state will be adopted any more.
 
-        Raises ValueError for a state that was not exported here, or an older one.
+        Raises ValueError for a state that was not exported here, or is older than the newest stored
+        one.
         """
         if state_id not in self._unstored:
             raise ValueError(UNKNOWN_STATE)
@@ -86,7 +88,7 @@ class LeaseKeeper:
             self._put_in_force(now)
 
     def review(self) -> str | None:
-        """Why a newer export is wanted, if it is; said once."""
+        """Why a newer export is needed, reported once; None if it is not."""
         self._set_alarm()
         reason = self._need()
         if reason is None or self._asked:
@@ -108,14 +110,14 @@ class LeaseKeeper:
             driver.acknowledge(now)
 
     def _set_alarm(self) -> None:
-        """At half of the lease, or, where that is past, at its end."""
+        """Sets the alarm at half of the lease or, after that, at its end."""
         lease, writer = self.granted, self._layer.writer
         if lease.epoch == self._layer.write_epoch:
             alarm = lease.half if writer.next_number < lease.half else lease.data_end
             writer.lease(lease.end, alarm)
 
     def _need(self) -> str | None:
-        """What waits for more than the newest lease allows."""
+        """What waits for a newer lease; None if nothing does."""
         lease = self._newest
         layer, post, driver = self._layer, self._post, self._driver
         if driver.next_receive_seq != lease.receive_seq:
@@ -131,9 +133,10 @@ class LeaseKeeper:
 
 
 class DoubtfulData:
-    """Adopted from a lease: the exporter may have taken data of the record numbers below ``end``.
+    """After an adoption from a lease: data in records below ``end`` is in doubt.
 
-    ``may_ask`` says whether the peer may still be asked for new keys, under which all is fresh.
+    The exporter may have delivered it. ``may_ask`` tells whether the peer can still be asked for
+    new keys, under which no record is in doubt.
     """
 
     __slots__ = ("_layer", "end", "may_ask")
@@ -148,7 +151,7 @@ class DoubtfulData:
         self.may_ask = False
 
     def is_over(self) -> bool:
-        """Whether the peer's numbers are past ``end``; lower ones are replays from then on."""
+        """Whether the peer's numbers are past ``end``. Then lower ones are replays."""
         if self._layer.newest_number < self.end:
             return False
         self._layer.refuse_below(self.end)

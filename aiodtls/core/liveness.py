@@ -1,9 +1,9 @@
-"""Noticing that nothing authenticated comes from the peer any more, and asking whether it is there.
+"""Detects that the peer has been silent, and probes it.
 
-Application records never touch a timer, so the monitor looks now and then whether the replay window
-has moved: it notices the end of ``idle_timeout`` or ``keepalive_interval`` up to an eighth late.
-A probe is a path challenge (RFC 9853). A peer that has agreed to these must answer; from any other
-peer silence means nothing.
+Application records never touch a timer. So the monitor looks at intervals whether the replay window
+has moved, and notices the end of ``idle_timeout`` or ``keepalive_interval`` up to an eighth late. A
+probe is a path challenge (RFC 9853). A peer that agreed to return routability checks must answer
+it. Silence of any other peer means nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import SLACK, Backoff, Timer, Timers
 
 LOOKS = 8
-# After so many probes without an answer the peer is gone.
+# After so many unanswered probes the peer counts as gone.
 MAX_PROBES = 6
 
 
 class Liveness(Enum):
-    """What a look comes to."""
+    """The result of a look."""
 
     quiet = auto()
     probe = auto()
@@ -29,7 +29,7 @@ class Liveness(Enum):
 
 
 class IdleMonitor:
-    """Watches one peer; times are in seconds. ``reason`` says why it is taken for gone."""
+    """Watches one peer. Times are in seconds. ``reason`` is why the peer counts as gone."""
 
     __slots__ = (
         "_backoff",
@@ -59,18 +59,20 @@ class IdleMonitor:
         self._retransmit_max = config.retransmit_max
         self._layer = layer
         self._timers = timers
-        # Probes begin with the initial timeout that holds at the time.
+        # Probes begin with the current initial timeout.
         self._outgoing = outgoing
-        # The newest record number of the last look, and since when it has been the newest.
+        # The newest record number at the last look, and since when it has been the newest.
         self._seen: int | None = None
         self._silent_since = 0.0
-        # Counts the probes since, and gives the pause after the next.
+        # Counts the probes since then, and gives the pause before the next one.
         self._backoff = Backoff(outgoing.initial, config.retransmit_max)
         self._next_probe = float("-inf")
         self.reason = ""
 
     def look(self, now: float) -> Liveness:
-        """The idle timer is due; sets it again, unless there is nothing to watch for."""
+        """Called when the idle timer is due. Sets the timer again if there is still something to
+        watch for.
+        """
         both = (self._idle_timeout, self._probe_interval)
         periods = [period for period in both if period is not None]
         if not periods:
@@ -97,7 +99,7 @@ class IdleMonitor:
         return verdict
 
     def probed(self) -> int:
-        """A probe was sent; how many went unanswered before it."""
+        """Call it when a probe was sent. Returns how many probes before it had no answer."""
         unanswered = self._backoff.resends
         self._backoff.resent()
         return unanswered

@@ -1,8 +1,8 @@
-"""Text of the peer's, made fit for logs, exceptions and terminals."""
+"""Makes text from the peer safe for logs, exceptions and terminals."""
 
 from __future__ import annotations
 
-# Characters of the result.
+# The largest number of characters in the result.
 LONGEST = 200
 _CUT = "..."
 
@@ -13,7 +13,8 @@ def shown(text: str | bytes, limit: int = LONGEST) -> str:
     Line breaks, control characters, invisible ones and backslashes are escaped as in Python, bytes
     that are not UTF-8 as ``\\xff``. What is cut ends with three dots.
     """
-    # An escape is longer than what it stands for, so what lies behind the limit is never shown.
+    # An escape is longer than the character that it replaces, so text beyond the limit is never
+    # shown.
     part = text[: limit + 1] if isinstance(text, str) else text[: 4 * limit + 4]
     if isinstance(part, bytes):
         part = part.decode("utf-8", "surrogateescape")

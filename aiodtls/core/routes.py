@@ -1,7 +1,8 @@
-"""Which association a datagram is for: by connection id first, else by address.
+"""Finds the association of a datagram: by connection id, else by address.
 
-An address has at most two, the live one and a shadow, a newer handshake of the same peer. An
-association that bears ids may lose its address to another: then it is found by its ids alone.
+An address has at most two associations: the live one, and a shadow, which is a newer handshake of
+the same peer. An association with connection ids may lose its address to another one. Then only its
+ids identify it.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from aiodtls.core.errors import ConfigError, DTLSError
 from aiodtls.core.outbox import Address
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds, IdTable
 
-# Bytes of a connection id of ours, where nothing is said and a peer asks for one.
+# The length of our connection ids, if the configuration does not say and a peer offers ids.
 DEFAULT_CID_LENGTH = 8
 
 
 class Routes:
-    """All associations of one socket, in the order in which they came."""
+    """All associations of one socket, in the order in which they were added."""
 
     def __init__(self, config: DTLSConfig | None, random: Callable[[int], bytes]) -> None:
         self._random = random
-        # Of all connection ids here; 0 until there are any.
+        # The length of all our connection ids on this socket; 0 until there are any.
         self.cid_length = _own_length(config, DEFAULT_CID_LENGTH) if config is not None else 0
         self._all: dict[DTLSConnection, None] = {}
         self._live: dict[Address, DTLSConnection] = {}
         self._shadows: dict[Address, DTLSConnection] = {}
-        # Which association has an id, in two steps: ids are made where no association is known.
+        # The owner of each id. An id is made before its association is known here, so there are two
+        # tables.
         self._ids: IdTable = {}
         self._with_ids: dict[ConnectionIds, DTLSConnection] = {}
 
@@ -48,7 +50,7 @@ class Routes:
         return self._shadows.get(addr)
 
     def only(self, addr: Address) -> DTLSConnection | None:
-        """The one association of an address; None where there are two, or none."""
+        """The only association of an address; None if there are two or none."""
         return self._live.get(addr) if addr not in self._shadows else None
 
     def at(self, addr: Address) -> list[DTLSConnection]:
@@ -61,13 +63,17 @@ class Routes:
         return self._with_ids.get(ids) if ids is not None else None
 
     def new_ids(self, config: DTLSConfig, addr: Address, default: int) -> ConnectionIds:
-        """Of the socket's one length, or none: where there is one path, nothing is to be told."""
+        """Connection ids of this socket's length. None are needed if only one peer can send
+        here.
+        """
         length = _own_length(config, default) if addr is not None else 0
         self.cid_length = self.cid_length or length
         return ConnectionIds(self.cid_length, self._random, self._ids) if length else NO_IDS
 
     def check_length(self, config: DTLSConfig, before: DTLSConfig) -> None:
-        """Raises :class:`ConfigError` for another length of connection ids than so far."""
+        """Raises :class:`ConfigError` if the new configuration has another length of connection
+        ids.
+        """
         length = _own_length(config, DEFAULT_CID_LENGTH)
         known = self.cid_length or _own_length(before, DEFAULT_CID_LENGTH)
         if length not in (known, _own_length(before, DEFAULT_CID_LENGTH)):
@@ -77,7 +83,7 @@ class Routes:
             )
 
     def adopted_ids(self, length: int) -> ConnectionIds:
-        """For an association from elsewhere. Raises :class:`DTLSError` for another length."""
+        """The ids of an adopted association. Raises :class:`DTLSError` for another length."""
         if length and self.cid_length not in (0, length):
             raise DTLSError(
                 f"its connection ids have {length} bytes, and this socket's {self.cid_length}: "
@@ -87,7 +93,10 @@ class Routes:
         return ConnectionIds(length, self._random, self._ids) if length else NO_IDS
 
     def add(self, connection: DTLSConnection) -> DTLSConnection | None:
-        """The live one of its address, or the shadow; the shadow before it, which gives way."""
+        """Adds a connection as the live one of its address, or as the shadow.
+
+        Returns the earlier shadow, which it replaces, or None.
+        """
         addr = connection.peer
         self._all[connection] = None
         if connection.own_ids.length:
@@ -100,10 +109,10 @@ class Routes:
         return stale
 
     def promote(self, connection: DTLSConnection) -> DTLSConnection | None:
-        """A shadow becomes the live one; the one before it, where that gives way.
+        """Makes a shadow the live one. Returns the earlier live one if it is replaced, or None.
 
-        One that bears ids, and is another peer's by all that was proved, has only lost its address:
-        a NAT gave it to somebody else.
+        If the earlier one has connection ids and another proved identity, it stays and only loses
+        the address: a NAT has given that to another peer.
         """
         addr = connection.peer
         if self._shadows.get(addr) is not connection:
@@ -120,7 +129,10 @@ class Routes:
         return before
 
     def move(self, connection: DTLSConnection, before: Address) -> None:
-        """Its peer's address was ``before``. Who has the new one keeps it, unless it bears ids."""
+        """Registers a connection at its new address; ``before`` was the old one.
+
+        An association that is at the new address already keeps it, unless it has connection ids.
+        """
         self._leave(connection, before)
         there = self._live.get(connection.peer)
         if there is None or there.own_ids.expected or there.closed:
@@ -133,7 +145,7 @@ class Routes:
         self._leave(connection, connection.peer)
 
     def _leave(self, connection: DTLSConnection, addr: Address) -> None:
-        """A shadow that is left alone at the address becomes the live one."""
+        """Removes a connection from an address. A shadow that remains becomes the live one."""
         if self._shadows.get(addr) is connection:
             del self._shadows[addr]
         elif self._live.get(addr) is connection:
@@ -149,6 +161,6 @@ def _own_length(config: DTLSConfig, default: int) -> int:
 
 
 def _identity(connection: DTLSConnection) -> object:
-    """Who the peer has proved to be; the same for all that prove nothing."""
+    """The peer's proved identity. All peers without one compare equal."""
     negotiated = connection.negotiated
     return negotiated.peer_chain, negotiated.psk_identity

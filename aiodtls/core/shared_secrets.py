@@ -1,4 +1,4 @@
-"""Secrets that an operator gives to several processes, for tickets and for cookies."""
+"""Secrets that several processes share, for tickets and for cookies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SECRET_LENGTH = 32
 
 
 def check_secrets(secrets: tuple[bytes, ...], purpose: str) -> None:
-    """Raises :class:`ConfigError` for what is no secret, and never shows it."""
+    """Raises :class:`ConfigError` for anything but good secrets. Never shows them."""
     for secret in secrets:
         if len(secret) < SECRET_LENGTH or not any(secret):
             raise ConfigError(f"a {purpose} secret is 32 random bytes or more")

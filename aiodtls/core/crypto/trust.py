@@ -1,7 +1,7 @@
-"""Whom we believe: certificates, pins and functions, and the check of names.
+"""Whose certificates and keys we accept: CAs, pins and functions; and the check of names.
 
-Chains are built and checked in ``chains``; what that leaves to the application (names, pins, key
-usage of the leaf) is here.
+``chains`` builds and checks certificate paths. Names, pins and the key usage of the leaf are
+checked here.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Trust:
 
     @classmethod
     def system(cls) -> Trust:
-        """The operating system's store, read once. Raises :class:`ConfigError` without one."""
+        """The operating system's CA store, read once. Raises :class:`ConfigError` if there is
+        none.
+        """
         return _system_trust()
 
     @classmethod
@@ -78,7 +80,7 @@ class Trust:
     @classmethod
     @checked_part
     def from_certificates(cls, *certificates: x509.Certificate) -> Trust:
-        """CA certificates, and others, each of which is pinned as itself."""
+        """CA certificates to trust, and other certificates, which are pinned."""
         if not certificates:
             raise ConfigError("trust needs at least one certificate")
         return _Certificates.of(certificates)
@@ -86,8 +88,11 @@ class Trust:
     @classmethod
     @checked_part
     def fingerprints(cls, *texts: str) -> Trust:
-        """The leaf must have one of these: "sha-256 AB:CD:...". Dates and names do not count,
-        as the pin is the whole agreement (RFC 8122 section 6.2)."""
+        """Accepts a leaf with one of these fingerprints: "sha-256 AB:CD:...".
+
+        Dates and names are not checked, because the fingerprint identifies the certificate
+        (RFC 8122 section 6.2).
+        """
         if not texts:
             raise ConfigError("trust needs at least one fingerprint")
         return _Fingerprints(tuple(parse_fingerprint(text) for text in texts))
@@ -95,10 +100,13 @@ class Trust:
     @classmethod
     @checked_part
     def public_keys(cls, *keys: PublicKeyTypes | bytes | FilePath) -> Trust:
-        """The peer must show one of these as a raw public key (RFC 7250).
+        """Accepts one of these as the peer's raw public key (RFC 7250).
 
-        Each is a key, its SubjectPublicKeyInfo in DER or PEM, or a PEM file. Raises
-        :class:`ConfigError`, and OSError for a file that cannot be read.
+        Each is a key, its SubjectPublicKeyInfo in DER or PEM, or a PEM file.
+
+        Raises:
+            ConfigError: a key cannot be parsed or is not supported.
+            OSError: a file cannot be read.
         """
         if not keys:
             raise ConfigError("trust needs at least one public key")
@@ -107,31 +115,33 @@ class Trust:
     @classmethod
     @checked_part
     def from_function(cls, function: TrustFunction, *, raw_public_keys: bool = False) -> Trust:
-        """A plain or async function of the chain (DER, leaf first), which the owner calls.
+        """Lets a plain or async function decide, given the chain (DER, leaf first).
 
-        With ``raw_public_keys`` it is asked about those, each a SubjectPublicKeyInfo alone in the
-        chain, and not about certificates.
+        With ``raw_public_keys`` it is asked about raw public keys instead of certificates. The
+        chain is then one SubjectPublicKeyInfo.
         """
         return _Function(function, _RAW if raw_public_keys else _X509)
 
     @classmethod
     def deferred(cls) -> Trust:
-        """Any certificate whose key the peer has; the application decides after the handshake."""
+        """Accepts any certificate whose key the peer possesses. The application decides after the
+        handshake.
+        """
         return _Unchecked(True)
 
     @classmethod
     def insecure(cls) -> Trust:
-        """Any certificate at all."""
+        """Accepts any certificate."""
         return _Unchecked(False)
 
     @property
     def function(self) -> TrustFunction | None:
-        """What decides instead of :meth:`check`."""
+        """The function that decides instead of :meth:`check`, or None."""
         return None
 
     @property
     def certificate_types(self) -> tuple[CertificateType, ...]:
-        """What it can judge."""
+        """The certificate types that it can check."""
         return _X509
 
     @property
@@ -140,17 +150,17 @@ class Trust:
 
     @property
     def checks_names(self) -> bool:
-        """Whether a server can be accepted only under a name."""
+        """Whether a server must have an expected name."""
         return False
 
     @property
     def verifies_chains(self) -> bool:
-        """Whether :meth:`check` may take milliseconds, and is asked for by a question."""
+        """Whether :meth:`check` may take milliseconds, so that the owner is asked to call it."""
         return False
 
     @property
     def authorities(self) -> tuple[bytes, ...]:
-        """DER Names for a CertificateRequest; empty where any issuer may do."""
+        """The DER Names for a CertificateRequest; empty if any issuer may be accepted."""
         return ()
 
     def check(
@@ -163,9 +173,14 @@ class Trust:
     ) -> None:
         """Accepts the peer's chain (DER, leaf first) or raises :class:`AlertError`.
 
-        Its ``error`` is a :class:`CertificateError`. ``server_hostname`` is a DNS name or an IP
-        address and counts where the peer is a server; None is no name, and matches none.
-        ``wall_time`` is seconds since 1970, now where it is None.
+        Args:
+            chain: the certificates in DER, leaf first, or one SubjectPublicKeyInfo.
+            peer_role: "client" or "server".
+            server_hostname: the expected DNS name or IP address of a server. None matches no name.
+            wall_time: seconds since 1970; None means now.
+
+        Raises:
+            AlertError: refused. Its ``error`` is a :class:`CertificateError`.
         """
         raise refusal(
             AlertDescription.internal_error, "this trust is a function, which its owner must call"
@@ -180,7 +195,7 @@ def why_refused(
     server_hostname: str | None,
     wall_time: float | None = None,
 ) -> AlertError | None:
-    """None where one of ``trusts`` accepts the chain, else the most telling error of theirs."""
+    """None if one of ``trusts`` accepts the chain, else the most informative error."""
     errors = []
     for trust in trusts:
         try:
@@ -192,13 +207,16 @@ def why_refused(
             errors.append(error)
     if not errors:
         return refusal(AlertDescription.unknown_ca, "no trust is configured to check the peer by")
-    # A trust that does not know the issuer says the least about what is wrong.
+    # "Unknown CA" says the least about what is wrong.
     return min(errors, key=lambda error: error.description == AlertDescription.unknown_ca)
 
 
 def authorities_of(trusts: Sequence[Trust]) -> tuple[bytes, ...]:
-    """The names to send where everyone who judges certificates has some: a list that leaves out
-    what one of them accepts would make strict peers show nothing."""
+    """The issuers to send in a CertificateRequest; empty unless all who check certificates have a
+    list.
+
+    A list that omitted an accepted issuer would keep strict peers from sending their certificate.
+    """
     judges = [trust for trust in trusts if CertificateType.X509 in trust.certificate_types]
     if not all(trust.authorities for trust in judges):
         return ()
@@ -240,7 +258,9 @@ class _Function(Trust):
 
 @dataclass(frozen=True, slots=True)
 class _PublicKeys(Trust):
-    """``_pinned`` as SubjectPublicKeyInfo, encoded by us: a key has more than one encoding."""
+    """Accepts raw public keys. ``_pinned`` has our own encodings, because a key can be encoded in
+    several ways.
+    """
 
     _pinned: frozenset[bytes]
 
@@ -291,7 +311,9 @@ class _Fingerprints(Trust):
 
 @dataclass(frozen=True, slots=True)
 class _Certificates(Trust):
-    """``_pinned`` has every certificate, CAs included: each is good as the peer's leaf."""
+    """Accepts certificates. ``_pinned`` contains all of them, CAs too: each is accepted as a
+    leaf.
+    """
 
     _pinned: frozenset[bytes] = field(repr=False)
     _anchors: Anchors | None = field(repr=False, compare=False)
@@ -307,7 +329,8 @@ class _Certificates(Trust):
             named = bool(cas) or any(subject_names(certificate) for certificate in others)
         except PARSE_ERRORS as error:
             raise ConfigError(f"a certificate given as trust does not parse: {error}") from None
-        # A client looks for credentials by their issuer's name: the CA, or whoever issued the pin.
+        # A client chooses credentials by the issuer's name: the CA, or the issuer of the pinned
+        # certificate.
         names = [c.subject for c in cas] + [c.issuer for c in others]
         authorities = dict.fromkeys(name.public_bytes() for name in names) if announce else ()
         return cls(
@@ -353,9 +376,8 @@ class _Certificates(Trust):
         self, leaf: x509.Certificate, peer_role: Role, server_hostname: str | None, wall_time: float
     ) -> None:
         check_dates(leaf, wall_time)
-        # A pinned certificate without names is accepted whatever the host is called: the user
-        # named this one certificate, which says more than a name in it could. A common name is
-        # no host name (RFC 9525 section 2), so there is nothing to compare.
+        # A pinned certificate without names is accepted for any host, because the user chose this
+        # very certificate. A common name is not a host name (RFC 9525 section 2).
         if peer_role == "server" and subject_names(leaf):
             check_name(leaf, server_hostname)
 
@@ -386,16 +408,18 @@ def _system_trust() -> Trust:
             "the system has no store of CA certificates; install one (ca-certificates), point "
             "SSL_CERT_FILE at a bundle, or give trust=Trust.from_files(...)"
         )
-    # More than a hundred names would make a CertificateRequest of many fragments for nothing.
+    # Sending more than a hundred names would only make the CertificateRequest very long.
     return _Certificates.of(certificates, announce=False)
 
 
 def _system_certificates() -> list[x509.Certificate]:
-    """What OpenSSL would use: one file, and a directory, which OpenSSL reads only on demand."""
+    """The certificates that OpenSSL would use: one file, and a directory that OpenSSL reads on
+    demand.
+    """
     certificates: list[x509.Certificate] = []
     with warnings.catch_warnings():
-        # One odd old root must not take the others with it: some do not parse, and those whose
-        # serial number is zero draw a warning that is not for the user.
+        # One malformed old root must not make the whole store unusable. Some cannot be parsed.
+        # Those with serial number zero cause a warning that does not concern the user.
         warnings.simplefilter("error", CryptographyDeprecationWarning)
         for der in _system_ders():
             with contextlib.suppress(*PARSE_ERRORS):

@@ -1,9 +1,9 @@
-"""Handshake fragments in, whole messages out, in message_seq order (RFC 6347 section 4.2.3).
+"""Reassembles handshake messages from fragments, in message_seq order (RFC 6347 section 4.2.3).
 
-Fragments may be cut, repeated, overlapped and reordered in any way. In the clear nobody can say
-which of two that contradict each other is honest (F2): of types and lengths two readings are kept,
-of bytes the later ones count. Memory follows the bytes received, never a claimed
-length (F3).
+Fragments may be cut, repeated, overlapped and reordered in any way. If two plaintext fragments
+contradict each other, nothing tells which one is genuine (F2). So two readings are kept of
+different types or lengths, and later bytes replace earlier ones. Memory grows with the bytes
+received, never with a claimed length (F3).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from aiodtls.core.wire.fragments import Fragment
 
 MAX_MESSAGE_LENGTH = 1 << 17
 MAX_BUFFERED_BYTES = 1 << 18
-# How far ahead of the message waited for a fragment may be: more than the longest flight.
+# How far a fragment's message_seq may be ahead of the next message: more than the longest flight.
 MAX_MESSAGES_AHEAD = 16
-# Types and lengths that fragments of one message may claim.
+# How many different types and lengths are kept of one message.
 MAX_READINGS = 2
-# What a separate piece costs beside its bytes.
+# The memory overhead of a separate piece, in bytes.
 PIECE_OVERHEAD = 64
 
 
 @frozen
 class HandshakeMessage:
-    """A whole message as it travelled: type, message_seq, epoch it came under, body."""
+    """A complete message: type, message_seq, the epoch of its records, body."""
 
     msg_type: int
     message_seq: int
@@ -34,7 +34,9 @@ class HandshakeMessage:
 
 
 class Coverage:
-    """Which bytes of a message of ``length`` have been seen; adjacent ranges are merged."""
+    """The byte ranges of a message of ``length`` bytes that have arrived. Adjacent ranges are
+    merged.
+    """
 
     __slots__ = ("length", "ranges", "touched")
 
@@ -59,7 +61,7 @@ class Coverage:
         return self.touched and (not self.length or self.ranges == [(0, self.length)])
 
     def missing(self) -> list[tuple[int, int]]:
-        """The ranges not seen; for an empty message that was not seen, an empty range."""
+        """The missing ranges. For an empty message that has not arrived, one empty range."""
         if not self.length:
             return [] if self.touched else [(0, 0)]
         gaps, position = [], 0
@@ -73,10 +75,10 @@ class Coverage:
 
 
 class _Reading:
-    """What fragments of one type and length come to: disjoint pieces in order of offset.
+    """The fragments that claim one type and length, as disjoint pieces in order of offset.
 
-    Where two fragments disagree the later one counts: a forged fragment that ran ahead of the
-    honest one is mended by it, and the peer's repeat mends what is left.
+    If two fragments disagree, the later one counts. So the genuine fragment replaces a forged one
+    that came before it, and the peer's resend repairs the rest.
     """
 
     __slots__ = ("cost", "length", "msg_type", "pieces")
@@ -88,7 +90,7 @@ class _Reading:
         self.pieces: list[tuple[int, bytearray]] = []
 
     def add(self, fragment: Fragment) -> None:
-        """Takes all of the fragment, over what is here already."""
+        """Adds the whole fragment, over the bytes that are here already."""
         position, end = fragment.offset, fragment.offset + len(fragment.data)
         for start, piece in self._overlapping(position, end):
             low, high = max(start, position), min(start + len(piece), end)
@@ -100,7 +102,7 @@ class _Reading:
             self._insert(position, self._cut(fragment, position, end))
 
     def _insert(self, offset: int, data: bytes) -> None:
-        """Puts a new piece in, joined to the one before it where they touch."""
+        """Inserts a new piece. Joins it to the one before if they touch."""
         pieces = self.pieces
         index = bisect_left(pieces, offset, key=lambda p: p[0])
         self.cost += len(data)
@@ -125,14 +127,14 @@ class _Reading:
 
     @property
     def body(self) -> bytes | None:
-        """The whole message, once it is."""
+        """The body of the message; None while it is incomplete."""
         if self.cost - PIECE_OVERHEAD * len(self.pieces) < self.length:
             return None
         return b"".join(piece for _, piece in self.pieces)
 
 
 class Reassembly:
-    """One direction's messages. ``next_seq`` is the message_seq handed out next."""
+    """Reassembles one direction's messages. ``next_seq`` is the message_seq of the next one."""
 
     __slots__ = ("_buffered", "_limit", "_readings", "_ready", "next_seq")
 
@@ -140,12 +142,14 @@ class Reassembly:
         self.next_seq = next_seq
         self._limit = limit
         self._buffered = 0
-        # message_seq and epoch -> readings of it, the one touched last at the end.
+        # (message_seq, epoch) -> its readings, the most recently touched one last.
         self._readings: dict[tuple[int, int], list[_Reading]] = {}
         self._ready: dict[tuple[int, int], HandshakeMessage] = {}
 
     def add(self, fragment: Fragment, epoch: int) -> bool:
-        """Takes a fragment in; False where it was dropped for its place, size or a full buffer."""
+        """Adds a fragment. Returns False if it was dropped: wrong message_seq, too long, or no
+        room.
+        """
         message_seq, length, size = fragment.message_seq, fragment.length, len(fragment.data)
         if not 0 <= message_seq - self.next_seq < MAX_MESSAGES_AHEAD or length > MAX_MESSAGE_LENGTH:
             return False
@@ -155,7 +159,7 @@ class Reassembly:
         if size == length:
             return self._finish(key, fragment.msg_type, fragment.data)
         if not size:
-            # It says nothing, so there is nothing to keep.
+            # An empty fragment of a longer message contains nothing to keep.
             return True
         if not self._make_room(key, size + PIECE_OVERHEAD):
             return False
@@ -167,7 +171,9 @@ class Reassembly:
         return self._finish(key, reading.msg_type, body) if body is not None else True
 
     def _reading(self, key: tuple[int, int], fragment: Fragment) -> _Reading:
-        """The one of the fragment's type and length; for a new one the stalest makes room."""
+        """The reading with the fragment's type and length. A new one replaces the least recently
+        touched.
+        """
         readings = self._readings.setdefault(key, [])
         wanted = (fragment.msg_type, fragment.length)
         reading = next((r for r in readings if (r.msg_type, r.length) == wanted), None)
@@ -190,7 +196,7 @@ class Reassembly:
         return True
 
     def _make_room(self, key: tuple[int, int], size: int) -> bool:
-        """What is needed sooner goes first, and the fresher reading of it: junk gives way."""
+        """Drops readings of later messages first, then the older readings of one message."""
         while self._buffered + size > self._limit:
             latest = max((*self._readings, *self._ready), default=key)
             if latest > key:
@@ -206,7 +212,7 @@ class Reassembly:
             self._buffered -= reading.cost
 
     def next_message(self, epoch: int) -> HandshakeMessage | None:
-        """The next message if it is whole and came under ``epoch``, the one now expected."""
+        """The next message, if it is complete and came in ``epoch``, the one that is expected."""
         if not self._ready:
             return None
         message = self._ready.pop((self.next_seq, epoch), None)
@@ -215,15 +221,16 @@ class Reassembly:
         self._buffered -= len(message.body)
         self.next_seq += 1
         if self._readings or self._ready:
-            # Another reading of the same message, under another epoch, was a forgery.
+            # Readings of the same message in another epoch were forged.
             for stale in [k for k in (*self._readings, *self._ready) if k[0] < self.next_seq]:
                 self._drop(stale)
         return message
 
     def discard_below(self, epoch: int) -> bool:
-        """Keys changed: what is left of older epochs was never part of the handshake (F8).
+        """Drops all messages of older epochs after a change of keys: they were never part of the
+        handshake (F8).
 
-        True where some of it was protected, and so the peer's own.
+        Returns True if some of them were protected, so that they came from the peer.
         """
         left = [k for k in (*self._readings, *self._ready) if k[1] < epoch]
         for key in left:
@@ -231,7 +238,7 @@ class Reassembly:
         return any(key[1] for key in left)
 
     def discard_all(self) -> None:
-        """What is here of messages to come is not what will come."""
+        """Drops everything that has arrived of later messages."""
         for key in (*self._readings, *self._ready):
             self._drop(key)
 
@@ -242,15 +249,15 @@ class Reassembly:
             self._buffered -= len(ready.body)
 
     def has_all_before(self, message_seq: int, epoch: int) -> bool:
-        """Whether every message before this one is whole, or was taken already."""
+        """Whether all messages before this one are complete or were taken."""
         return all((seq, epoch) in self._ready for seq in range(self.next_seq, message_seq))
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything of the messages to come is here."""
+        """Whether any fragment of a later message is here."""
         return bool(self._readings or self._ready)
 
     @property
     def buffered(self) -> int:
-        """Bytes held, overhead included."""
+        """How many bytes are held, overhead included."""
         return self._buffered

@@ -1,35 +1,35 @@
-"""Named timers in one small table, and the back-off of the retransmission timer."""
+"""A connection's timers, and the back-off of the retransmission timer."""
 
 from __future__ import annotations
 
 from enum import IntEnum, auto
 
-# Timers that are due this soon count as due: one wake-up of the owner instead of two.
+# Timers that are due within this time count as due, which saves the owner a wake-up.
 SLACK = 0.015
 
 
 class Timer(IntEnum):
-    """Every timer a connection can have."""
+    """All timers that a connection can have."""
 
     retransmit = auto()
     handshake = auto()
     # A plaintext alert came, and waits to be contradicted.
     alert_hint = auto()
-    # DTLS 1.3: an ACK that is due, the rest of a burst, and what follows the handshake.
+    # DTLS 1.3: a delayed ACK, the next burst of a flight, and post-handshake messages.
     acknowledge = auto()
     burst = auto()
     key_update = auto()
     new_session_ticket = auto()
     new_connection_id = auto()
     request_connection_id = auto()
-    # Only where the configuration asks for it.
+    # Only if the configuration asks for it.
     idle = auto()
-    # A challenge to where the peer may be.
+    # A path challenge has no answer yet.
     path = auto()
 
 
 class Timers:
-    """Absolute times in seconds, at most one for each name."""
+    """Points in time in seconds, at most one for each timer."""
 
     __slots__ = ("_at",)
 
@@ -49,7 +49,7 @@ class Timers:
         self._at.clear()
 
     def trim(self) -> None:
-        """An emptied dict keeps its room; this gives it back."""
+        """Frees the memory that an emptied dict keeps."""
         if not self._at:
             self._at.clear()
 
@@ -57,7 +57,7 @@ class Timers:
         return min(self._at.values(), default=None)
 
     def take_due(self, now: float) -> list[Timer]:
-        """The due timers, soonest first; they are no longer set."""
+        """Removes and returns the due timers, earliest first."""
         due = [timer for timer, at in self._at.items() if at <= now + SLACK]
         due.sort(key=self._at.__getitem__)
         for timer in due:
@@ -76,7 +76,7 @@ class Backoff:
         self.restart()
 
     def restart(self) -> None:
-        """A new flight begins with the initial timeout."""
+        """Starts over with the initial timeout, for a new flight."""
         self.timeout = min(self.initial, self.maximum)
         self.resends = 0
 
@@ -85,7 +85,7 @@ class Backoff:
         self.timeout = min(self.timeout * 2, self.maximum)
 
     def rescale(self, initial: float) -> float:
-        """Sets another initial timeout; the factor by which a running one changes."""
+        """Sets another initial timeout. Returns the factor by which the current one changes."""
         factor = initial / self.initial
         self.initial = initial
         self.timeout = min(self.timeout * factor, self.maximum)

@@ -1,4 +1,6 @@
-"""Puts flights on the wire: packed for today's datagram size, counted, in bursts."""
+"""Sends flights: packs them for the current datagram size, counts them, and splits them into
+bursts.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,10 @@ _BURST = Timer.burst
 
 
 class Transmitter:
-    """``events`` is the owner's queue of them, and ``take`` gives it the datagrams.
+    """Packs and sends flights and single records. ``take`` returns the datagrams.
 
-    ``max_burst`` records go out at once where ACKs tell when to go on, else whole flights.
+    ``events`` is the owner's queue. At most ``max_burst`` records are sent at once if ACKs are
+    expected; otherwise whole flights.
     """
 
     __slots__ = (
@@ -56,19 +59,19 @@ class Transmitter:
         self._individually = individually
         self._max_burst = max_burst
         self._pause = 0.0
-        # The rest of a flight that is longer than one burst.
+        # The remaining datagrams of a flight that is longer than one burst.
         self._held_back: Sequence[Datagram] = ()
         self.has_acks = False
-        # Whether every fragment of a message is to have a record of its own.
+        # Whether each fragment of a message gets a record of its own.
         self.parts_alone = False
         self.max_datagram_size = max_datagram_size
-        # The most plaintext of a protected record that the peer takes.
+        # The most plaintext in a protected record that the peer accepts.
         self.record_limit = MAX_PLAINTEXT_LENGTH
-        # None where there are none: an idle association should keep no empty lists.
+        # None if nothing waits, because an idle association should not keep empty lists.
         self._datagrams: list[bytes] | None = None
 
     def take(self) -> list[bytes]:
-        """The datagrams made since the last call."""
+        """Removes and returns the datagrams made since the last call."""
         datagrams, self._datagrams = self._datagrams, None
         return datagrams or []
 
@@ -77,23 +80,23 @@ class Transmitter:
         return bool(self._datagrams)
 
     def expect_acks(self) -> None:
-        """From here on ACKs tell when to go on with a burst."""
+        """From now on flights are sent in bursts, because ACKs are expected."""
         self.has_acks = True
 
     def send_parts_alone(self) -> None:
-        """From here on every fragment of a message has a record of its own."""
+        """From now on each fragment of a message gets a record of its own."""
         self.parts_alone = True
 
     def limit_records(self, plaintext: int) -> None:
-        """The peer takes records with at most so many bytes of plaintext."""
+        """Sets the most plaintext in a record that the peer accepts, in bytes."""
         self.record_limit = plaintext
 
     def limit_datagrams(self, size: int) -> None:
-        """Datagrams have at most ``size`` bytes of UDP payload from now on."""
+        """Sets the largest datagram in bytes of UDP payload."""
         self.max_datagram_size = size
 
     def send_record(self, epoch: int, content_type: int, payload: bytes) -> None:
-        """One record in a datagram of its own, never resent."""
+        """Sends one record in a datagram of its own. It is never resent."""
         try:
             record = self._layer.protect(epoch, content_type, payload)
         except LeaseExhausted:
@@ -101,7 +104,7 @@ class Transmitter:
         self._put(record)
 
     def room(self, epoch: int) -> int:
-        """Bytes of plaintext that such a record may have."""
+        """How many bytes of plaintext such a record may have."""
         return min(self.max_datagram_size - self._layer.overhead(epoch), self.record_limit)
 
     def transmit(
@@ -111,7 +114,7 @@ class Transmitter:
         now: float,
         wanted: Callable[[int], list[tuple[int, int]]] | None = None,
     ) -> None:
-        """The flight, or what is ``wanted`` of it; a timer that runs starts anew."""
+        """Sends the flight, or the parts that ``wanted`` names. A running timer restarts."""
         if resend:
             self._layer.say_dtls12()
         delivery = outgoing.delivery
@@ -134,13 +137,13 @@ class Transmitter:
                 outgoing.rearm(now)
         sizes = tuple([len(datagram.data) for datagram in datagrams])
         self._events.append(FlightSent(tuple(packer.names), sizes, resend))
-        # A quarter of the timeout without an ACK: the burst may have been lost whole.
+        # Without an ACK for a quarter of the timeout, the whole burst may have been lost.
         self._pause = outgoing.backoff.timeout / 4
         self._held_back = datagrams
         self.continue_burst(now)
 
     def continue_burst(self, now: float) -> bool:
-        """The next part of a long flight; False where there is none."""
+        """Sends the next burst of a long flight. Returns False if there is none."""
         self._timers.cancel(_BURST)
         if not self._held_back:
             return False
@@ -162,6 +165,6 @@ class Transmitter:
         self._datagrams.append(datagram)
 
     def drop_remaining(self) -> None:
-        """Nobody waits for the rest of the flight any more."""
+        """Drops the remaining datagrams of the flight."""
         self._held_back = ()
         self._timers.cancel(_BURST)
