@@ -1,30 +1,32 @@
 """Runs a handshake script over the unreliable network.
 
-Fragments and time go in. Whole messages resume the script, and what it sends until it waits is a
-flight, which goes out again until it is answered. After the handshake the driver keeps the last
-flight for a peer that did not get it, and puts post-handshake messages together.
+The driver takes fragments and time. Complete messages resume the script. What the script sends
+until it waits again is a flight, which is resent until it is answered. After the handshake the
+driver keeps the last flight for a peer that did not receive it, and reassembles post-handshake
+messages.
 
     begin()
        |
        v      waits for a message     +---------------------------------------------------+
-   +--------+ ----------------------> | EXPECTING. Its flight is out. It goes again when  |
+   +--------+ ----------------------> | EXPECTING. Our flight was sent. It is resent when |
    | script |                         | the timer is due, when the peer repeats its own,  |
-   |  runs  | <---------------------- | or when an ACK says what is missing (DTLS 1.3).   |
-   +--------+ the message is whole,   +---------------------------------------------------+
-     |  ^  |  or patience is at its end
+   |  runs  | <---------------------- | or when an ACK shows what is missing (DTLS 1.3).  |
+   +--------+ message is complete,    +---------------------------------------------------+
+     |  ^  |  or enough resends had no answer
      |  |  |
      |  |  |          asks            +---------------------------------------------------+
-     |  |  +------------------------> | ASKING. What was sent waits for the rest of its   |
-     |  +---------------------------- | flight. The earlier flight is not resent, repeats |
-     |              answer()          | are absorbed, ACKs go out (DTLS 1.3).             |
+     |  |  +------------------------> | ASKING. The messages so far wait for the rest of  |
+     |  +---------------------------- | their flight. The earlier flight is not resent,   |
+     |              answer()          | repeats are ignored, ACKs are sent (DTLS 1.3).    |
      | ends                           +---------------------------------------------------+
      v
    +--------------------------------------------------------------------------------------+
-   | COMPLETE. DTLS 1.2: who sent the last flight keeps it, and resends it for a repeat.  |
-   | DTLS 1.3: it is resent until it is acknowledged; its receiver repeats the ACK.       |
+   | COMPLETE. DTLS 1.2: the sender of the last flight resends it if the peer repeats its |
+   | own. DTLS 1.3: it is resent until it is acknowledged; its receiver repeats the ACK.  |
    +--------------------------------------------------------------------------------------+
 
-``abandon()`` leaves any of these; an alert of the script's comes out of the call that resumed it.
+``abandon()`` leaves any of these states. An AlertError of the script propagates from the call that
+resumed the script.
 """
 
 from __future__ import annotations
@@ -54,11 +56,11 @@ from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.messages import ClientHello
 from aiodtls.core.wire.records import EPOCH_SHIFT, Record
 
-# What a new handshake begins with; it numbers its messages from 0 again (RFC 6347 section 4.2.2).
+# Its message_seq is 0 in a new handshake (RFC 6347 section 4.2.2).
 _HELLO_REQUEST = int(HandshakeType.hello_request)
 _UPDATE = int(HandshakeType.key_update)
 _FIRST_MESSAGES = (_HELLO_REQUEST, int(HandshakeType.client_hello))
-# What DTLS 1.3 protects its handshake in (RFC 9147 section 6.1).
+# The epoch in which DTLS 1.3 protects its handshake (RFC 9147 section 6.1).
 HANDSHAKE_EPOCH = 2
 
 
@@ -67,9 +69,11 @@ class HandshakeDriver:
 
     ``events`` is the owner's queue. Drain ``take_newly_opened`` after each call.
 
-    ``next_seq`` numbers what we send after the handshake, complete since ``completed_at``.
-    ``sent_last`` says whether the last flight was ours, ``last_flight_arrived`` that the peer has
-    acknowledged all of it.
+    Attributes:
+        next_seq: the message_seq of our next message after the handshake.
+        completed_at: when the handshake was completed.
+        sent_last: whether the last flight was ours.
+        last_flight_arrived: whether the peer has acknowledged all of our last flight.
     """
 
     __slots__ = (
@@ -95,7 +99,7 @@ class HandshakeDriver:
         self._events = events
         self._transmitter = transmitter
         self._timers = timers
-        # Made when they are first needed, and given back by ``free_memory``.
+        # Made when first needed; ``free_memory`` drops them.
         self._made_acks: Acknowledgement | None = None
         self._made_reassembly: Reassembly | None = None
         self._next_receive_seq = next_receive_seq
@@ -103,25 +107,27 @@ class HandshakeDriver:
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
         self._question: Question | None = None
-        # Whether the version is the one that has ACKs, or could be by our configuration.
+        # Whether the version is DTLS 1.3, or may become DTLS 1.3 by our configuration.
         self._is_dtls13 = self._may_have_acks = False
         self._flights_sent = 0
         # message_seq -> length of the peer's messages since our last flight.
         self._answers: dict[int, int] = {}
-        # After the handshake: what the peer would begin another with.
+        # After the handshake: the message with which the peer would begin another handshake.
         self._new_handshake: HandshakeMessage | None = None
         self.next_seq = 0
         self.complete = self.last_flight_arrived = self.sent_last = False
         self.completed_at = 0.0
-        # With a lease: the peer's next message, by the state in the store. Whoever adopted that
-        # would not know the later ones, so until a newer one is stored they get no ACK.
+        # With a lease: the message_seq of the peer's next message in the stored state. An adopter
+        # of that state would not know later messages. So they get no ACK until a newer state is
+        # stored.
         self._stored_seq: int | None = None
         self._reopened: deque[Record] | None = None
 
     @property
     def write_epoch(self) -> int:
-        """The newest that the peer can read: it cannot have the keys that follow from a flight
-        which the script has not ended yet."""
+        """The newest epoch that the peer can read. It does not have the keys of a later epoch until
+        it has the flight that the script is still composing.
+        """
         held = self._handshake.flight if self._handshake is not None else ()
         return held[0].epoch if held else self._layer.write_epoch
 
@@ -139,40 +145,44 @@ class HandshakeDriver:
 
     @property
     def next_receive_seq(self) -> int:
-        """The number of the peer's next handshake message."""
+        """The message_seq of the peer's next handshake message."""
         made = self._made_reassembly
         return self._next_receive_seq if made is None else made.next_seq
 
     @property
     def receives_message(self) -> bool:
-        """Whether a handshake message of the peer's has come in part."""
+        """Whether a handshake message of the peer has arrived in part."""
         return self._made_reassembly is not None and self._made_reassembly.has_begun
 
     @property
     def owes_ack(self) -> bool:
-        """DTLS 1.3: something came that is to be acknowledged, and was not yet."""
+        """DTLS 1.3: whether something that has arrived is not acknowledged yet."""
         return self._is_dtls13 and self._made_acks is not None and self._made_acks.pending
 
     def take_newly_opened(self) -> Record | None:
-        """The next record that came too early, and opened when the script installed its key."""
+        """The next record that arrived before its keys, and opened when the script installed
+        them.
+        """
         if not self._reopened:
             self._reopened = None
             return None
         return self._reopened.popleft()
 
     def hand_over(self) -> None:
-        """Exported: the peer's last flight is the adopter's to acknowledge."""
+        """The state was exported: the adopter acknowledges the peer's last flight."""
         self.completed_at = float("-inf")
 
     def restore(self, next_seq: int, next_receive_seq: int, now: float) -> None:
-        """The handshake was completed elsewhere; the keys are installed."""
+        """Continues a handshake that another process completed. The keys must be installed
+        already.
+        """
         self.next_seq = next_seq
         self._next_receive_seq, self._made_reassembly = next_receive_seq, None
         self.complete = True
         self.completed_at = now
         self._layer.expect_no_new_epoch()
 
-    # -- what a script puts keys into -------------------------------------------------------
+    # -- called by the script ------------------------------------------------------------------
 
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
         self._layer.install_write(epoch, writer)
@@ -185,14 +195,14 @@ class HandshakeDriver:
             self._reopened = deque([*(self._reopened or ()), *reopened])
 
     def use_dtls13(self) -> None:
-        """The version is chosen: from here on ACKs say what has come (RFC 9147 section 7)."""
+        """The version is DTLS 1.3: ACKs are sent and processed from now on (RFC 9147 section 7)."""
         self._is_dtls13 = self._may_have_acks = True
         self._layer.say_dtls12()
         self._transmitter.expect_acks()
         self.outgoing.pause()
 
     def limit_records(self, sent: int, received: int) -> None:
-        """The most plaintext that protected records have either way (RFC 8449)."""
+        """Sets the most plaintext of protected records in each direction (RFC 8449)."""
         self._transmitter.limit_records(sent)
         self._layer.limit_records(received)
 
@@ -200,8 +210,8 @@ class HandshakeDriver:
         self._reassembly.discard_all()
         self._layer.discard_early()
 
-    # -- driving ----------------------------------------------------------------------------
-    # Each of these raises AlertError or DecodeError where the handshake cannot go on.
+    # -- called by the connection --------------------------------------------------------------
+    # Each of these raises AlertError or DecodeError if the handshake must end.
 
     def begin(self, handshake: Handshake, script: Script, now: float) -> None:
         self._handshake = handshake
@@ -210,10 +220,10 @@ class HandshakeDriver:
         self._suspended(now)
 
     def receive(self, payload: bytes, record_number: int, now: float) -> bool:
-        """The plaintext of one handshake record; whether it brought something that is awaited.
+        """Processes the plaintext of one handshake record.
 
-        What does not parse is dropped in epoch 0, where anybody may have sent it, and is the
-        peer's fault above.
+        A record that cannot be parsed is dropped in epoch 0, because anybody may have sent it. In
+        later epochs it is the peer's fault.
         """
         epoch = record_number >> EPOCH_SHIFT
         if self._is_dtls13 and epoch == HANDSHAKE_EPOCH and self._is_long_complete(now):
@@ -243,14 +253,14 @@ class HandshakeDriver:
         return is_awaited
 
     def _is_long_complete(self, now: float) -> bool:
-        """Nobody can still want an ACK of the handshake: its keys are no longer of use."""
+        """Whether no ACK of the handshake can be needed any more, so that its keys are useless."""
         if not self.complete or now < self.completed_at + LAST_FLIGHT_LIFETIME:
             return False
         self._layer.forget_readers(HANDSHAKE_EPOCH + 1)
         return True
 
     def free_memory(self, now: float) -> None:
-        """Forgets what nobody can ask for any more."""
+        """Drops what the peer can no longer ask for."""
         if self.complete and now >= self.completed_at + LAST_FLIGHT_LIFETIME:
             data_epoch = HANDSHAKE_EPOCH + 1 if self._is_dtls13 else 1
             self._layer.forget_readers(data_epoch)
@@ -265,19 +275,20 @@ class HandshakeDriver:
                 self._next_receive_seq, self._made_reassembly = self.next_receive_seq, None
 
     def _take(self, fragment: Fragment, epoch: int, now: float) -> bool:
-        """False for what was dropped: it is not acknowledged."""
+        """Processes a fragment. Returns False if it was dropped; then it is not acknowledged."""
         if not epoch and fragment.msg_type == _HELLO_REQUEST:
-            # Ignored in a handshake (RFC 5246 section 7.4.1.1), so it takes no honest one's place.
+            # Ignored during a handshake (RFC 5246 section 7.4.1.1), so it must not take a
+            # message_seq.
             return False
         if self.complete and epoch and fragment.msg_type in _FIRST_MESSAGES:
-            # Refused whatever it says, so its first fragment is enough.
+            # It is refused whatever its contents, so its first fragment is enough.
             if fragment.offset == 0:
                 self._new_handshake = HandshakeMessage(
                     fragment.msg_type, fragment.message_seq, epoch, b""
                 )
             return True
         if fragment.message_seq < self._reassembly.next_seq:
-            # After the handshake only the authenticated part of a repeat counts.
+            # After the handshake only authenticated repeats count.
             if not self.complete or epoch:
                 self._answer_repeat(fragment, epoch, now)
             return True
@@ -288,14 +299,15 @@ class HandshakeDriver:
         if fragment.msg_type == _UPDATE and self._comes_too_soon(fragment, epoch):
             return False
         if self._is_dtls13 and epoch and not self.complete:
-            # The peer answers our flight, so it has all of it (RFC 9147 section 7.1).
+            # The peer answers our flight, so it has received all of it (RFC 9147 section 7.1).
             self._answered()
         return self._reassembly.add(fragment, epoch)
 
     def _comes_too_soon(self, update: Fragment, epoch: int) -> bool:
         """Whether a message before this KeyUpdate is missing.
 
-        An ACK of it would let the peer use keys that we cannot have before that message is here.
+        If we acknowledged it, the peer would use keys that we cannot derive before that message is
+        here.
         """
         return not self._reassembly.has_all_before(update.message_seq, epoch)
 
@@ -306,7 +318,9 @@ class HandshakeDriver:
             self._resend(now)
 
     def hello_repeated(self, message_seq: int, now: float) -> None:
-        """The ClientHello that our first flight answers came whole again, at the listener."""
+        """The listener received a complete repeat of the ClientHello that our first flight
+        answers.
+        """
         outgoing = self.outgoing
         if self.complete or self._flights_sent != 1 or self._question is not None:
             return
@@ -316,27 +330,27 @@ class HandshakeDriver:
 
     @property
     def expects_hello(self) -> bool:
-        """Whether the script of a server waits for a ClientHello."""
+        """From now on only repeats by the peer make us resend."""
         waiting = self._runner.waiting if self._runner is not None else None
         return isinstance(waiting, Expect) and ClientHello in waiting.kinds
 
     @property
     def is_asking(self) -> bool:
-        """Whether the script waits for an answer of the owner's, and not for the peer."""
+        """Resumes the script with an answer. Ignores answers to any question but the open one."""
         return self._question is not None
 
     def resend(self, now: float) -> None:
-        """Sends the flight again, outside of the timer's schedule."""
+        """Handles a timer of handshake messages. Returns False after too many resends."""
         if self.outgoing.flight:
             self._resend(now)
 
     def stop_resending(self) -> None:
-        """From here on only what the peer repeats makes us resend."""
+        """Resends the flight, unless the script prefers to continue without an answer."""
         self.outgoing.pause()
         self._transmitter.drop_remaining()
 
     def answer(self, question: Event, value: object, now: float) -> None:
-        """Resumes the script; an answer to anything but the open question is ignored."""
+        """Sends the flight again in smaller datagrams, after the path refused one as too big."""
         if self._runner is None or question is not self._question:
             return
         self._question = None
@@ -345,7 +359,9 @@ class HandshakeDriver:
         self._advance(now)
 
     def timer_due(self, timer: Timer, now: float) -> bool:
-        """One of the timers of handshake messages; False when there were enough resends."""
+        """The next complete message after the handshake. A message that would begin another
+        handshake has no body.
+        """
         if timer is Timer.acknowledge:
             self.acknowledge(now)
         elif timer is Timer.burst:
@@ -359,7 +375,7 @@ class HandshakeDriver:
         return True
 
     def _resend_or_go_on(self, now: float) -> None:
-        """Sends the flight again, unless the script would rather go on."""
+        """Ends the association: drops the script and its secrets."""
         if self._exceeds_patience() and self._runner is not None:
             self._runner.resume(None)
             self._suspended(now)
@@ -373,27 +389,34 @@ class HandshakeDriver:
         return self.outgoing.backoff.resends > waiting.patience
 
     def too_big(self, now: float) -> None:
-        """The path refused a datagram of the flight: cut it smaller and send it again."""
+        """-- ACKs (RFC 9147 section 7)
+        -------------------------------------------------------------
+        """
         if not self.complete and self.outgoing.shrink(self._transmitter.max_datagram_size):
             self._resend(now)
 
     def post_handshake_message(self) -> HandshakeMessage | None:
-        """The next message after the handshake; one that would begin another has no body."""
+        """Processes an ACK that came in ``epoch``. A plaintext ACK counts for plaintext records
+        alone.
+
+        If a plaintext ACK names protected records, as those of NSS do, these are ignored. But from
+        then on each fragment gets a record of its own when it is resent, because NSS stops reading
+        a record at the first message that it already had.
+        """
         message, self._new_handshake = self._new_handshake, None
         return message or self._reassembly.next_message(self._layer.read_epoch)
 
     def abandon(self) -> None:
-        """The association ends; the script and its secrets go."""
+        """With a lease: the stored state includes the peer's messages below this message_seq."""
         self._runner = self._handshake = self._question = None
         self._transmitter.drop_remaining()
 
-    # -- acknowledgements (RFC 9147 section 7) ------------------------------------------------
+    # Reserves the next ``count`` message_seq values. Returns the first.
 
     def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
-        """An ACK that came in ``epoch``; one in the clear speaks of plaintext records alone.
+        """Sends an ACK of what has arrived. It is empty if no record can be named.
 
-        Where it speaks of others too, as NSS's do, it is not believed, but resent messages
-        no longer share a record: NSS leaves a record at the first message that it had before.
+        A client without the keys of the server's flight requests the ServerHello again so.
         """
         if not epoch:
             plaintext = [n for n in record_numbers if not n >> EPOCH_SHIFT]
@@ -413,20 +436,20 @@ class HandshakeDriver:
             self._resend(now, outgoing.delivery.lost)
 
     def acknowledge_below(self, message_seq: int) -> None:
-        """With a lease: the stored state knows the peer's messages below this one."""
+        """Sets another initial timeout. The ACK timer changes in proportion."""
         self._stored_seq = message_seq
 
     def number_messages(self, count: int) -> int:
-        """Takes the next ``count`` message_seq values of ours; the first of them."""
+        """Records came in an epoch whose keys the script has not installed yet.
+
+        Anybody can make such a record, so it tells nothing about the version.
+        """
         first = self.next_seq
         self.next_seq += count
         return first
 
     def acknowledge(self, now: float) -> None:
-        """Sends an ACK of what has come, an empty one where no record can be named.
-
-        A client without the keys of the server's flight asks so for the ServerHello.
-        """
+        """Resends without a timeout. It does not count as unanswered."""
         if self._stored_seq is not None and (
             self.next_receive_seq != self._stored_seq or self.receives_message
         ):
@@ -436,15 +459,16 @@ class HandshakeDriver:
         self._transmitter.send_record(epoch, ContentType.ack, body)
 
     def rescale(self, initial: float) -> None:
-        """Another initial timeout; the ACK timer has its share of it."""
+        """The peer has received our whole flight (RFC 9147 section 7.1), but may still ask for a
+        resend.
+        """
         factor = initial / self.outgoing.initial
         self.outgoing.rescale(initial)
         self._acks.rescale(factor)
 
     def records_wait_for_keys(self, now: float) -> None:
-        """Records of an epoch came whose keys the script has still to install.
-
-        Anybody can make such a record, so it says nothing of the version.
+        """-- internal
+        ------------------------------------------------------------------------------
         """
         if self._is_dtls13 and not self.complete:
             self._acks.schedule(now, self.outgoing.backoff.timeout / 4)
@@ -458,18 +482,18 @@ class HandshakeDriver:
     def _resend(
         self, now: float, wanted: Callable[[int], list[tuple[int, int]]] | None = None
     ) -> None:
-        """Without the timer's asking: it counts as no unanswered one."""
+        """Resumes the script with complete messages as long as it waits for some."""
         resend = self.outgoing.backoff.resends + 1
         self._transmitter.transmit(self.outgoing, resend, now, wanted)
 
     def _answered(self) -> None:
-        """The peer has it all (RFC 9147 section 7.1), but may ask for it again."""
+        """Called when the script waits or has ended: the messages that it sent are a flight."""
         self.stop_resending()
 
-    # -- inside -----------------------------------------------------------------------------
+    # The messages so far wait for the rest of their flight.
 
     def _advance(self, now: float) -> None:
-        """Feeds the script with whole messages while it waits for some."""
+        """A question was answered, and the script waits for more of the same flight."""
         runner = self._runner
         while runner is not None and isinstance(runner.waiting, Expect):
             message = self._reassembly.next_message(self._layer.read_epoch)
@@ -480,12 +504,13 @@ class HandshakeDriver:
             self._suspended(now)
 
     def _suspended(self, now: float) -> None:
-        """The script waits, or has ended: what it sent since is a flight."""
+        """The peer's last flight is answered by nothing but an ACK."""
         handshake, runner = self._handshake, self._runner
         assert handshake is not None and runner is not None
         waiting = runner.waiting
         if isinstance(waiting, Question):
-            # What the script has sent so far waits for the rest of its flight.
+            # Messages under old keys must end with the message that changes keys (RFC 8446
+            # section 5.1).
             self._question = waiting
             self._events.append(waiting)
             self.outgoing.pause()

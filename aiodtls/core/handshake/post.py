@@ -1,16 +1,18 @@
-"""After the handshake: what each message means then, in a table for each version.
+"""Post-handshake messages, with a table of their handlers for each version.
 
-In DTLS 1.2 only a new handshake could begin, and there is no renegotiation. A client's attempt is
-refused with a warning (RFC 5246 section 7.2.2); a server's request is ignored, as section 7.4.1.1
-allows, because OpenSSL's servers take the warning for fatal. Either way the association lives on.
+In DTLS 1.2 the only one would begin a new handshake, but we do not renegotiate. A client's attempt
+is refused with a warning (RFC 5246 section 7.2.2). A server's request is ignored, as
+section 7.4.1.1 allows, because servers of OpenSSL treat the warning as fatal. The association
+continues in both cases.
 
-In DTLS 1.3 each message is a flight of its own, with its own timer and ACK (RFC 9147 section
-5.8.4). Of KeyUpdates one is under way at a time, with nothing before it unacknowledged and nothing
-sent behind it; the new keys are used once it is acknowledged (RFC 9147 section 8).
+In DTLS 1.3 each message is a flight of its own, with its own timer and ACK (RFC 9147
+section 5.8.4). We send one KeyUpdate at a time, only when all earlier messages are acknowledged,
+and send no message after it until it is acknowledged. Then the new keys are used (RFC 9147
+section 8).
 
-No message is ever given up: the peer could not read the messages behind it. After
-``MAX_TIMED_RESENDS`` resends without an ACK its timer stops, and the flight waits for a sign of
-the peer: a newest record from it sends the flight again.
+No message is ever given up, because the peer could not process later messages. After
+``MAX_TIMED_RESENDS`` resends without an ACK its timer stops. The flight is then resent when a
+record arrives that is newer than all before it.
 """
 
 from __future__ import annotations
@@ -49,12 +51,12 @@ from aiodtls.core.wire.messages13 import (
     RequestConnectionId,
 )
 
-# Of 16 bits, and it does not wrap (RFC 9147 section 5.2).
+# message_seq has 16 bits and does not wrap (RFC 9147 section 5.2).
 MAX_MESSAGE_SEQ = 0xFFFF
 NEVER = float("inf")
 # The timer of a message stops after so many resends without an ACK.
 MAX_TIMED_RESENDS = 6
-# A message of ours that waits: its flight's timer, its type, its body.
+# A message that waits: the timer of its flight, its type, its body.
 Waiting: TypeAlias = tuple[Timer, HandshakeType, bytes]
 POST_HANDSHAKE_TIMERS = frozenset(
     {
@@ -67,7 +69,9 @@ POST_HANDSHAKE_TIMERS = frozenset(
 
 
 def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
-    """The warning to answer with, if any. Raises :class:`AlertError` for what has no place here."""
+    """Returns the alert to send as a warning, if any. Raises :class:`AlertError` for an illegal
+    message.
+    """
     if role == "server" and message.msg_type == HandshakeType.client_hello:
         return AlertDescription.no_renegotiation
     if role == "client" and message.msg_type == HandshakeType.hello_request:
@@ -77,10 +81,10 @@ def receive12(role: str, message: HandshakeMessage) -> AlertDescription | None:
 
 @frozen
 class PostSnapshot:
-    """What another process needs to go on with post-handshake messages.
+    """What another process needs to continue with post-handshake messages.
 
-    Flights that are not acknowledged, those of them whose timer has stopped, messages that wait,
-    the KeyUpdate that is wanted, and the connection ids.
+    It has the unacknowledged flights, those of them whose timer has stopped, the waiting messages,
+    the KeyUpdate that is due, and the connection ids.
     """
 
     flights: tuple[tuple[Timer, Flight], ...]
@@ -91,7 +95,7 @@ class PostSnapshot:
 
 
 class PostHandshake13:
-    """``events`` is the owner's queue of them."""
+    """Sends and receives post-handshake messages of DTLS 1.3. ``events`` is the owner's queue."""
 
     __slots__ = (
         "_config",
@@ -142,32 +146,33 @@ class PostHandshake13:
         self._driver = driver
         self._flights: dict[Timer, OutgoingFlight] = {}
         self._own_ids = own_ids
-        # Made where either side bears connection ids.
+        # Made if either side has connection ids.
         self._made_ids: IdUpdates | None = None
-        # What a stored export leaves to us (``record/lease.py``), and our messages that wait until
-        # it says so.
+        # The stored lease (``record/lease.py``), and our messages that wait until a stored state
+        # includes them.
         self._lease: Lease | None = None
         self.waiting: tuple[Waiting, ...] = ()
-        # Whether our new keys, which the peer is ready for, wait for a lease of theirs.
+        # Whether our new keys, which the peer can read already, wait for a lease.
         self.new_keys_wait = False
-        # The KeyUpdate to send as soon as nothing is unacknowledged.
+        # The KeyUpdate to send once everything is acknowledged.
         self._wanted: KeyUpdateRequest | None = None
         self.keeps_old_keys = False
         self._old_keys_until = NEVER
-        # Whether the timer of a flight has stopped, the newest record that the peer had sent when
-        # its latest datagram came, and from when a newer one sends such flights again.
+        # Whether the timer of a flight has stopped; the newest record number of the peer when its
+        # latest datagram came; and from when on a newer record makes us resend such flights.
         self._has_stopped = False
         self._heard_number = 0
         self._resend_from = 0.0
         # Whether ``records_come`` has anything to do.
         self.watches_records = False
-        # There is no message_seq left for what is wanted: the owner ends the association.
+        # Whether no message_seq is left for a message that is due. The owner then ends the
+        # association.
         self.is_exhausted = False
         self._events = events
 
     @property
     def ids(self) -> IdUpdates:
-        """Connection ids that are given, asked for and used after the handshake."""
+        """The connection ids that are given, requested and used after the handshake."""
         if self._made_ids is None:
             spares = self._config.spare_connection_ids
             self._made_ids = IdUpdates(self._negotiated, self._own_ids, self._layer, spares)
@@ -177,12 +182,12 @@ class PostHandshake13:
     def _ids_wait(self) -> bool:
         return self._made_ids is not None and self._made_ids.is_waiting
 
-    # -- what the peer sent -----------------------------------------------------------------
+    # -- what the peer sends -------------------------------------------------------------------
 
     def receive(self, message: HandshakeMessage, now: float) -> None:
-        """A whole message, which is acknowledged at once.
+        """Processes a complete message, which is acknowledged at once.
 
-        Raises :class:`AlertError` for what has no place here, :class:`DecodeError`.
+        Raises :class:`AlertError` for an illegal message, and :class:`DecodeError`.
         """
         if message.msg_type == HandshakeType.key_update:
             update = parse_body(KeyUpdate, message.body)
@@ -210,7 +215,9 @@ class PostHandshake13:
             raise _unexpected(message)
 
     def _receive_key_update(self, update: KeyUpdate, now: float) -> None:
-        """The peer's next records have new keys; late ones of the old are still read."""
+        """Installs the keys of the peer's next records. Late records under the old keys are still
+        read.
+        """
         traffic = self._negotiated.traffic
         assert traffic is not None
         reader = traffic.next_reader()
@@ -238,36 +245,35 @@ class PostHandshake13:
             age_add=message.age_add,
             ticket=message.ticket,
         )
-        # The newest alone is kept here; the owner may keep all.
+        # Only the newest is kept here; the owner may keep all.
         negotiated.session = session
         self._events.append(SessionReceived(session))
 
     @property
     def is_busy(self) -> bool:
-        """Whether a message of ours is under way, or about to be sent.
+        """Whether a message of ours is unacknowledged or about to be sent.
 
-        A flight whose timer has stopped is not under way, and what waits for its ACK is not
-        about to be sent.
+        Flights whose timer has stopped do not count, nor do messages that wait for their ACKs.
         """
         if self._flights:
             return any(flight.is_running for flight in self._flights.values())
         return self._wanted is not None or self._ids_wait
 
     def snapshot(self) -> PostSnapshot:
-        """What another process needs to go on from here."""
+        """What another process needs to continue."""
         flights = tuple((timer, flight.flight) for timer, flight in self._flights.items())
         ids = IdState() if self._made_ids is None else self._made_ids.snapshot()
         return PostSnapshot(flights, tuple(self.stopped), self.waiting, self._wanted, ids)
 
     @property
     def stopped(self) -> list[Timer]:
-        """Of the unacknowledged flights those whose timer has stopped."""
+        """The unacknowledged flights whose timer has stopped."""
         return [timer for timer, flight in self._flights.items() if not flight.is_running]
 
     def restore(self, snapshot: PostSnapshot, now: float, *, keeps_old_keys: bool) -> None:
-        """Goes on from where another process was; what is not acknowledged goes out again.
+        """Continues from a snapshot. Sends unacknowledged messages again.
 
-        Flights whose timer has stopped go on waiting for a record of the peer.
+        Flights whose timer has stopped still wait for a record of the peer.
         """
         if snapshot.ids != IdState():
             self.ids.restore(snapshot.ids)
@@ -283,14 +289,16 @@ class PostHandshake13:
         self.proceed(now)
 
     def use_lease(self, lease: Lease) -> None:
-        """The export that leaves us this is stored."""
+        """Puts a lease into force, because its export is stored."""
         self._lease = lease
         self.use_new_keys()
 
-    # -- what we send -----------------------------------------------------------------------
+    # -- what we send --------------------------------------------------------------------------
 
     def update_keys(self, now: float) -> None:
-        """New keys for both directions (RFC 8446 section 4.6.3); several calls may become one."""
+        """Starts an update of the keys of both directions (RFC 8446 section 4.6.3). Calls before it
+        is sent are combined.
+        """
         self._want(KeyUpdateRequest.update_requested, now)
 
     def _want(self, request: KeyUpdateRequest, now: float) -> None:
@@ -298,7 +306,8 @@ class PostHandshake13:
         self.proceed(now)
 
     def records_come(self, now: float) -> bool:
-        """To be called before records of the peer are opened; whether ``peer_heard`` is due after.
+        """Call it before records of the peer are opened. Returns whether to call ``peer_heard``
+        afterwards.
 
         HOT PATH while ``watches_records``.
         """
@@ -310,9 +319,10 @@ class PostHandshake13:
         return now >= self._resend_from
 
     def _expire(self, now: float) -> None:
-        """Forgets the keys before the peer's last KeyUpdate, a while after it uses the new ones.
+        """Drops the keys before the peer's last KeyUpdate, some time after the peer began to use
+        the new ones.
 
-        Until then it may have to repeat the KeyUpdate (RFC 9147 section 8).
+        Until then the peer may have to repeat the KeyUpdate (RFC 9147 section 8).
         """
         if now >= self._old_keys_until:
             self._layer.forget_readers(self._layer.read_epoch)
@@ -322,7 +332,7 @@ class PostHandshake13:
             self._old_keys_until = now + LAST_FLIGHT_LIFETIME
 
     def proceed(self, now: float) -> None:
-        """Sends what waited for something before it to be acknowledged, a KeyUpdate for all."""
+        """Sends messages that waited for an ACK of earlier ones: a KeyUpdate waits for all."""
         self._send_what_waits(now)
         under_way = {*self._flights, *(timer for timer, _, _ in self.waiting)}
         if Timer.key_update in under_way or self.new_keys_wait:
@@ -341,7 +351,7 @@ class PostHandshake13:
         self._send(Timer.key_update, [message], now)
 
     def begin(self, random: Callable[[int], bytes], now: float) -> None:
-        """The handshake is complete: what follows it unasked."""
+        """Called when the handshake is complete. Sends the messages that follow it."""
         if self._role == "server":
             self.send_tickets(random, now)
         if self._negotiated.peer_cid:
@@ -349,29 +359,32 @@ class PostHandshake13:
         self.proceed(now)
 
     def use_spare_id(self) -> None:
-        """Who watches both paths should not see the same ids on them (RFC 9147 section 9).
+        """Switches to a spare id, so that an observer of both paths cannot link them (RFC 9147
+        section 9).
 
-        Not with a lease: the peer forgets the id before, and an adopter would still bear that.
+        Not with a lease: the peer retires the previous id, but an adopter would still use it.
         """
         if self._lease is None and self._made_ids is not None:
             self._made_ids.use_spare()
 
     def path_changed(self, now: float, *, peer_keeps_id: bool) -> None:
-        """Spare ids that were used up are asked for, and the peer may have to bear another."""
+        """Requests spare ids for those that are used up. Makes the peer move to another id unless
+        it keeps its own.
+        """
         self.ids.ask()
         if peer_keeps_id:
             self.ids.renew()
         self.proceed(now)
 
     def send_tickets(self, random: Callable[[int], bytes], now: float) -> None:
-        """A server's tickets, where the client can use them (RFC 8446 section 4.6.1)."""
+        """Sends a server's tickets, if the client can use them (RFC 8446 section 4.6.1)."""
         negotiated, config = self._negotiated, self._config
         if not negotiated.wants_tickets or not config.session_tickets:
             return
         assert negotiated.suite is not None
         tickets: list[Message] = []
         for number in range(config.session_tickets):
-            # A nonce of its own gives each ticket a PSK of its own.
+            # Each ticket has its own nonce, so each has its own PSK.
             nonce = bytes((number,))
             psk = resumption_psk(negotiated.suite.hash_name, negotiated.resumption_secret, nonce)
             age_add = int.from_bytes(random(4), "big")
@@ -382,7 +395,7 @@ class PostHandshake13:
         self._send(Timer.new_session_ticket, tickets, now)
 
     def _send(self, timer: Timer, messages: Sequence[Message], now: float) -> None:
-        """One flight; with a lease, once an export that says so is stored."""
+        """Sends one flight. With a lease, only once an export that includes it is stored."""
         bodies = [(message.msg_type, encode_body(message)) for message in messages]
         if self._lease is None:
             self._transmit(timer, self._numbered(bodies), now)
@@ -390,7 +403,7 @@ class PostHandshake13:
             self.waiting += tuple((timer, msg_type, body) for msg_type, body in bodies)
 
     def _send_what_waits(self, now: float) -> None:
-        """What an adopter of the stored state would send too, as the same messages."""
+        """Sends the waiting messages, which an adopter of the stored state would send too."""
         known = len(self.waiting)
         if self._lease is not None:
             lease = self._lease
@@ -434,7 +447,9 @@ class PostHandshake13:
         self.proceed(now)
 
     def use_new_keys(self) -> None:
-        """Ours, once the peer is ready for them; with a lease, once they are leased."""
+        """Switches to our new keys once the peer can read them and, with a lease, once they are
+        leased.
+        """
         lease = self._lease
         if not self.new_keys_wait or (lease and lease.epoch <= self._layer.write_epoch):
             return
@@ -443,12 +458,12 @@ class PostHandshake13:
         self.new_keys_wait = False
         writer = traffic.next_writer()
         self._driver.install_write(traffic.write_epoch, writer)
-        # Everything before the KeyUpdate is acknowledged: nothing is resent under old keys.
+        # Everything before the KeyUpdate is acknowledged, so nothing is resent under old keys.
         self._layer.forget_writers(traffic.write_epoch)
         self._events.append(KeysUpdated("sent"))
 
     def timer_due(self, timer: Timer, now: float) -> None:
-        """A message without an ACK: sent again, until there were enough resends."""
+        """Resends a message without an ACK, unless it was resent often enough."""
         flight = self._flights.get(timer)
         if flight is None:
             return
@@ -462,9 +477,10 @@ class PostHandshake13:
             self._watch()
 
     def peer_heard(self, now: float) -> None:
-        """Records of the peer were opened. A newest one shows that the peer may hear us again.
+        """Records of the peer were opened. A newer one than before shows that the peer may receive
+        again.
 
-        It sends the flights whose timers have stopped, at most once in ``retransmit_max``.
+        Then the flights whose timers have stopped are resent, at most once in ``retransmit_max``.
         """
         if (
             not self._has_stopped

@@ -1,8 +1,8 @@
-"""The keys that stand in pre_shared_key of DTLS 1.3: external, imported, and those of sessions.
+"""The keys in pre_shared_key of DTLS 1.3: external ones, imported ones, and those of sessions.
 
-An external key is offered as it is, for the one hash it is bound to. An imported one (RFC 9258) is
-never used itself: each hash of our cipher suites gets a key derived from it, whose identity says
-all that went into it.
+An external key is offered as it is, for the hash that it is bound to. An imported key (RFC 9258) is
+never used itself: each hash of our cipher suites gets a derived key, whose identity contains
+everything that it is derived from.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ RESUMPTION_BINDER = b"res binder"
 DERIVED_LABEL = b"derived psk"
 
 
-# Of those that a client offers; each may be a question to the application.
+# How many of a client's offers are looked at. Each may be a question to the application.
 MAX_PSKS = 8
 
 
 @frozen
 class ImportedIdentity:
-    """RFC 9258 section 5.1: it stands on the wire as the identity."""
+    """RFC 9258 section 5.1. Its encoding is the identity on the wire."""
 
     external_identity: bytes
     context: bytes
@@ -53,7 +53,7 @@ class ImportedIdentity:
 
     @classmethod
     def parse(cls, identity: bytes) -> ImportedIdentity | None:
-        """None for an identity that is no such structure."""
+        """Parses an identity. Returns None if it is not such a structure."""
         reader = Reader(identity)
         try:
             external_identity, context = reader.vector(2, 1), reader.vector(2)
@@ -70,7 +70,7 @@ class ImportedIdentity:
 
 @frozen
 class OfferedPsk:
-    """A key that a ClientHello offers: that of a ``psk`` of ours, or of a session's ticket."""
+    """A key that a ClientHello offers: one of our ``psk``, or of a session's ticket."""
 
     identity: bytes
     key: bytes = field(repr=False)
@@ -85,7 +85,7 @@ class OfferedPsk:
 
     @classmethod
     def imported(cls, psk: PSK, hash_name: str) -> OfferedPsk:
-        """``psk`` for the cipher suites of one hash (RFC 9258 section 5.1)."""
+        """Imports ``psk`` for the cipher suites with one hash (RFC 9258 section 5.1)."""
         assert psk.context is not None
         kdf = KDF_IDENTIFIERS[hash_name]
         identity = ImportedIdentity(psk.identity, psk.context, kdf).encode()
@@ -102,18 +102,20 @@ class OfferedPsk:
         return cls(identity, session.secret, hash_name, RESUMPTION_BINDER, session=session)
 
     def obfuscated_age(self, wall_time: float) -> int:
-        """Of a ticket, in milliseconds; other PSKs have none (RFC 8446 section 4.2.11)."""
+        """The age of a ticket in milliseconds; 0 for other PSKs (RFC 8446 section 4.2.11)."""
         return self.session.ticket_age_at(wall_time) if self.session else 0
 
     def binder(self, transcript: Transcript, binders_length: int) -> bytes:
-        """Proves possession of the key over the hello that ends ``transcript``."""
+        """The binder: it proves possession of the key, and covers the hello that ends
+        ``transcript``.
+        """
         key = KeySchedule(self.hash_name, self.key).derive(self.binder_label)
         digest = transcript.hash_truncated(self.hash_name, binders_length)
         return verify_data(self.hash_name, key, digest)
 
 
 def offered_by(config: DTLSConfig) -> tuple[OfferedPsk, ...]:
-    """What a client offers of its own keys, in order of preference."""
+    """The PSKs that a client offers, in order of preference."""
     psks = config.client_psks()
     if not psks:
         return ()
@@ -128,11 +130,11 @@ def offered_by(config: DTLSConfig) -> tuple[OfferedPsk, ...]:
 
 
 def preference(config: DTLSConfig, identities: Sequence[tuple[bytes, int]]) -> list[int]:
-    """A client's offers in the order of a server's own ``psk``; a function has the client's.
+    """The client's offers in the order of the server's ``psk``; a function has the client's order.
 
-    Strangers may have this done, so no more are looked at than will be later, and a large ``psk``
-    is searched only for somebody who knows two of its identities. Tickets, which are in none, come
-    first.
+    Anybody can make us do this. So no more offers are looked at than later, and a large ``psk`` is
+    searched only for a client that knows two of its identities. Tickets come first, because ``psk``
+    contains none.
     """
     indexes = range(min(len(identities), MAX_PSKS))
     psks = config.psks or {}
@@ -151,7 +153,7 @@ def _external_identity(psks: Mapping[bytes, PSK], identity: bytes) -> bytes:
 
 
 def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:
-    """A server's key for an identity, where it need not ask anybody for it."""
+    """A server's key for an identity, if it is known without asking a function."""
     psks = config.psks or {}
     target = _target_of(identity)
     if target is not None:
@@ -163,7 +165,7 @@ def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:
 
 
 def look_up_psk(hs: Handshake, identity: bytes) -> Step[OfferedPsk | None]:
-    """A server's key for an identity, asked for where ``psk`` is a function."""
+    """A server's key for an identity. Asks the owner if ``psk`` is a function."""
     target = _target_of(identity)
     if target is not None:
         imported, hash_name = target
@@ -175,7 +177,9 @@ def look_up_psk(hs: Handshake, identity: bytes) -> Step[OfferedPsk | None]:
 
 
 def _target_of(identity: bytes) -> tuple[ImportedIdentity, str] | None:
-    """What it imports, and for which hash; None where it is no imported one, or not for us."""
+    """The imported identity and the hash that it is for; None if it is not imported, or not for
+    us.
+    """
     imported = ImportedIdentity.parse(identity)
     if imported is None or imported.target_protocol != ProtocolVersion.DTLSv1_3:
         return None
@@ -192,5 +196,5 @@ def _derived(psk: PSK | None, imported: ImportedIdentity, hash_name: str) -> Off
 
 
 def _as_it_is(psk: PSK | None) -> OfferedPsk | None:
-    """An imported key is never used as it is in DTLS 1.3 (RFC 9258 section 3)."""
+    """A PSK for use without import. DTLS 1.3 never uses an imported key so (RFC 9258 section 3)."""
     return OfferedPsk.external(psk) if psk is not None and psk.context is None else None
