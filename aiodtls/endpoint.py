@@ -375,12 +375,15 @@ class DTLSEndpoint:
         """The live association, sealed with ``key`` (32 bytes), for ``adopt`` in another process.
 
         It ends here, with reason "handed_over", and the peer notices nothing. Data that nobody has
-        read goes along. With a ``lease``, 64 to 8,192 records, it goes on here for so many each
-        way, and the state is for whoever takes over when this process is gone: store it, then call
-        ``export_stored``; :class:`aiodtls.events.ExportNeeded` asks for the next one.
+        read goes along. With a ``lease``, 64 to 2^20 records in DTLS 1.2 and to 2^13 in 1.3, it
+        goes on here for so many each way, and the state is for whoever takes over when this process
+        is gone: store it, then call ``export_stored``; :class:`aiodtls.events.ExportNeeded` asks
+        for the next one.
 
         Raises :class:`DTLSError` during a handshake and while the peer owes the acknowledgement of
-        a handshake message; ValueError for a bad key or lease.
+        a handshake message; :class:`LeaseExhausted` in DTLS 1.3, where adopters have left out so
+        many record numbers that the peer could not follow another one; ValueError for a bad key or
+        lease.
         """
         return self._channel.export_state(key, lease=lease)
 

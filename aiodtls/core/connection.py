@@ -906,6 +906,8 @@ class DTLSConnection:
         if not expected or (self.handshake_complete and not epoch):
             self.counters.count_discarded()
             return
+        if epoch:
+            self._layer.acknowledged(numbers)
         self._driver.receive_ack(numbers, epoch, now)
         self._post.receive_ack(numbers, epoch, now)
         if self._driver.last_flight_arrived and not self.confirmed:
@@ -1203,12 +1205,13 @@ class DTLSConnection:
         on for so many records each way, and is for an adopter once we are gone: see
         ``export_stored``. ``local`` is the socket's address, for an adopter that wants the same.
 
-        Raises :class:`DTLSError` during a handshake, while the peer owes an acknowledgement, and
-        while it is in the midst of a message; ValueError for a bad key or lease.
+        Raises :class:`DTLSError` during a handshake and while the peer owes an acknowledgement,
+        :class:`LeaseExhausted` where the peer could not follow another adoption, and ValueError for
+        a bad key or lease.
         """
         self._check_exportable()
         if lease is not None:
-            check_size(lease)
+            check_size(lease, is_dtls13=self._is_dtls13)
         keeper = self._leases
         if lease is not None and keeper is None:
             keeper = LeaseKeeper(self._layer, self._post, self._driver)
@@ -1283,9 +1286,6 @@ class DTLSConnection:
         # With a lease messages wait, each side's for the other's export: those are carried along.
         if self._outgoing.is_running or (self._post.is_busy and not is_leased):
             raise DTLSError("a handshake message is not acknowledged yet: export a little later")
-        if self._driver.receives_message and not is_leased:
-            # Its parts may have been acknowledged, and would not come again.
-            raise DTLSError("a handshake message has come in part: export a little later")
 
     def _snapshot(
         self, lease: Lease | None, unread: Sequence[bytes], local: Address
@@ -1296,7 +1296,8 @@ class DTLSConnection:
         """
         layer, post, negotiated = self._layer, self._post, self.negotiated
         # Our newest keys begin with 0 where nobody uses them yet.
-        next_number = 0 if post.new_keys_wait else layer.writer.next_number
+        next_keys = layer.write_epoch + 1 << EPOCH_SHIFT
+        next_number = next_keys if post.new_keys_wait else layer.writer.next_number
         if lease is not None:
             next_number = lease.end
         return ExportedState(
@@ -1309,7 +1310,7 @@ class DTLSConnection:
             numbers=layer.snapshot(next_number, lease.records if lease else 0),
             traffic=negotiated.traffic_secrets(next_keys=post.new_keys_wait),
             old_keys=layer.old_keys() if post.keeps_old_keys else None,
-            doubtful=lease.received_end - layer.newest_number - 1 if lease else 0,
+            doubtful=lease.received_end - layer.next_received if lease else 0,
             record_limit=self._transmitter.record_limit,
             max_datagram_size=self._transmitter.max_datagram_size,
             next_seq=self._driver.next_seq,
@@ -1318,6 +1319,7 @@ class DTLSConnection:
             own_ids=tuple(self.own_ids),
             last_flight=self._outgoing.snapshot() if not self.confirmed else None,
             unread=() if lease else (*unread, *self._inbox.unread),
+            fragments=self._driver.fragments,
         )
 
     def restore(self, state: ExportedState, export_id: tuple[bytes, int], now: float) -> None:
@@ -1328,7 +1330,7 @@ class DTLSConnection:
         install_keys(driver, negotiated, *keys, window, is_client=self.role == "client")
         driver.limit_records(state.record_limit, numbers.max_plaintext)
         self._layer.restore(numbers)
-        driver.restore(state.next_seq, state.next_receive_seq, now)
+        driver.restore(state.next_seq, state.next_receive_seq, state.fragments, now)
         self.handshake_complete = self._peer_proved = True
         self.confirmed = state.confirmed
         self._expect_data(held=state.held)

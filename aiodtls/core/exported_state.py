@@ -9,6 +9,7 @@ The layout begins with its version. Vectors have a length prefix, as on the wire
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field, replace
 from struct import Struct
 from typing import Literal
@@ -35,12 +36,13 @@ from aiodtls.core.reliability.outgoing_flight import LastFlight
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.sessions import Session
 from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.fragments import Fragment, parse_fragments
 
-LAYOUT = 3
+LAYOUT = 4
 # Next record numbers, protected and plaintext; the highest number of the window; the largest
-# plaintext; how many records are in doubt; record_limit; max_datagram_size; the next message_seq
-# values.
-_NUMBERS = Struct("!QQqIIIIII")
+# plaintext; how many of our numbers were skipped; how many records are in doubt; record_limit;
+# max_datagram_size; the next message_seq values.
+_NUMBERS = Struct("!QQqIQIIIII")
 _TIME = Struct("!d")
 _EPOCHS = Struct("!QQ")
 _ROLES: tuple[Literal["client", "server"], ...] = ("client", "server")
@@ -81,6 +83,8 @@ class ExportedState:
     own_ids: tuple[bytes, ...]
     last_flight: LastFlight | None = field(repr=False)
     unread: tuple[bytes, ...] = field(repr=False)
+    # What has come of the peer's next handshake messages, each fragment with its epoch.
+    fragments: tuple[tuple[int, Fragment], ...] = field(default=(), repr=False)
 
 
 def encode(state: ExportedState) -> bytes:
@@ -98,6 +102,7 @@ def encode(state: ExportedState) -> bytes:
             numbers.next_plaintext_number,
             highest,
             numbers.max_plaintext,
+            numbers.skipped,
             state.doubtful,
             state.record_limit,
             state.max_datagram_size,
@@ -118,6 +123,7 @@ def encode(state: ExportedState) -> bytes:
         writer.u16(len(state.last_flight.watched))
         for message_seq, length in state.last_flight.watched.items():
             writer.uint(message_seq, 4).uint(length, 4)
+    _write_fragments(writer, state.fragments)
     return writer.vectors(state.unread, 2, 4).finish()
 
 
@@ -140,7 +146,7 @@ def _parse(reader: Reader) -> ExportedState:
     peer, local = _read_address(reader), _read_address(reader)
     negotiated = _read_negotiated(reader)
     numbers = _NUMBERS.unpack(reader.take(_NUMBERS.size))
-    next_number, next_plaintext_number, highest, max_plaintext, doubtful, *limits = numbers
+    next_number, next_plaintext_number, highest, max_plaintext, skipped, doubtful, *limits = numbers
     window = highest, _read_int(reader)
     traffic = old_keys = last_flight = None
     if has_traffic:
@@ -154,6 +160,7 @@ def _parse(reader: Reader) -> ExportedState:
         messages = _read_flight(reader)
         watched = {reader.uint(4): reader.uint(4) for _ in range(reader.u16())}
         last_flight = LastFlight(messages, watched)
+    fragments = _read_fragments(reader)
     return ExportedState(
         role=role,
         peer=peer,
@@ -161,7 +168,7 @@ def _parse(reader: Reader) -> ExportedState:
         confirmed=confirmed,
         held=held,
         negotiated=negotiated,
-        numbers=RecordNumbers(next_number, next_plaintext_number, window, max_plaintext),
+        numbers=RecordNumbers(next_number, next_plaintext_number, window, max_plaintext, skipped),
         traffic=traffic,
         old_keys=old_keys,
         doubtful=doubtful,
@@ -173,6 +180,7 @@ def _parse(reader: Reader) -> ExportedState:
         own_ids=own_ids,
         last_flight=last_flight,
         unread=_read_vectors(reader, 2, 4),
+        fragments=fragments,
     )
 
 
@@ -310,6 +318,20 @@ def _read_message(reader: Reader) -> OutgoingMessage:
     epoch, code = reader.uint(8), reader.u16()
     msg_type = None if code == _ABSENT else HandshakeType(code)
     return OutgoingMessage(epoch, msg_type, reader.uint(4), reader.vector(3))
+
+
+def _write_fragments(writer: Writer, fragments: Sequence[tuple[int, Fragment]]) -> None:
+    writer.u16(len(fragments))
+    for epoch, fragment in fragments:
+        writer.uint(epoch, 8).vector(fragment.encode(), 3)
+
+
+def _read_fragments(reader: Reader) -> tuple[tuple[int, Fragment], ...]:
+    found = []
+    for _ in range(reader.u16()):
+        epoch = reader.uint(8)
+        found += [(epoch, fragment) for fragment in parse_fragments(reader.vector(3))]
+    return tuple(found)
 
 
 def _write_address(writer: Writer, address: Address) -> None:

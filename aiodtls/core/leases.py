@@ -6,10 +6,11 @@ that the exporter may have received before it ended.
 
 from __future__ import annotations
 
+from aiodtls.core.errors import LeaseExhausted
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.post import PostHandshake13
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.record.lease import Lease
+from aiodtls.core.record.lease import MAX_SKIPPED_13, Lease
 from aiodtls.core.wire.records import EPOCH_SHIFT
 
 UNKNOWN_STATE = "this is no export of this association, or an older one"
@@ -45,16 +46,26 @@ class LeaseKeeper:
         more.
 
         Until that export is known to be stored the association uses earlier leases. So an adopter
-        starts after these, too.
+        starts after these, too. Data under the peer's older keys is taken whatever its number, and
+        no adopter takes it.
+
+        Raises :class:`LeaseExhausted` where the peer could not reconstruct the adopter's record
+        numbers.
         """
         layer, post, driver = self._layer, self._post, self._driver
-        next_number = layer.writer.next_number
+        next_number, skipped = layer.writer.next_number, layer.skipped
         if post.new_keys_wait:
-            next_number = layer.write_epoch + 1 << EPOCH_SHIFT
-        end, received_end = next_number + records, layer.newest_number + 1 + records
+            next_number, skipped = layer.write_epoch + 1 << EPOCH_SHIFT, 0
+        end, received_end = next_number + records, layer.next_received + records
         if self._granted is not None:
             earlier = self._newest
             end, received_end = max(end, earlier.end), max(received_end, earlier.received_end)
+        if layer.newest_reader.is_dtls13 and skipped + end - next_number >= MAX_SKIPPED_13:
+            raise LeaseExhausted(
+                f"adopters would leave out {skipped + end - next_number} record numbers in all, "
+                f"and the peer can follow only below {MAX_SKIPPED_13}: call update_keys(), or "
+                "export with a shorter lease"
+            )
         return Lease(
             records,
             end,
@@ -143,7 +154,7 @@ class DoubtfulData:
 
     def __init__(self, layer: RecordLayer, records: int) -> None:
         self._layer = layer
-        self.end = layer.newest_number + 1 + records
+        self.end = layer.next_received + records
         self.may_ask = True
 
     def asked(self) -> None:

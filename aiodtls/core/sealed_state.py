@@ -18,7 +18,7 @@ from aiodtls.core.exported_state import ExportedState
 
 KEY_LENGTH = 32
 NONCE_LENGTH = 12
-LABEL = b"aiodtls association 3"
+LABEL = b"aiodtls association 4"
 # The association id and the export generation, readable by those who store states.
 CLEAR = Struct("!16sQ")
 ID_LENGTH = 16

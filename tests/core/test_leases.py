@@ -18,6 +18,7 @@ from aiodtls.core.record.lease import CONTROL_RESERVE
 from aiodtls.core.sealed_state import association_of
 from tests.harness import CLIENT, SERVER, Link, Pair
 from tests.simulated.variants import configs, pair_options
+from tests.wire_nonces import WireNonces
 
 KEY = bytes(range(32))
 BOTH = ["certificate", "certificate13"]
@@ -46,8 +47,22 @@ class Watched:
 
 
 @pytest.fixture
-def nonces(monkeypatch):
-    """Every (key, nonce) that was ever used, by whichever process; twice is a failure."""
+def wire(monkeypatch):
+    """Every (key, record number) of DTLS 1.3 that was on the wire; twice is a failure."""
+    watched, put = WireNonces(monkeypatch), Pair._put
+
+    def watch(pair: Pair, sender: str, data: bytes, addr: object) -> None:
+        receiver = pair.client if sender == SERVER else pair.server
+        watched.watch(data, receiver.own_ids.length)
+        put(pair, sender, data, addr)
+
+    monkeypatch.setattr(Pair, "_put", watch)
+    return watched.seen
+
+
+@pytest.fixture
+def nonces(monkeypatch, wire):
+    """Every (key, nonce) that was ever used, sent or not; twice is a failure, as on the wire."""
     used: set[tuple[bytes, bytes]] = set()
 
     def watched(aead: AEAD, key: bytes, create=AEAD.create) -> Watched:
@@ -326,12 +341,18 @@ def test_an_export_with_a_lease_sends_nothing(variant, side):
     assert len(pair.sent[side]) == sent
 
 
-def test_a_lease_is_neither_too_short_nor_too_long():
-    pair = connected("psk13")
-    for records in (0, 63, 8193, -1):
-        with pytest.raises(ValueError, match="64 to 8192"):
+@pytest.mark.parametrize(("variant", "most"), [("psk13", 1 << 13), ("psk", 1 << 20)])
+def test_a_lease_is_neither_too_short_nor_too_long(variant, most, nonces):
+    pair = connected(variant)
+    for records in (0, 63, most + 1, -1):
+        with pytest.raises(ValueError, match=f"64 to {most}"):
             pair.client.export_state(KEY, pair.now, lease=records)
     pair.exchange()
+    state = lease_to(pair, CLIENT, most)
+    old = crash(pair, CLIENT, state)
+    assert pair.client._layer.writer.next_number == old._layer.writer.next_number + most
+    pair.send(CLIENT, b"from the adopter")
+    assert pair.run(lambda: b"from the adopter" in pair.data[SERVER], limit=2)
 
 
 def test_only_exports_of_the_association_can_be_stored():

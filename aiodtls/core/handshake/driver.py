@@ -32,7 +32,7 @@ resumed the script.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiodtls.core.errors import AlertError, DecodeError
 from aiodtls.core.events import Event, Question
@@ -172,12 +172,26 @@ class HandshakeDriver:
         """The state was exported: the adopter acknowledges the peer's last flight."""
         self.completed_at = float("-inf")
 
-    def restore(self, next_seq: int, next_receive_seq: int, now: float) -> None:
+    @property
+    def fragments(self) -> tuple[tuple[int, Fragment], ...]:
+        """What has arrived of the peer's next messages: fragments, each with its epoch."""
+        made = self._made_reassembly
+        return made.snapshot() if made is not None else ()
+
+    def restore(
+        self,
+        next_seq: int,
+        next_receive_seq: int,
+        fragments: Sequence[tuple[int, Fragment]],
+        now: float,
+    ) -> None:
         """Continues a handshake that another process completed. The keys must be installed
         already.
         """
         self.next_seq = next_seq
         self._next_receive_seq, self._made_reassembly = next_receive_seq, None
+        for epoch, fragment in fragments:
+            self._reassembly.add(fragment, epoch)
         self.complete = True
         self.completed_at = now
         self._layer.expect_no_new_epoch()

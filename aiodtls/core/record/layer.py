@@ -8,6 +8,7 @@ HOT PATH: ``receive`` runs once for each datagram, ``protect`` once for each rec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from cryptography.exceptions import InvalidTag
@@ -49,13 +50,14 @@ class RecordNumbers:
     """What another process needs to continue with the newest epochs.
 
     It holds the sequence numbers of our next protected and plaintext records, the replay window,
-    and the largest plaintext that the peer's records may have.
+    the largest plaintext that the peer's records may have, and ``RecordLayer.skipped``.
     """
 
     next_number: int
     next_plaintext_number: int
     window: tuple[int, int]
     max_plaintext: int
+    skipped: int = 0
 
 
 class RecordLayer:
@@ -75,11 +77,13 @@ class RecordLayer:
         "_plaintext_number",
         "_reader12",
         "_readers13",
+        "_resumed_at",
         "alarmed",
         "data_reader",
         "kept_early",
         "max_plaintext",
         "read_epoch",
+        "skipped",
         "write_epoch",
         "writer",
     )
@@ -110,6 +114,9 @@ class RecordLayer:
         # The newest epoch for sending.
         self.write_epoch = 0
         self.read_epoch = 0
+        # How many numbers of our newest keys adopters have skipped, one after another, while
+        # nothing showed that the peer has opened a record after them; the first number after them.
+        self.skipped = self._resumed_at = 0
         # The largest plaintext that a protected record may have. The owner checks longer ones.
         self.max_plaintext = MAX_PLAINTEXT_LENGTH
         # Whether a record of DTLS 1.3 arrived before its keys.
@@ -125,6 +132,7 @@ class RecordLayer:
     def install_write(self, epoch: int, writer: RecordWriter) -> None:
         self._older_writers[self.write_epoch] = self.writer
         self.writer, self.write_epoch = writer, epoch
+        self.skipped = 0
 
     def install_read(self, epoch: int, reader: RecordReader) -> list[Record]:
         """Installs a reader. Returns the early records that it opens, which count as received
@@ -187,6 +195,13 @@ class RecordLayer:
             return (reader.epoch << EPOCH_SHIFT) + reader.window.highest
         return reader.window.highest
 
+    @property
+    def next_received(self) -> int:
+        """The record number behind the highest that has been opened under the newest keys."""
+        reader = self.newest_reader
+        base = reader.epoch << EPOCH_SHIFT if isinstance(reader, RecordReader13) else 0
+        return base + reader.window.highest + 1
+
     def refuse_below(self, number: int) -> None:
         """Treats records of the newest epoch with numbers below ``number`` as replays."""
         reader = self.newest_reader
@@ -195,23 +210,34 @@ class RecordLayer:
         elif reader.epoch == number >> EPOCH_SHIFT:
             reader.window.close_below(number & SEQUENCE_NUMBER_MASK)
 
-    def snapshot(self, next_number: int, skipped: int) -> RecordNumbers:
+    def snapshot(self, next_number: int, skipped_plaintext: int) -> RecordNumbers:
         """What another process needs to continue from the record number ``next_number`` on.
 
-        ``skipped`` is the count of plaintext record numbers that it leaves unused.
+        ``skipped_plaintext`` is the count of plaintext record numbers that it leaves unused.
         """
+        first, skipped = self.writer.next_number, self.skipped
+        if next_number >> EPOCH_SHIFT > self.write_epoch:
+            # Nothing of our next keys has been left out before.
+            first, skipped = self.write_epoch + 1 << EPOCH_SHIFT, 0
         return RecordNumbers(
             next_number & SEQUENCE_NUMBER_MASK,
-            self._next_plaintext_number + skipped,
+            self._next_plaintext_number + skipped_plaintext,
             self.newest_reader.window.snapshot(),
             self.max_plaintext,
+            skipped + next_number - first,
         )
+
+    def acknowledged(self, numbers: Sequence[int]) -> None:
+        """The peer has opened these records of ours."""
+        if self.skipped and any(self._resumed_at <= n < self.writer.next_number for n in numbers):
+            self.skipped = 0
 
     def restore(self, numbers: RecordNumbers) -> None:
         """Continues from a snapshot. The keys must be installed already."""
         if not self.newest_reader.is_dtls13 and self._plaintext is not None:
             self._plaintext.continue_at(numbers.next_plaintext_number)
         self.writer.continue_at(self.writer.next_number + numbers.next_number)
+        self.skipped, self._resumed_at = numbers.skipped, self.writer.next_number
         self.newest_reader.window.restore(numbers.window)
         self.max_plaintext = numbers.max_plaintext
 

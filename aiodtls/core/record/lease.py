@@ -14,15 +14,20 @@ from aiodtls.core.wire.records import EPOCH_SHIFT
 # Record numbers of each lease that data leaves for alerts, ACKs and path checks.
 CONTROL_RESERVE = 16
 MIN_RECORDS = 64
-# DTLS 1.3 sends 16 bits of the number. A few leases may be skipped in a row, and the peer still
-# reconstructs the number correctly (RFC 9147 section 4.2.2).
-MAX_RECORDS = 8192
+# DTLS 1.2 sends whole record numbers.
+MAX_RECORDS = 1 << 20
+# DTLS 1.3 sends 16 bits of the number, and the peer takes the closest number that ends in them
+# (RFC 9147 section 4.2.2). So all numbers that adopters skip before the peer is known to have
+# followed stay below half of that range together.
+MAX_RECORDS_13 = 1 << 13
+MAX_SKIPPED_13 = 1 << 15
 
 
-def check_size(records: int) -> None:
+def check_size(records: int, *, is_dtls13: bool) -> None:
     """Raises ValueError for a lease that is too short to be useful or too long to be skipped."""
-    if not MIN_RECORDS <= records <= MAX_RECORDS:
-        raise ValueError(f"a lease has {MIN_RECORDS} to {MAX_RECORDS} records, not {records}")
+    most = MAX_RECORDS_13 if is_dtls13 else MAX_RECORDS
+    if not MIN_RECORDS <= records <= most:
+        raise ValueError(f"a lease has {MIN_RECORDS} to {most} records, not {records}")
 
 
 @dataclass(frozen=True, slots=True)

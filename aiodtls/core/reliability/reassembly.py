@@ -211,6 +211,22 @@ class Reassembly:
         for reading in self._readings.pop(key, ()):
             self._buffered -= reading.cost
 
+    def snapshot(self) -> tuple[tuple[int, Fragment], ...]:
+        """What is held of messages to come: fragments, each with its epoch.
+
+        ``add`` takes them in another process.
+        """
+        held = []
+        for (message_seq, epoch), readings in self._readings.items():
+            for reading in readings:
+                for offset, piece in reading.pieces:
+                    kind = reading.msg_type, reading.length
+                    held.append((epoch, Fragment(*kind, message_seq, offset, bytes(piece))))
+        for (message_seq, epoch), message in self._ready.items():
+            whole = Fragment(message.msg_type, len(message.body), message_seq, 0, message.body)
+            held.append((epoch, whole))
+        return tuple(held)
+
     def next_message(self, epoch: int) -> HandshakeMessage | None:
         """The next message, if it is complete and came in ``epoch``, the one that is expected."""
         if not self._ready:

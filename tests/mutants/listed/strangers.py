@@ -169,6 +169,47 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/leases.py",
+        "core/test_lease_numbers.py",
+        (
+            "lease-of-the-peers-keys-before",
+            "RFC 9147 4.5.1",
+            "layer.next_received + records\n        if",
+            "layer.newest_number + 1 + records\n        if",
+        ),
+        (
+            "adopters-leave-out-too-many-numbers",
+            "RFC 9147 4.2.2",
+            "if layer.newest_reader.is_dtls13 and skipped + end - next_number >= MAX_SKIPPED_13:",
+            "if False:",
+        ),
+        (
+            "adopters-numbers-are-not-counted-together",
+            "RFC 9147 4.2.2",
+            "            skipped + next_number - first,\n",
+            "            next_number - first,\n",
+        ),
+        (
+            "any-ack-shows-that-the-peer-has-followed",
+            "RFC 9147 4.2.2",
+            "if self.skipped and any(self._resumed_at <= n < self.writer.next_number for n in numbers):",
+            "if self.skipped:",
+        ),
+        (
+            "part-of-a-message-is-not-exported",
+            "RFC 9147 7.1",
+            "            fragments=self._driver.fragments,\n",
+            "",
+        ),
+        (
+            "key-update-of-an-adopter-waits-for-its-timer",
+            "RFC 9147 4.5.1",
+            "        if self._transmitter.has_datagrams:\n            self._collect()\n"
+            "        if self._layer.alarmed:",
+            "        if self._layer.alarmed:",
+        ),
+    ),
+    *of(
         "core/hello_pool.py",
         "core/test_hello_pool.py core/test_long_hellos.py faults/test_hellos.py",
         (
