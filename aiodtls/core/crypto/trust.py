@@ -53,6 +53,8 @@ TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | Awaitable[bool | 
 _PEM_BLOCK = re.compile(b"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]*)-----END CERTIFICATE-----")
 _X509 = (CertificateType.X509,)
 _RAW = (CertificateType.RawPublicKey,)
+# The length before each name of a list (RFC 8446 section 4.2.4, RFC 5246 section 7.4.4).
+_NAME_HEADER = 2
 
 
 class Trust:
@@ -211,16 +213,18 @@ def why_refused(
     return min(errors, key=lambda error: error.description == AlertDescription.unknown_ca)
 
 
-def authorities_of(trusts: Sequence[Trust]) -> tuple[bytes, ...]:
-    """The issuers to send in a CertificateRequest; empty unless all who check certificates have a
-    list.
+def authorities_of(trusts: Sequence[Trust], limit: int) -> tuple[bytes, ...]:
+    """The issuers to send in a CertificateRequest or ClientHello.
 
-    A list that omitted an accepted issuer would keep strict peers from sending their certificate.
+    Empty unless all who check certificates have a list, and all names fit into ``limit`` bytes on
+    the wire. A list that omitted an accepted issuer would keep strict peers from sending their
+    certificate.
     """
     judges = [trust for trust in trusts if CertificateType.X509 in trust.certificate_types]
     if not all(trust.authorities for trust in judges):
         return ()
-    return tuple(dict.fromkeys(name for trust in judges for name in trust.authorities))
+    names = tuple(dict.fromkeys(name for trust in judges for name in trust.authorities))
+    return names if sum(_NAME_HEADER + len(name) for name in names) <= limit else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from aiodtls.core.crypto import hmacs
 from aiodtls.core.crypto.key_exchange import KeyShare, psk_premaster_secret
 from aiodtls.core.crypto.suites import SUITES, Suite
-from aiodtls.core.crypto.trust import authorities_of
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake import credential_choice, negotiate
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, find_psk, sign
 from aiodtls.core.handshake.extensions import (
     alpn,
+    certificate_authorities,
     certificate_status,
     certificate_types,
     connection_id,
@@ -206,7 +206,7 @@ def _send_server_key(hs: Handshake, choice: Choice12) -> Step[KeyShare | None]:
 def _send_request(hs: Handshake, asked: CertificateType | None) -> None:
     """Sends [CertificateRequest] and ServerHelloDone."""
     if asked is not None:
-        names = authorities_of(hs.config.trusts) if asked is CertificateType.X509 else ()
+        names = certificate_authorities.requested(hs.config, asked)
         key_types = bytes(credential_choice.CERTIFICATE_TYPES.values())
         hs.send(CertificateRequest12(key_types, tuple(hs.config.schemes), names))
     hs.send(ServerHelloDone())

@@ -59,6 +59,16 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/crypto/trust.py",
+        "core/test_certificate_authorities.py",
+        (
+            "names-of-authorities",
+            "RFC 8446 4.2.4",
+            "return names if sum(_NAME_HEADER + len(name) for name in names) <= limit else ()",
+            "return names",
+        ),
+    ),
+    *of(
         "core/wire/extensions.py",
         "core/test_peer_text.py",
         (
