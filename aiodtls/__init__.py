@@ -6,7 +6,7 @@ from typing import Any
 from aiodtls import events
 from aiodtls._version import __version__
 from aiodtls.client import adopt, connect
-from aiodtls.core.config import PSK, DTLSConfig, PSKContext
+from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.srtp import SRTPKeys
@@ -26,6 +26,7 @@ from aiodtls.core.errors import (
     SimultaneousOpen,
 )
 from aiodtls.core.limits import Limits
+from aiodtls.core.pre_shared_keys import PSK, PSKContext
 from aiodtls.core.sealed_state import association_of
 from aiodtls.core.sessions import (
     MemorySessionStore,

@@ -617,7 +617,7 @@ def _unchanged(addr: Any) -> Any:
 
 
 def _can_serve(config: DTLSConfig | None) -> bool:
-    return config is not None and bool(config.credential_list or config.psk is not None)
+    return config is not None and config.can_serve
 
 
 async def run_handler(handler: Handler, endpoint: DTLSEndpoint) -> None:

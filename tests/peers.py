@@ -28,7 +28,7 @@ PACKAGES = {
 }
 # Seconds until a program has surely failed, however busy the machine is.
 LONGEST_WAIT = 60.0
-PSK_HEX = "1a2b3c4d5e6f"
+PSK_HEX = "1a2b3c4d5e6f708192a3b4c5d6e7f809"
 PSK_KEY = bytes.fromhex(PSK_HEX)
 PSK_IDENTITY = "Client_identity"
 

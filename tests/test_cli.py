@@ -160,6 +160,13 @@ async def test_errors_are_one_line_and_a_status(arguments, status, word):
         assert len(errors.splitlines()) == 1
 
 
+async def test_a_short_key_is_told_of_in_one_line_too():
+    command = [sys.executable, "-m", "aiodtls", "serve", "127.0.0.1:0", "--psk", "id:aabb"]
+    warning, error = (await run_to_end([*command, "--pmtu", "100"])).decode().splitlines()
+    assert "pmtu" in error
+    assert warning.startswith("aiodtls: a pre-shared key of 16 bits")
+
+
 async def test_version():
     assert await run_to_end([*AIODTLS, "--version"]) == f"aiodtls {__version__}\n".encode()
 

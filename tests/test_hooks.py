@@ -295,7 +295,7 @@ def test_a_signature_that_does_not_verify_is_said_here(version):
 async def test_a_name_that_is_unknown_looks_like_a_wrong_key(version):
     _, server = psk_configs(version, lambda function: function)
     found = []
-    for identity, key in [("stranger", KEY), ("device", b"another key")]:
+    for identity, key in [("stranger", KEY), ("device", b"another key, 16+")]:
         config = DTLSConfig(
             versions=[version],
             psk=PSK(identity, key),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import warnings
 from collections.abc import Sequence
 
 from aiodtls.cli import connect, demo, serve
@@ -15,8 +16,20 @@ from aiodtls.core.errors import DTLSError
 COMMANDS = {"demo": demo.run, "serve": serve.run, "connect": connect.run}
 
 
+def _one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """What Python prints for a warning, without the line of code that it is about."""
+    return f"aiodtls: {message}\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; errors are one line on standard error."""
+    warnings.formatwarning = _one_line
     options = parser().parse_args(arguments)
     if options.loss:
         drop_outgoing(options.loss)

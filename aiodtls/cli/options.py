@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from aiodtls._version import __version__
-from aiodtls.core.config import PSK, VERSIONS, DTLSConfig
+from aiodtls.core.config import VERSIONS, DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError
+from aiodtls.core.pre_shared_keys import PSK
 
 
 def parser() -> argparse.ArgumentParser:

@@ -20,7 +20,7 @@ This is what the owner of a :class:`DTLSConnection` or a :class:`Listener` does:
 Provisional until 1.0: a minor version may change what is here.
 """
 
-from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.cookies import ValidatedHello
 from aiodtls.core.errors import (
@@ -56,6 +56,7 @@ from aiodtls.core.events import (
 )
 from aiodtls.core.limits import Limits
 from aiodtls.core.listener import Listener, PeerConnected
+from aiodtls.core.pre_shared_keys import PSK
 
 __all__ = [
     "PSK",

@@ -22,6 +22,7 @@ from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.limits import Limits
+from aiodtls.core.pre_shared_keys import MAX_OFFERED, PSK, PSKContext, encode_identity
 from aiodtls.core.registry import (
     NamedGroup,
     ProtocolVersion,
@@ -36,66 +37,8 @@ VERSIONS = {"1.2": ProtocolVersion.DTLSv1_2, "1.3": ProtocolVersion.DTLSv1_3}
 MINIMUM_PMTU = 256
 # A UDP datagram cannot be longer than an IP packet says it is.
 MAXIMUM_PMTU = 65535
-MAX_PSK_LENGTH = 65535
 # What a handshake message may have at all (``reassembly.py``).
 MAX_CERTIFICATE_LENGTH = 1 << 17
-# With two lengths, protocol and KDF they make an identity of at most 65535 bytes.
-MAX_IMPORTED_LENGTH = 65527
-
-
-@dataclass(frozen=True, slots=True)
-class PSKContext:
-    """Who asks for a key: the peer's address, the server name it wants, the version.
-
-    ``import_context`` is what the peer would import the key with (RFC 9258), where it would.
-    """
-
-    peername: Any
-    server_name: str | None
-    version: str
-    import_context: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class PSK:
-    """A pre-shared key. The identity is compared as bytes; text is encoded as UTF-8 (RFC 4279).
-
-    ``hash`` is the one the key is bound to in DTLS 1.3; DTLS 1.2 does not look at it. ``context``
-    is None unless the key is to be imported (RFC 9258).
-    """
-
-    identity: bytes
-    key: bytes = field(repr=False)
-    hash: str
-    context: bytes | None
-
-    def __init__(self, identity: str | bytes, key: bytes, *, hash: str = "SHA256") -> None:
-        encoded = _psk_identity(identity)
-        _check_key(key)
-        if hash not in ("SHA256", "SHA384"):
-            raise ConfigError(f"the hash of a PSK must be SHA256 or SHA384, not {hash!r}")
-        object.__setattr__(self, "identity", encoded)
-        object.__setattr__(self, "key", bytes(key))
-        object.__setattr__(self, "hash", hash)
-        object.__setattr__(self, "context", None)
-
-    @classmethod
-    @checks.checked_part
-    def imported(
-        cls, identity: str | bytes, key: bytes, *, context: bytes = b"", hash: str = "SHA256"
-    ) -> PSK:
-        """A key of which DTLS 1.3 uses only what is derived from it (RFC 9258).
-
-        So it fits cipher suites of every hash, and it may serve DTLS 1.2 too. Both sides have the
-        same ``context``, such as who plays which role. ``hash`` is the one of the derivation.
-        """
-        psk = cls(identity, key, hash=hash)
-        if not psk.identity:
-            raise ConfigError("the identity of an imported PSK is not empty")
-        if len(psk.identity) + len(context) > MAX_IMPORTED_LENGTH:
-            raise ConfigError("identity and context of an imported PSK are too long together")
-        object.__setattr__(psk, "context", bytes(context))
-        return psk
 
 
 PSKFunction: TypeAlias = Callable[
@@ -123,7 +66,8 @@ class DTLSConfig:
     max_certificate_length: int = MAX_CERTIFICATE_LENGTH
     psk: PSKSource | None = field(default=None, repr=False)
     psk_identity_hint: str | bytes | None = None
-    prefer_psk: bool = True
+    prefer_psk: bool | Literal["only"] = True
+    psk_satisfies_client_auth: bool = True
     require_forward_secrecy: bool = False
     cipher_suites: Sequence[str] | None = None
     groups: Sequence[str] | None = None
@@ -220,6 +164,8 @@ class DTLSConfig:
         self._check_numbers()
         if self.client_auth == "required" and not self.trusts:
             raise ConfigError('client_auth="required" needs trust= to check the clients against')
+        if self.prefer_psk == "only" and self.psk is None:
+            raise ConfigError('prefer_psk="only" needs psk=')
 
     def _derive(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -261,17 +207,33 @@ class DTLSConfig:
             raise ConfigError(f"none of cipher_suites is of versions {', '.join(versions)}")
         usable = tuple(suite for suite in suites if self._is_usable(suite))
         if not usable:
-            need = "psk=" if self.psk is None else "certificates (credentials= or trust=)"
-            raise ConfigError(f"every one of cipher_suites needs {need}, which is not given")
+            if self.psk is None:
+                need = "psk=, which is not given"
+            elif self.psks is None:
+                need = "certificates (credentials= or trust=), which are not given"
+            else:
+                need = "another psk= (one for this version and hash), or credentials= or trust="
+            raise ConfigError(
+                f"every one of cipher_suites of versions {', '.join(versions)} needs {need}"
+            )
         return usable
 
     def _is_usable(self, suite: Suite) -> bool:
         exchange = suite.key_exchange
         if exchange is None:
-            return True
+            return self._has_certificates or self._has_psk_for(suite)
         if self.require_forward_secrecy and not exchange.uses_ecdhe:
             return False
-        return self.psk is not None if exchange.uses_psk else self._has_certificates
+        return self._has_psk_for(suite) if exchange.uses_psk else self._has_certificates
+
+    def _has_psk_for(self, suite: Suite) -> bool:
+        """Whether a PSK may serve a suite, as far as that can be told: a function's may be any."""
+        if self.psk_function is not None:
+            return True
+        psks = (self.psks or {}).values()
+        if suite.key_exchange is not None:
+            return any(psk.serves_dtls12 for psk in psks)
+        return any(psk.serves_dtls13(suite.hash_name) for psk in psks)
 
     def _resolve_versions(self) -> tuple[ProtocolVersion, ...]:
         """Newest first. A version that is named must have a suite."""
@@ -346,8 +308,31 @@ class DTLSConfig:
 
     def check_server(self) -> None:
         """A server needs a key to show. Raises :class:`ConfigError`."""
-        if not self.credential_list and self.psk is None:
-            raise ConfigError("a server needs credentials= or psk=")
+        if not self.can_serve:
+            need = "credentials= or psk="
+            if self.psk is not None:
+                need = "credentials=, as psk_satisfies_client_auth=False refuses its psk="
+            raise ConfigError(f"a server needs {need}")
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether a server has a key to show."""
+        return bool(self.credential_list) or self.serves_psk
+
+    @property
+    def serves_psk(self) -> bool:
+        """Whether a server takes a PSK handshake, which shows no certificate of the client."""
+        return self.psk is not None and (
+            self.client_auth != "required" or self.psk_satisfies_client_auth
+        )
+
+    @property
+    def hides_identities(self) -> bool:
+        """Whether a server's answer to a PSK must not tell if it knows the identity.
+
+        With certificates to fall back on it does tell (RFC 8446 appendix E.6).
+        """
+        return self.serves_psk and (not self.credential_list or self.prefer_psk == "only")
 
     @property
     def _has_certificates(self) -> bool:
@@ -372,17 +357,27 @@ class DTLSConfig:
     def client_psks(self) -> tuple[PSK, ...]:
         """The keys of a client, in order of preference; DTLS 1.2 can name one alone.
 
-        Raises :class:`ConfigError` where there are none to offer.
+        Raises :class:`ConfigError` where they cannot be offered.
         """
         if self.psk is None:
             return ()
         if self.psks is None:
             raise ConfigError("a client needs its PSK at once: a function cannot be asked for it")
-        if len(self.psks) > 1 and self.speaks12:
+        psks = tuple(self.psks.values())
+        if self.speaks12 and sum(psk.serves_dtls12 for psk in psks) > 1:
             raise ConfigError(
                 'several PSKs can be offered in DTLS 1.3 alone: versions=["1.3"], or one PSK'
             )
-        return tuple(self.psks.values())
+        if self.speaks13 and sum(psk.offered_size for psk in psks) > MAX_OFFERED:
+            raise ConfigError(
+                f"the PSKs of a client have more than {MAX_OFFERED} bytes in its hello: give fewer"
+            )
+        return psks
+
+    @property
+    def client_psk12(self) -> PSK:
+        """The one key that a client of DTLS 1.2 names; there is one where it offers PSK suites."""
+        return next(psk for psk in self.client_psks() if psk.serves_dtls12)
 
     # -- resumption, server's side --------------------------------------------------------------
 
@@ -449,23 +444,7 @@ def _resolve_psks(psk: PSKSource | None) -> dict[bytes, PSK] | None:
         return {psk.identity: psk}
     if not psk:
         raise ConfigError("psk is an empty mapping")
-    return {_psk_identity(k): v if isinstance(v, PSK) else PSK(k, v) for k, v in psk.items()}
-
-
-def _psk_identity(identity: str | bytes) -> bytes:
-    if not isinstance(identity, str | bytes | bytearray | memoryview):
-        raise ConfigError(f"a psk identity must be str or bytes, not {type(identity).__name__}")
-    encoded = identity.encode() if isinstance(identity, str) else bytes(identity)
-    if len(encoded) > 65535:
-        raise ConfigError(f"a psk identity has at most 65535 bytes, not {len(encoded)}")
-    return encoded
-
-
-def _check_key(key: bytes) -> None:
-    if not isinstance(key, bytes | bytearray | memoryview):
-        raise ConfigError(f"the key of a psk must be bytes, not {type(key).__name__}")
-    if not 0 < len(key) <= MAX_PSK_LENGTH:
-        raise ConfigError(f"the key of a psk has 1 to 65535 bytes, not {len(key)}")
+    return {encode_identity(k): v if isinstance(v, PSK) else PSK(k, v) for k, v in psk.items()}
 
 
 def _hint(hint: str | bytes | None) -> bytes:

@@ -13,11 +13,11 @@ from aiodtls.core.crypto.trust import why_refused
 from aiodtls.core.frozen import frozen
 
 if TYPE_CHECKING:
-    from aiodtls.core.config import PSKContext
     from aiodtls.core.crypto.certificates import Role
     from aiodtls.core.crypto.credentials import SignFunction
     from aiodtls.core.crypto.trust import Trust, TrustFunction
     from aiodtls.core.errors import AlertError
+    from aiodtls.core.pre_shared_keys import PSKContext
     from aiodtls.core.sessions import Session
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.certificates import Role, load_pem, refusal
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError
+from aiodtls.core.pre_shared_keys import PSK
 from aiodtls.core.registry import (
     AlertDescription,
     NamedGroup,

@@ -46,13 +46,13 @@ def test_what_cannot_work_is_refused(fields, word):
 
 
 def test_only_suites_that_can_be_carried_are_offered():
-    psk = DTLSConfig(psk=PSK("a", b"k"))
+    psk = DTLSConfig(psk=PSK("a", b"k" * 16))
     exchanges = [s.key_exchange for s in psk.suites if s.version == "1.2"]
     assert exchanges and all(exchange.uses_psk for exchange in exchanges)
     certificates = DTLSConfig(trust=Trust.insecure())
     exchanges = [s.key_exchange for s in certificates.suites if s.version == "1.2"]
     assert exchanges and all(exchange.uses_certificate for exchange in exchanges)
-    both = DTLSConfig(psk=PSK("a", b"k"), trust=Trust.insecure())
+    both = DTLSConfig(psk=PSK("a", b"k" * 16), trust=Trust.insecure())
     common = {s for s in both.suites if s.version == "1.3"}
     assert len(common) == 4
     assert set(both.suites) == {*psk.suites, *certificates.suites} >= common

@@ -10,7 +10,7 @@ import dataclasses
 
 import pytest
 
-from aiodtls import DTLSConfig, Trust
+from aiodtls import PSK, DTLSConfig, Trust
 from aiodtls.core.crypto.key_exchange import KeyShare
 from aiodtls.core.errors import CertificateError
 from aiodtls.core.events import SessionReceived
@@ -138,9 +138,16 @@ def test_a_server_hello_of_dtls13(name, change, alert, match):
     deviation.is_refused(alert, match=match)
 
 
+# A client offers suites of the hashes of its keys alone.
+OF_BOTH_HASHES = {
+    "psk": {
+        "device": b"0123456789abcdef",
+        "other": PSK("other", b"0123456789abcdef", hash="SHA384"),
+    }
+}
 PSK_SERVER_HELLO = [
     ("index", with_extension(SelectedPsk(1)), {}, ILLEGAL, "a PSK we have not"),
-    ("hash", with_fields(cipher_suite=0x1302), {}, ILLEGAL, "the PSK is of another hash"),
+    ("hash", with_fields(cipher_suite=0x1302), OF_BOTH_HASHES, ILLEGAL, "is of another hash"),
     (
         "no share where psk_ke is not offered",
         without_extension(KEY_SHARE),

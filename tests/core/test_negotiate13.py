@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.crypto.transcript import Transcript
@@ -16,6 +16,7 @@ from aiodtls.core.handshake.extensions import key_share
 from aiodtls.core.handshake.negotiate13 import check_second_hello, retry_request
 from aiodtls.core.handshake.offer13 import Offer, make_offer, second_offer
 from aiodtls.core.handshake.psks import OfferedPsk
+from aiodtls.core.pre_shared_keys import PSK
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions13 import SelectedPsk
@@ -99,12 +100,17 @@ SEVERAL = {"a": PSK("a", b"first key of several"), "b": PSK("b", KEY), "c": PSK(
 
 @pytest.mark.parametrize("cookie", [True, False])
 @pytest.mark.parametrize("hash_name", ["SHA256", "SHA384"])
-def test_of_several_psks_that_both_know_the_servers_first_is_taken(hash_name, cookie):
+@pytest.mark.parametrize("certificates", [True, False])
+def test_of_several_psks_that_both_know_the_servers_first_is_taken(certificates, hash_name, cookie):
+    """Of the suite's hash; a server with PSKs alone has that of the client's first."""
     server = psk_config({"c": PSK("c", KEY, hash=hash_name), "b": PSK("b", KEY), "d": KEY})
+    if certificates:
+        server = dataclasses.replace(server, credentials=CREDENTIALS)
     several = SEVERAL | {"c": PSK("c", KEY, hash=hash_name)}
+    taken = b"c" if certificates or hash_name == "SHA256" else b"b"
     pair = meet(psk_config(several), server, cookie=cookie)
-    assert pair.connected and pair.client.psk_identity == pair.server.psk_identity == b"c"
-    assert pair.client.cipher_suite.endswith(hash_name)
+    assert pair.connected and pair.client.psk_identity == pair.server.psk_identity == taken
+    assert pair.client.cipher_suite.endswith(hash_name if taken == b"c" else "SHA256")
 
 
 def test_a_function_takes_the_first_of_several_psks_that_it_knows():
@@ -159,19 +165,19 @@ def test_a_second_hello_still_has_the_psk_that_the_first_was_answered_for():
         name: PSK(name, KEY, hash=hash_name)
         for name, hash_name in [("a", "SHA256"), ("b", "SHA384"), ("c", "SHA256")]
     }
-    server = psk_config({"a": psks["a"], "b": psks["b"]})
     suite = SUITES[0x1301]
 
     def check(*kept: str) -> None:
         second = offer_of(psk_config({name: psks[name] for name in kept}))
-        check_second_hello(server, offer_of(psk_config(psks)).hello, second.hello, suite, 0.0)
+        check_second_hello(offer_of(psk_config(psks)).hello, second.hello, suite)
 
     check("a", "b", "c")
     check("a", "c")
-    check("a")
-    with pytest.raises(AlertError, match="lacks a PSK") as caught:
-        check("b", "c")
-    assert caught.value.description == AlertDescription.illegal_parameter
+    # Whether the server knows one must not show, so the others of the hash stay too.
+    for lacking in (("b", "c"), ("a", "b"), ("a",)):
+        with pytest.raises(AlertError, match="lacks a PSK") as caught:
+            check(*lacking)
+        assert caught.value.description == AlertDescription.illegal_parameter
 
 
 @pytest.mark.parametrize("cookie", [True, False])

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, PSKContext, TicketKeys, Trust
 from aiodtls.core.events import PSKRequested, SessionReceived
 from aiodtls.core.handshake.psks import ImportedIdentity, OfferedPsk
+from aiodtls.core.registry import ProtocolVersion
 from tests.harness import CLIENT, SERVER, Pair
 
 KEY = bytes(range(32))
@@ -83,12 +84,42 @@ def test_all_that_goes_into_an_imported_key_must_be_the_same(other):
         assert pair.client.failure.description == "decrypt_error"
 
 
-def test_dtls12_uses_the_key_as_it_is():
+def test_an_imported_key_serves_dtls13_alone():
+    """RFC 9258 section 4: no key is used both imported and as it is."""
     psk = PSK.imported("device", KEY, context=b"context")
-    pair = run({"psk": psk, "versions": ["1.2"]}, {"psk": PSK("device", KEY), "versions": None})
-    assert pair.connected and pair.client.version == "1.2"
+    assert DTLSConfig(psk=psk).version_list == (ProtocolVersion.DTLSv1_3,)
+    for options in ({"versions": ["1.2"]}, {"versions": ["1.2", "1.3"]}):
+        with pytest.raises(ConfigError):
+            DTLSConfig(psk=psk, **options)
     pair = run({"psk": psk, "versions": None}, {"psk": psk, "versions": None})
     assert pair.connected and pair.client.version == "1.3"
+
+
+@pytest.mark.parametrize("by_function", [False, True])
+def test_a_server_of_dtls12_does_not_know_an_imported_key(by_function):
+    """It looks like any unknown identity, also to a client that uses the key as it is."""
+    psk, other = PSK.imported("device", KEY), PSK("other", KEY)
+
+    def find(side, question):
+        return {psk.identity: psk, other.identity: other}.get(question.identity)
+
+    known = {"device": psk, "other": other}
+    server = {"psk": (lambda identity, context: None) if by_function else known, "versions": None}
+    for identity, connects in (("other", True), ("device", False)):
+        client = {"psk": PSK(identity, KEY), "versions": ["1.2"]}
+        pair = run(client, server, answers=find)
+        assert pair.connected is connects
+        assert connects or "timed out" in str(pair.client.failure)
+
+
+def test_an_imported_key_beside_certificates_leaves_them_to_dtls12():
+    psk = PSK.imported("device", KEY)
+    both = {"psk": psk, "groups": None}
+    client = {**both, **CERTIFICATE_CLIENT, "versions": ["1.2"]}
+    pair = run(client, {**both, **CERTIFICATE_SERVER, "versions": None})
+    assert pair.connected and pair.client.psk_identity is None
+    exchanges = [suite.key_exchange for suite in pair.client.config.suites]
+    assert not any(exchange is not None and exchange.uses_psk for exchange in exchanges)
 
 
 def finds(identity: bytes, context: PSKContext) -> bytes | PSK | None:
@@ -189,10 +220,86 @@ def test_identities_that_are_no_import_or_not_for_dtls13_are_taken_as_they_are()
 def test_what_cannot_be_imported_is_a_config_error():
     for options in (
         {"identity": "", "key": KEY},
-        {"identity": b"x" * 65528, "key": KEY},
-        {"identity": "device", "key": KEY, "context": b"x" * 65522},
+        {"identity": b"x" * 1025, "key": KEY},
+        {"identity": "device", "key": KEY, "context": b"x" * 1019},
         {"identity": "device", "key": b""},
         {"identity": "device", "key": KEY, "hash": "SHA1"},
     ):
         with pytest.raises(ConfigError):
             PSK.imported(**options)
+
+
+def auth_server(**options) -> dict:
+    """One that asks its clients for certificates."""
+    return {**CERTIFICATE_SERVER, "trust": TRUST, "client_auth": "required", **options}
+
+
+@pytest.mark.parametrize("cookie", [True, False])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_psk_satisfies_client_auth_unless_it_may_not(version, cookie):
+    """A certificate and a PSK in one handshake would need RFC 8773, which is left out."""
+    psk = PSK("device", KEY)
+    both = {"versions": [version], "groups": None}
+    certified = {**CERTIFICATE_CLIENT, **CERTIFICATE_SERVER}
+    for client, satisfies, identity in [
+        ({"psk": psk}, True, b"device"),
+        ({"psk": psk}, False, None),
+        ({"psk": psk, **certified}, False, "certificate"),
+        (certified, False, "certificate"),
+        (CERTIFICATE_CLIENT, False, None),
+    ]:
+        server = auth_server(psk=psk, psk_satisfies_client_auth=satisfies)
+        pair = run({**both, **client}, {**both, **server}, cookie=cookie)
+        assert pair.connected is (identity is not None)
+        if identity is not None:
+            shown = bool(pair.server.peer_certificate_chain)
+            assert shown is (identity == "certificate")
+            assert pair.server.psk_identity == (None if shown else identity)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("client_auth", ["none", "optional"])
+def test_where_no_certificate_is_required_a_psk_is_always_enough(client_auth, version):
+    psk, both = PSK("device", KEY), {"versions": [version], "groups": None}
+    server = auth_server(psk=psk, psk_satisfies_client_auth=False, client_auth=client_auth)
+    pair = run({**both, "psk": psk}, {**both, **server})
+    assert pair.connected and pair.server.psk_identity == b"device"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_session_of_a_psk_satisfies_client_auth_no_more_than_the_psk(version):
+    psk, keys = PSK("device", KEY), TicketKeys()
+    both = {"versions": [version], "groups": None, "psk": psk}
+    client = {**both, **CERTIFICATE_CLIENT, **CERTIFICATE_SERVER}
+    pair = run({**both}, {**both, **auth_server(ticket_keys=keys)})
+    pair.run(lambda: pair.client.session is not None)
+    session = pair.client.session
+    for satisfies in (True, False):
+        server = auth_server(ticket_keys=keys, psk_satisfies_client_auth=satisfies)
+        pair = run(client, {**both, **server}, session=session)
+        assert pair.connected and pair.client.resumed is satisfies
+        assert bool(pair.server.peer_certificate_chain) is not satisfies
+
+
+def test_a_server_that_could_show_nothing_is_refused():
+    options = {"client_auth": "required", "trust": TRUST, "psk_satisfies_client_auth": False}
+    for psk in (PSK("device", KEY), lambda identity, context: KEY):
+        with pytest.raises(ConfigError, match="psk_satisfies_client_auth"):
+            DTLSConfig(psk=psk, **options).check_server()
+
+
+@pytest.mark.parametrize("cookie", [True, False])
+def test_a_hello_retry_request_follows_no_psk_that_is_refused(cookie):
+    """The suite is the one that the server prefers, not that of a PSK's hash."""
+    psk = PSK("device", KEY, hash="SHA384")
+    client = {"psk": psk, **CERTIFICATE_CLIENT, **CERTIFICATE_SERVER, "groups": None}
+    server = auth_server(
+        psk=psk, psk_satisfies_client_auth=False, groups=None, cipher_suites=list(SUITES.values())
+    )
+    pair = run(client, server, cookie=cookie)
+    assert pair.connected and pair.client.cipher_suite == SUITES["sha256"]
+
+
+def test_prefer_psk_only_needs_a_psk():
+    with pytest.raises(ConfigError, match="only"):
+        DTLSConfig(prefer_psk="only", **CERTIFICATE_SERVER)

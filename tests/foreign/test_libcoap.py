@@ -12,7 +12,7 @@ from tests.peers import run_to_end, serving
 from tests.pki import PKI
 
 BUILDS = ["openssl", "gnutls"]
-KEY = "secretPSK"
+KEY = "secretPSKsecretPSK"
 USER = "user1"
 # CoAP (RFC 7252 section 3): version 1, confirmable, token of 1 byte; GET with no options.
 GET = b"\x41\x01\x12\x34\x55"

@@ -7,7 +7,6 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from aiodtls.core.config import PSK, PSKContext
 from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import check_keys
 from aiodtls.core.crypto.credentials import Credentials
@@ -21,6 +20,7 @@ from aiodtls.core.events import (
     VerificationRequested,
 )
 from aiodtls.core.handshake.script import Handshake, Step
+from aiodtls.core.pre_shared_keys import PSK, PSKContext
 from aiodtls.core.registry import AlertDescription, CertificateType, SignatureScheme
 from aiodtls.core.sessions import Session
 
@@ -161,6 +161,8 @@ def find_psk(
         found = (hs.config.psks or {}).get(identity)
     if isinstance(found, Exception):
         raise AlertError(AlertDescription.internal_error, "the psk function failed") from found
+    if isinstance(found, PSK) and hs.negotiated.version == "1.2" and not found.serves_dtls12:
+        return None
     if found is None or isinstance(found, PSK):
         return found
     if isinstance(found, bytes | bytearray) and found:

@@ -209,7 +209,7 @@ def _client_key_exchange(
         hs.negotiated.psk_identity_hint = server_key.identity_hint
     if not exchange.uses_psk:
         return ClientKeyExchangeEcdhe12(public), secret
-    (psk,) = hs.config.client_psks()
+    psk = hs.config.client_psk12
     hs.negotiated.psk_identity = psk.identity
     hs.negotiated.psk_check = psk_check(psk.key)
     if exchange.uses_ecdhe:

@@ -84,6 +84,8 @@ def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
             continue
         if exchange.uses_ecdhe and group is None:
             continue
+        if exchange.uses_psk and not config.serves_psk:
+            continue
         if not exchange.uses_certificate:
             return Choice12(suite, None, None, group if exchange.uses_ecdhe else None)
         chosen = choose_credentials12(config, hello, suite)

@@ -13,7 +13,13 @@ from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.extensions import key_share, supported_versions
 from aiodtls.core.handshake.negotiate import check_only_offered
 from aiodtls.core.handshake.offer13 import Offer
-from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, known_psk, preference
+from aiodtls.core.handshake.psks import (
+    HASH_LENGTHS,
+    MAX_PSKS,
+    OfferedPsk,
+    known_psk,
+    preference,
+)
 from aiodtls.core.registry import AlertDescription, ExtensionType, NamedGroup, ProtocolVersion
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions13 import Cookie, PreSharedKey, SelectedPsk
@@ -123,22 +129,32 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello, wall_time: float) -> 
     offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
     if not offered:
         raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
-    found = _first_psk(config, hello, offered, wall_time)
-    return found[1] if found else offered[0]
+    return _suite_of_psk(config, hello, offered, wall_time) or offered[0]
 
 
-def _first_psk(
+def _suite_of_psk(
     config: DTLSConfig, hello: ClientHello, suites: Sequence[Suite], wall_time: float
-) -> tuple[bytes, Suite] | None:
-    """The identity that we would probably choose, and a suite with its hash."""
+) -> Suite | None:
+    """The suite for the PSK that we would probably choose.
+
+    If identities are hidden, the suite depends on the client's binders alone. Otherwise a stranger
+    could learn from a HelloRetryRequest, or from a refusal, which identities we know.
+    """
     psks = hello.extensions.find(PreSharedKey)
-    for index in preference(config, psks.identities) if psks else ():
-        assert psks is not None
-        identity = psks.identities[index][0]
-        hash_name = _hash_of(config, identity, psks.binders[index], wall_time)
+    if psks is None:
+        return None
+    hidden = config.hides_identities
+    # Our order of preference would show which identities are known.
+    order = range(min(len(psks.identities), MAX_PSKS))
+    for index in order if hidden else preference(config, psks.identities):
+        binder = psks.binders[index]
+        if hidden:
+            hash_name = _hash_of_binder(binder)
+        else:
+            hash_name = _hash_of(config, psks.identities[index][0], binder, wall_time)
         fitting = next((s for s in suites if s.hash_name == hash_name), None)
         if fitting is not None:
-            return identity, fitting
+            return fitting
     return None
 
 
@@ -149,29 +165,37 @@ def _hash_of(config: DTLSConfig, identity: bytes, binder: bytes, wall_time: floa
     session = config.open_ticket(identity, wall_time)
     if session is not None:
         return SUITES[session.suite].hash_name if session.version == "1.3" else None
+    if not config.serves_psk:
+        return None
     if config.psk_function is not None:
-        return next((h for h, length in HASH_LENGTHS.items() if length == len(binder)), None)
+        return _hash_of_binder(binder)
     psk = known_psk(config, identity)
     return psk.hash_name if psk else None
 
 
-def check_second_hello(
-    config: DTLSConfig, first: ClientHello, second: ClientHello, suite: Suite, wall_time: float
-) -> None:
+def _hash_of_binder(binder: bytes) -> str | None:
+    """The hash that the client made the binder with, by its length."""
+    return next((name for name, length in HASH_LENGTHS.items() if length == len(binder)), None)
+
+
+def check_second_hello(first: ClientHello, second: ClientHello, suite: Suite) -> None:
     """Checks what RFC 8446 section 4.1.2 fixes, as far as later steps rely on it."""
     check_client_hello13(second)
     offered = supported_versions.accept(second) or ()
     if VERSION not in offered or suite.code not in second.cipher_suites:
         raise AlertError(AlertDescription.illegal_parameter, "the second hello offers less")
-    kept = second.extensions.find(PreSharedKey)
-    # Only a PSK with another hash than the suite's may be dropped. The PSKs of a function are not
-    # known here.
-    found = None
-    if config.psk_function is None:
-        found = _first_psk(config, first, [suite], wall_time)
-    if kept and found and found[0] not in [identity for identity, _ in kept.identities]:
-        message = "the second hello lacks a PSK of the first"
-        raise AlertError(AlertDescription.illegal_parameter, message)
+    kept, before = second.extensions.find(PreSharedKey), first.extensions.find(PreSharedKey)
+    if kept and before:
+        # Only a PSK with another hash than the suite's may be dropped, whether or not we know it.
+        length = HASH_LENGTHS[suite.hash_name]
+        fitting = {
+            identity
+            for (identity, _), binder in zip(before.identities, before.binders, strict=True)
+            if len(binder) == length
+        }
+        if not fitting.issubset(identity for identity, _ in kept.identities):
+            message = "the second hello lacks a PSK of the first"
+            raise AlertError(AlertDescription.illegal_parameter, message)
 
 
 def retry_request(suite: Suite, group: NamedGroup | None, cookie: bytes = b"") -> HelloRetryRequest:

@@ -8,10 +8,11 @@ everything that it is derived from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field
+from typing import TypeAlias
 
-from aiodtls.core.config import PSK, DTLSConfig
+from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.key_schedule import (
     KeySchedule,
     hkdf_expand_label,
@@ -24,6 +25,7 @@ from aiodtls.core.errors import DecodeError
 from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake.authenticate import find_psk
 from aiodtls.core.handshake.script import Handshake, Step
+from aiodtls.core.pre_shared_keys import PSK
 from aiodtls.core.registry import ProtocolVersion
 from aiodtls.core.sessions import Session
 from aiodtls.core.wire.codec import Reader, Writer
@@ -123,7 +125,8 @@ def offered_by(config: DTLSConfig) -> tuple[OfferedPsk, ...]:
     offered: list[OfferedPsk] = []
     for psk in psks:
         if psk.context is None:
-            offered.append(OfferedPsk.external(psk))
+            if any(map(psk.serves_dtls13, hashes)):
+                offered.append(OfferedPsk.external(psk))
         else:
             offered += [OfferedPsk.imported(psk, hash_name) for hash_name in hashes]
     return tuple(offered)
@@ -138,7 +141,7 @@ def preference(config: DTLSConfig, identities: Sequence[tuple[bytes, int]]) -> l
     """
     indexes = range(min(len(identities), MAX_PSKS))
     psks = config.psks or {}
-    names = [_external_identity(psks, identities[index][0]) for index in indexes]
+    names = [_wanted(identities[index][0])[0] for index in indexes]
     known = set(names) & psks.keys()
     if len(known) < 2:
         return list(indexes)
@@ -146,34 +149,40 @@ def preference(config: DTLSConfig, identities: Sequence[tuple[bytes, int]]) -> l
     return sorted(indexes, key=lambda index: ranks.get(names[index], -1))
 
 
-def _external_identity(psks: Mapping[bytes, PSK], identity: bytes) -> bytes:
-    target = _target_of(identity)
-    imported = target[0].external_identity if target is not None else identity
-    return imported if imported in psks else identity
-
-
 def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:
     """A server's key for an identity, if it is known without asking a function."""
-    psks = config.psks or {}
-    target = _target_of(identity)
-    if target is not None:
-        imported, hash_name = target
-        found = _derived(psks.get(imported.external_identity), imported, hash_name)
-        if found is not None:
-            return found
-    return _as_it_is(psks.get(identity))
+    name, _, target = _wanted(identity)
+    return _usable((config.psks or {}).get(name), target)
 
 
-def look_up_psk(hs: Handshake, identity: bytes) -> Step[OfferedPsk | None]:
-    """A server's key for an identity. Asks the owner if ``psk`` is a function."""
+class PskFinder:
+    """Finds a server's keys for the identities of one hello. Asks the owner if ``psk`` is a function.
+
+    Each key is asked for once, so an imported one that is offered for two hashes costs one
+    question. The number of questions depends on the hello alone.
+    """
+
+    def __init__(self, hs: Handshake) -> None:
+        self._hs = hs
+        self._found: dict[tuple[bytes, bytes | None], PSK | None] = {}
+
+    def find(self, identity: bytes) -> Step[OfferedPsk | None]:
+        """The key for an identity; None if it is unknown."""
+        name, context, target = _wanted(identity)
+        if (name, context) not in self._found:
+            self._found[name, context] = yield from find_psk(self._hs, name, context)
+        return _usable(self._found[name, context], target)
+
+
+_Target: TypeAlias = "tuple[ImportedIdentity, str] | None"
+
+
+def _wanted(identity: bytes) -> tuple[bytes, bytes | None, _Target]:
+    """The identity and the context of the PSK behind it, and what it would import."""
     target = _target_of(identity)
-    if target is not None:
-        imported, hash_name = target
-        psk = yield from find_psk(hs, imported.external_identity, imported.context)
-        found = _derived(psk, imported, hash_name)
-        if found is not None:
-            return found
-    return _as_it_is((yield from find_psk(hs, identity)))
+    if target is None:
+        return identity, None, None
+    return target[0].external_identity, target[0].context, target
 
 
 def _target_of(identity: bytes) -> tuple[ImportedIdentity, str] | None:
@@ -188,13 +197,12 @@ def _target_of(identity: bytes) -> tuple[ImportedIdentity, str] | None:
     return (imported, hash_name) if hash_name is not None else None
 
 
-def _derived(psk: PSK | None, imported: ImportedIdentity, hash_name: str) -> OfferedPsk | None:
-    if psk is None or psk.context is None or psk.context != imported.context:
+def _usable(psk: PSK | None, target: _Target) -> OfferedPsk | None:
+    """A key imported where the peer would import it, and only there (RFC 9258 section 3)."""
+    if psk is None or (psk.context is None) is not (target is None):
         return None
+    if target is None:
+        return OfferedPsk.external(psk)
+    imported, hash_name = target
     derived = OfferedPsk.imported(psk, hash_name)
     return derived if derived.identity == imported.encode() else None
-
-
-def _as_it_is(psk: PSK | None) -> OfferedPsk | None:
-    """A PSK for use without import. DTLS 1.3 never uses an imported key so (RFC 9258 section 3)."""
-    return OfferedPsk.external(psk) if psk is not None and psk.context is None else None

@@ -84,7 +84,9 @@ def may_offer(
     if session.psk_identity is None:
         return config.offers_certificates
     psk = (config.psks or {}).get(session.psk_identity)
-    return psk is not None and hmac.compare_digest(psk_check(psk.key), session.psk_check)
+    if psk is None or (session.version == "1.2" and not psk.serves_dtls12):
+        return False
+    return hmac.compare_digest(psk_check(psk.key), session.psk_check)
 
 
 def is_accepted(hs: Handshake, hello: ClientHello, session: Session) -> Step[bool]:
@@ -95,6 +97,8 @@ def is_accepted(hs: Handshake, hello: ClientHello, session: Session) -> Step[boo
     if not alpn.may_resume(config, session, hello) or suite_of(config, session) is None:
         return False
     if session.psk_identity is not None:
+        if not config.serves_psk:
+            return False
         psk = yield from find_psk(hs, session.psk_identity)
         return psk is not None and hmac.compare_digest(psk_check(psk.key), session.psk_check)
     if not config.credential_list:

@@ -39,7 +39,13 @@ from aiodtls.core.handshake.extensions import (
     supported_versions,
 )
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
-from aiodtls.core.handshake.psks import OfferedPsk, look_up_psk, preference
+from aiodtls.core.handshake.psks import (
+    EXTERNAL_BINDER,
+    HASH_LENGTHS,
+    OfferedPsk,
+    PskFinder,
+    preference,
+)
 from aiodtls.core.handshake.resumption import is_accepted, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import (
@@ -118,7 +124,7 @@ def _ask_for_share(
     hs.send(negotiate13.retry_request(suite, group))
     hs.transcript.hash_first_hello(suite.hash_name)
     second = yield from hs.expect(ClientHello)
-    negotiate13.check_second_hello(hs.config, hello, second, suite, hs.wall_clock())
+    negotiate13.check_second_hello(hello, second, suite)
     return second
 
 
@@ -137,8 +143,11 @@ def _choose(
     dhe = has_share and PskKeyExchangeMode.psk_dhe_ke in modes
     may_do_without = PskKeyExchangeMode.psk_ke in modes and not config.require_forward_secrecy
     found = None
-    if dhe or may_do_without:
-        found = yield from _choose_psk(hs, hello, suite, dhe=dhe)
+    offered = hello.extensions.find(PreSharedKey)
+    if offered is not None and (dhe or may_do_without):
+        found = yield from _choose_psk(hs, hello, offered, suite, dhe=dhe)
+        if found is None and config.hides_identities:
+            raise _unknown_psk(hs, offered, suite)
     # A session comes first, because a PSK or credentials authenticated its first handshake.
     if has_share and (found is None or (found[1].session is None and not config.prefer_psk)):
         chosen = credential_choice.choose_credentials13(config, hello)
@@ -147,12 +156,10 @@ def _choose(
     if found is not None:
         _accept_psk(hs, hello, *found)
         return _Choice(suite, group if dhe else None, found[1], found[0])
-    raise _nothing_fits(hs, hello, group, may_use_psk=dhe or may_do_without)
+    raise _nothing_fits(hs, hello, group)
 
 
-def _nothing_fits(
-    hs: Handshake, hello: ClientHello, group: NamedGroup | None, *, may_use_psk: bool
-) -> AlertError:
+def _nothing_fits(hs: Handshake, hello: ClientHello, group: NamedGroup | None) -> AlertError:
     """Explains why neither a PSK nor credentials fit this client."""
     if hs.config.credential_list:
         if key_share.accept(hello, group) is None:
@@ -164,24 +171,36 @@ def _nothing_fits(
         return credential_choice.why_nothing_fits(hs.config, hello, message)
     if ExtensionType.pre_shared_key not in hello.extensions:
         return AlertError(AlertDescription.missing_extension, "the client offers no PSK")
-    if not may_use_psk:
-        message = "no PSK key exchange mode in common"
-        return AlertError(AlertDescription.handshake_failure, message)
+    message = "no PSK key exchange mode in common"
+    return AlertError(AlertDescription.handshake_failure, message)
+
+
+def _unknown_psk(hs: Handshake, offered: PreSharedKey, suite: Suite) -> AlertError:
+    """Makes an unknown identity look like a wrong key, and take as long, by checking a random key."""
+    key = hs.random(HASH_LENGTHS[suite.hash_name])
+    nobodys = OfferedPsk(b"", key, suite.hash_name, EXTERNAL_BINDER)
+    binder = nobodys.binder(hs.transcript, offered.binders_length)
+    hmac.compare_digest(binder, offered.binders[0])
     return AlertError(UNKNOWN_PSK, "no PSK of the client is known")
 
 
 def _choose_psk(
-    hs: Handshake, hello: ClientHello, suite: Suite, *, dhe: bool
+    hs: Handshake, hello: ClientHello, offered: PreSharedKey, suite: Suite, *, dhe: bool
 ) -> Step[tuple[int, OfferedPsk] | None]:
-    """The first known PSK that fits the suite, in our order of preference."""
-    offered = hello.extensions.find(PreSharedKey)
-    if offered is None:
-        return None
+    """The first known PSK that fits the suite, in our order of preference.
+
+    If identities are hidden, all of them are looked up, whichever is found. A client with a ticket
+    of ours already knows its identity.
+    """
+    found, finder = None, PskFinder(hs)
     for index in preference(hs.config, offered.identities):
-        psk = yield from _find_psk(hs, hello, offered.identities[index][0], dhe=dhe)
-        if psk is not None and psk.hash_name == suite.hash_name:
-            return index, psk
-    return None
+        identity = offered.identities[index][0]
+        psk = yield from _find_psk(hs, hello, finder, identity, dhe=dhe)
+        if found is None and psk is not None and psk.hash_name == suite.hash_name:
+            found = index, psk
+            if psk.session is not None or not hs.config.hides_identities:
+                break
+    return found
 
 
 def _accept_psk(hs: Handshake, hello: ClientHello, index: int, psk: OfferedPsk) -> None:
@@ -199,7 +218,7 @@ def _accept_psk(hs: Handshake, hello: ClientHello, index: int, psk: OfferedPsk) 
 
 
 def _find_psk(
-    hs: Handshake, hello: ClientHello, identity: bytes, *, dhe: bool
+    hs: Handshake, hello: ClientHello, finder: PskFinder, identity: bytes, *, dhe: bool
 ) -> Step[OfferedPsk | None]:
     """Our own PSK, or a session. A session needs (EC)DHE, and its negotiated values must still
     hold.
@@ -208,9 +227,9 @@ def _find_psk(
     if session is not None:
         welcome = dhe and session.version == "1.3" and (yield from is_accepted(hs, hello, session))
         return OfferedPsk.resumption(session, identity) if welcome else None
-    if hs.config.psk is None:
+    if not hs.config.serves_psk:
         return None
-    return (yield from look_up_psk(hs, identity))
+    return (yield from finder.find(identity))
 
 
 def _send_server_hello(hs: Handshake, hello: ClientHello, choice: _Choice) -> Secrets13:

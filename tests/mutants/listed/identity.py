@@ -79,6 +79,127 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/pre_shared_keys.py",
+        "core/test_pre_shared_keys.py core/test_psks.py",
+        (
+            "short-psk",
+            "RFC 9257 6",
+            "    if len(key) < LEAST_SAFE_KEY_LENGTH:\n",
+            "    if False:\n",
+        ),
+        (
+            "imported-psk-in-dtls12",
+            "RFC 9258 4",
+            "        return self.context is None\n",
+            "        return True\n",
+        ),
+        (
+            "empty-identity-in-dtls13",
+            "RFC 8446 4.2.11",
+            "        return bool(self.identity) and self.hash.lower() == hash_name\n",
+            "        return self.hash.lower() == hash_name\n",
+        ),
+        (
+            "hash-of-a-psk-without-a-suite",
+            "RFC 8446 4.2.11",
+            "        return bool(self.identity) and self.hash.lower() == hash_name\n",
+            "        return bool(self.identity)\n",
+        ),
+    ),
+    *of(
+        "core/handshake/authenticate.py",
+        "core/test_psks.py",
+        (
+            "imported-psk-found-in-dtls12",
+            "RFC 9258 4",
+            'if isinstance(found, PSK) and hs.negotiated.version == "1.2" and not'
+            " found.serves_dtls12:",
+            "if False:",
+        ),
+    ),
+    *of(
+        "core/config.py",
+        "core/test_psks.py faults/test_hidden_identities.py",
+        (
+            "psk-satisfies-client-auth",
+            "client_auth",
+            'self.client_auth != "required" or self.psk_satisfies_client_auth',
+            "True",
+        ),
+        (
+            "prefer-psk-only",
+            "RFC 8446 E.6",
+            '(not self.credential_list or self.prefer_psk == "only")',
+            "not self.credential_list",
+        ),
+    ),
+    *of(
+        "core/handshake/resumption.py",
+        "core/test_psks.py",
+        (
+            "session-of-a-psk-and-client-auth",
+            "client_auth",
+            "        if not config.serves_psk:\n",
+            "        if False:\n",
+        ),
+    ),
+    *of(
+        "core/handshake/negotiate.py",
+        "core/test_psks.py",
+        (
+            "psk-suite-and-client-auth",
+            "client_auth",
+            "        if exchange.uses_psk and not config.serves_psk:\n",
+            "        if False:\n",
+        ),
+    ),
+    *of(
+        "core/handshake/negotiate13.py",
+        "core/test_psks.py faults/test_hidden_identities.py",
+        (
+            "suite-of-a-hidden-identity",
+            "RFC 8446 E.6",
+            "        if hidden:\n",
+            "        if False:\n",
+        ),
+        (
+            "order-of-hidden-identities",
+            "RFC 8446 E.6",
+            "for index in order if hidden else preference(config, psks.identities):",
+            "for index in preference(config, psks.identities):",
+            "faults/test_hidden_identities.py core/test_negotiate13.py",
+        ),
+        (
+            "suite-of-a-refused-psk",
+            "client_auth",
+            "    if not config.serves_psk:\n        return None\n    if config.psk_function",
+            "    if config.psk_function",
+        ),
+    ),
+    *of(
+        "core/handshake/server13.py",
+        "faults/test_hidden_identities.py core/test_psks.py",
+        (
+            "hidden-identity-falls-back",
+            "RFC 8446 E.6",
+            "        if found is None and config.hides_identities:\n",
+            "        if False:\n",
+        ),
+        (
+            "questions-about-hidden-identities",
+            "RFC 8446 E.6",
+            "            if psk.session is not None or not hs.config.hides_identities:\n"
+            "                break\n",
+            "            break\n",
+        ),
+        (
+            "psk-and-client-auth",
+            "client_auth",
+            "    if not hs.config.serves_psk:\n        return None\n    return (yield",
+            "    return (yield",
+        ),
+    ),
+    *of(
         "log.py",
         "test_log.py",
         (

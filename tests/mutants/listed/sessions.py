@@ -210,9 +210,9 @@ MUTANTS = [
         (
             "session-of-another-psk-is-offered",
             "RFC 8446 2.2",
-            "    psk = (config.psks or {}).get(session.psk_identity)\n"
-            "    return psk is not None and hmac.compare_digest("
-            "psk_check(psk.key), session.psk_check)\n",
+            '    if psk is None or (session.version == "1.2" and not psk.serves_dtls12):\n'
+            "        return False\n"
+            "    return hmac.compare_digest(psk_check(psk.key), session.psk_check)\n",
             "    return True\n",
             "core/test_resumption.py",
         ),

@@ -9,7 +9,6 @@ from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import Extension
 from aiodtls.core.wire.extensions13 import CertificateAuthorities
 
-
 # Bytes of names. A longer list would make a ClientHello of two datagrams, which many servers drop.
 # A CertificateRequest may be longer, but some clients have small buffers for handshake messages.
 MOST_OFFERED = 500

@@ -1,0 +1,143 @@
+"""Pre-shared keys as they are configured, and which versions can carry them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiodtls.core import checks
+from aiodtls.core.errors import ConfigError
+
+# The wire allows more: 65,535 bytes of identity, and of all extensions of a hello together. But
+# a hello that is much longer than this reaches few servers, and nobody names a device by so much.
+MAX_IDENTITY_LENGTH = 2048
+# Of identity and context, which a hello has once for each hash.
+MAX_IMPORTED_LENGTH = 1024
+# What all PSKs of a client may have in its hello, each with ``_OFFER_OVERHEAD``.
+MAX_OFFERED = 12288
+MAX_KEY_LENGTH = 65535
+# RFC 9257 section 6. Whoever records a handshake may try all shorter keys in his own time.
+LEAST_SAFE_KEY_LENGTH = 16
+# Two lengths, protocol and KDF of an imported identity (RFC 9258 section 5.1).
+_IMPORT_HEADER = 8
+# Beside an identity: its length, the age of a ticket, and a binder with its length.
+_OFFER_OVERHEAD = 2 + 4 + 1 + 48
+# Hashes that an imported key is offered for, as an identity each.
+_TARGET_HASHES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PSKContext:
+    """Who asks for a key: the peer's address, the server name it wants, the version.
+
+    ``import_context`` is what the peer would import the key with (RFC 9258), where it would.
+    """
+
+    peername: Any
+    server_name: str | None
+    version: str
+    import_context: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class PSK:
+    """A pre-shared key. The identity is compared as bytes; text is encoded as UTF-8 (RFC 4279).
+
+    ``hash`` is the one the key is bound to in DTLS 1.3; DTLS 1.2 does not look at it. ``context``
+    is None unless the key is to be imported (RFC 9258). A key under 128 bits draws a UserWarning
+    (RFC 9257 section 6). An empty identity serves DTLS 1.2 alone: DTLS 1.3 cannot offer it
+    (RFC 8446 section 4.2.11). Raises :class:`ConfigError`.
+    """
+
+    identity: bytes
+    key: bytes = field(repr=False)
+    hash: str
+    context: bytes | None
+
+    def __init__(self, identity: str | bytes, key: bytes, *, hash: str = "SHA256") -> None:
+        encoded = encode_identity(identity)
+        _check_key(key)
+        if hash not in ("SHA256", "SHA384"):
+            raise ConfigError(f"the hash of a PSK must be SHA256 or SHA384, not {hash!r}")
+        object.__setattr__(self, "identity", encoded)
+        object.__setattr__(self, "key", bytes(key))
+        object.__setattr__(self, "hash", hash)
+        object.__setattr__(self, "context", None)
+
+    @classmethod
+    @checks.checked_part
+    def imported(
+        cls, identity: str | bytes, key: bytes, *, context: bytes = b"", hash: str = "SHA256"
+    ) -> PSK:
+        """A key of which DTLS 1.3 uses only what is derived from it (RFC 9258).
+
+        So it fits cipher suites of every hash. It serves DTLS 1.3 alone, as no key may be used both
+        imported and as it is (RFC 9258 section 4). Both sides have the same ``context``, such as
+        who plays which role. ``hash`` is the one of the derivation. Raises :class:`ConfigError`.
+        """
+        psk = cls(identity, key, hash=hash)
+        if not psk.identity:
+            raise ConfigError("the identity of an imported PSK is not empty")
+        length = len(psk.identity) + len(context)
+        if length > MAX_IMPORTED_LENGTH:
+            raise ConfigError(
+                f"identity and context of an imported PSK have {length} bytes together; "
+                f"{MAX_IMPORTED_LENGTH} are the most"
+            )
+        object.__setattr__(psk, "context", bytes(context))
+        return psk
+
+    @property
+    def serves_dtls12(self) -> bool:
+        """Whether DTLS 1.2 may use it: no imported one (RFC 9258 section 4)."""
+        return self.context is None
+
+    def serves_dtls13(self, hash_name: str) -> bool:
+        """Whether DTLS 1.3 can, with suites of this hash, as hashlib spells it."""
+        if self.context is not None:
+            return True
+        return bool(self.identity) and self.hash.lower() == hash_name
+
+    @property
+    def offered_size(self) -> int:
+        """Bytes that it takes in pre_shared_key of a hello at the most."""
+        size = len(self.identity) + _OFFER_OVERHEAD
+        if self.context is None:
+            return size
+        return _TARGET_HASHES * (size + len(self.context) + _IMPORT_HEADER)
+
+
+def encode_identity(identity: str | bytes) -> bytes:
+    """Text as UTF-8 (RFC 4279). Raises :class:`ConfigError`."""
+    if not isinstance(identity, str | bytes | bytearray | memoryview):
+        raise ConfigError(f"a psk identity must be str or bytes, not {type(identity).__name__}")
+    encoded = identity.encode() if isinstance(identity, str) else bytes(identity)
+    if len(encoded) > MAX_IDENTITY_LENGTH:
+        raise ConfigError(
+            f"a psk identity has at most {MAX_IDENTITY_LENGTH} bytes, not {len(encoded)}"
+        )
+    return encoded
+
+
+def _check_key(key: bytes) -> None:
+    if not isinstance(key, bytes | bytearray | memoryview):
+        raise ConfigError(f"the key of a psk must be bytes, not {type(key).__name__}")
+    if not 0 < len(key) <= MAX_KEY_LENGTH:
+        raise ConfigError(f"the key of a psk has 1 to {MAX_KEY_LENGTH} bytes, not {len(key)}")
+    if len(key) < LEAST_SAFE_KEY_LENGTH:
+        warnings.warn(
+            f"a pre-shared key of {8 * len(key)} bits can be found by trial from one recorded "
+            "handshake: use a random key of 128 bits or more (RFC 9257 section 6)",
+            UserWarning,
+            stacklevel=_depth(),
+        )
+
+
+def _depth() -> int:
+    """How many frames up the code stands that is not ours: the warning is about that."""
+    depth = 1
+    while sys._getframe(depth).f_globals.get("__name__", "").startswith("aiodtls."):
+        depth += 1
+    return depth
