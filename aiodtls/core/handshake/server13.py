@@ -176,10 +176,10 @@ def _nothing_fits(hs: Handshake, hello: ClientHello, group: NamedGroup | None) -
 
 
 def _unknown_psk(hs: Handshake, offered: PreSharedKey, suite: Suite) -> AlertError:
-    """Makes an unknown identity look like a wrong key, and take as long, by checking a random key."""
+    """An unknown identity looks like a wrong key and takes as long: a random key is checked."""
     key = hs.random(HASH_LENGTHS[suite.hash_name])
-    nobodys = OfferedPsk(b"", key, suite.hash_name, EXTERNAL_BINDER)
-    binder = nobodys.binder(hs.transcript, offered.binders_length)
+    random_psk = OfferedPsk(b"", key, suite.hash_name, EXTERNAL_BINDER)
+    binder = random_psk.binder(hs.transcript, offered.binders_length)
     hmac.compare_digest(binder, offered.binders[0])
     return AlertError(UNKNOWN_PSK, "no PSK of the client is known")
 
