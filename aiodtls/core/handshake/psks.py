@@ -156,7 +156,7 @@ def known_psk(config: DTLSConfig, identity: bytes) -> OfferedPsk | None:
 
 
 class PskFinder:
-    """Finds a server's keys for the identities of one hello. Asks the owner if ``psk`` is a function.
+    """Finds a server's keys for the identities of one hello. ``psk`` may be a function.
 
     Each key is asked for once, so an imported one that is offered for two hashes costs one
     question. The number of questions depends on the hello alone.
