@@ -1,12 +1,12 @@
 """DTLSConnection: one association, sans-IO.
 
-Bytes, time and answers go in through methods. What is to be sent, told or asked waits until the
-owner drains it. Nothing the network does raises out of here. This is the one place where an
-exception becomes an alert, and where an association ends.
+Its methods take bytes, time and answers. Datagrams, events and questions wait until the owner takes
+them. Nothing that the network does raises an exception here. Only this module turns an exception
+into an alert, and only here does an association end.
 
-The parts it owns answer with values and do not know it: the record layer, the handshake driver,
-post-handshake messages, the outbox, the negotiated facts, and, made when they are first needed,
-the validation of a path, the idle monitor and the lease keeper.
+The connection owns its parts. They answer with values and do not know the connection: the record
+layer, the handshake driver, post-handshake messages, the outbox, the negotiated values and, made
+when first needed, the path validator, the idle monitor and the lease keeper.
 """
 
 from __future__ import annotations
@@ -87,23 +87,22 @@ from aiodtls.core.wire.records import (
 
 APPLICATION_DATA = int(ContentType.application_data)
 ROUTABILITY = int(ContentType.return_routability_check)
-# An IPv6 header and a UDP header: what of the PMTU is no datagram where the family is unknown.
+# An IPv6 header and a UDP header, subtracted from the PMTU if the address family is unknown.
 HEADER_ALLOWANCE = 48
-# Beyond its plaintext a protected record has at most a header, an explicit nonce and a tag.
+# At most a header, an explicit nonce and a tag are added to the plaintext of a protected record.
 MAX_OVERHEAD = 13 + 8 + 16
-# With a shorter tag the forgery limit is so low that anybody could end the association.
+# With a shorter tag the forgery limit is so low that anybody could end the association by forging.
 SAFE_TAG_LENGTH = 16
 NEVER = float("-inf")
 
 
 class ConnectionOptions(TypedDict, total=False):
-    """What the owner of a connection may give it beside its config.
+    """What the owner of a connection may set besides its config.
 
-    ``random`` gives so many random bytes. ``wall_clock`` gives seconds since 1970, for tickets and
-    certificates. ``own_ids`` is where a listener keeps the connection ids
-    of all associations. ``touched`` is a set that the connection adds itself to whenever something
-    changed. Without ``max_datagram_size``, in bytes of UDP payload, the address family is taken
-    for the one with the longer header.
+    ``random`` returns so many random bytes. ``wall_clock`` returns seconds since 1970, for tickets
+    and certificates. In ``own_ids`` a listener keeps the connection ids of all associations. The
+    connection adds itself to the set ``touched`` whenever something changed. ``max_datagram_size``
+    is in bytes of UDP payload; without it the headers are assumed to be those of IPv6.
     """
 
     random: Callable[[int], bytes]
@@ -153,23 +152,23 @@ class DTLSConnection:
         self._events: list[Event] = []
         self._inbox = Inbox(self.counters, config.recv_queue)
         self._random, self._wall_clock = random, wall_clock
-        # Whether received data may take the fast path; ``_set_fast_path`` alone sets it.
+        # Whether received data may take the fast path. Only ``_set_fast_path`` sets it.
         self._on_fast_path = False
-        # Whether a close_notify of the peer's has overtaken its Finished.
+        # Whether a close_notify of the peer came before its Finished.
         self._early_close = False
-        # Whether a protected record of the peer has been opened: epoch 0 counts less from then on.
+        # Whether a protected record of the peer was opened. Then plaintext ones are trusted less.
         self._peer_proved = False
         # A plaintext alert that nothing has contradicted yet.
         self._alert_hint: AlertHint | None = None
         self.refusal: Refusal | None = None
-        # Which association this is where it was carried from process to process, and how often.
+        # The association id and the export generation, if the association was exported.
         self.export_id = b"", 0
         if own_ids is None:
             length = config.connection_id
             own_ids = ConnectionIds(length, random) if length else NO_IDS
         self.own_ids = own_ids
         self.negotiated = Negotiated() if negotiated is None else negotiated
-        # Made when they are first needed.
+        # Made when first needed.
         self._made_paths: PathValidator | None = None
         self._idle: IdleMonitor | None = None
         self._leases: LeaseKeeper | None = None
@@ -180,7 +179,7 @@ class DTLSConnection:
         self._update_max_payload()
 
     def _make_parts(self, hello: ValidatedHello | None, max_datagram_size: int) -> None:
-        """The parts that every association has, each from those before it."""
+        """Makes the parts that every association has."""
         config, counters, events = self.config, self.counters, self._events
         self._timers = timers = Timers()
         first_number = hello.record_number if hello else 0
@@ -220,9 +219,11 @@ class DTLSConnection:
         session: Session | None = None,
         **options: Unpack[ConnectionOptions],
     ) -> DTLSConnection:
-        """A client; its ClientHello is ready at once. ``session`` is offered where it fits.
+        """A client. Its ClientHello is ready to be sent. ``session`` is offered if it may be
+        resumed.
 
-        Raises :class:`ConfigError` where the config leaves no way to know the server.
+        Raises:
+            ConfigError: the config has no way to authenticate the server.
         """
         config.check_client(server_hostname)
         connection = cls("client", config, peer, now, **options)
@@ -240,7 +241,11 @@ class DTLSConnection:
         hello: ValidatedHello | None = None,
         **options: Unpack[ConnectionOptions],
     ) -> DTLSConnection:
-        """A server; without ``hello`` the address is taken as proved. Raises ConfigError."""
+        """A server. Without ``hello`` the address counts as validated.
+
+        Raises:
+            ConfigError: the config is not one for a server.
+        """
         config.check_server()
         connection = cls("server", config, peer, now, hello=hello, **options)
         connection.begin(now, hello=hello)
@@ -261,12 +266,24 @@ class DTLSConnection:
         wall_clock: Callable[[], float] = wall_clock,
         touched: set[DTLSConnection] | None = None,
     ) -> DTLSConnection:
-        """The association that ``export_state`` put into ``state``, in the same role.
+        """Continues the association that ``export_state`` put into ``state``, in the same role.
 
-        ``peer`` is where it is now, unless that is what the state says. Nobody here knows whether
-        another has adopted it too: that is the owner's to refuse, by ``export_id``. ``new_ids`` is
-        given the length of its connection ids. Raises ValueError for what was not sealed with
-        ``key``.
+        The connection cannot know whether another process has adopted the state too. The owner must
+        prevent that, using ``export_id``.
+
+        Args:
+            config: the configuration.
+            state: the exported state.
+            key: the key that it was sealed with.
+            now: the time in seconds.
+            peer: the peer's address; None for the one in the state.
+            new_ids: makes the connection ids, given their length in bytes.
+            random: returns so many random bytes.
+            wall_clock: returns seconds since 1970.
+            touched: the connection adds itself to this set whenever something changed.
+
+        Raises:
+            ValueError: the state was not sealed with ``key``.
         """
         exported = sealed_state.unseal(state, key)
         own_ids = new_ids(len(exported.own_ids[0]) if exported.own_ids else 0)
@@ -314,11 +331,13 @@ class DTLSConnection:
         self._guarded(now, self._driver.begin, handshake, script, now)
 
     # -- the fast path of application data: HOT PATH --------------------------------------------
-    # It takes what is plainly data of an established association. Everything else takes the slow
-    # path, through ``receive_datagram`` and ``send``, and comes to the same.
+    # Application data of an established association takes the fast path. Everything else takes the
+    # slow path through ``receive_datagram`` and ``send``. The results are the same.
 
     def _set_fast_path(self) -> None:
-        """Whether received data may take the fast path, after one of these conditions changed."""
+        """Opens or closes the fast path for received data. Call it after one of these conditions
+        changed.
+        """
         self._on_fast_path = (
             self.confirmed
             and not self.closed
@@ -328,12 +347,17 @@ class DTLSConnection:
         )
 
     def receive_batch(self, batch: bytes, size: int, messages: list[bytes], now: float) -> int:
-        """How many of the first datagrams were data of the association and nothing else.
+        """Receives datagrams of application data. HOT PATH.
 
-        HOT PATH. ``batch`` is datagrams of ``size`` bytes one behind another, of which the last may
-        be shorter. Their data is put into ``messages``, an empty list, and is nowhere else;
-        nothing is to be drained for them. The others are for ``receive_datagram``, which does
-        the same for one.
+        Args:
+            batch: datagrams of ``size`` bytes, concatenated. The last one may be shorter.
+            size: the length of each datagram in bytes.
+            messages: an empty list. The data is appended to it, and nothing has to be drained.
+            now: the time in seconds.
+
+        Returns:
+            How many of the first datagrams were processed. The next one is not plainly application
+                data. Give it to ``receive_datagram``.
         """
         layer = self._layer
         reader = layer.data_reader
@@ -360,7 +384,7 @@ class DTLSConnection:
             return 1
         taken = reader.open_batch(batch, size, layer.max_plaintext, messages)
         if taken:
-            # None is padded, so they are as their datagrams: of one size, but for the last.
+            # No record is padded, so the messages are of equal length too, except for the last.
             size = (taken - 1) * len(messages[0]) + len(messages[-1])
             if not messages[0] or not messages[-1]:
                 messages[:] = filter(None, messages)
@@ -368,10 +392,9 @@ class DTLSConnection:
         return taken
 
     def protect(self, data: bytes) -> bytes | None:
-        """The datagram of one record of application data, to be sent to ``peer`` at once.
+        """The datagram of one record of application data, to be sent to ``peer`` at once. HOT PATH.
 
-        HOT PATH, for owners that send without draining. None where there is more to it: then
-        nothing is done, and ``send`` does or tells what.
+        Returns None, and does nothing, if more is needed. Then call ``send``.
         """
         writer = self._layer.writer
         size = len(data)
@@ -389,9 +412,10 @@ class DTLSConnection:
         return writer.protect(APPLICATION_DATA, data)
 
     def admits(self, size: int, waiting: int) -> bool:
-        """Whether ``protect_batch`` would take so many bytes behind ``waiting`` other messages.
+        """Whether ``protect_batch`` accepts ``size`` bytes after ``waiting`` other messages. HOT
+        PATH.
 
-        HOT PATH. Where it would not, ``send`` does or tells what there is to be done.
+        If not, ``send`` does what is needed, or raises.
         """
         return (
             size <= self.max_payload
@@ -401,10 +425,10 @@ class DTLSConnection:
         )
 
     def protect_batch(self, messages: Sequence[bytes]) -> bytes:
-        """The records of messages that it ``admits``, one behind another, to be sent at once.
+        """The records of messages that it ``admits``, concatenated, to be sent at once. HOT PATH.
 
-        HOT PATH. The messages are of one size, but for the last, which may be shorter. Each record
-        is to be a datagram, of ``record_size`` bytes.
+        The messages are of equal length, except that the last may be shorter. Send each record in a
+        datagram of its own, of ``record_size`` bytes.
         """
         counters, count = self.counters, len(messages)
         counters.count_sent(count)
@@ -412,18 +436,22 @@ class DTLSConnection:
         return self._layer.writer.protect_batch(messages)
 
     def record_size(self, length: int) -> int:
-        """Bytes of a record with so many bytes of application data."""
+        """The size of a record with ``length`` bytes of application data."""
         return self._layer.writer.record_size(length)
 
-    # -- bytes and time in ----------------------------------------------------------------------
+    # -- receiving ------------------------------------------------------------------------------
 
     def receive_datagram(
         self, data: bytes, addr: Address, now: float, local: Address = None
     ) -> None:
-        """One UDP payload, at most 65,535 bytes. Never raises for what the network did.
+        """Processes one UDP payload, of at most 65,535 bytes. Never raises for what the network
+        did.
 
-        ``addr`` is where it came from; without connection ids it decides nothing here. ``local``
-        is the address of ours that it came to, where the owner has several: see ``leave_path``.
+        Args:
+            data: the payload.
+            addr: where it came from. Without connection ids this is ignored.
+            now: the time in seconds.
+            local: our address that it came to, if the owner has several: see ``leave_path``.
         """
         self._touched.add(self)
         if addr != self.peer and self.own_ids.expected and self.handshake_complete:
@@ -448,7 +476,7 @@ class DTLSConnection:
     def _receive_from_elsewhere(
         self, data: bytes, addr: Address, now: float, local: Address
     ) -> None:
-        """A datagram for this association, not from where the peer is known to be."""
+        """A datagram for this association that did not come from the peer's known address."""
         self.counters.count_received()
         if self.closed:
             self._receive_after_close(data, now)
@@ -476,7 +504,7 @@ class DTLSConnection:
     def _receive_records(
         self, records: list[Record], size: int, path: tuple[Address, Address], now: float
     ) -> None:
-        """What one datagram of ``size`` bytes held and the record layer has let through.
+        """Processes the records of a datagram of ``size`` bytes that the record layer opened.
 
         ``path`` is the peer's address and ours.
         """
@@ -501,7 +529,7 @@ class DTLSConnection:
             self._guarded(now, self._receive_record, record, now)
             if self.closed:
                 return
-        # Records that completed the handshake may have waited for their keys.
+        # Records that arrived with the end of the handshake may have waited for their keys.
         if path[1] is not None and (
             not was_complete or any(number >> EPOCH_SHIFT for _, number, _ in records)
         ):
@@ -515,7 +543,9 @@ class DTLSConnection:
             self._driver.records_wait_for_keys(now)
 
     def handle_timeout(self, now: float) -> None:
-        """Time has passed ``next_timeout()``; calling too early does no harm."""
+        """Handles the timers that are due. Call it after ``next_timeout()``; calling it early is
+        harmless.
+        """
         self._touched.add(self)
         for timer in self._timers.take_due(now):
             self._timer_due(timer, now)
@@ -530,14 +560,20 @@ class DTLSConnection:
         size: int | None = None,
         fits: int | None = None,
     ) -> None:
-        """What the transport reported about this peer: a datagram too big, no route, a closed port.
+        """Takes an error of the transport about this peer: a datagram too big, no route, a closed
+        port.
 
-        Too big (EMSGSIZE): during the handshake the flight in the air is cut smaller at once; after
-        it ``max_datagram_size`` falls, which :class:`PathMTUChanged` tells (RFC 9147 section 4.4).
-        ``size`` is how many bytes of UDP payload were refused and ``fits`` how many the path
-        takes; None where the transport does not know. A closed port (ECONNREFUSED) ends a
-        client's unfinished handshake, and nothing more than that: ICMP is easily forged. Anything
-        else may pass, so the timers go on until ``max_retransmits`` or ``handshake_timeout``.
+        Too big (EMSGSIZE): during the handshake the current flight is resent in smaller datagrams
+        at once. After it ``max_datagram_size`` falls, which :class:`PathMTUChanged` reports
+        (RFC 9147 section 4.4). A closed port (ECONNREFUSED) ends only a client's unfinished
+        handshake, because ICMP is easily forged. Other errors may pass, so the timers run until
+        ``max_retransmits`` or ``handshake_timeout``.
+
+        Args:
+            error: the error.
+            now: the time in seconds.
+            size: how many bytes of UDP payload were refused, None if unknown.
+            fits: how many bytes the path takes, None if unknown.
         """
         self.counters.transport_errors += 1
         self._touched.add(self)
@@ -554,19 +590,23 @@ class DTLSConnection:
             self._end(error)
 
     def answer(self, question: Event, value: object, now: float) -> None:
-        """The owner's answer to a :class:`Question`; a late or unknown one is ignored."""
+        """Answers a :class:`Question`. A late or unknown answer is ignored."""
         self._touched.add(self)
         if not self.closed:
             self._guarded(now, self._driver.answer, question, value, now)
 
-    # -- the owner's wishes ---------------------------------------------------------------------
+    # -- requests of the owner ------------------------------------------------------------------
 
     def send(self, data: bytes, now: float) -> None:
-        """One record of application data, in a datagram of its own; never an empty one.
+        """Sends one record of application data, in a datagram of its own.
 
-        Raises TypeError and ValueError for what is no message, :class:`MessageTooLarge` past
-        ``max_payload``, :class:`LeaseExhausted` past ``room``, :class:`HandshakeError` before the
-        handshake is complete, and what ``failure`` holds after the end.
+        Raises:
+            TypeError: ``data`` is not bytes.
+            ValueError: ``data`` is empty.
+            MessageTooLarge: ``data`` is longer than ``max_payload``.
+            LeaseExhausted: ``room`` is 0.
+            HandshakeError: the handshake is not complete.
+            DTLSError: the association has ended; this is its ``failure``.
         """
         data = checks.message(data)
         if not self.handshake_complete or self.closed:
@@ -583,9 +623,10 @@ class DTLSConnection:
             self._sealing_alarm(now)
 
     def update_keys(self, now: float) -> None:
-        """New keys for both directions by KeyUpdate (RFC 8446 section 4.6.3).
+        """Updates the keys of both directions with KeyUpdate (RFC 8446 section 4.6.3).
 
-        Raises :class:`DTLSError` in DTLS 1.2, which has none, and else what ``send`` raises.
+        Raises :class:`DTLSError` in DTLS 1.2, which has no KeyUpdate, otherwise the same as
+        ``send``.
         """
         if not self.handshake_complete or self.closed:
             self._refuse_call()
@@ -597,13 +638,15 @@ class DTLSConnection:
         self._review_leases()
 
     def change_connection_ids(self, now: float) -> None:
-        """Other connection ids both ways, for a new path (RFC 9147 section 9).
+        """Changes the connection ids of both directions, for a new path (RFC 9147 section 9).
 
-        To be called on the new path, before anything is sent there: our records then bear the next
-        of the peer's spare ids, where it has given any. The peer takes a spare one when it sees us
-        there, and is given one to go on to where it has none. Raises :class:`DTLSError` in
-        DTLS 1.2, whose ids never change, and else what ``send`` raises. A peer that does not know
-        the messages may end the association. What ``leave_path`` says holds too.
+        Call it on the new path, before anything is sent there. Our records then carry the next of
+        the peer's spare ids, if there is one. The peer takes a spare id when it sees us on the new
+        path, and is given one to move to if it has none. A peer that does not know these messages
+        may end the association. ``leave_path`` is called too.
+
+        Raises :class:`DTLSError` in DTLS 1.2, whose ids never change, otherwise the same as
+        ``send``.
         """
         if not self.handshake_complete or self.closed:
             self._refuse_call()
@@ -617,11 +660,11 @@ class DTLSConnection:
         self._collect()
 
     def leave_path(self) -> None:
-        """We send from another address of ours from now on.
+        """Call it when we send from another address of ours from now on.
 
-        A challenge that still comes to the address before is answered with path_drop, so that the
-        peer asks at the new one (RFC 9853 section 5.2). The connection knows that address by the
-        ``local`` of ``receive_datagram``. ``change_connection_ids`` calls this.
+        If a challenge still comes to the old address, the answer is path_drop, so that the peer
+        checks the new one (RFC 9853 section 5.2). The connection knows that address from the
+        argument ``local`` of ``receive_datagram``. ``change_connection_ids`` calls this.
         """
         if self.negotiated.rrc:
             self._paths.leave()
@@ -632,53 +675,55 @@ class DTLSConnection:
         raise self.failure.with_traceback(None)
 
     def accept_peer(self, now: float) -> None:
-        """With ``Trust.deferred()``: the peer is the right one, what it sent may be read."""
+        """With ``Trust.deferred()``: accepts the peer, so that its data may be read."""
         self._touched.add(self)
         self._inbox.release()
         self._set_fast_path()
 
     def close(self, now: float) -> None:
-        """Ends the association with a close_notify; idempotent."""
+        """Ends the association with a close_notify. Calling it again does nothing."""
         if not self.closed:
             self._send_close_notify()
             self._end(EndpointClosed("local"))
 
     def abort(self, error: DTLSError | None = None) -> None:
-        """Ends it and sends nothing, not even what waits to be sent."""
+        """Ends the association without sending anything, not even the datagrams that wait."""
         self._outbox.clear()
         self.fail(error or EndpointClosed("local"))
 
     def fail(self, error: DTLSError) -> None:
-        """Ends it in silence for a reason the owner knows."""
+        """Ends the association silently, for a reason that the owner knows."""
         if not self.closed:
             self._end(error)
         self._outgoing.forget()
 
     def hello_repeated(self, message_seq: int, now: float) -> None:
-        """The listener saw this connection's whole ClientHello again."""
+        """Call it when the listener received a complete repeat of this connection's ClientHello."""
         if not self.closed:
             self._touched.add(self)
             self._driver.hello_repeated(message_seq, now)
             self._collect()
 
     def stop_resending(self) -> None:
-        """Of a handshake that may have been given up: it goes on only where its peer does."""
+        """Stops the timer of a handshake that the client may have given up. It continues only if
+        the peer sends.
+        """
         self._driver.stop_resending()
 
-    # -- to drain after any of these ------------------------------------------------------------
+    # -- to be drained after any of these -------------------------------------------------------
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
-        """What waits to be sent, each datagram with its address; each is given once."""
+        """Removes and returns the waiting datagrams, each with its destination."""
         out = self._outbox.take()
         self.counters.count_sent(len(out))
         return out
 
     def next_timeout(self) -> float | None:
-        """Absolute seconds, on the clock of ``now``; None where nothing is waited for."""
+        """When to call ``handle_timeout``, on the clock of ``now``; None if no timer is set."""
         return self._timers.next()
 
     def next_event(self) -> Event | None:
-        """The oldest event that was not taken yet; None where there is none."""
+        """Removes and returns the oldest event, or None."""
         return self._events.pop(0) if self._events else None
 
     @property
@@ -686,10 +731,12 @@ class DTLSConnection:
         return bool(self._events)
 
     def read(self) -> bytes | None:
-        """The data of one record; None where none waits, or ``accept_peer`` is awaited."""
+        """Removes and returns the data of one record. None if there is none, or before
+        ``accept_peer``.
+        """
         return self._inbox.read()
 
-    # -- what is known --------------------------------------------------------------------------
+    # -- properties -----------------------------------------------------------------------------
 
     @property
     def statistics(self) -> Statistics:
@@ -697,7 +744,7 @@ class DTLSConnection:
 
     @property
     def max_datagram_size(self) -> int:
-        """Bytes of UDP payload. Setting it changes ``max_payload`` and flights from now on."""
+        """In bytes of UDP payload. Setting it changes ``max_payload``, and flights from now on."""
         return self._transmitter.max_datagram_size
 
     @max_datagram_size.setter
@@ -711,7 +758,7 @@ class DTLSConnection:
 
     @property
     def retransmit_initial(self) -> float:
-        """Seconds. Setting it rescales the timers that run."""
+        """In seconds. Setting it changes running timers in proportion."""
         return self._outgoing.initial
 
     @retransmit_initial.setter
@@ -722,20 +769,22 @@ class DTLSConnection:
 
     @property
     def awaits_hello(self) -> bool:
-        """A server that takes the first ClientHello itself, without a listener's cookie."""
+        """Whether this is a server that waits for a first ClientHello, without a listener's
+        cookie.
+        """
         return not self.closed and self._driver.expects_hello
 
     def opens(self, record: bytes) -> bool:
-        """Whether one protected record is this connection's; a trial that counts nothing."""
+        """Whether one protected record opens under this connection's keys. Counts nothing."""
         return self._layer.opens(record)
 
     def keeps_early(self, record: bytes) -> bool:
-        """Whether one protected record may be this connection's once it has the keys."""
+        """Whether one protected record may open once this connection has its keys."""
         return self._layer.keeps_early(record)
 
     @property
     def version(self) -> str | None:
-        """ "1.2" or "1.3"; None before it is chosen, like all of these."""
+        """ "1.2" or "1.3". Like the properties below, None before it is known."""
         return self.negotiated.version
 
     @property
@@ -750,12 +799,16 @@ class DTLSConnection:
 
     @property
     def peer_certificate_chain(self) -> tuple[bytes, ...]:
-        """DER, the peer's own first; empty where it showed none, or a raw public key."""
+        """DER, the peer's own certificate first. Empty without certificates or for a raw public
+        key.
+        """
         return self.negotiated.peer_certificate_chain
 
     @property
     def peer_raw_public_key(self) -> bytes | None:
-        """SubjectPublicKeyInfo, DER, where the peer showed that alone (RFC 7250)."""
+        """The peer's raw public key as SubjectPublicKeyInfo in DER (RFC 7250); None if it has
+        none.
+        """
         return self.negotiated.peer_raw_public_key
 
     @property
@@ -765,7 +818,7 @@ class DTLSConnection:
 
     @property
     def psk_identity_hint(self) -> bytes | None:
-        """The server's hint (RFC 4279 section 5.2), as a client got it."""
+        """The server's hint (RFC 4279 section 5.2), on a client."""
         return self.negotiated.psk_identity_hint
 
     @property
@@ -784,27 +837,27 @@ class DTLSConnection:
 
     @property
     def own_cid(self) -> bytes:
-        """The connection id that the peer's records bear; empty for none."""
+        """The connection id in the peer's records; empty for none."""
         return next(iter(self.own_ids), b"") if self.own_ids.expected else b""
 
     @property
     def peer_cid(self) -> bytes:
-        """The connection id that our records bear; empty for none."""
+        """The connection id in our records; empty for none."""
         return self.negotiated.peer_cid
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier session went on."""
+        """Whether the handshake resumed a session."""
         return self.negotiated.resumed
 
     @property
     def session(self) -> Session | None:
-        """What a client may resume with: the newest."""
+        """A client's newest session, to resume with."""
         return self.negotiated.session
 
     @property
     def client_random(self) -> bytes:
-        """What tells one ClientHello from another; empty before it is known."""
+        """Identifies a ClientHello; empty before it is known."""
         return self.negotiated.client_random
 
     @checks.checked
@@ -813,16 +866,23 @@ class DTLSConnection:
     ) -> bytes:
         """Keying material for another protocol (RFC 5705, RFC 8446 section 7.5), ``length`` bytes.
 
-        Raises :class:`HandshakeError` before the handshake is complete, :class:`DTLSError` without
-        extended_master_secret, whose absence makes it unsafe (RFC 7627 section 5.4), and
-        ValueError for a label that TLS itself uses, or a length that cannot be. In DTLS 1.3 no
-        context is an empty one.
+        In DTLS 1.3 no context and an empty context are the same.
+
+        Raises:
+            HandshakeError: the handshake is not complete.
+            DTLSError: extended_master_secret was not agreed on, so it would be unsafe (RFC 7627
+                section 5.4).
+            ValueError: TLS itself uses the label, or the length is impossible.
         """
         self._check_complete()
         return self.negotiated.export_keying_material(label, length, context)
 
     def srtp_keys(self) -> SRTPKeys:
-        """Master keys and salts of DTLS-SRTP (RFC 5764). Raises :class:`DTLSError` without it."""
+        """Master keys and salts of DTLS-SRTP (RFC 5764).
+
+        Raises:
+            DTLSError: no SRTP profile was agreed on.
+        """
         if self.negotiated.srtp_profile is not None:
             self._check_complete()
         return self.negotiated.srtp_keys()
@@ -838,7 +898,7 @@ class DTLSConnection:
         return self.negotiated.version == "1.3"
 
     def _guarded(self, now: float, step: Callable[..., None], *arguments: object) -> None:
-        """Runs a step; what the peer did wrong becomes one alert and one exception."""
+        """Runs a step. An error of the peer becomes one alert and one exception."""
         try:
             step(*arguments)
         except AlertError as error:
@@ -846,8 +906,8 @@ class DTLSConnection:
         except DecodeError as error:
             self._refuse(error.description, HandshakeError(f"the peer's message: {error}"), now)
         except Exception as error:
-            # A fault of ours, met by bytes of the peer's choice: it must not reach the owner's
-            # loop, and the association cannot be trusted any more.
+            # An error of ours, caused by bytes of the peer. It must not reach the owner's loop, and
+            # the state of the association is unknown.
             failure = caused_by(HandshakeError("an internal error"), error)
             self._refuse(AlertDescription.internal_error, failure, now)
         self._collect()
@@ -857,14 +917,14 @@ class DTLSConnection:
             self._guarded(now, self._receive_record, record, now)
 
     def _collect(self) -> None:
-        """After a step of the handshake: puts what it has to send into the outbox."""
+        """Puts the datagrams of a handshake step into the outbox."""
         self._outbox.collect(self.peer)
         if self._post.is_exhausted and not self.closed:
             self._send_close_notify()
             self._end(EndpointClosed("key_limit", "no number is left for a handshake message"))
 
     def _receive_record(self, record: Record, now: float) -> None:
-        """All but data of an established association, which never comes here."""
+        """Processes any record except data of an established association."""
         content_type, number, payload = record
         epoch = number >> EPOCH_SHIFT
         if epoch:
@@ -883,7 +943,7 @@ class DTLSConnection:
         elif content_type == APPLICATION_DATA and self._inbox.takes(number):
             self._receive_data(payload)
         elif content_type == ContentType.change_cipher_spec and not epoch:
-            # Epochs say all that it says, and cannot be lost or come out of order.
+            # Epochs tell the same, and cannot be lost or reordered.
             return
         elif epoch:
             raise AlertError(
@@ -893,7 +953,7 @@ class DTLSConnection:
             self.counters.count_discarded()
 
     def _receive_ack(self, payload: bytes, epoch: int, now: float) -> None:
-        """RFC 9147 section 7.2; none counts until the version is known, one in the clear little."""
+        """Processes an ACK (RFC 9147 section 7.2). It is ignored until the version is known."""
         expected = self._transmitter.has_acks
         if epoch and not self._is_dtls13:
             raise AlertError(AlertDescription.unexpected_message, "an ACK in DTLS 1.2")
@@ -929,7 +989,9 @@ class DTLSConnection:
                 self._send_alert(AlertLevel.warning, warning)
 
     def _receive_data(self, payload: bytes) -> None:
-        """Application data before the handshake is complete, or reopened just after."""
+        """Processes application data that came before the handshake was complete, or was opened
+        just after.
+        """
         if self.handshake_complete:
             self._deliver(payload)
         else:
@@ -954,7 +1016,7 @@ class DTLSConnection:
             return
         closing = code == AlertDescription.close_notify
         if self._is_dtls13 and level == AlertLevel.warning:
-            # What it says decides there, not its level (RFC 8446 section 6).
+            # In DTLS 1.3 the description decides, not the level (RFC 8446 section 6).
             ends = code != AlertDescription.user_canceled
         if ends:
             self._ended_by_peer(alert_name(code), closing=closing)
@@ -1003,13 +1065,13 @@ class DTLSConnection:
     def _ended_by_peer(self, description: str, *, closing: bool) -> None:
         if not self.handshake_complete:
             if closing and self._peer_proved:
-                # It has overtaken the peer's Finished; until that is here nothing has ended.
+                # It came before the peer's Finished. It takes effect when that arrives.
                 self._early_close = True
             else:
                 self._end(HandshakeRefused(description))
             return
         if closing:
-            # RFC 5246 section 7.2.1: answered with one's own, then nothing more is sent.
+            # We answer with our own, and then send nothing more (RFC 5246 section 7.2.1).
             self._send_close_notify()
             self._end(EndpointClosed("close_notify"))
             return
@@ -1047,14 +1109,14 @@ class DTLSConnection:
         return self._made_paths
 
     def _heard_at(self, local: Address) -> None:
-        """An authentic datagram came to ``local``, an address of ours."""
+        """An authentic datagram came to our address ``local``."""
         if local is not None and self.handshake_complete and self.negotiated.rrc:
             self._paths.heard_at(local)
 
     def _receive_path_message(
         self, payload: bytes, path: tuple[Address, Address], size: int, now: float
     ) -> None:
-        """A return_routability_check message, in a datagram of ``size`` bytes."""
+        """Processes a return_routability_check message, in a datagram of ``size`` bytes."""
         if len(payload) != MESSAGE_LENGTH:
             self.counters.count_discarded()
             return
@@ -1062,7 +1124,7 @@ class DTLSConnection:
 
     def _act_on_path(self, verdict: PathVerdict, now: float) -> None:
         self._touched.add(self)
-        # Our records may bear another id.
+        # Our records may carry another id now.
         self._update_max_payload()
         candidate = self._paths.candidate
         if verdict is PathVerdict.nothing or candidate is None:
@@ -1074,7 +1136,9 @@ class DTLSConnection:
             self._follow(candidate.address, now, has_new_id=candidate.has_new_id)
 
     def _follow(self, addr: Address, now: float, *, has_new_id: bool) -> None:
-        """The peer is there now. If it does not know that it has moved, it is given another id."""
+        """The peer is at this address now. If it does not know that it has moved, it gets another
+        id.
+        """
         before, self.peer = self.peer, addr
         self.counters.count_address_changed()
         self._events.append(AddressChanged(before, addr))
@@ -1085,7 +1149,7 @@ class DTLSConnection:
     # -- timers ---------------------------------------------------------------------------------
 
     def _timer_due(self, timer: Timer, now: float) -> None:
-        """``timer`` was set for ``now`` or earlier, and has been taken."""
+        """Handles a timer that was due at ``now`` or earlier, and has been removed."""
         if timer is Timer.handshake:
             self._time_out(f"not complete after {self.config.handshake_timeout} s", now)
         elif self.closed:
@@ -1104,7 +1168,9 @@ class DTLSConnection:
             self._events.append(PeerUnresponsive(self._outgoing.backoff.resends))
 
     def _give_up(self, now: float) -> None:
-        """There were enough resends. Only a client of DTLS 1.3 still resends when complete."""
+        """Called after too many resends. A client of DTLS 1.3 may be complete and still
+        resending.
+        """
         if not self.handshake_complete:
             self._time_out(f"no answer to {self.config.max_retransmits} resends", now)
             return
@@ -1126,39 +1192,41 @@ class DTLSConnection:
         elif self.role == "client" and self.negotiated.psk_identity is not None:
             hint = "; the server knows another key, perhaps, or not this identity"
         if self._layer.writer.is_protected:
-            # The peer may have completed the handshake already; it should not wait for us.
+            # The peer may have completed the handshake; the alert tells it that we have not.
             self._send_last_alert(AlertLevel.warning, AlertDescription.close_notify, now)
         self._end(HandshakeTimeout(f"the handshake timed out: {reason}{hint}"))
 
     def _watch_idleness(self, now: float) -> None:
-        """From now on the peer's silence counts, where that is asked for (``liveness.py``)."""
+        """Starts to watch for silence of the peer, if the configuration asks for it
+        (``liveness.py``).
+        """
         if self.config.watches_peers:
             parts = self._layer, self._timers, self._outgoing
             self._idle = IdleMonitor(self.config, *parts, answers_probes=self.negotiated.rrc)
             self._timers.set(Timer.idle, now)
 
     def _look_for_peer(self, now: float) -> None:
-        """The idle timer is due."""
+        """Handles the idle timer."""
         idle = self._idle
         if idle is None:
             return
         verdict = idle.look(now)
         if verdict is Liveness.gone:
-            # Where the peer is still there, it should know.
+            # If the peer is still there, this tells it.
             self._send_close_notify()
             self._end(EndpointClosed("idle", idle.reason))
         elif verdict is Liveness.probe and self._paths.probe(self.peer):
-            # Where no lease has a number for it nothing was asked, and silence is no answer.
+            # If the lease had no record number left, no probe was sent, so silence proves nothing.
             unanswered = idle.probed()
             if unanswered:
                 self._events.append(PeerUnresponsive(unanswered))
 
     # -- usage limits of an AEAD (RFC 9147 section 4.5.3) ---------------------------------------
-    # DTLS 1.3 takes new keys at half the limit and ends at the limit. DTLS 1.2 has no new keys:
-    # there the owner is told, and decides by ``key_limit``.
+    # DTLS 1.3 updates keys at half the limit, and the association ends at the limit. DTLS 1.2
+    # cannot update keys: there the owner is told, and ``key_limit`` decides.
 
     def _sealing_alarm(self, now: float) -> None:
-        """Half of what may be protected with these keys is, or all of it; or half of a lease."""
+        """Half of the usage limit of these keys is used, or all of it, or half of a lease."""
         writer = self._layer.writer
         self._review_leases()
         if writer.next_number < writer.limit_alarm:
@@ -1167,7 +1235,7 @@ class DTLSConnection:
         self._limit_reached("sent", exhausted, now, may_close=True, must_close=overflows)
 
     def _forgery_alarm(self, now: float) -> None:
-        """Half of the forgeries that these keys may meet have come, or all of them."""
+        """Half of the integrity limit of these keys is reached, or all of it."""
         suite = self.negotiated.suite
         assert suite is not None
         safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
@@ -1231,10 +1299,11 @@ class DTLSConnection:
 
     @checks.checked
     def export_stored(self, state: bytes, now: float) -> None:
-        """This export, made with a lease, lies where an adopter would find it, and no older one.
+        """Tells that an export with a lease is stored where an adopter finds it, and no older one
+        is.
 
-        Only now its lease is in force, and what ``ExportNeeded`` told of goes on. Raises ValueError
-        where it is no export of this association, or an older one than the last stored.
+        Only now its lease comes into force, and what ``ExportNeeded`` reported continues. Raises
+        ValueError if it is not an export of this association, or is older than the last stored one.
         """
         self._touched.add(self)
         keeper = self._leases
@@ -1245,25 +1314,25 @@ class DTLSConnection:
             self._follow_lease(keeper)
 
     def _follow_lease(self, keeper: LeaseKeeper) -> None:
-        """Another lease is in force."""
+        """Puts another lease into force."""
         self._inbox.end_at(keeper.granted.received_end)
         self._set_fast_path()
         self._collect()
 
     @property
     def max_batch(self) -> int:
-        """What ``room`` can be at the most, right after an export."""
+        """The largest value of ``room``, right after an export."""
         leases = self._leases
         return NO_END if leases is None else leases.granted.records - CONTROL_RESERVE
 
     @property
     def room(self) -> int:
-        """How many records ``send`` may still take; a lease ends sooner than the numbers do."""
+        """How many records ``send`` may still send. A lease ends before the record numbers do."""
         writer = self._layer.writer
         return max(0, writer.lease_end - CONTROL_RESERVE - writer.next_number)
 
     def _review_leases(self) -> None:
-        """Asks for an export where something waits for one."""
+        """Requests an export if something waits for one."""
         if self._leases is None or self.closed:
             return
         reason = self._leases.review()
@@ -1271,31 +1340,34 @@ class DTLSConnection:
             self._events.append(ExportNeeded(reason))
 
     def _receive_doubtful_data(self, now: float) -> None:
-        """It is dropped. In DTLS 1.3 the peer is asked for new keys, under which all is fresh."""
+        """Drops data in doubt. In DTLS 1.3 the peer is asked for new keys, under which nothing is
+        in doubt.
+        """
         self.counters.count_replayed()
         if self._doubt is not None and self._doubt.may_ask and self._is_dtls13:
             self._doubt.asked()
             self._post.update_keys(now)
 
     def _check_exportable(self) -> None:
-        """Raises :class:`DTLSError` in a handshake, or while the peer owes an acknowledgement."""
+        """Raises :class:`DTLSError` during a handshake, or while the peer owes an ACK."""
         if self.closed:
             raise self.failure or DTLSError("the association has ended")
         self._check_complete()
         is_leased = self._leases is not None
-        # With a lease messages wait, each side's for the other's export: those are carried along.
+        # With a lease, messages of each side may wait for an export of the other. They are exported
+        # too.
         if self._outgoing.is_running or (self._post.is_busy and not is_leased):
             raise DTLSError("a handshake message is not acknowledged yet: export a little later")
 
     def _snapshot(
         self, lease: Lease | None, unread: Sequence[bytes], local: Address
     ) -> ExportedState:
-        """All of it, before anything of it changes. ``unread`` is data not given to anybody yet.
+        """The complete state; changes nothing. ``unread`` is data that was read but not processed.
 
-        With a lease that data stays here, and an adopter begins behind the lease.
+        With a lease that data stays here, and an adopter starts after the lease.
         """
         layer, post, negotiated = self._layer, self._post, self.negotiated
-        # Our newest keys begin with 0 where nobody uses them yet.
+        # Our newest keys are unused, so they begin with 0.
         next_keys = layer.write_epoch + 1 << EPOCH_SHIFT
         next_number = next_keys if post.new_keys_wait else layer.writer.next_number
         if lease is not None:
@@ -1323,7 +1395,7 @@ class DTLSConnection:
         )
 
     def restore(self, state: ExportedState, export_id: tuple[bytes, int], now: float) -> None:
-        """Makes a connection that has begun nothing into the exported one."""
+        """Makes a new connection continue the exported one."""
         self.export_id = export_id
         driver, negotiated, numbers = self._driver, self.negotiated, state.numbers
         keys, window = (state.traffic, state.old_keys), self.config.replay_window
@@ -1347,7 +1419,7 @@ class DTLSConnection:
         self._collect()
 
     def _hand_over(self) -> None:
-        """The state is exported: nothing is sent, taken or answered here any more."""
+        """The state was exported: nothing is sent, processed or answered here any more."""
         self._outbox.clear()
         self._inbox.clear()
         self._end(EndpointClosed("handed_over", "the association was handed over"))
@@ -1373,7 +1445,7 @@ class DTLSConnection:
             )
         )
         if not self._driver.sent_last:
-            # The peer's Finished answers ours.
+            # The peer's Finished answers our Finished.
             self._confirm()
         if self.role == "client" and negotiated.session is not None:
             self._events.append(SessionReceived(negotiated.session))
@@ -1381,7 +1453,7 @@ class DTLSConnection:
             self._post.begin(self._random, now)
             self._collect()
         elif self.role == "server" and negotiated.resumed and self.config.confirm_resumption:
-            # The client, which sent last, has nothing else to know it by.
+            # The client sent the last flight. Only this record tells it that the flight arrived.
             self._outbox.put(self._layer.writer.protect(APPLICATION_DATA, b""), self.peer)
         for payload in self._inbox.take_early():
             self._deliver(payload)
@@ -1389,7 +1461,7 @@ class DTLSConnection:
             self._ended_by_peer(AlertDescription.close_notify.name, closing=True)
 
     def _expect_data(self, *, held: bool) -> None:
-        """The handshake is complete; with ``held`` nothing may be read yet."""
+        """The handshake is complete. With ``held`` nothing may be read yet."""
         self._timers.cancel(Timer.handshake)
         if self._is_dtls13:
             self._inbox.expect_dtls13()
@@ -1404,7 +1476,7 @@ class DTLSConnection:
         self._events.append(Confirmed())
 
     def _refuse(self, description: AlertDescription, error: Exception, now: float) -> None:
-        """One fatal alert, and the end."""
+        """Sends one fatal alert and ends the association."""
         if not self.handshake_complete:
             self._send_last_alert(AlertLevel.fatal, description, now)
         else:
@@ -1415,7 +1487,7 @@ class DTLSConnection:
         self._outgoing.forget()
 
     def _end(self, error: Exception) -> None:
-        """The one way an association ends."""
+        """Ends the association. All ends lead through here."""
         self.closed, self.failure = True, error
         self._set_fast_path()
         if isinstance(error, DTLSError):
@@ -1449,26 +1521,30 @@ class DTLSConnection:
         self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
 
     def _send_alert(self, level: AlertLevel, description: AlertDescription) -> None:
-        """Under the newest keys that the peer can have; never resent, and nothing waits for one."""
+        """Sends an alert under the newest keys that the peer can have. It is not resent."""
         body = encode_alert(level, description)
         self._send_control(self._driver.write_epoch, ContentType.alert, body, self.peer)
 
     def _send_control(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
-        """A record that may be lost; the bytes sent, none where no lease has its number."""
+        """Sends a record that may be lost. Returns the size of its datagram, 0 if the lease has no
+        number for it.
+        """
         size = self._outbox.put_record(epoch, content_type, body, addr)
         if size:
             self._touched.add(self)
         return size
 
     def free_memory(self, now: float) -> None:
-        """Gives back what an idle association does not need; the next record makes it anew."""
+        """Frees memory that an idle association does not need. The next record allocates it
+        again.
+        """
         self._layer.free_memory()
         self._driver.free_memory(now)
         self._timers.trim()
 
     @property
     def lingers_until(self) -> float:
-        """Closed, but until then a peer without our last flight, or its ACK, may ask for it."""
+        """Until when a closed connection is kept, for a peer without our last flight or its ACK."""
         if not self._is_dtls13:
             return self._outgoing.last_flight_until if not self.confirmed else NEVER
         local = isinstance(self.failure, EndpointClosed) and self.failure.reason == "local"
