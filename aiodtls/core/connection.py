@@ -113,10 +113,10 @@ class ConnectionOptions(TypedDict, total=False):
 
 
 class DTLSConnection:
-    """One association with one peer; see docs/architecture.md for the duties of its owner.
+    """One association with one peer. docs/architecture.md lists the duties of its owner.
 
-    ``failure`` is why it ended, once ``closed``. ``refusal`` is there where an alert of ours ended
-    the handshake. ``max_payload`` is the most that one ``send`` takes, in bytes.
+    ``failure`` is why it ended, once ``closed``. ``refusal`` is our alert that ended the handshake,
+    if any. ``max_payload`` is the most data that one ``send`` takes, in bytes.
     """
 
     __slots__ = (
@@ -1035,13 +1035,15 @@ class DTLSConnection:
         self._timers.set(Timer.alert_hint, now + hint.patience)
 
     def _refute_alert(self) -> None:
-        """The peer goes on with the handshake, so a plaintext alert was not its own."""
+        """The peer continues the handshake, so a plaintext alert was forged."""
         if self._alert_hint is not None:
             self._alert_hint = None
             self._timers.cancel(Timer.alert_hint)
 
     def _alert_hint_due(self, now: float) -> None:
-        """Nothing has contradicted a plaintext alert: one more resend, and then the end."""
+        """Nothing has contradicted a plaintext alert: resends once more, then ends the
+        handshake.
+        """
         hint = self._alert_hint
         if hint is None:
             return
@@ -1049,16 +1051,16 @@ class DTLSConnection:
             self._end(hint.error)
             return
         if not self._driver.is_asking:
-            # While we owe the peer our answer, its silence says nothing.
+            # While we owe the peer an answer, its silence means nothing.
             self._driver.resend(now)
             hint.resent()
         self._timers.set(Timer.alert_hint, now + hint.patience)
 
     @property
     def alert_hint(self) -> HandshakeRefused | None:
-        """What a plaintext alert says that nothing has contradicted yet.
+        """The error of a plaintext alert that nothing has contradicted yet.
 
-        An owner whose transport ends tells this as the reason, in place of its own.
+        An owner whose transport ends reports it as the reason.
         """
         return self._alert_hint.error if self._alert_hint is not None else None
 
@@ -1512,7 +1514,7 @@ class DTLSConnection:
         self.refusal = Refusal(datagram, self.client_random, interval, now)
 
     def _put_refusal(self, refusal: Refusal, now: float) -> None:
-        """Sends it again, the same bytes, where that is due."""
+        """Sends our refusal again, the same bytes, if it is due."""
         datagram = refusal.repeat(now)
         if datagram is not None:
             self._outbox.put(datagram, self.peer)

@@ -1,8 +1,9 @@
-"""Listener: one for each socket. Cookies before state, and routing to connections.
+"""Listener: validates addresses by cookies before it keeps state, and routes datagrams to
+connections.
 
-An address has at most two connections, the live one and a shadow: a client that lost its state
-dials again from the same port, and until its new handshake has proved who it is the old
-association lives on (RFC 6347 section 4.2.8).
+There is one for each socket. An address has at most two connections, the live one and a shadow. A
+client that lost its state begins again from the same port. The old association lives until the new
+handshake has authenticated the client (RFC 6347 section 4.2.8).
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ from aiodtls.core.wire.records import (
     split_datagram,
 )
 
-# So often, and with so many associations, those that are idle give back what they can.
+# How often idle associations free memory, and from how many associations on.
 FREE_MEMORY_EVERY = 60.0
 FREE_MEMORY_FROM = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeerConnected(Event):
-    """A peer's handshake completed, and it is the live one at its address."""
+    """A peer's handshake is complete, and its association is the live one of its address."""
 
     connection: DTLSConnection = field(repr=False)
     replaced: DTLSConnection | None = field(default=None, repr=False)
@@ -90,34 +91,34 @@ class Listener:
         self._random, self._wall_clock = random, wall_clock
         self._cookies = Cookies(_cookie_keys(config, random))
         self._routes = Routes(config, random)
-        # The one connection of an address; None where there are two, or none.
+        # The only connection of an address; None if there are two or none.
         self.live_connection = self._routes.only
         self._held_hellos = HeldHellos()
         self._pool = HelloPool()
         self._refusals = RefusalTable()
-        # Connections that changed since ``ready`` was last called; they add themselves.
+        # Connections that changed since the last call of ``ready``. They add themselves.
         self._touched: set[DTLSConnection] = set()
         self._half_open: set[DTLSConnection] = set()
-        # Oldest end first, which is about the order in which they may be forgotten.
+        # Closed connections, the earliest end first, which is about the order in which they expire.
         self._lingering: dict[DTLSConnection, None] = {}
         self._free_memory_at: float | None = None
-        # When the ticket keys change, once there was a peer that may have been given a ticket.
+        # When the ticket keys change; None until a peer may have got a ticket.
         self._turn_keys_at: float | None = None
         self._out: list[tuple[bytes, Address]] = []
         self._events: deque[Event] = deque()
-        # The newest export of each association that was adopted here.
+        # The newest export generation of each association that was adopted here.
         self._generations: dict[bytes, int] = {}
         self._counters = Counters()
         self._ended = Statistics()
 
-    # -- bytes and time in ------------------------------------------------------------------
+    # -- receiving --------------------------------------------------------------------------
 
     def receive_datagram(
         self, data: bytes, addr: Address, now: float, local: Address = None
     ) -> None:
-        """One UDP payload, from ``addr``. Never raises for what the network did.
+        """Processes one UDP payload from ``addr``. Never raises for what the network did.
 
-        ``local`` is the address of ours that it came to, where the socket has several.
+        ``local`` is our address that it came to, if the socket has several.
         """
         named = self._routes.by_id(first_connection_id(data, self._routes.cid_length))
         if named is not None:
@@ -137,14 +138,18 @@ class Listener:
     def _receive_named(
         self, connection: DTLSConnection, data: bytes, addr: Address, now: float, local: Address
     ) -> None:
-        """By the connection id, so from whatever address; the peer's may change by that."""
+        """Gives a datagram to the connection that its connection id names. The peer's address may
+        change.
+        """
         before = connection.peer
         connection.receive_datagram(data, addr, now, local)
         if connection.peer != before:
             self._routes.move(connection, before)
 
     def _route(self, record: Record, addr: Address, now: float, local: Address) -> None:
-        """Epoch 0 belongs to the newest handshake; what is protected says itself whose it is."""
+        """Routes one record. Epoch 0 belongs to the newest handshake, a protected record to the
+        connection that opens it.
+        """
         content_type, number, body = record
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
         if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
@@ -157,7 +162,7 @@ class Listener:
             named = self._routes.by_id(connection_id(record, self._routes.cid_length))
             candidates = [c for c in (named, shadow, live) if c is not None]
             target = next((c for c in candidates if c.opens(raw)), None)
-            # Keys that are still to come are those of the newest handshake.
+            # The newest handshake may still be waiting for the keys of this record.
             target = target or next((c for c in candidates if c.keeps_early(raw)), None)
         if target is None:
             self._counters.count_discarded()
@@ -182,7 +187,8 @@ class Listener:
         size: int | None = None,
         fits: int | None = None,
     ) -> None:
-        """It concerns the associations at ``addr`` alone; a lost stateless answer, nobody.
+        """Reports an error to the associations at ``addr``. Errors of stateless answers are
+        ignored.
 
         ``size`` and ``fits`` are those of ``DTLSConnection.transport_error``.
         """
@@ -192,9 +198,9 @@ class Listener:
             connection.transport_error(error, now, size=size, fits=fits)
 
     def handle_timeout(self, now: float) -> None:
-        """Forgets closed connections whose peers can ask for nothing any more, and lets all rest.
+        """Drops closed connections that are not needed any more, and lets idle ones free memory.
 
-        A busy association makes at once anew what it gave back, in a few microseconds.
+        An association that becomes busy allocates the memory again in a few microseconds.
         """
         if self._free_memory_at is not None and now >= self._free_memory_at:
             for connection in self._routes:
@@ -212,13 +218,13 @@ class Listener:
             self._unmap(oldest)
 
     def next_timeout(self) -> float | None:
-        """Absolute seconds; None where the listener itself waits for nothing."""
+        """When to call ``handle_timeout``; None if the listener itself waits for nothing."""
         forget_at = next(iter(self._lingering)).lingers_until if self._lingering else None
         times = (forget_at, self._free_memory_at, self._turn_keys_at)
         return min((at for at in times if at is not None), default=None)
 
     def _turn_keys(self, now: float) -> None:
-        """Forgets old ticket keys, where nobody comes whose handshake would see to it."""
+        """Drops old ticket keys. Without new handshakes nothing else would."""
         assert self.config is not None
         keys, wall_time = self.config.live_ticket_keys, self._wall_clock()
         keys.advance(wall_time, now)
@@ -245,7 +251,7 @@ class Listener:
                 self._pool_part(fragment, record[1], addr, now)
 
     def _pool_part(self, fragment: Fragment, number: int, addr: Address, now: float) -> None:
-        """A part of a hello, which may make it whole."""
+        """Adds a fragment of a ClientHello, which may complete it."""
         found = self._pool.add(fragment, number, addr, now)
         if not found:
             self._counters.count_discarded()
@@ -256,7 +262,7 @@ class Listener:
     def _receive_hello(
         self, body: bytes, message_seq: int, record_number: int, addr: Address, now: float
     ) -> None:
-        """A whole ClientHello: a repeat, an answer to our cookie, or a stranger's first."""
+        """Processes a complete ClientHello: a repeat, one with our cookie, or a first one."""
         try:
             hello = parse_body(ClientHello, body)
         except DecodeError:
@@ -282,7 +288,8 @@ class Listener:
             return
         dialling = live is not None and live.role == "client" and not live.handshake_complete
         if dialling and live is not None and live.client_random > hello.random:
-            # Both dialled; ours goes on, and the peer gives its own up when it sees ours.
+            # Both sides connected. Our handshake goes on; the peer ends its own when it receives
+            # our hello.
             return
         self.config.live_ticket_keys.advance(self._wall_clock(), now)
         validated = self._validate(hello, body, message_seq, record_number, addr)
@@ -301,7 +308,9 @@ class Listener:
         record_number: int,
         addr: Address,
     ) -> ValidatedHello | None:
-        """Looks for our cookie; without one the answer asks for it, in the version to come."""
+        """Checks the cookie. Without a valid one, requests it in the way of the version to be
+        chosen.
+        """
         assert self.config is not None
         wall_time = self._wall_clock()
         if not _speaks13(self.config, hello):
@@ -309,8 +318,8 @@ class Listener:
                 proof = hello.cookie
                 return ValidatedHello(hello, body, message_seq, record_number, cookie=proof)
             answer = encode_body(HelloVerifyRequest(self._cookies.make(addr, hello, wall_time)))
-            # The record says DTLS 1.0 as the message does (RFC 6347 section 4.2.1): a client that
-            # speaks nothing newer then hears the refusal that follows.
+            # Record and message say DTLS 1.0 (RFC 6347 section 4.2.1), so that a client that
+            # supports nothing newer understands the refusal that follows.
             self._answer_hello(
                 HandshakeType.hello_verify_request, answer, message_seq, record_number, addr
             )
@@ -337,7 +346,9 @@ class Listener:
         record_number: int,
         addr: Address,
     ) -> None:
-        """A stateless answer, with the record sequence number of the hello (RFC 6347 4.2.1)."""
+        """Sends a stateless answer, with the record sequence number of the hello (RFC 6347
+        section 4.2.1).
+        """
         fragment = encode_whole(msg_type, message_seq, body)
         oldest = msg_type is HandshakeType.hello_verify_request
         version = ProtocolVersion.DTLSv1_0 if oldest else DTLSv1_2
@@ -369,13 +380,15 @@ class Listener:
         self._begins(connection, now)
 
     def _begins(self, connection: DTLSConnection, now: float) -> None:
-        """A server's handshake."""
+        """Begins a server's handshake."""
         self._half_open.add(connection)
         if self._turn_keys_at is None:
             self._turn_keys(now)
 
     def _options(self, config: DTLSConfig, peer: Address, cid_length: int) -> ConnectionOptions:
-        """What all connections of this socket share; ``cid_length`` is the default."""
+        """The options that all connections of this socket share. ``cid_length`` is the default
+        length.
+        """
         return {
             "random": self._random,
             "wall_clock": self._wall_clock,
@@ -385,7 +398,9 @@ class Listener:
         }
 
     def _adopt(self, connection: DTLSConnection, now: float) -> None:
-        """A new connection at this address: live, or the shadow of the live one."""
+        """Adds a new connection at its address: as the live one, or as the shadow of the live
+        one.
+        """
         self._refusals.forget(connection.peer)
         if self._free_memory_at is None and len(self._routes) >= FREE_MEMORY_FROM:
             self._free_memory_at = now + FREE_MEMORY_EVERY
@@ -395,27 +410,30 @@ class Listener:
         if live is not None and live.closed:
             self._unmap(live)
         elif live is not None and live in self._half_open:
-            # Its client has begun anew, most likely: resends would only confuse that one.
+            # Its client has probably started over. Resends would only confuse the new attempt.
             live.stop_resending()
         stale = self._routes.add(connection)
         if stale is not None:
             self._replace(stale)
 
-    # -- the owner's wishes -----------------------------------------------------------------
+    # -- requests of the owner --------------------------------------------------------------
 
     def check_update(self, config: DTLSConfig) -> None:
-        """Raises :class:`ConfigError` where ``update_config`` would."""
+        """Raises :class:`ConfigError` if ``update_config`` would raise it."""
         config.check_server()
         if self.config is not None:
             self._routes.check_length(config, self.config)
 
     @checked
     def update_config(self, config: DTLSConfig, now: float) -> None:
-        """``config`` is for new handshakes.
+        """Uses ``config`` for new handshakes.
 
-        Ticket keys, cookie keys and a session store that it names take effect; where it names none
-        those of before live on. Raises :class:`ConfigError` for a config that is no server's and
-        for another length of connection ids, which every datagram of the socket is read by.
+        Ticket keys, cookie keys and a session store that it names take effect. If it names none,
+        the earlier ones stay.
+
+        Raises:
+            ConfigError: the config is not one for a server, or has another length of connection
+                ids, without which no datagram of the socket could be read.
         """
         self.check_update(config)
         self.config = config.succeeding(self.config) if self.config is not None else config
@@ -434,9 +452,11 @@ class Listener:
         server_hostname: str | None = None,
         session: Session | None = None,
     ) -> DTLSConnection:
-        """A client's handshake from this socket.
+        """Begins a client's handshake from this socket.
 
-        Raises :class:`ConfigError`, or :class:`DTLSError` where the address has an association.
+        Raises:
+            ConfigError: the config has no way to authenticate the server.
+            DTLSError: the address has an association.
         """
         chosen = config or self.config
         if chosen is None:
@@ -480,10 +500,12 @@ class Listener:
     def adopt(
         self, state: bytes, key: bytes, now: float, *, config: DTLSConfig | None = None
     ) -> DTLSConnection:
-        """The association of a state that ``export_state`` made, each one once.
+        """Continues an association from a state that ``export_state`` made, once for each state.
 
-        Raises ValueError for what was not sealed with ``key``, :class:`DTLSError` for a state that
-        was adopted here before, or an older one, and where the address has an association.
+        Raises:
+            ValueError: the state was not sealed with ``key``.
+            DTLSError: this state or a newer one was adopted here before, or the address has an
+                association.
         """
         chosen = config or self.config
         if chosen is None:
@@ -511,15 +533,19 @@ class Listener:
         return connection
 
     def remove(self, connection: DTLSConnection) -> None:
-        """The owner is done with it. A closed one may still linger for its peer's sake."""
+        """The owner no longer needs the connection. A closed one may stay for a while to answer its
+        peer.
+        """
         if not connection.closed:
             connection.abort()
         self._settle(connection)
 
-    # -- to drain after any of these --------------------------------------------------------
+    # -- to be drained after any of these ---------------------------------------------------
 
     def ready(self) -> Iterable[DTLSConnection]:
-        """All connections touched or ended since the last call: drain them."""
+        """Removes and returns the connections that changed or ended since the last call. Drain
+        them.
+        """
         touched = list(self._touched)
         self._touched.clear()
         for connection in touched:
@@ -527,31 +553,31 @@ class Listener:
         return touched
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
-        """Stateless answers."""
+        """Removes and returns the stateless answers."""
         out, self._out = self._out, []
         self._counters.count_sent(len(out))
         return out
 
     def next_event(self) -> Event | None:
-        """The oldest event that was not taken yet; None where there is none."""
+        """Removes and returns the oldest event, or None."""
         return self._events.popleft() if self._events else None
 
-    # -- what is known ----------------------------------------------------------------------
+    # -- properties -------------------------------------------------------------------------
 
     @property
     def connections(self) -> list[DTLSConnection]:
-        """All that have an address here, those that linger after their end included."""
+        """All connections that have an address here, closed ones that are still kept included."""
         return list(self._routes)
 
     @property
     def statistics(self) -> Statistics:
-        """The listener's own counters and the sums over all connections, ended ones included."""
+        """The sums of the counters of the listener and all connections, ended ones included."""
         total = self._ended + self._counters.snapshot()
         for connection in self.connections:
             total += connection.statistics
         return total
 
-    # -- inside -----------------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------------
 
     def _check_free(self, addr: Address) -> None:
         live = self._routes.live(addr)
@@ -559,7 +585,7 @@ class Listener:
             raise DTLSError("this address has an association already")
 
     def _settle(self, connection: DTLSConnection) -> None:
-        """Follows a connection that completed its handshake or ended."""
+        """Handles a connection whose handshake is complete, or that has ended."""
         if connection.closed:
             self._half_open.discard(connection)
             if connection not in self._routes:
@@ -575,27 +601,29 @@ class Listener:
             self._promote(connection)
 
     def _promote(self, connection: DTLSConnection) -> None:
-        """A server's handshake is complete: it is the live one at its address from now on."""
+        """A server's handshake is complete: makes its connection the live one of its address."""
         replaced = self._routes.promote(connection)
         if replaced is not None:
             self._replace(replaced)
         self._events.append(PeerConnected(connection, replaced))
 
     def _replace(self, connection: DTLSConnection) -> None:
-        """It gives way to a newer one of its address, in silence."""
+        """Ends a connection silently, because a newer one of its address replaces it."""
         connection.fail(EndpointClosed("replaced"))
         self._half_open.discard(connection)
         self._unmap(connection)
 
     def _unmap(self, connection: DTLSConnection) -> None:
-        """Forgets it; a shadow of it is alone at the address then, and live."""
+        """Removes a connection. Its shadow then becomes the live one."""
         if connection in self._routes:
             self._ended += connection.statistics
             self._routes.remove(connection)
 
 
 def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:
-    """Whether DTLS 1.3 it will be; a hello of no version in common is refused after its cookie."""
+    """Whether DTLS 1.3 will be chosen. A hello without a common version is refused after its
+    cookie.
+    """
     try:
         return choose_version(config, hello) is ProtocolVersion.DTLSv1_3
     except AlertError:
@@ -603,6 +631,6 @@ def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:
 
 
 def _cookie_keys(config: DTLSConfig | None, random: Callable[[int], bytes]) -> CookieKeys:
-    """Those of the config, or a listener's own."""
+    """The keys of the config, or new ones."""
     named = config.cookie_keys if config is not None else None
     return named or CookieKeys(random(SECRET_LENGTH))
