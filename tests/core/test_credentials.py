@@ -422,11 +422,88 @@ def test_fingerprints(hash_name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "AB:CD", "sha-1 " + ":".join(["AB"] * 20), "sha-256 AB:CD", "sha-256 " + "AB" * 32],
+    [
+        "",
+        "AB:CD",
+        "AB" * 31,
+        "AB" * 32 + "A",
+        "AB:" * 32,
+        "sha-256",
+        "sha-256 AB:CD",
+        "sha-256 " + "AB" * 48,
+        "sha-256 Fingerprint " + "AB" * 32,
+        "sha-256 " + ":".join(["AB"] * 31) + ":GG",
+        "sha-1 " + ":".join(["AB"] * 20),
+        "md5 " + ":".join(["AB"] * 16),
+    ],
 )
 def test_bad_fingerprints_are_config_errors(text: str) -> None:
     with pytest.raises(ConfigError, match="fingerprint"):
         Trust.fingerprints(text)
+    # Not even beside a good one.
+    with pytest.raises(ConfigError, match="fingerprint"):
+        Trust.fingerprints("AB" * 32, text)
+
+
+@pytest.mark.parametrize("name", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{name} Fingerprint={upper}",
+        "{upname} Fingerprint={upper}\n",
+        "{name} {upper}",
+        "{sdp} {lower}",
+        "{sdp}  {upper}",
+        "a=fingerprint:{sdp} {upper}\r\n",
+        "{sdp} {bare}",
+        "{bare}",
+        "{upper}",
+    ],
+)
+def test_a_fingerprint_in_each_of_its_forms_pins_that_certificate(name: str, form: str) -> None:
+    def shown(der: bytes) -> str:
+        digest = hashlib.new(name, der).digest()
+        colons = digest.hex(":")
+        return form.format(
+            name=name,
+            upname=name.upper(),
+            sdp=name.replace("sha", "sha-"),
+            upper=colons.upper(),
+            lower=colons,
+            bare=digest.hex(),
+        )
+
+    check(Trust.fingerprints(shown(SELF.der)), SELF, host=None)
+    check(Trust.fingerprints(shown(SELF.der), match="sdp"), SELF, host=None)
+    refused("bad_certificate", "fingerprint", Trust.fingerprints(shown(CA.der)), LEAF)
+
+
+def digest_of(name: str, issued: Issued) -> str:
+    return f"{name} {hashlib.new(name.replace('-', ''), issued.der).hexdigest()}"
+
+
+def test_in_sdp_one_of_the_strongest_hash_must_match() -> None:
+    right, wrong = LEAF, SELF
+    unknown = "sha-1 " + ":".join(["AB"] * 20)
+    for texts in (
+        (digest_of("sha-256", right),),
+        (unknown, digest_of("sha-256", right)),
+        (digest_of("sha-256", wrong), digest_of("sha-512", right)),
+        (digest_of("sha-512", wrong), digest_of("sha-512", right), "shake 00"),
+    ):
+        check(Trust.fingerprints(*texts, match="sdp"), right, host=None)
+    for texts in (
+        (unknown,),
+        (unknown, "md5 AB:CD"),
+        (digest_of("sha-256", wrong),),
+        (digest_of("sha-256", right), digest_of("sha-512", wrong)),
+    ):
+        trust = Trust.fingerprints(*texts, match="sdp")
+        refused("bad_certificate", "fingerprint sha-", trust, right)
+    with pytest.raises(ConfigError, match="fingerprint"):
+        Trust.fingerprints(match="sdp")
+    with pytest.raises(ConfigError, match="sdp"):
+        Trust.fingerprints(digest_of("sha-256", right), match="all")
 
 
 # Kinds of trust

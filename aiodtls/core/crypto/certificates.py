@@ -73,6 +73,13 @@ KEYS_KEPT = 256
 LONGEST_KEPT = 4096
 # The hash names of RFC 8122 section 5 (SDP) and of hashlib. SHA-1 and MD5 are not supported.
 FINGERPRINT_HASHES = {"sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
+# As SDP has it ("sha-256 AB:CD"), with or without its "a=fingerprint:"; as OpenSSL prints it
+# ("sha256 Fingerprint=AB:CD", in either case); or the digits alone.
+_FINGERPRINT = re.compile(
+    r"(?:(?:a=)?fingerprint:)?(?:([a-z0-9-]+)\s+(?:fingerprint=)?)?"
+    r"([0-9a-f]{2}(?::[0-9a-f]{2})+|(?:[0-9a-f]{2})+)",
+    re.IGNORECASE,
+)
 
 
 def date_of(wall_time: float) -> datetime:
@@ -151,14 +158,30 @@ def show_fingerprint(hash_name: str, digest: bytes) -> str:
 
 
 def parse_fingerprint(text: str) -> tuple[str, bytes]:
-    hash_name, _, value = text.strip().partition(" ")
-    length = len(fingerprint_of(hash_name, b""))
-    if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})*", value.strip()):
+    """The hash name, spelled as in RFC 8122, and the digest. The hash may be an unknown one.
+
+    Digits without a hash name are of the hash of their length.
+
+    Raises:
+        ConfigError: it is no fingerprint, or one of the wrong length.
+    """
+    found = _FINGERPRINT.fullmatch(text.strip())
+    if found is None:
         raise ConfigError(f'a fingerprint looks like "sha-256 AB:CD:...", not {text!r}')
-    digest = bytes.fromhex(value.replace(":", ""))
-    if len(digest) != length:
-        raise ConfigError(f"a {hash_name} fingerprint has {length} bytes, not {len(digest)}")
-    return hash_name.lower(), digest
+    digest = bytes.fromhex(found[2].replace(":", ""))
+    lengths = {name: hashlib.new(of).digest_size for name, of in FINGERPRINT_HASHES.items()}
+    if found[1] is None:
+        name = next((name for name, length in lengths.items() if length == len(digest)), None)
+        if name is None:
+            raise ConfigError(
+                f"a fingerprint without a hash name has 32, 48 or 64 bytes, not {len(digest)}"
+            )
+        return name, digest
+    given = found[1].lower()
+    name = next((name for name, of in FINGERPRINT_HASHES.items() if given == of), given)
+    if lengths.get(name, len(digest)) != len(digest):
+        raise ConfigError(f"a {name} fingerprint has {lengths[name]} bytes, not {len(digest)}")
+    return name, digest
 
 
 def load_pem(path: FilePath) -> list[x509.Certificate]:

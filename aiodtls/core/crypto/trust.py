@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -25,6 +25,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from aiodtls.core.checks import checked_part
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.crypto.certificates import (
+    FINGERPRINT_HASHES,
     PARSE_ERRORS,
     FilePath,
     Role,
@@ -89,15 +90,33 @@ class Trust:
 
     @classmethod
     @checked_part
-    def fingerprints(cls, *texts: str) -> Trust:
-        """Accepts a leaf with one of these fingerprints: "sha-256 AB:CD:...".
+    def fingerprints(cls, *texts: str, match: Literal["any", "sdp"] = "any") -> Trust:
+        """The peer's own certificate must have one of these fingerprints.
 
-        Dates and names are not checked, because the fingerprint identifies the certificate
-        (RFC 8122 section 6.2).
+        Dates and names do not count, as the pin is the whole agreement (RFC 8122 section 6.2).
+
+        Args:
+            texts: As in SDP ("sha-256 AB:CD:..."), as OpenSSL prints them ("sha256
+                Fingerprint=AB:CD:..."), or the hexadecimal digits alone. SHA-256, SHA-384 and
+                SHA-512 are supported.
+            match: With "any", any of them will do, and an unknown hash is an error. With "sdp",
+                those of unknown hashes are passed over and one of the strongest hash must match
+                (RFC 8122 section 5); where all hashes are unknown, nobody is accepted.
+
+        Raises:
+            ConfigError: There are no fingerprints, or one of them is malformed.
         """
         if not texts:
             raise ConfigError("trust needs at least one fingerprint")
-        return _Fingerprints(tuple(parse_fingerprint(text) for text in texts))
+        pins = [parse_fingerprint(text) for text in texts]
+        if match == "any":
+            for name, _ in pins:
+                fingerprint_of(name, b"")
+        else:
+            known = [pin for pin in pins if pin[0] in FINGERPRINT_HASHES]
+            strongest = max((len(digest) for _, digest in known), default=0)
+            pins = [pin for pin in known if len(pin[1]) == strongest]
+        return _Fingerprints(tuple(pins))
 
     @classmethod
     @checked_part
@@ -305,7 +324,7 @@ class _Fingerprints(Trust):
     ) -> None:
         leaf = _require_leaf(chain)
         if not any(fingerprint_of(name, leaf) == digest for name, digest in self._pins):
-            name = self._pins[0][0]
+            name = self._pins[0][0] if self._pins else "sha-256"
             shown = show_fingerprint(name, fingerprint_of(name, leaf))
             raise refusal(
                 AlertDescription.bad_certificate,
