@@ -8,6 +8,7 @@ short initial timeout, so that a lossy handshake takes moments.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Generator
@@ -17,14 +18,19 @@ from typing import Any
 from aiodtls.client import ClientProtocol
 from aiodtls.core import checks
 from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.certificates import Role
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
+from aiodtls.core.errors import AlertError, ConfigError
+from aiodtls.core.registry import CertificateType, NamedGroup, SignatureScheme
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
 
 CLIENT_ADDRESS = ("192.0.2.1", 1)
 SERVER_ADDRESS = ("192.0.2.2", 2)
 RETRANSMIT_INITIAL = 0.02
+# What both sides need in common.
+COMMON = ("versions", "cipher_suites", "groups", "signature_schemes", "srtp_profiles")
 
 
 class Loss:
@@ -77,8 +83,11 @@ class SimulatedTransport(asyncio.DatagramTransport):
 class pair:  # noqa: N801 - used as a function, like asyncio.timeout
     """``async with pair(...) as (client, server)``, or ``client, server = await pair(...)``.
 
-    Without configs the server has a certificate of its own making, which the client pins.
-    Raises what the handshake raises.
+    Where one config is given, the rest is made to fit it: the missing one has the same versions,
+    suites, groups and ALPN protocols; a server without a key is given a certificate, or the
+    client's PSKs; a client with neither ``trust`` nor ``psk`` is given what it needs to know the
+    server. Raises :class:`ConfigError` at once where that cannot be; entering raises what the
+    handshake raises.
     """
 
     @checks.checked
@@ -92,10 +101,9 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
     ) -> None:
         if not 0 <= loss < 1:
             raise ValueError("loss is a share of the datagrams, from 0 to below 1")
-        if server_config is None:
-            server_config = DTLSConfig(credentials=Credentials.self_signed("localhost"))
-        if client_config is None:
-            client_config = DTLSConfig(trust=_trust_in(server_config))
+        client_config, server_config = fit(client_config, server_config)
+        client_config.check_client("localhost")
+        server_config.check_server()
         self._configs = tuple(
             dataclasses.replace(
                 config,
@@ -145,7 +153,92 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
             raise
 
 
-def _trust_in(server_config: DTLSConfig) -> Trust | None:
-    """Pins what the server will show; nothing where it has pre-shared keys alone."""
-    pins = [credentials.fingerprint() for credentials in server_config.credential_list]
-    return Trust.fingerprints(*pins) if pins else None
+def fit(client: DTLSConfig | None, server: DTLSConfig | None) -> tuple[DTLSConfig, DTLSConfig]:
+    """Two configs as they are, or one with another that fits it. Raises :class:`ConfigError`."""
+    if client is not None and server is not None:
+        return client, server
+    given = server
+    has_key = server is not None and bool(server.credential_list or server.psk is not None)
+    if not has_key:
+        server = _completed(server, client, _key_for(client))
+    assert server is not None
+    if client is None or (not client.trusts and client.psk is None):
+        client = _completed(client, server, _knowledge_of(server))
+    if server.client_auth == "required" and not client.credential_list and not client.psks:
+        client = dataclasses.replace(client, credentials=Credentials.self_signed("localhost"))
+        _check_accepted(server, client, "server", "client")
+    if not has_key and not client.psks:
+        _check_accepted(client, server, "client", "server")
+    if given is None and client.credential_list and server.credential_list:
+        server = dataclasses.replace(server, trust=_pins(client), client_auth="required")
+    return client, server
+
+
+def _completed(
+    config: DTLSConfig | None, other: DTLSConfig | None, missing: dict[str, Any]
+) -> DTLSConfig:
+    """A config with what it lacks. One that was not given speaks what the other does."""
+    if config is not None:
+        return dataclasses.replace(config, **missing)
+    if other is None:
+        return DTLSConfig(**missing)
+    common = {name: getattr(other, name) for name in COMMON}
+    if other.alpn_function is None:
+        common["alpn_protocols"] = other.alpn_protocols
+    return DTLSConfig(**common, **missing)
+
+
+def _key_for(client: DTLSConfig | None) -> dict[str, Any]:
+    """What a server needs that has no key."""
+    if client is not None and client.psk is not None:
+        return {"psk": client.psk}
+    if client is not None:
+        _check_takes_p256(client)
+    return {"credentials": Credentials.self_signed("localhost")}
+
+
+def _check_takes_p256(client: DTLSConfig) -> None:
+    """Raises :class:`ConfigError` for a client that cannot verify the key that is made."""
+    # In DTLS 1.2 the groups bind certificates too (RFC 8422 section 5.1.1).
+    curves = not client.speaks12 or NamedGroup.secp256r1 in client.named_groups
+    if not curves or SignatureScheme.ecdsa_secp256r1_sha256 not in client.schemes:
+        raise ConfigError(
+            "give both configs: the server's certificate is made with a key on secp256r1, which "
+            "the groups or signature_schemes of the client leave out"
+        )
+
+
+def _knowledge_of(server: DTLSConfig) -> dict[str, Any]:
+    """What a client needs that knows nothing of the server."""
+    if server.credential_list:
+        return {"trust": _pins(server)}
+    if not server.psks:
+        raise ConfigError("give both configs: the server asks a function for its PSKs")
+    identity, psk = next(iter(server.psks.items()))
+    return {"psk": {identity: psk}}
+
+
+def _pins(config: DTLSConfig) -> list[Trust]:
+    """Trust in what a side shows, and in nothing else."""
+    return [
+        Trust.fingerprints(credentials.fingerprint())
+        if credentials.certificate_type == CertificateType.X509
+        else Trust.public_keys(credentials.public_key)
+        for credentials in config.credential_list
+    ]
+
+
+def _check_accepted(judge: DTLSConfig, shower: DTLSConfig, judges: Role, shows: Role) -> None:
+    """Raises :class:`ConfigError` where the certificate that was made for one side is refused."""
+    chains = [credentials.chain for credentials in shower.credential_list]
+    for trust in judge.client_trusts():
+        if trust.function is not None:
+            return
+        with contextlib.suppress(AlertError):
+            for chain in chains:
+                trust.check(chain, peer_role=shows, server_hostname="localhost")
+            return
+    raise ConfigError(
+        f"give both configs: the trust of the {judges} accepts no certificate that could be made "
+        f"for the {shows}"
+    )
