@@ -1,4 +1,4 @@
-"""Carrier: what an association under asyncio needs of whoever carries its datagrams."""
+"""Carrier: what a channel needs of the object that sends its datagrams."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiodtls.net.send_queue import Priority
 
 
 class Carrier(Protocol):
-    """One transport and the associations on it: a DTLSProtocol."""
+    """A transport and the associations on it. DTLSProtocol implements it."""
 
     transport: asyncio.DatagramTransport | None
     """None before ``connection_made`` and after ``connection_lost``"""
@@ -22,16 +22,16 @@ class Carrier(Protocol):
     """bytes of an IP packet that are not the association's"""
 
     def send_batch(self, batch: bytes, size: int, addr: Any) -> None:
-        """Sends datagrams of ``size`` bytes one behind another, the last one maybe shorter."""
+        """Sends datagrams of ``size`` bytes, concatenated. The last one may be shorter."""
 
     def send_datagrams(self, datagrams: list[tuple[bytes, Any]], priority: Priority) -> None:
         """Sends datagrams, each with its address, in order."""
 
     def drain(self) -> None:
-        """Takes out and acts on all that the associations have to say."""
+        """Handles everything that the associations have to send and report."""
 
     def address_changed(self, channel: Any, old: Any) -> None:
-        """The peer of a channel was at ``old`` and is not any more."""
+        """The peer of a channel has moved away from ``old``."""
 
     def endpoint_of(self, channel: Any) -> Any:
-        """The user's object for a channel."""
+        """The user's endpoint for a channel."""

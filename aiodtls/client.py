@@ -1,4 +1,4 @@
-"""connect(): a client's association on a socket of its own."""
+"""connect(): a client's association on its own socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiodtls.net import sockets
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol
 
-# What a socket says while the network is away.
+# The errors of a socket while the network is down.
 NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
@@ -122,10 +122,11 @@ async def _open(
 
 
 async def _wait_for_route(config: DTLSConfig, dial: Callable[[], Awaitable[Channel]]) -> Channel:
-    """Dials; where no address has a route, again at the times at which a hello is resent.
+    """Calls ``dial``. While no address has a route, tries again at the times at which a hello is
+    resent.
 
-    A connected socket asks for the route before the first hello, and a network may be away for a
-    moment. Raises what ``dial`` raises, in the end that there is no route.
+    A connected socket needs the route before the first hello, and a network may be down for a
+    moment. Raises what ``dial`` raises; in the end that there is no route.
     """
     loop = asyncio.get_running_loop()
     limit = config.handshake_timeout
@@ -145,7 +146,7 @@ async def _wait_for_route(config: DTLSConfig, dial: Callable[[], Awaitable[Chann
 async def _try_all(
     attempts: Sequence[Callable[[], Awaitable[Channel]]], delay: float | None
 ) -> Channel:
-    """The first of them to complete a handshake, begun ``delay`` seconds apart."""
+    """The first attempt to complete a handshake. They begin ``delay`` seconds apart."""
     if len(attempts) == 1:
         return await attempts[0]()
     race = _Race(delay)
@@ -171,7 +172,7 @@ async def _attempt(
     sessions: _Sessions,
     on_event: EventHandler | None,
 ) -> Channel:
-    """One handshake on one socket, which is closed unless it succeeds."""
+    """One handshake on one socket. The socket is closed unless the handshake succeeds."""
     protocol = ClientProtocol()
     try:
         sock.setblocking(False)
@@ -186,7 +187,7 @@ async def _attempt(
         )
         channel.on_event = on_event
         channel.on_session = sessions.keep
-        # Events of the handshake speak of the endpoint that the user will have.
+        # Events of the handshake are reported with the endpoint that the user will get.
         endpoint.attach(channel)
         protocol.drain()
         await channel.handshake
@@ -205,13 +206,21 @@ async def adopt(
     sock: socket.socket | None = None,
     on_event: EventHandler | None = None,
 ) -> DTLSEndpoint:
-    """Goes on with a client's association that another process exported with ``export_state``.
+    """Continues a client's association that another process exported with ``export_state``.
 
-    ``sock`` is a connected datagram socket; else one is made with the local address that the
-    association had, or, where that is taken, with another: the peer then has to know connection
-    ids. Each export is to be adopted once, which across processes is the caller's to see to.
+    Args:
+        state: the exported state. Adopt each one only once; across processes the caller must ensure
+            that.
+        key: the key that it was sealed with.
+        config: the configuration.
+        sock: a connected datagram socket. Without one, a socket is made with the association's
+            local address. If that is in use it gets another; then the association needs connection
+            ids.
+        on_event: called with the events of ``aiodtls.events``.
 
-    Raises ValueError for what was not sealed with ``key``, and OSError.
+    Raises:
+        ValueError: the state was not sealed with ``key``.
+        OSError: no socket can be made.
     """
     exported = sealed_state.unseal(state, key)
     if sock is None:
@@ -243,7 +252,7 @@ def _socket_between(local: Any, peer: Any) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class _Sessions:
-    """Where one ``connect`` has its session from, and where new ones go."""
+    """The source of the session for one ``connect``, and the place for new ones."""
 
     source: Session | SessionCache | None
     server: tuple[str | None, int | None]
@@ -259,7 +268,7 @@ class _Sessions:
 
 
 class ClientProtocol(DTLSProtocol):
-    """One association; the transport ends with it."""
+    """The protocol of one association. The transport ends with it."""
 
     _ended: Channel | None = None
 
@@ -272,13 +281,13 @@ class ClientProtocol(DTLSProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # Kept, it would be a reference cycle with all that the association was.
+        # Keeping it would form a reference cycle with the association.
         ended, self._ended = self._ended, None
         if ended is not None:
             ended.released()
 
     def abort(self) -> None:
-        """Ends everything in silence."""
+        """Ends everything silently."""
         for channel in self.channels:
             channel.on_event = None
             channel.abort()
@@ -286,14 +295,14 @@ class ClientProtocol(DTLSProtocol):
 
 
 def _rank(error: BaseException) -> int:
-    """The errors of several addresses, the one that tells most first."""
+    """Sorts the errors of several addresses, the most informative first."""
     if isinstance(error, OSError) and error.errno in NO_ROUTE:
         return 1
     return 2 if isinstance(error, TimeoutError) else 0
 
 
 class _Race:
-    """Handshakes with several addresses of one host: the first to complete wins."""
+    """Handshakes with several addresses of one host. The first to complete wins."""
 
     def __init__(self, delay: float | None) -> None:
         self._delay = delay
@@ -301,12 +310,12 @@ class _Race:
         self._errors: list[BaseException] = []
 
     async def enter(self, attempt: Any, *, last: bool) -> Channel | None:
-        """Starts one more; returns the winner, or None when it is time for the next."""
+        """Starts another attempt. Returns the winner, or None when the next should start."""
         self._running.add(asyncio.ensure_future(attempt))
         return None if last else await self._wait(self._delay)
 
     async def finish(self) -> Channel:
-        """Waits for the rest. Raises what best tells why there is no winner."""
+        """Waits for the remaining attempts. Raises the most informative error if none succeeds."""
         while self._running:
             winner = await self._wait(None)
             if winner is not None:
@@ -327,14 +336,14 @@ class _Race:
                 await self._stop()
                 return task.result()
             self._errors.append(error)
-            # The server was reached and something is wrong: another address will not mend it.
+            # The server was reached, so another address would fail in the same way.
             if isinstance(error, DTLSError) and not isinstance(error, HandshakeTimeout):
                 await self._stop()
                 raise error
         return None
 
     async def _stop(self) -> None:
-        """The others end in silence."""
+        """Ends the other attempts silently."""
         for task in self._running:
             task.cancel()
         for task in self._running:

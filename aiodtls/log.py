@@ -27,12 +27,12 @@ RATE = 5.0
 # Of these about one network.
 SOURCE_BURST = 10
 SOURCE_RATE = 1.0
-# The networks whose lines are counted; the one that was longest silent is forgotten first.
+# How many networks are counted. The one that was silent longest is forgotten first.
 MAX_SOURCES = 1024
 
 
 class _Bucket:
-    """Tokens that come back with time."""
+    """A token bucket."""
 
     __slots__ = ("at", "burst", "rate", "tokens")
 
@@ -48,14 +48,14 @@ class _Bucket:
 
 
 class RateLimit:
-    """What may be logged about peers, by time in seconds; what is left out is counted."""
+    """Limits the log lines about peers, by time in seconds. Counts the lines that are left out."""
 
     __slots__ = ("_left_out", "_sources", "_totals")
 
     def __init__(self) -> None:
         self._totals: dict[int, _Bucket] = {}
         self._sources: OrderedDict[tuple[int, Hashable], _Bucket] = OrderedDict()
-        # Lines, by level.
+        # Lines that were left out, by level.
         self._left_out: dict[int, int] = {}
 
     def log(
@@ -68,9 +68,9 @@ class RateLimit:
         *arguments: object,
         error: BaseException | None = None,
     ) -> None:
-        """Logs a line about ``peer``, an address, unless too much has been said lately.
+        """Logs a line about ``peer``, an address, unless the limit is reached.
 
-        ``error`` goes along with its traceback. The peer's text in ``arguments`` is ``shown``.
+        ``error`` is logged with its traceback. Text of the peer in ``arguments`` must be ``shown``.
         """
         if not logger.isEnabledFor(level):
             return
@@ -112,7 +112,7 @@ def about(
     *arguments: object,
     error: BaseException | None = None,
 ) -> None:
-    """Logs a line about ``peer`` as the ``RateLimit`` of ``loop`` admits it."""
+    """Logs a line about ``peer``, within the ``RateLimit`` of ``loop``."""
     limit = _limits.get(loop)
     if limit is None:
         limit = _limits[loop] = RateLimit()

@@ -1,4 +1,4 @@
-"""What an association sends under asyncio: in pieces, in turn, coalesced where that helps."""
+"""Sends application data of an association under asyncio: splits, queues and coalesces it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_SIZE = -1
 
 
 class Sending:
-    """The sending half of a channel; ``carrier`` carries its datagrams."""
+    """The sending half of a channel. ``carrier`` sends its datagrams."""
 
     __slots__ = (
         "_bursts",
@@ -35,15 +35,15 @@ class Sending:
         self.connection = connection
         self.loop = asyncio.get_running_loop()
         self._senders: deque[asyncio.Future[None]] = deque()
-        # Messages that are coalesced until the loop's iteration ends: one batch, so they are of one
-        # size, and so many make it full. Without any there is no size.
+        # Messages that are coalesced until the end of the loop's iteration. They become one batch,
+        # so they have equal size, and so many fill it. Without messages there is no size.
         self._pending: list[bytes] = []
         self._size, self._full = NO_SIZE, 0
-        # Whether the last batch had several: the next message may be the first of as many again.
+        # Whether the last batch had several messages: the next message may begin another burst.
         self._bursts = False
 
     def check_open(self) -> None:
-        """Raises what ended the association, or HandshakeError before it began."""
+        """Raises what ended the association, or HandshakeError before the handshake."""
         connection = self.connection
         if connection.closed:
             assert connection.failure is not None
@@ -52,7 +52,9 @@ class Sending:
             raise HandshakeError("the handshake is not complete")
 
     def pieces(self, data: bytes, *, split: bool) -> Sequence[bytes]:
-        """``data`` cut for one record each. Raises :class:`MessageTooLarge` without ``split``."""
+        """Splits ``data`` into one piece for each record. Without ``split`` raises
+        :class:`MessageTooLarge`.
+        """
         limit = self.connection.max_payload
         if len(data) <= limit:
             return (data,)
@@ -61,7 +63,8 @@ class Sending:
         return [data[at : at + limit] for at in range(0, len(data), limit)]
 
     async def wait_for_room(self, records: int = 1) -> bool:
-        """Returns when it is this sender's turn, in order of arrival; whether it had to wait.
+        """Returns when it is this sender's turn, in order of arrival. Returns whether it had to
+        wait.
 
         Raises :class:`LeaseExhausted` for more records than any lease has.
         """
@@ -73,8 +76,8 @@ class Sending:
         return True
 
     def has_room(self, records: int) -> bool:
-        """Whether so many records may leave now. Raises :class:`LeaseExhausted` for too many."""
-        # What is coalesced goes before them, and takes numbers too.
+        """Whether so many records may be sent now. Raises :class:`LeaseExhausted` for too many."""
+        # Coalesced messages go first, and use record numbers too.
         self.flush()
         if not self.connection.closed and records > self.connection.max_batch:
             raise LeaseExhausted(f"{records} records are more than a lease has")
@@ -94,7 +97,7 @@ class Sending:
                 self._senders.remove(sender)
 
     def room_again(self) -> None:
-        """Lets the sender that waits longest go on."""
+        """Wakes the sender that has waited longest."""
         while self._senders and not self.carrier.is_paused:
             sender = self._senders.popleft()
             if not sender.done():
@@ -102,26 +105,26 @@ class Sending:
                 return
 
     def try_send(self, data: bytes) -> bool:
-        """Sends ``data`` if it is one record and nothing stands in the way; HOT PATH.
+        """Sends ``data`` if it is one record and takes the fast path. HOT PATH.
 
-        The only place that coalesces. What is sent alone leaves at once. What follows another
-        closely, and the first after a burst, waits for the end of the loop's iteration, or for as
-        much as a system call takes, and is protected then.
+        This is the only place that coalesces. A message that is sent alone leaves at once. A
+        message that closely follows another, and the first after a burst, waits for the end of the
+        loop's iteration, or until a system call is full. It is protected then.
         """
         size = len(data)
         if size == self._size:
-            # The first of its batch was admitted with as many others as may join it.
+            # The first message of a batch was admitted together with as many others as may join it.
             pending = self._pending
             pending.append(data)
             if len(pending) >= self._full:
                 self.flush()
             return True
         if not size:
-            # The caller's mistake, which ``checks.message`` tells.
+            # A mistake of the caller. ``checks.message`` raises the error.
             return False
         if self._pending:
             if size < self._size:
-                # The last of a batch may be shorter.
+                # The last message of a batch may be shorter.
                 self._pending.append(data)
                 self.flush()
                 return True
@@ -144,7 +147,7 @@ class Sending:
         return True
 
     def flush(self) -> None:
-        """Sends what is coalesced."""
+        """Sends the coalesced messages."""
         if self._pending:
             pending = self._pending
             self.forget_pending()
@@ -153,7 +156,7 @@ class Sending:
                 self._send_batch(pending)
 
     def _send_admitted(self, messages: Sequence[bytes]) -> None:
-        """Messages of any sizes that the connection admits, in as few batches as they fit."""
+        """Sends messages of any sizes that the connection admits, in as few batches as possible."""
         overhead = self.connection.record_size(0)
         while len(messages) > 1:
             sizes = list(map(len, messages[:MAX_SEGMENTS]))
@@ -186,7 +189,7 @@ class Sending:
         return len(pieces)
 
     def check_room(self, records: int) -> None:
-        """Raises :class:`BufferFull` where ``send`` would wait."""
+        """Raises :class:`BufferFull` if ``send`` would wait."""
         self.flush()
         if self.carrier.is_paused or self._senders:
             raise BufferFull("the write buffer is full")
@@ -194,10 +197,10 @@ class Sending:
             raise LeaseExhausted("the lease is used up: export again")
 
     def forget_pending(self) -> None:
-        """What is coalesced is not sent."""
+        """Drops the coalesced messages."""
         self._pending, self._size = [], NO_SIZE
 
     def send_no_more(self, error: Exception) -> None:
-        """The association has ended: tells those who wait for their turn."""
+        """The association has ended: wakes the senders that wait, with the error."""
         while self._senders:
             reject(self._senders.popleft(), error)

@@ -71,7 +71,7 @@ async def _bind(
 
 
 class DTLSServer:
-    """Made by :func:`serve`."""
+    """A server. :func:`serve` makes it."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class DTLSServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[DTLSEndpoint] = deque()
         self._readable: deque[Channel] = deque()
-        # Those that nobody else holds: with ``messages`` there is no task to do so.
+        # Endpoints that the user does not hold: ``messages`` needs no task that would hold them.
         self._held: dict[Channel, DTLSEndpoint] = {}
         self._reads_messages = False
         self._wakeup = asyncio.Event()
@@ -137,7 +137,7 @@ class DTLSServer:
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The bound sockets, as asyncio shows them."""
+        """The bound sockets, as asyncio returns them."""
         transports = (protocol.transport for protocol in self._protocols)
         return tuple(t.get_extra_info("socket") for t in transports if t is not None)
 
@@ -161,7 +161,7 @@ class DTLSServer:
 
     @property
     def statistics(self) -> Statistics:
-        """Sums over all peers, ended ones included."""
+        """The sums over all peers, ended ones included."""
         total = Statistics()
         for protocol in self._protocols:
             total += protocol.statistics
@@ -185,7 +185,7 @@ class DTLSServer:
             channel.close()
 
     async def __aiter__(self) -> AsyncIterator[DTLSEndpoint]:
-        """Peers as they come, of a server without a handler."""
+        """The peers of a server without a handler, in the order in which they connect."""
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -194,9 +194,10 @@ class DTLSServer:
             await self._wait()
 
     async def messages(self) -> AsyncIterator[tuple[DTLSEndpoint, bytes]]:
-        """(endpoint, data) over all peers, with no task for each; for a server without a handler.
+        """Yields (endpoint, data) of all peers without a task for each. For a server without a
+        handler.
 
-        Each peer's messages come in order, the peers in turns.
+        The messages of each peer are in order, and the peers take turns.
         """
         if self._handler is not None:
             raise RuntimeError("messages() is for a server without a handler")
@@ -205,7 +206,7 @@ class DTLSServer:
             for channel in protocol.channels:
                 if channel.connection.handshake_complete:
                     self._take_messages(channel)
-        # Held elsewhere now; what nobody holds is closed.
+        # Their endpoints are held elsewhere now. An endpoint that nobody holds is closed.
         self._waiting.clear()
         while not self._closed or self._readable:
             while self._readable:
@@ -250,11 +251,15 @@ class DTLSServer:
         session: Session | None = None,
         on_event: EventHandler | None = None,
     ) -> DTLSEndpoint:
-        """Dials a peer from the server's own socket, the one of the address's family.
+        """Connects to a peer from the server's own socket of the address's family.
 
-        Raises as ``connect`` does, :class:`SimultaneousOpen` where the peer dialled too and keeps
-        the client role, and TypeError or ValueError for what is no address: ``addr`` is (IP
-        address, port), and for IPv6 may have a flow label and a scope id.
+        ``addr`` is (IP address, port); for IPv6 it may have a flow label and a scope id.
+
+        Raises:
+            SimultaneousOpen: the peer connected at the same time and keeps the client role.
+            TypeError, ValueError: ``addr`` is not such an address.
+
+        Otherwise raises the same as ``connect``.
         """
         protocol = self._protocol_for(addr)
         return await protocol.connect(
@@ -267,10 +272,10 @@ class DTLSServer:
 
     @checks.checked
     def export_all(self, key: bytes) -> list[bytes]:
-        """Every association that can be carried to another process, as ``export_state`` does it.
+        """Exports every association that can be exported, as ``export_state`` does.
 
-        They end here, and new peers are not accepted any more. Those that cannot be exported just
-        now stay: call again a little later.
+        They end here, and no new peers are accepted. Associations that cannot be exported now
+        remain: call it again a little later.
         """
         states = []
         for protocol in self._protocols:
@@ -282,10 +287,11 @@ class DTLSServer:
 
     @checks.checked
     def adopt(self, state: bytes, key: bytes) -> DTLSEndpoint:
-        """Goes on with an association that another process exported; the handler runs for it.
+        """Continues an association that another process exported, and calls the handler for it.
 
-        Raises ValueError for what was not sealed with ``key``, :class:`DTLSError` for a state that
-        was adopted before and where the peer's address has an association here already.
+        Raises:
+            ValueError: the state was not sealed with ``key``.
+            DTLSError: the state was adopted before, or the peer's address has an association here.
         """
         peer = sealed_state.unseal(state, key).peer
         return self._protocol_for(peer).adopt(state, key)
@@ -308,7 +314,7 @@ class DTLSServer:
 
     @property
     def config(self) -> DTLSConfig:
-        """What new handshakes take."""
+        """The config for new handshakes."""
         return self._config
 
     @checks.checked
@@ -335,7 +341,9 @@ class DTLSServer:
     # -- the end ------------------------------------------------------------------------------
 
     async def serve_forever(self) -> None:
-        """Runs until cancelled, which ends it as leaving ``async with`` does, or until closed."""
+        """Runs until it is cancelled, which ends the server as leaving ``async with`` does, or
+        until closed.
+        """
         if self._bind is not None:
             await self
         self._serving = asyncio.get_running_loop().create_future()
@@ -350,7 +358,7 @@ class DTLSServer:
 
     @checks.checked
     def close(self, *, close_endpoints: bool = True) -> None:
-        """Stops accepting. The sockets close when the last association on them has ended."""
+        """Stops accepting peers. Each socket closes when the last association on it has ended."""
         self._closed = True
         self._wakeup.set()
         for protocol in self._protocols:
@@ -363,14 +371,16 @@ class DTLSServer:
             self._serving.set_result(None)
 
     async def wait_closed(self) -> None:
-        """Returns when all handlers have ended and the sockets are closed."""
+        """Returns when all handlers have ended and all sockets are closed."""
         while self._tasks:
             await asyncio.wait(self._tasks)
         for protocol in self._protocols:
             await protocol.wait_lost()
 
     async def _end_handlers(self) -> None:
-        """Gives the handlers ``close_timeout`` seconds, then cancels them; cancelled, at once."""
+        """Gives the handlers ``close_timeout`` seconds, then cancels them. Cancels at once if
+        cancelled.
+        """
         try:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self._close_timeout)
@@ -384,7 +394,7 @@ class DTLSServer:
 
 
 class _ServerProtocol(DTLSProtocol):
-    """One of the server's sockets."""
+    """The protocol of one of the server's sockets."""
 
     accepts_all = True
 

@@ -1,8 +1,8 @@
 """A pair of connected endpoints on a simulated link, for users' own tests.
 
-No sockets: datagrams go from one side's queue to the other's in the next turn of the loop. Loss
-is drawn from a seed and strikes handshake and data alike; timers run on the loop's clock, with a
-short initial timeout, so that a lossy handshake takes moments.
+No sockets are used: datagrams reach the other side's queue in the next iteration of the loop. Loss
+is drawn from a seed, and affects handshake and data alike. Timers run on the loop's clock with a
+short initial timeout, so that a handshake with loss takes little time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMMON = ("versions", "cipher_suites", "groups", "signature_schemes", "srtp_prof
 
 
 class Loss:
-    """Which datagrams are lost, repeatable from the seed."""
+    """Chooses the datagrams that are lost, reproducibly by the seed."""
 
     def __init__(self, share: float, seed: int) -> None:
         self._share = share
@@ -48,7 +48,7 @@ class Loss:
 
 
 class SimulatedTransport(asyncio.DatagramTransport):
-    """One end of a link, ``protocol``'s; ``loss`` says which datagrams it drops."""
+    """One end of a link, that of ``protocol``. ``loss`` chooses which datagrams are dropped."""
 
     def __init__(self, protocol: DTLSProtocol, address: Any, loss: Loss) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""The thread that verifies certificate chains, and the queue in front of it.
+"""The thread that verifies certificate chains, and its queue.
 
-There is one of each in a process, whatever the number of loops and associations. The thread
-exists only while chains come: it ends soon after the queue is empty, so that nothing has to stop
-it and no interpreter waits for it at exit. Networks take turns, and the thread takes no more than
-a share of one core, so that nobody can buy much work with chains.
+There is one of each in a process, for all loops and associations. The thread exists only while
+chains arrive, and ends soon after the queue is empty. So nothing has to stop it, and it does not
+delay the exit. Networks take turns, and the thread uses at most a share of one core, so that nobody
+can cause much work with chains.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from aiodtls.core.errors import AlertError, HandshakeError
 from aiodtls.core.events import VerificationRequested
 from aiodtls.core.registry import AlertDescription
 
-# Chains that wait at the most, each of max_certificate_length bytes at the most.
+# How many chains may wait. Each has at most max_certificate_length bytes.
 MAX_WAITING = 256
-# Of one core, and the seconds of wall time that may be used ahead of it: 50 ms of work.
+# The share of one core, and how many seconds of it may be used in advance: 50 ms of work.
 CORE_SHARE = 0.25
 BURST = 0.2
-# Seconds for which the thread waits for another chain before it ends.
+# How many seconds the thread waits for another chain before it ends.
 LINGER = 0.05
-# A loop that keeps real time is no more seconds behind the machine's clock.
+# The clock of a loop in real time is never this many seconds behind the machine's.
 _CLOCK_TOLERANCE = 0.5
 
 Verdict = AlertError | Exception | bool
 
 
 class VerificationRefused(AlertError):
-    """The queue is full and no network has more in it than this peer's, or there is no thread."""
+    """The queue is full and this peer's network has most of it, or no thread can be started."""
 
     def __init__(self) -> None:
         message = (
@@ -44,7 +44,7 @@ class VerificationRefused(AlertError):
 
 
 class Verification:
-    """One chain that waits or is being verified. ``done`` gets the verdict, in the loop."""
+    """A chain that waits or is being verified. ``done`` is called with the verdict, in the loop."""
 
     __slots__ = ("_done", "_loop", "_question", "_queue", "network")
 
@@ -63,16 +63,16 @@ class Verification:
         self._done: Callable[[Verification, VerificationRequested, Verdict], None] | None = done
 
     def cancel(self) -> None:
-        """Nobody wants the verdict any more."""
+        """Drops the verdict, because it is not needed any more."""
         self._done = None
         self._queue.discard(self)
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody can still get the verdict."""
+        """Whether the verdict is still needed."""
         if self._done is None or self._loop.is_closed():
             return False
-        # At exit a loop that stands still will not run again.
+        # During the exit a loop that has stopped will not run again.
         return self._loop.is_running() or threading.main_thread().is_alive()
 
     def verify(self) -> Verdict:
@@ -82,11 +82,11 @@ class Verification:
             return error
 
     def finish(self, verdict: Verdict) -> None:
-        """From any thread."""
+        """Reports the verdict. Any thread may call it."""
         try:
             self._loop.call_soon_threadsafe(self._deliver, verdict)
         except RuntimeError:
-            # The loop is closed, and with it all that could want to know.
+            # The loop is closed, so the verdict is not needed.
             self._done = None
 
     def _deliver(self, verdict: Verdict) -> None:
@@ -96,25 +96,25 @@ class Verification:
 
 
 class VerificationQueue:
-    """The owner of the thread. Its methods may be called from any thread."""
+    """Owns the thread. Any thread may call its methods."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Nothing waits and there is no thread; so it is after a fork, whatever the parent has."""
+        """Empties the queue and forgets the thread, which a forked child does not have."""
         self._changed = threading.Condition(threading.Lock())
         self._waiting: OrderedDict[Hashable, deque[Verification]] = OrderedDict()
         self._count = 0
         self._thread: threading.Thread | None = None
-        # All work so far fits under the share of the core until then.
+        # Until then the work so far fits into the share of the core.
         self._paid_until = 0.0
 
     def add(self, verification: Verification) -> bool:
-        """False where it is refused, because the queue is full or no thread can be had.
+        """Adds a chain. Returns False if the queue is full or no thread can be started.
 
-        A full queue loses the newest chain of the network that has the most: either this one, or
-        that of another, whose owner is told.
+        A full queue drops the newest chain of the network that has most: this one, or another,
+        whose owner is told.
         """
         evicted = None
         with self._changed:
@@ -134,7 +134,7 @@ class VerificationQueue:
         return True
 
     def _has_thread(self) -> bool:
-        """Wakes it, or starts it; False where the system has no more threads to give."""
+        """Wakes or starts the thread. Returns False if the system cannot start one."""
         if self._thread is not None:
             self._changed.notify()
             return True
@@ -147,7 +147,7 @@ class VerificationQueue:
         return True
 
     def discard(self, verification: Verification) -> None:
-        """It is no longer in the queue; where the thread has it already, nothing happens."""
+        """Removes a chain from the queue. If the thread has it already, nothing happens."""
         with self._changed:
             self._remove(verification)
 
@@ -170,7 +170,7 @@ class VerificationQueue:
             verification.finish(verdict)
 
     def _next(self) -> Verification | None:
-        """Waits for one, and until the share of the core allows it; None ends the thread."""
+        """Waits for a chain, and until the share of the core allows it. None ends the thread."""
         with self._changed:
             idle_until = time.monotonic() + LINGER
             while True:
@@ -185,7 +185,7 @@ class VerificationQueue:
                     return verification
 
     def _take(self) -> Verification:
-        """The oldest of the network whose turn it is."""
+        """Removes and returns the oldest chain of the network whose turn it is."""
         network, of_network = self._waiting.popitem(last=False)
         verification = of_network.popleft()
         self._count -= 1
@@ -205,10 +205,10 @@ def verify(
     loop: asyncio.AbstractEventLoop,
     done: Callable[[Verification, VerificationRequested, Verdict], None],
 ) -> Verification | Verdict:
-    """What verifies a chain for a peer of ``network`` and calls ``done``, or the verdict at once.
+    """Starts to verify a chain for a peer of ``network``, and calls ``done`` later.
 
-    At once comes a refusal because of a full queue, and any verdict in a loop that simulates time:
-    there a second may pass while the thread works for a moment.
+    Returns the verification, or the verdict at once: a refusal if the queue is full, and any
+    verdict in a loop with simulated time, where seconds can pass while the thread works.
     """
     if abs(loop.time() - time.monotonic()) > _CLOCK_TOLERANCE:
         return question.verify()

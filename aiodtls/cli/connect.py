@@ -1,4 +1,4 @@
-"""``aiodtls connect HOST:PORT``: lines of standard input out, replies in."""
+"""``aiodtls connect HOST:PORT``: sends lines of standard input and prints the replies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiodtls.endpoint import DTLSEndpoint
 
 
 async def run(options: argparse.Namespace, output: Output) -> int:
-    """Ends when the input ends and the replies have come, or when the peer closes."""
+    """Ends when the input ends and the replies have arrived, or when the peer closes."""
     host, port = options.address
     async with connect(
         host,
@@ -58,14 +58,14 @@ async def _send(endpoint: DTLSEndpoint, output: Output) -> None:
         except MessageTooLarge as error:
             output.tell("error", f"not sent: {error}", error=str(error))
         except EndpointClosed:
-            # ``_receive`` meets the same end, and says why.
+            # ``_receive`` gets the same error, and reports it.
             return
 
 
 async def _wait_for_replies(
     endpoint: DTLSEndpoint, seconds: float, receiving: asyncio.Future[None]
 ) -> None:
-    """Until as many records have come as went, or for so long."""
+    """Waits until as many records have arrived as were sent, or for ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not receiving.done():
         statistics = endpoint.statistics

@@ -1,4 +1,4 @@
-"""``aiodtls demo``: a server and a client over real UDP sockets, with what happened shown."""
+"""``aiodtls demo``: a server and a client over real UDP sockets, with a report of what happens."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.server import serve
 
 BURST_BYTES = 1200
-# Messages on their way at once: few enough for the receive queue and the socket's buffer.
+# How many messages are sent without an echo yet. They fit the receive queue and the socket's
+# buffer.
 WINDOW = 64
 STALLED_AFTER = 0.25
 
 
 async def run(options: argparse.Namespace, output: Output) -> int:
-    """Handshake, echoes, a burst."""
+    """Runs a handshake, echoes and a burst."""
     server_config, client_config = _configs(options)
     start = time.perf_counter()
 
@@ -47,7 +48,7 @@ async def run(options: argparse.Namespace, output: Output) -> int:
 
 
 def _configs(options: argparse.Namespace) -> tuple[DTLSConfig, DTLSConfig]:
-    """The options for both sides; without any key, a certificate made on the spot."""
+    """The configs of both sides. Without any key in the options, a certificate is generated."""
     if options.psk or options.psk_file:
         both = config(options)
         return both, both
@@ -96,7 +97,7 @@ async def _echo(output: Output, endpoint: DTLSEndpoint, count: int) -> None:
 
 
 async def _exchange(endpoint: DTLSEndpoint, message: bytes) -> bytes:
-    """The echo of a message, which is sent again where it was lost."""
+    """Sends a message and returns its echo. Sends the message again if it was lost."""
     while True:
         await endpoint.send(message)
         try:
@@ -109,7 +110,7 @@ async def _exchange(endpoint: DTLSEndpoint, message: bytes) -> bytes:
 
 
 async def _burst(output: Output, endpoint: DTLSEndpoint, count: int) -> None:
-    """Full datagrams there and back, a window of them at a time; what is lost is counted."""
+    """Sends full datagrams and receives their echoes, a window of them at a time. Counts losses."""
     if count <= 0:
         return
     message = bytes(min(BURST_BYTES, endpoint.max_payload))

@@ -1,4 +1,4 @@
-"""--loss: a transport that drops outgoing datagrams on purpose, to show what resends do."""
+"""--loss: drops outgoing datagrams on purpose, to show that the handshake still completes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiodtls.protocol import DTLSProtocol
 
 
 def drop_outgoing(percent: float) -> None:
-    """From now on every protocol of this process drops that share of its datagrams."""
+    """From now on every protocol of this process drops ``percent`` of its datagrams."""
     send = DTLSProtocol.send_datagrams
 
     def lossy(self: DTLSProtocol, datagrams: list[tuple[bytes, Any]], priority: Priority) -> None:

@@ -23,12 +23,12 @@ def _one_line(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """What Python prints for a warning, without the line of code that it is about."""
+    """Formats a warning as Python does, without the source line."""
     return f"aiodtls: {message}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; errors are one line on standard error."""
+    """Runs a command. An error is one line on standard error."""
     warnings.formatwarning = _one_line
     options = parser().parse_args(arguments)
     if options.loss:

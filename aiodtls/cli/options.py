@@ -1,4 +1,4 @@
-"""The options of the command line, and the DTLSConfig that they come to."""
+"""The options of the command line, and the DTLSConfig made from them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def address(text: str) -> tuple[str, int]:
-    """``HOST:PORT``; an IPv6 address stands in brackets."""
+    """``HOST:PORT``. An IPv6 address must be in brackets."""
     host, separator, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -93,7 +93,7 @@ def _psk(text: str) -> PSK:
             return PSK(identity, bytes.fromhex(key))
     except ValueError:
         pass
-    # The text holds a key, so it is not repeated.
+    # The text contains a key, so the message does not repeat it.
     raise argparse.ArgumentTypeError("wanted is IDENTITY:HEXKEY")
 
 
@@ -119,7 +119,7 @@ def _credentials(options: argparse.Namespace) -> list[Credentials]:
 
 
 def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
-    """The config that the options ask for. Raises :class:`ConfigError` and OSError."""
+    """The config for the options. Raises :class:`ConfigError` and OSError."""
     chosen: dict[str, Any] = {
         "versions": options.versions,
         "cipher_suites": options.cipher_suites,

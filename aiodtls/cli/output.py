@@ -1,4 +1,4 @@
-"""What the commands print: sentences for people, or a JSON object a line for machines."""
+"""The output of the commands: sentences for people, or one JSON object a line for programs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from aiodtls.endpoint import DTLSEndpoint
 
 
 class Output:
-    """Data goes to standard output, all else to standard error, unless it is JSON."""
+    """Prints data to standard output and the rest to standard error. With JSON all goes to standard
+    output.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
 
     def say(self, text: str) -> None:
-        """For people alone."""
+        """Prints a sentence, unless the output is JSON."""
         if not self.as_json:
             print(text, file=sys.stderr, flush=True)
 
     def tell(self, kind: str, text: str, **fields: Any) -> None:
-        """For both, each in its way."""
+        """Prints ``text``, or ``fields`` if the output is JSON."""
         if self.as_json:
             print(json.dumps({"event": kind, **fields}, default=_plain), flush=True)
         else:
             self.say(text)
 
     def data(self, endpoint: DTLSEndpoint, data: bytes) -> None:
-        """What a peer sent."""
+        """Prints data from a peer."""
         if self.as_json:
             self.tell("data", "", peer=endpoint.peername, data=data)
         else:
@@ -48,7 +50,7 @@ class Output:
         self.tell("closed", f"{show_address(peer)}: {error}", peer=peer, error=str(error))
 
     def on_event(self, endpoint: DTLSEndpoint, event: events.Event) -> None:
-        """Shows what would otherwise be a silent wait."""
+        """Reports progress, so that a wait is explained."""
         if isinstance(event, events.FlightSent) and (self.as_json or event.resend):
             names = ", ".join(event.messages)
             self.tell(
@@ -61,7 +63,7 @@ class Output:
 
 
 def facts_of(endpoint: DTLSEndpoint) -> dict[str, Any]:
-    """What was negotiated."""
+    """The negotiated values."""
     return {
         "peer": show_address(endpoint.peername),
         "version": f"DTLS {endpoint.version}",

@@ -32,7 +32,7 @@ async def run(options: argparse.Namespace, output: Output) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):
-        # Not every platform's loop can; there the process is simply ended.
+        # Some event loops cannot handle signals. There SIGTERM ends the process at once.
         loop.add_signal_handler(signal.SIGTERM, stop.set)
     async with serve(
         echo, host or None, port, config=config(options), on_event=output.on_event

@@ -1,6 +1,6 @@
-"""Lines of standard input, read by the event loop.
+"""Reads lines of standard input with the event loop.
 
-No thread holds the buffer of ``sys.stdin``: the interpreter aborts at its end where one does.
+No thread may hold the buffer of ``sys.stdin`` when the interpreter exits, because that aborts it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CHUNK = 65536
 
 
 async def lines() -> AsyncIterator[bytes]:
-    """Each line with its line feed; the last may have none. Ends with the input."""
+    """Yields each line with its line feed. The last line may have none. Ends with the input."""
     descriptor = _descriptor()
     if descriptor is None:
         return
@@ -30,21 +30,21 @@ async def lines() -> AsyncIterator[bytes]:
 
 
 def _descriptor() -> int | None:
-    """None where the program was started without standard input."""
-    # The number 0 may belong to a socket then, so it is asked of ``sys.stdin``.
+    """The file descriptor; None if the program was started without standard input."""
+    # Descriptor 0 may belong to a socket then, so ``sys.stdin`` is asked.
     with contextlib.suppress(AttributeError, OSError, ValueError):
         return sys.stdin.fileno()
     return None
 
 
 async def _read(descriptor: int) -> bytes:
-    """What is there next, as soon as anything is; empty at the end."""
+    """Returns the next bytes as soon as there are any; empty at the end."""
     loop = asyncio.get_running_loop()
     readable = loop.create_future()
     try:
         loop.add_reader(descriptor, _resolve, readable)
     except PermissionError:
-        # Linux cannot wait for a file or for /dev/null, nor is there anything to wait for.
+        # epoll cannot wait for a file or for /dev/null. Both can be read at once.
         await asyncio.sleep(0)
         return _take(descriptor)
     except NotImplementedError:
@@ -57,7 +57,7 @@ async def _read(descriptor: int) -> bytes:
 
 
 def _take(descriptor: int) -> bytes:
-    """A terminal that was hung up, or a closed descriptor, is the end of the input."""
+    """A terminal that was hung up, or a closed descriptor, counts as the end of the input."""
     try:
         return os.read(descriptor, CHUNK)
     except OSError:
@@ -65,16 +65,16 @@ def _take(descriptor: int) -> bytes:
 
 
 async def _read_by_thread(descriptor: int) -> bytes:
-    """For loops that wait for sockets alone, as on Windows.
+    """For event loops that can wait only for sockets, as on Windows.
 
-    The thread is a daemon, so it holds up no exit, and it holds no lock while it waits.
+    The thread is a daemon, so it does not delay the exit. It holds no lock while it waits.
     """
     loop = asyncio.get_running_loop()
     result: asyncio.Future[bytes] = loop.create_future()
 
     def read() -> None:
         chunk = _take(descriptor)
-        # The loop may be closed by then.
+        # The loop may be closed already.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_resolve, result, chunk)
 

@@ -1,14 +1,17 @@
-"""The batching transport: UDP with many datagrams in one system call, on Linux.
+"""The batching transport: many UDP datagrams in one system call, on Linux.
 
-It sends batches of equal-sized datagrams in one call (UDP_SEGMENT), is given many in one call
-(UDP_GRO), and answers from the address that it was asked at (IP_PKTINFO). Its protocol
-may have ``batch_received(batch, size, addr, in_callback)``: it is given at once what came at once,
-datagrams of ``size`` bytes one behind another, the last one maybe shorter, and True, for the loop
-has called. Any other one gets ``datagram_received`` for each. It may have ``send_failed(error,
-addr, size)``, which is told whose datagram could not be sent and its bytes, None where that is
-unknown; any other one gets ``error_received``.
+It sends datagrams of equal size in one call (UDP_SEGMENT), receives many in one call (UDP_GRO), and
+answers from the address to which the peer has sent (IP_PKTINFO).
 
-HOT PATH: what a datagram costs here is what a system call for many costs, and no object of its own.
+Its protocol may have two additional methods:
+
+- ``batch_received(batch, size, addr, in_callback)`` gets the datagrams of one call: they are
+  concatenated, of ``size`` bytes each, the last one maybe shorter. ``in_callback`` is True, because
+  the event loop is the caller. Without the method ``datagram_received`` is called for each.
+- ``send_failed(error, addr, size)`` is told which datagram could not be sent, and its size, None if
+  unknown. Without the method ``error_received`` is called.
+
+HOT PATH: a datagram costs only its share of a system call, and no object of its own.
 """
 
 from __future__ import annotations
@@ -38,16 +41,16 @@ from aiodtls.net.segments import MAX_BATCH, MAX_SEGMENTS, batch_length, split_ba
 from aiodtls.net.send_queue import Priority, SendQueue, Waiting
 
 MAX_DATAGRAM = 65536
-# So many calls at most before others on the loop have their turn; no more once so many datagrams
-# have come, that whoever is to take them has his turn before queues are full.
+# How many system calls at most before other callbacks of the loop run, and after how many received
+# datagrams none follows, so that tasks can take the data before their queues are full.
 MAX_READS = 16
 MANY = 128
-# After so many wake-ups that found one datagram alone, another is looked for behind it.
+# After so many wake-ups with a single datagram, the transport looks for a second one.
 MAX_PATIENCE = 64
-# A datagram that follows no other within so many seconds does not wait for more.
+# In seconds. A datagram that is sent longer than this after the previous one leaves at once.
 QUIET = 100e-6
 HIGH_WATER = 65536
-# Seconds that a transport takes at the most to send what is queued when it is closed.
+# How many seconds a closed transport takes at most to send its queue.
 FLUSH_TIME = 1.0
 NEVER = float("-inf")
 UNCONNECTED = "the socket is not connected; an address is needed"
@@ -58,11 +61,11 @@ _NOT_SEGMENTED = frozenset(
 
 
 class BatchingTransport(asyncio.DatagramTransport):
-    """One UDP socket on a loop that has ``add_reader``.
+    """A UDP socket on an event loop that has ``add_reader``.
 
-    What is sent leaves at once, and waits only for room in the socket. Who has more to send to one
-    address gives it in one call, ``send_batch`` or ``send_many``; ``follows_closely`` tells when
-    it is worth while to wait for more.
+    Datagrams leave at once, unless the socket has no room. To send several to one address in one
+    system call, use ``send_batch`` or ``send_many``. ``follows_closely`` tells whether it is worth
+    waiting for more.
     """
 
     def __init__(
@@ -77,16 +80,16 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._sock = sock
         self._fd = sock.fileno()
         self._peer = peername
-        # The largest datagram that may be part of a batch; 0 where there are no batches.
+        # The largest datagram that may be part of a batch; 0 if batches are not supported.
         self.segment_limit = MAX_BATCH if try_option(sock, UDP_SEGMENT, 0) else 0
         try_option(sock, UDP_GRO, 1)
         if peername is None and sockname[0] in ("0.0.0.0", "::"):  # noqa: S104 - compared only
             ask_for_destinations(sock)
-        # System calls in one iteration, and the wake-ups after which there may be more of them.
+        # How many system calls to make in one iteration, and after how many wake-ups to try more.
         self._reads = self._patience = self._wakeups = 1
         self._recvmsg = sock.recvmsg
         self._reading = self._sending = False
-        # To be called when all is read that is read in this iteration.
+        # Callbacks for when everything that this iteration reads has been read.
         self._at_end: dict[Callable[[], None], None] = {}
         self._queue = SendQueue()
         self._sent_at = NEVER
@@ -105,17 +108,18 @@ class BatchingTransport(asyncio.DatagramTransport):
     # -- receiving ----------------------------------------------------------------------------
 
     def _read_ready(self) -> None:
-        """Reads as much as an iteration may take.
+        """Reads as much as one iteration may read.
 
-        A read that finds nothing costs as much as one that does. So their number grows
-        while there is more, and after a miss the next attempt waits for twice as many wake-ups.
+        A read that finds nothing costs as much as one that finds a datagram. So the number of reads
+        grows as long as there is more. After a miss the next attempt comes after twice as many
+        wake-ups.
         """
         self._reading = True
         self._sent_at = NEVER
         try:
             if self._reads == 1:
                 if not self._read():
-                    # Nothing was there: whoever sent may have taken the error that woke us.
+                    # Nothing was there: a send call may have consumed the error that woke us.
                     self._watch_again()
             else:
                 self._read_many()
@@ -153,7 +157,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._patience = self._wakeups = 1
 
     def _read(self) -> int:
-        """One system call; how many datagrams it brought, or an error instead of one."""
+        """Makes one system call. Returns how many datagrams it received; 1 for an error."""
         try:
             batch, ancillary, _, addr = self._recvmsg(MAX_DATAGRAM, ANCILLARY_SPACE)
         except (BlockingIOError, InterruptedError):
@@ -170,7 +174,9 @@ class BatchingTransport(asyncio.DatagramTransport):
         return 1
 
     def _deliver(self, batch: bytes, ancillary: list[Ancillary], addr: Any) -> int:
-        """One system call's datagrams, of one sender and of one size but for the last; how many."""
+        """Delivers the datagrams of one system call: one sender, and equal size except for the
+        last. Returns how many there were.
+        """
         size = len(batch)
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO:
@@ -189,14 +195,14 @@ class BatchingTransport(asyncio.DatagramTransport):
             try:
                 self._protocol.datagram_received(datagram, addr)
             except Exception as error:
-                # As from a transport that has a turn of the loop for each.
+                # The error is reported as by a transport that calls back once for each datagram.
                 self._report(error)
         return len(datagrams)
 
     # -- sending ------------------------------------------------------------------------------
 
     def sendto(self, data: Any, addr: Any = None, priority: Priority = Priority.data) -> None:
-        """One datagram, at once. What the network says of it goes to ``error_received``."""
+        """Sends one datagram at once. Network errors go to ``error_received``."""
         if type(data) is not bytes:
             data = bytes(data)
         if self._peer is None:
@@ -211,7 +217,7 @@ class BatchingTransport(asyncio.DatagramTransport):
     def send_many(
         self, datagrams: Sequence[bytes], addr: Any = None, priority: Priority = Priority.data
     ) -> None:
-        """Datagrams to one address, in as few system calls as they fit."""
+        """Sends datagrams to one address in as few system calls as possible."""
         addr = self._checked(addr)
         if self._closing or not datagrams:
             return
@@ -222,12 +228,15 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._pause_if_full()
 
     def follows_closely(self) -> bool:
-        """Whether what is sent now follows so closely that it is to wait for more, until
-        ``at_end_of_iteration``."""
+        """Whether the previous datagram was sent so recently that the next one should wait for
+        more, until ``at_end_of_iteration``.
+        """
         return monotonic() - self._sent_at <= QUIET
 
     def at_end_of_iteration(self, callback: Callable[[], None]) -> None:
-        """Calls it, once, when all is read in this iteration of the loop, or else at its end."""
+        """Calls ``callback`` once, when this iteration of the loop has read everything, or at its
+        end.
+        """
         if not self._reading and not self._at_end:
             self._loop.call_soon(self._end_iteration)
         self._at_end[callback] = None
@@ -235,9 +244,9 @@ class BatchingTransport(asyncio.DatagramTransport):
     def send_batch(
         self, batch: bytes, size: int, addr: Any = None, priority: Priority = Priority.data
     ) -> None:
-        """Datagrams of ``size`` bytes one behind another, the last maybe shorter, to one address.
+        """Sends datagrams of ``size`` bytes, concatenated, to one address. The last may be shorter.
 
-        One system call, unless something is in the way.
+        It takes one system call, unless something is queued or batches are not supported.
         """
         if self._closing:
             return
@@ -253,7 +262,7 @@ class BatchingTransport(asyncio.DatagramTransport):
                 self._sent_at = monotonic()
                 return
             except ConnectionRefusedError as error:
-                # It speaks of what was sent before.
+                # The error is about a datagram that was sent earlier.
                 self._tell(error, addr)
             except Exception:  # noqa: S110 - what there is to it is seen below
                 pass
@@ -263,7 +272,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         ancillary = [addr.source] if type(addr) is PeerAddress else []
         if size < len(batch):
             ancillary.append(segments_of(size))
-        # An address of None is that of the peer that the socket is connected to.
+        # None is the address of the peer that the socket is connected to.
         self._sock.sendmsg((batch,), ancillary, 0, addr)
 
     def _checked(self, addr: Any) -> Any:
@@ -281,9 +290,9 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._call(getattr(self._protocol, "pause_writing", None))
 
     def _send_queue(self) -> None:
-        """Sends what is queued, as far as the socket takes it."""
+        """Sends what is queued, until the socket has no more room."""
         queue = self._queue
-        # The protocol, told of an error, may send: that joins the queue.
+        # The protocol may send when it is told of an error. That joins the queue.
         self._sending = True
         try:
             while queue:
@@ -309,14 +318,15 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._call(getattr(self._protocol, "resume_writing", None))
 
     def _send_waiting(self, waiting: Waiting) -> None:
-        """Sends of what waits, batch by batch, as much as is one turn. Raises BlockingIOError.
+        """Sends batch by batch, for one turn of this entry. Raises BlockingIOError.
 
-        What cannot be sent for another reason is dropped, and the protocol told.
+        Drops what cannot be sent for another reason, and tells the protocol.
         """
         datagrams, addr = waiting.datagrams, waiting.addr
         at = 0
         refused_at = -1
-        # Until there one by one, for a batch failed; whether batches were at fault is to be seen.
+        # A batch failed: up to here each datagram is sent alone, which shows whether batches are
+        # the cause.
         alone_until, batch_error = 0, None
         try:
             while at < min(len(datagrams), max(MAX_SEGMENTS, alone_until)):
@@ -334,7 +344,8 @@ class BatchingTransport(asyncio.DatagramTransport):
                         continue
                     self._tell(error, addr, len(datagrams[at]))
                     if code == errno.ECONNREFUSED and at != refused_at:
-                        # It speaks of what was sent before; these have not left yet.
+                        # The error is about a datagram that was sent earlier. These have not left
+                        # yet.
                         refused_at = at
                         continue
                 else:
@@ -346,10 +357,11 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._queue.done(waiting, at)
 
     def _limit_segments(self, code: int, size: int) -> None:
-        """A datagram leaves alone and not in a batch: the device or the path takes none.
+        """A datagram could be sent alone but not in a batch, because the device or the path
+        supports none.
 
-        From then on datagrams of that size, or all, go out one by one. Where none leaves alone
-        either, the address is at fault, and others keep their batches.
+        From now on datagrams of that size, or all of them, are sent one by one. If single datagrams
+        fail too, the cause is the address, and other addresses keep their batches.
         """
         self.segment_limit = 0 if code == errno.EIO else size - 1
 
@@ -360,18 +372,18 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     @property
     def data_size(self) -> int:
-        """Bytes of what waits that are not a handshake's or an answer to a stranger."""
+        """How many bytes of queued data belong to established associations."""
         return self._queue.data_size
 
     @property
     def dropped(self) -> int:
-        """Datagrams that were given up because too much waited for the socket."""
+        """How many datagrams were dropped because too much was queued."""
         return self._queue.dropped
 
     def limit_output(self, size: int, network_of: Callable[[Any], Hashable]) -> None:
-        """Bytes that may wait beside data, which ``pause_writing`` holds back.
+        """Sets how many bytes may be queued besides data. ``pause_writing`` limits data.
 
-        ``network_of`` tells which addresses share a turn in what waits.
+        ``network_of`` returns the network of an address; a network shares one turn.
         """
         self._queue.limit(size, network_of)
 
@@ -400,9 +412,10 @@ class BatchingTransport(asyncio.DatagramTransport):
         return protocol
 
     def _tell(self, error: Exception, addr: Any = None, size: int | None = None) -> None:
-        """An error of sending ``size`` bytes to ``addr``; None for the peer of a connected socket.
+        """Reports an error of sending ``size`` bytes to ``addr``; None is the peer of a connected
+        socket.
 
-        ``size`` is None where the error is that of an earlier datagram.
+        ``size`` is None if the error is about an earlier datagram.
         """
         self._watch_again()
         if self._takes_failures is None:
@@ -411,13 +424,13 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._call(self._takes_failures, error, addr, size)
 
     def _watch_again(self) -> None:
-        """uvloop, unlike asyncio, gives up a socket on which it has seen an error."""
+        """Unlike asyncio, uvloop stops watching a socket after an error."""
         if not self._closing:
             self._loop.remove_reader(self._fd)
             self._loop.add_reader(self._fd, self._read_ready)
 
     def _call(self, method: Any, *arguments: Any) -> None:
-        """What the protocol raises ends nothing but its own call."""
+        """Calls the protocol. Its exceptions end only that call."""
         if method is None:
             return
         try:
@@ -441,7 +454,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         return self._closing
 
     def close(self) -> None:
-        """What is queued still goes out, in ``FLUSH_TIME``; then ``connection_lost(None)``."""
+        """Sends the queue for at most ``FLUSH_TIME``, then calls ``connection_lost(None)``."""
         if self._closing:
             return
         self._end_iteration()
@@ -455,7 +468,7 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._loop.call_soon(self._lose, None)
 
     def abort(self) -> None:
-        """What is queued is dropped."""
+        """Closes at once and drops the queue."""
         self._queue.clear()
         if not self._closing:
             self._closing = True

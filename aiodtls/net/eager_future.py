@@ -1,9 +1,9 @@
-"""What one task awaits, and may be let go on from within the turn of the loop that brings it.
+"""A future whose task continues inside ``resolve``.
 
-A future tells its task through ``call_soon``: one more turn of the loop, with a look at all file
-descriptors, between a message and who waits for it. That is a fifth of an echo. A callback of the
-loop, like that of a readable socket, may as well run the task then and there: no other one is
-running, and the loop would do nothing else with it.
+An ordinary future wakes its task through ``call_soon``: one more iteration of the event loop, with
+a check of all file descriptors, between a message and its receiver. That is a fifth of the time of
+an echo. A callback of the loop, such as that of a readable socket, can run the task directly
+instead. No other task is running then.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _set_result = asyncio.Future.set_result
 
 
 class EagerFuture(asyncio.Future[Any]):
-    """A future that one task awaits, and nobody else."""
+    """A future that exactly one task awaits."""
 
-    # What the task wants called, and in which context.
+    # The callback of the task, and its context.
     _then: tuple[Callable[[Any], object], Context | None] | None = None
-    # Whether its result was taken back before the task could run.
+    # Whether its result was withdrawn before the task could run.
     is_void = False
 
     def add_done_callback(
@@ -33,9 +33,9 @@ class EagerFuture(asyncio.Future[Any]):
             self._then = callback, context
 
     def resolve(self, value: Any) -> None:
-        """What is awaited has come: the task runs before this returns.
+        """Sets the result and runs the task before this returns.
 
-        For callbacks of the loop alone: tasks do not nest.
+        Only for callbacks of the loop, because tasks cannot be nested.
         """
         then, self._then = self._then, None
         _set_result(self, value)
@@ -59,7 +59,7 @@ class EagerFuture(asyncio.Future[Any]):
         return super().cancel(msg)
 
     def _schedule_callbacks(self) -> None:
-        """As futures do it: through ``call_soon``."""
+        """Runs the callbacks through ``call_soon``, as other futures do."""
         then, self._then = self._then, None
         if then is not None:
             callback, context = then
@@ -67,13 +67,15 @@ class EagerFuture(asyncio.Future[Any]):
 
 
 def resolve(future: asyncio.Future[None]) -> None:
-    """What a future waits for has come, maybe not for the first time."""
+    """Sets the result of a future, unless it is set already."""
     if not future.done():
         future.set_result(None)
 
 
 def reject(future: asyncio.Future[Any], error: Exception) -> None:
-    """Marked as seen at once: nobody need wait for what an association came to."""
+    """Sets the exception of a future, and marks it as retrieved, because nobody may be waiting for
+    it.
+    """
     if not future.done():
         future.set_exception(error)
         future.exception()

@@ -1,4 +1,4 @@
-"""Which datagram an error means, of a transport that reports errors late and names no address."""
+"""Finds the datagram of an error, if the transport reports errors late and without an address."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import deque
 from operator import itemgetter
 from typing import Any
 
-# Of more datagrams than this the oldest are forgotten.
+# When there are more datagrams than this, the oldest are forgotten.
 MAX_DATAGRAMS = 256
 
 
 class RecentDatagrams:
-    """The datagrams that a transport was given lately, each by its address and its bytes."""
+    """The datagrams that a transport was recently given, by address and size."""
 
     __slots__ = ("_datagrams",)
 
@@ -19,11 +19,11 @@ class RecentDatagrams:
         self._datagrams: deque[tuple[Any, int]] = deque(maxlen=MAX_DATAGRAMS)
 
     def add(self, datagram: tuple[Any, int]) -> None:
-        """Its address and size. HOT PATH of transports that do not batch."""
+        """Adds an address and a size. HOT PATH of transports that do not batch."""
         self._datagrams.append(datagram)
 
     def take_largest(self) -> tuple[Any, int] | None:
-        """The one that was too big, if one was; each is given once. None where none is left."""
+        """Removes and returns the largest datagram; None if there is none."""
         if not self._datagrams:
             return None
         largest = max(self._datagrams, key=itemgetter(1))

@@ -1,4 +1,4 @@
-"""Datagram sockets: resolving, binding and connecting them."""
+"""Datagram sockets: resolving names, binding and connecting."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 MAX_PORT = 65535
-# How often another port is tried when the second family's is taken.
+# How often another port is tried if the second family's is in use.
 BIND_ATTEMPTS = 20
-# Bytes of room for what many peers send while the loop is busy: the usual default holds the hellos
-# of about a hundred, and each one dropped costs its peer a second.
+# In bytes, for what many peers send while the loop is busy. The usual default holds about a hundred
+# hellos, and each one dropped delays its peer by a second.
 RECEIVE_BUFFER = 1 << 20
-# Of linux/in.h and linux/in6.h; the socket module lacks them.
+# From linux/in.h and linux/in6.h. The socket module lacks them.
 IP_MTU = 14
 IPV6_MTU = 24
 
@@ -28,15 +28,18 @@ IPV6_MTU = 24
 async def resolve(
     host: str | None, port: int, *, family: int = 0, passive: bool = False
 ) -> list[tuple[int, Any]]:
-    """(family, socket address) of each address, families taking turns (RFC 8305 section 4).
+    """The family and socket address of each address, with the families alternating (RFC 8305
+    section 4).
 
-    Raises OSError as the resolver does; TypeError and ValueError for what is no port, and port 0
-    is one for ``passive`` alone, to bind any.
+    Raises:
+        OSError: the name cannot be resolved.
+        TypeError, ValueError: the port is invalid. Port 0 is allowed only with ``passive``, to bind
+            any port.
     """
     check_port(port, lowest=0 if passive else 1)
     flags = socket.AI_PASSIVE if passive else 0
     try:
-        # What is an address already needs no resolver, so no thread that waits for one.
+        # An IP address needs no resolver, and so no thread.
         infos = socket.getaddrinfo(
             host, port, family, socket.SOCK_DGRAM, flags=flags | socket.AI_NUMERICHOST
         )
@@ -53,9 +56,9 @@ async def resolve(
 
 
 def path_mtu(address: Any) -> int | None:
-    """Bytes of an IP packet on the way to a peer's address, as far as the system knows.
+    """The path MTU to an address in bytes, as far as the system knows it; None if it does not.
 
-    None where it tells nothing. It sends nothing.
+    Sends nothing.
     """
     if sys.platform != "linux":
         return None
@@ -71,16 +74,17 @@ def path_mtu(address: Any) -> int | None:
 
 
 def family_of(address: Any) -> int:
-    """AF_INET or AF_INET6, of a socket address."""
+    """AF_INET or AF_INET6 for a socket address."""
     host, _, _ = _parts(address, lowest_port=0)
     is_ipv6 = len(address) > 2 or ":" in host
     return int(socket.AF_INET6 if is_ipv6 else socket.AF_INET)
 
 
 def check_port(port: object, *, lowest: int = 1) -> int:
-    """A UDP port. Raises TypeError for what is no int, ValueError for what is out of range.
+    """A valid UDP port.
 
-    The resolver would take 70000 for port 4464, and a socket fails only when it sends.
+    Raises TypeError if it is not an int, ValueError if it is out of range. Without this check the
+    resolver would take 70000 for port 4464, or a socket would fail only when it sends.
     """
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"a port is an int from {lowest} to {MAX_PORT}, not {port!r}")
@@ -90,28 +94,28 @@ def check_port(port: object, *, lowest: int = 1) -> int:
 
 
 def check_family(family: int) -> None:
-    """Raises ValueError for what is no family of IP addresses; 0 is any."""
+    """Raises ValueError unless it is an IP family; 0 is any."""
     if family not in (0, socket.AF_INET, socket.AF_INET6):
         raise ValueError(f"family must be 0, AF_INET or AF_INET6, not {family!r}")
 
 
 def check_datagram(sock: socket.socket) -> None:
-    """Raises ValueError for a socket that is no datagram socket."""
+    """Raises ValueError unless it is a datagram socket."""
     if sock.type != socket.SOCK_DGRAM:
         raise ValueError(f"sock must be a datagram socket, not one of {sock.type!r}")
 
 
 def canonical_for(sock: Any) -> Callable[[Any], Any] | None:
-    """``canonical_address`` for the peers of a socket; None for what is no IP socket.
+    """``canonical_address`` for the peers of a socket; None if it is not an IP socket.
 
-    ``sock`` may be what asyncio or uvloop show in its place.
+    ``sock`` may be the object that asyncio or uvloop return for the socket.
     """
     family = getattr(sock, "family", None)
     if family not in (socket.AF_INET, socket.AF_INET6):
         return None
     takes_ipv4, scope = family == socket.AF_INET, 0
     if family == socket.AF_INET6:
-        # uvloop's stand-in for a socket has no options.
+        # uvloop's object for a socket has no options.
         with socket.socket(fileno=os.dup(sock.fileno())) as own:
             takes_ipv4 = not own.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             scope = own.getsockname()[3]
@@ -121,13 +125,14 @@ def canonical_for(sock: Any) -> Callable[[Any], Any] | None:
 
 
 def canonical_address(address: Any, *, family: int, takes_ipv4: bool, scope: int = 0) -> Any:
-    """A peer's address as a socket of ``family`` shows it in what it receives.
+    """A peer's address in the form in which a socket of ``family`` reports it.
 
-    (host, port) for IPv4; (host, port, 0, scope id) for IPv6, the scope id 0 but for link-local
-    addresses, for which ``scope`` is used where none is given. IPv4 peers of an IPv6 socket that
-    ``takes_ipv4`` are IPv4-mapped (RFC 4291 section 2.5.5.2).
+    (host, port) for IPv4; (host, port, 0, scope id) for IPv6. The scope id is 0 except for
+    link-local addresses; without one, ``scope`` is used for these. IPv4 peers of an IPv6 socket
+    that ``takes_ipv4`` are IPv4-mapped (RFC 4291 section 2.5.5.2).
 
-    Raises TypeError and ValueError for what such a socket cannot send to, host names included.
+    Raises TypeError and ValueError if such a socket cannot send to the address. Host names are not
+    allowed.
     """
     host, port, scope_id = _parts(address)
     try:
@@ -151,7 +156,7 @@ def canonical_address(address: Any, *, family: int, takes_ipv4: bool, scope: int
 
 
 def _parts(address: Any, *, lowest_port: int = 1) -> tuple[str, int, int]:
-    """Host, port and scope id of a socket address."""
+    """The host, port and scope id of a socket address."""
     if not isinstance(address, tuple | list) or len(address) not in (2, 3, 4):
         raise TypeError(f"an address is a tuple (host, port), not {address!r}")
     host, port, *more = address
@@ -164,7 +169,7 @@ def _parts(address: Any, *, lowest_port: int = 1) -> tuple[str, int, int]:
 
 
 def _scope_id(address: Any, found: Any, given: int, default: int) -> int:
-    """Which interface a link-local address is on; others have no scope (RFC 4007 section 6)."""
+    """The interface of a link-local address. Other addresses have no scope (RFC 4007 section 6)."""
     ip = ipaddress.IPv6Address(found[0].partition("%")[0])
     if not ip.is_link_local:
         return 0
@@ -177,7 +182,7 @@ def _scope_id(address: Any, found: Any, given: int, default: int) -> int:
 
 
 def connected_socket(family: int, address: Any, local_addr: Any = None) -> socket.socket:
-    """A socket that exchanges datagrams with ``address`` alone, and hears of its ICMP errors."""
+    """A socket that exchanges datagrams only with ``address``, and reports its ICMP errors."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -191,7 +196,9 @@ def connected_socket(family: int, address: Any, local_addr: Any = None) -> socke
 
 
 def bound_socket(family: int, address: Any, *, reuse_port: bool = False) -> socket.socket:
-    """A socket bound to ``address``; an IPv6 one leaves IPv4 to its sister."""
+    """A socket bound to ``address``. An IPv6 socket does not accept IPv4, which has its own
+    socket.
+    """
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -210,7 +217,7 @@ def bound_socket(family: int, address: Any, *, reuse_port: bool = False) -> sock
 
 
 def _widen(sock: socket.socket) -> None:
-    """Asks for a larger receive buffer; the system grants what it allows."""
+    """Asks for a larger receive buffer. The system grants as much as it allows."""
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -219,9 +226,9 @@ def _widen(sock: socket.socket) -> None:
 def bind_all(
     addresses: Iterable[tuple[int, Any]], *, reuse_port: bool = False
 ) -> list[socket.socket]:
-    """A socket for each address, all on one port; port 0 finds one that is free for all.
+    """A socket for each address, all on one port. Port 0 finds a port that is free for all.
 
-    Families that the machine does not have are left out. Raises OSError.
+    Families that the machine does not support are left out. Raises OSError.
     """
     wanted = list(addresses)
     for attempt in itertools.count(1):

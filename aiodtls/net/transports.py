@@ -1,4 +1,4 @@
-"""Which transport a UDP socket gets: the batching one where Linux can, or the loop's own."""
+"""Chooses the transport for a UDP socket: the batching one on Linux, or the event loop's own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 
 from aiodtls.net.batching import BatchingTransport
 
-# Set to "plain", the environment variable turns batching off.
+# If this environment variable is "plain", batching is off.
 ENVIRONMENT = "AIODTLS_UDP"
 
 
 def can_batch(sock: socket.socket) -> bool:
-    """Whether this platform has what the batching transport needs for this socket."""
+    """Whether this platform supports the batching transport for this socket."""
     return (
         sys.platform == "linux"
         and sock.family in (socket.AF_INET, socket.AF_INET6)
@@ -25,9 +25,9 @@ def can_batch(sock: socket.socket) -> bool:
 async def open_transport(
     protocol: asyncio.DatagramProtocol, sock: socket.socket, *, batching: bool | None = None
 ) -> asyncio.DatagramTransport:
-    """A transport on a non-blocking socket, which is its own from then on.
+    """Makes a transport on a non-blocking socket, which then belongs to the transport.
 
-    ``batching=None`` batches where the platform can. Raises OSError.
+    ``batching=None`` batches if the platform supports it. Raises OSError.
     """
     loop = asyncio.get_running_loop()
     if can_batch(sock) if batching is None else batching:
