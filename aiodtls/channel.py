@@ -1,7 +1,7 @@
-"""One association under asyncio: its timer, its queues, those who wait, and its questions.
+"""One association under asyncio: its timer, its queues, waiting receivers, and its questions.
 
-A channel is what the protocol drives; the :class:`DTLSEndpoint` that users hold refers to it, and
-not the other way round, so that an endpoint nobody holds any more is noticed.
+The protocol drives a channel. The user's :class:`DTLSEndpoint` refers to the channel, and not the
+other way round, so that an endpoint that the user has dropped is noticed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 
 class Channel(Sending):
-    """``carrier`` carries its datagrams. ``on_data`` is called when data begins to wait."""
+    """An association under asyncio. ``carrier`` sends its datagrams.
+
+    ``on_data`` is called when data begins to wait.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -63,27 +66,27 @@ class Channel(Sending):
 
     def __init__(self, carrier: Carrier, connection: DTLSConnection) -> None:
         super().__init__(carrier, connection)
-        # Called with the user's object and an event.
+        # Called with the user's endpoint and an event.
         self.on_event: Callable[[Any, Event], object] | None = None
-        # Who keeps the sessions of a client.
+        # Takes the sessions of a client.
         self.on_session: Callable[[Session], None] | None = None
         self.on_data: Callable[[Channel], None] | None = None
         self.handshake: asyncio.Future[None] = self.loop.create_future()
         self.confirmed: asyncio.Future[None] = self.loop.create_future()
         self.closed: asyncio.Future[None] = self.loop.create_future()
-        # Whether somebody has the endpoint, or is waiting for it.
+        # Whether the user has the endpoint, or is waiting for it.
         self.handed_over = False
         self._endpoint: weakref.ref[Any] | None = None
-        # The endpoint of a peer that nobody has been given yet.
+        # The endpoint of a peer that the user has not been given yet.
         self._kept: Any = None
         self.inbox: deque[bytes] = deque()
         self._receivers: deque[EagerFuture] = deque()
-        # What receivers have been given that did not run since.
+        # The message of each receiver that was woken but has not run since.
         self._given: dict[EagerFuture, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         if connection.handshake_complete:
-            # Adopted: all this happened elsewhere.
+            # Adopted: another process completed the handshake.
             resolve(self.handshake)
         if connection.confirmed:
             resolve(self.confirmed)
@@ -95,7 +98,7 @@ class Channel(Sending):
 
     @property
     def endpoint(self) -> Any:
-        """The user's object, while anybody holds it; None else."""
+        """The user's endpoint, while it exists; else None."""
         return self._endpoint() if self._endpoint is not None else None
 
     @endpoint.setter
@@ -103,14 +106,14 @@ class Channel(Sending):
         self._endpoint = weakref.ref(endpoint)
 
     def hand_over(self) -> None:
-        """Somebody has the endpoint now, and is to close it."""
+        """The user has the endpoint now, and must close it."""
         self.handed_over = True
         self._kept = None
 
-    # -- driven by the protocol ---------------------------------------------------------------
+    # -- called by the protocol ---------------------------------------------------------------
 
     def drain(self) -> None:
-        """Takes out what the connection has to say; its datagrams are the protocol's affair."""
+        """Handles everything that the connection reports. The protocol takes its datagrams."""
         connection = self.connection
         if connection.closed:
             self.forget_pending()
@@ -126,7 +129,7 @@ class Channel(Sending):
             self._end()
 
     def _schedule(self, at: float | None) -> None:
-        """One timer, only while something is pending; an early call does no harm."""
+        """Sets a timer, only while something is pending. If it fires early, nothing happens."""
         timer = self._timer
         if at is None:
             if timer is not None:
@@ -138,7 +141,7 @@ class Channel(Sending):
                 return
             timer.cancel()
         self._timer = self.loop.call_at(at, self._timeout)
-        # uvloop's handle of what is due already does not say when.
+        # A handle of uvloop does not tell its time if that has passed.
         self._due = at
 
     def _timeout(self) -> None:
@@ -161,7 +164,7 @@ class Channel(Sending):
         self.emit(event)
 
     def emit(self, event: Event) -> None:
-        """Tells the user; what the user's function raises is logged and goes no further."""
+        """Calls the user's function. Its exceptions are logged."""
         if self.on_event is None:
             return
         endpoint = self.endpoint
@@ -176,7 +179,7 @@ class Channel(Sending):
     def _log(
         self, logger: logging.Logger, message: str, name: str, error: Exception | None
     ) -> None:
-        """What a function of the user's did for this peer."""
+        """Logs what a function of the user did for this peer."""
         peer = self.connection.peer
         log.about(self.loop, logger, logging.ERROR, peer, message, name, error=error)
 
@@ -197,7 +200,7 @@ class Channel(Sending):
     # -- questions ----------------------------------------------------------------------------
 
     def _ask(self, question: Question) -> None:
-        """Calls the user's function; a coroutine runs as a task of this channel's own."""
+        """Calls the user's function. A coroutine becomes a task of this channel."""
         if isinstance(question, VerificationRequested):
             self._verify(question)
             return
@@ -229,7 +232,7 @@ class Channel(Sending):
         except asyncio.CancelledError:
             if self.connection.closed:
                 raise
-            # The function was cancelled by its own doing, or by whoever it waited for.
+            # The function cancelled itself, or something that it awaited was cancelled.
             message = "the function asked for %s was cancelled"
             self._log(log.handshake, message, _name(question), None)
             answer = HandshakeError("cancelled")
@@ -240,7 +243,9 @@ class Channel(Sending):
         self.carrier.drain()
 
     def _verify(self, question: VerificationRequested) -> None:
-        """The verdict comes from another thread, by way of the loop, or at once."""
+        """Has the chain verified. The verdict comes from another thread through the loop, or at
+        once.
+        """
         network = self.config.limits.network_of(self.connection.peer)
         asked = verify(question, network, self.loop, self._verified)
         if isinstance(asked, Verification):
@@ -263,10 +268,10 @@ class Channel(Sending):
     # -- receiving ----------------------------------------------------------------------------
 
     def deliver(self, messages: list[bytes], at_once: bool = False) -> None:
-        """Messages of one wake-up: for those who wait, then for the queue while it has room.
+        """Gives messages of one wake-up to waiting receivers, then to the queue while it has room.
 
-        ``at_once``, in a callback of the loop that has nothing else to do for this association,
-        the one who waits alone goes on before this returns. HOT PATH.
+        With ``at_once``, in a callback of the loop that has nothing else to do for this
+        association, a single waiting receiver runs before this returns. HOT PATH.
         """
         receivers = self._receivers
         if at_once and len(receivers) == 1 and not self._given:
@@ -286,7 +291,7 @@ class Channel(Sending):
             self._keep(messages[given:])
 
     def _give(self, receiver: EagerFuture, message: bytes) -> None:
-        """It runs in another turn of the loop."""
+        """Wakes a receiver. It runs in a later iteration of the loop."""
         self._given[receiver] = message
         receiver.set_result(message)
 
@@ -321,13 +326,15 @@ class Channel(Sending):
                 self._receivers.remove(receiver)
             raise
         if receiver.is_void:
-            # It went along with an export before we could run.
+            # The message was exported before we could run.
             self.check_open()
-        # Others may have moved up since.
+        # It may have been replaced by an earlier message since.
         return self._given.pop(receiver, data) if self._given else data
 
     def _return(self, receiver: EagerFuture) -> None:
-        """It was cancelled with its data in hand: those behind it move up, so order is kept."""
+        """The receiver was cancelled with its message. Later receivers get earlier messages, so
+        order is kept.
+        """
         given = self._given
         waiting = list(given)
         behind = waiting[waiting.index(receiver) + 1 :]
@@ -342,12 +349,12 @@ class Channel(Sending):
         self.inbox.appendleft(data)
 
     def take(self, limit: int) -> list[bytes]:
-        """Up to ``limit`` of the messages that wait."""
+        """Removes and returns up to ``limit`` of the waiting messages."""
         inbox = self.inbox
         return [inbox.popleft() for _ in range(min(limit, len(inbox)))]
 
     def recv_nowait(self) -> bytes | None:
-        """The oldest message; None where none waits. Raises what ended the association."""
+        """Removes and returns the oldest message, or None. Raises what ended the association."""
         if self.inbox:
             return self.inbox.popleft()
         self.check_open()
@@ -356,16 +363,16 @@ class Channel(Sending):
     # -- the end ------------------------------------------------------------------------------
 
     def released(self) -> None:
-        """The association has ended, and so has what of the transport was its own."""
+        """The association has ended, and so have its own resources in the transport."""
         resolve(self.closed)
 
     def transport_info(self, name: str, default: Any = None) -> Any:
-        """What the transport knows by this name; some have nothing but ``sendto``."""
+        """What the transport knows by this name. Some transports have only ``sendto``."""
         get = getattr(self.carrier.transport, "get_extra_info", None)
         return get(name, default) if get is not None else default
 
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
-        """The association; without a lease it ends here, and its unread data goes along."""
+        """Exports the association with its unread data. Without a lease it ends here."""
         self.flush()
         local = self.transport_info("sockname")
         unread = (*self._given.values(), *self.inbox)
@@ -381,7 +388,7 @@ class Channel(Sending):
         return state
 
     def export_stored(self, state: bytes) -> None:
-        # What waits was admitted under the keys and the lease that end now.
+        # Coalesced messages were admitted under the keys and the lease that end now.
         self.flush()
         self.connection.export_stored(state, self.loop.time())
         self.carrier.drain()

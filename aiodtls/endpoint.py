@@ -30,14 +30,14 @@ GRACEFUL_ENDS = frozenset({"close_notify", "local"})
 class DTLSEndpoint:
     """One association with one peer.
 
-    From ``connect`` it is to be awaited, or entered with ``async with``: the handshake is then
-    done. From a server it is ready for use.
+    ``connect`` returns an endpoint that must be awaited or entered with ``async with``; that
+    completes the handshake. An endpoint from a server can be used at once.
     """
 
     _opener: Callable[[DTLSEndpoint], Awaitable[Channel]] | None
 
     def __init__(self, opener: Callable[[DTLSEndpoint], Awaitable[Channel]] | None) -> None:
-        """Made by ``connect`` and servers; not for users to call."""
+        """``connect`` and servers make endpoints. Users do not call this."""
         self._opener = opener
         self._attached: Channel | None = None
 
@@ -51,7 +51,7 @@ class DTLSEndpoint:
         return endpoint
 
     def attach(self, channel: Channel) -> None:
-        """Made by the modules of aiodtls, which know whose channel is whose."""
+        """Called by the modules of aiodtls that make channels."""
         self._attached = channel
         channel.endpoint = self
 
@@ -91,13 +91,24 @@ class DTLSEndpoint:
     # -- sending ------------------------------------------------------------------------------
 
     async def send(self, data: bytes, *, split: bool = True) -> int:
-        """Sends ``data`` in pieces of at most ``max_payload``, a record and a datagram each.
+        """Sends ``data`` in pieces of at most ``max_payload`` bytes, each in its own record and
+        datagram.
 
-        Returns the number of records. Waits for room in the write buffer, not for delivery;
-        cancelled while it waits, it sends nothing. With ``split=False`` it is one record, or
-        :class:`MessageTooLarge` before anything leaves. Raises :class:`EndpointClosed`, ValueError
-        for empty data, which no peer would be given, and TypeError for what is neither bytes,
-        bytearray nor memoryview.
+        Waits for room in the write buffer, not for delivery. If it is cancelled while it waits,
+        nothing is sent.
+
+        Args:
+            data: bytes, bytearray or memoryview.
+            split: False sends one record, or raises before anything is sent.
+
+        Returns:
+            The number of records.
+
+        Raises:
+            EndpointClosed: the association has ended.
+            MessageTooLarge: ``data`` does not fit one record, and ``split`` is False.
+            ValueError: ``data`` is empty. The peer would not get an empty message.
+            TypeError: ``data`` is of another type.
         """
         channel = self._attached
         if channel is not None and type(data) is bytes and channel.try_send(data):
@@ -112,7 +123,7 @@ class DTLSEndpoint:
         return channel.send_now(pieces)
 
     def send_nowait(self, data: bytes, *, split: bool = True) -> int:
-        """As ``send``, but raises :class:`BufferFull` where that would wait."""
+        """As ``send``, but raises :class:`BufferFull` instead of waiting."""
         channel = self._channel
         if type(data) is bytes and channel.try_send(data):
             return 1
@@ -123,10 +134,12 @@ class DTLSEndpoint:
         return channel.send_now(pieces)
 
     async def send_many(self, messages: Iterable[bytes]) -> int:
-        """Sends each message as one record, all of them or none; the number of records.
+        """Sends each message as one record, all of them or none. Returns the number of records.
 
-        Raises :class:`MessageTooLarge`, ValueError for an empty message and TypeError for what is
-        no bytes, before anything leaves.
+        Raises, before anything is sent:
+            MessageTooLarge: a message does not fit one record.
+            ValueError: a message is empty.
+            TypeError: a message is not bytes.
         """
         pieces = checks.messages(messages)
         channel = self._channel
@@ -140,23 +153,23 @@ class DTLSEndpoint:
     # -- receiving ----------------------------------------------------------------------------
 
     async def recv(self) -> bytes:
-        """The data of one record, never empty. What is queued stays readable after the end.
+        """The data of one record, never empty.
 
-        Then raises :class:`EndpointClosed`. Waiting receivers are served in order; cancelling
-        one loses nothing.
+        Waiting receivers are served in order. Cancelling one loses no message. Queued messages can
+        still be read after the end; then :class:`EndpointClosed` is raised.
         """
         channel = self._attached or self._channel
         return channel.inbox.popleft() if channel.inbox else await channel.recv()
 
     def recv_nowait(self) -> bytes:
-        """As ``recv``; raises BlockingIOError where no message waits."""
+        """As ``recv``, but raises BlockingIOError if no message is queued."""
         data = self._channel.recv_nowait()
         if data is None:
             raise BlockingIOError("no message waits")
         return data
 
     async def recv_many(self, limit: int = 64) -> list[bytes]:
-        """Waits for one message, and returns it with those that wait too, up to ``limit``."""
+        """Waits for a message. Returns it with those that are queued, up to ``limit``."""
         checks.at_least(1, "limit", limit)
         channel = self._channel
         if channel.inbox:
@@ -164,7 +177,7 @@ class DTLSEndpoint:
         return [await channel.recv(), *channel.take(limit - 1)]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Messages until the association ends; raises unless either side just closed it."""
+        """Yields messages until the association ends. Raises unless one side closed it normally."""
         channel = self._channel
         inbox = channel.inbox
         while True:
@@ -181,13 +194,13 @@ class DTLSEndpoint:
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Ends the association with a close_notify; idempotent."""
+        """Ends the association with a close_notify. Calling it again does nothing."""
         self._opener = None
         if self._attached is not None:
             self._attached.close()
 
     async def wait_closed(self) -> None:
-        """Returns when the association has ended, whatever the reason."""
+        """Returns when the association has ended, for whatever reason."""
         await asyncio.shield(self._channel.closed)
 
     def abort(self, *, reason: str = "local") -> None:
@@ -228,23 +241,23 @@ class DTLSEndpoint:
 
     @property
     def cipher_suite(self) -> str | None:
-        """The IANA name."""
+        """The IANA name of the SRTP profile."""
         return self._channel.connection.cipher_suite
 
     @property
     def group(self) -> str | None:
-        """The IANA name of the group of the key exchange; None without (EC)DHE."""
+        """The IANA name of the key exchange group; None without (EC)DHE."""
         return self._channel.connection.group
 
     @cached_property
     def peer_certificates(self) -> tuple[x509.Certificate, ...]:
-        """The peer's own certificate first; empty where it showed none, or a raw public key."""
+        """The peer's own certificate first. Empty without certificates or for a raw public key."""
         chain = self._channel.connection.peer_certificate_chain
         return tuple(x509.load_der_x509_certificate(der) for der in chain)
 
     @property
     def peer_public_key(self) -> PublicKeyTypes | None:
-        """The key that the peer has proved to hold; None where it showed none."""
+        """The peer's public key, whose possession it has proved; None without one."""
         raw = self._channel.connection.peer_raw_public_key
         if raw is not None:
             return load_der_public_key(raw)
@@ -266,17 +279,19 @@ class DTLSEndpoint:
 
     @property
     def srtp_profile(self) -> str | None:
-        """The IANA name."""
+        """The IANA name of the SRTP profile."""
         return self._channel.connection.srtp_profile
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier session went on: the peer was authenticated then."""
+        """Whether the handshake resumed a session. The peer was authenticated in that session's
+        first handshake.
+        """
         return self._channel.connection.resumed
 
     @property
     def session(self) -> Session | None:
-        """What ``connect(session=...)`` may resume; a client's, and the newest.
+        """A client's newest session, for ``connect(session=...)``.
 
         In DTLS 1.3 it comes with the first :class:`aiodtls.events.SessionReceived`.
         """
@@ -288,7 +303,7 @@ class DTLSEndpoint:
         return self._channel.connection.confirmed
 
     async def wait_confirmed(self) -> None:
-        """Returns when ``confirmed``; raises what ended the association before that."""
+        """Returns when ``confirmed`` is true. Raises what ended the association before that."""
         await asyncio.shield(self._channel.confirmed)
 
     @property
@@ -312,9 +327,9 @@ class DTLSEndpoint:
 
     @property
     def pmtu(self) -> int:
-        """The whole IP packet, in bytes; may be set, from 256 on. Raises ConfigError.
+        """The largest IP packet in bytes. It can be set to 256 or more; raises ConfigError.
 
-        It falls where the path refuses a datagram, which ``events.PathMTUChanged`` tells.
+        It falls when the path refuses a datagram. ``events.PathMTUChanged`` reports that.
         """
         channel = self._channel
         return channel.connection.max_datagram_size + channel.carrier.headers
@@ -327,9 +342,12 @@ class DTLSEndpoint:
         channel.carrier.drain()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As of asyncio's transports: "peername", "sockname", "socket", "cipher" (name, version,
-        secret bits), "peercert" (DER), "alpn_protocol", "connection_id" (the one that the peer's
-        records bear), "peer_connection_id" (ours bear), and what the transport knows."""
+        """Like that of asyncio's transports.
+
+        Names: "peername", "sockname", "socket", "cipher" (name, version, secret bits), "peercert"
+        (DER), "alpn_protocol", "connection_id" (in the peer's records), "peer_connection_id" (in
+        our records), and what the transport knows.
+        """
         connection = self._channel.connection
         suite = connection.negotiated.suite
         known: dict[str, Any] = {
@@ -353,7 +371,9 @@ class DTLSEndpoint:
     def export_keying_material(
         self, label: str, length: int, context: bytes | None = None
     ) -> bytes:
-        """``length`` bytes for another protocol (RFC 5705). Raises :class:`DTLSError`."""
+        """``length`` bytes of keying material for another protocol (RFC 5705). Raises
+        :class:`DTLSError`.
+        """
         return self._channel.connection.export_keying_material(label, length, context)
 
     def srtp_keys(self) -> SRTPKeys:
@@ -361,10 +381,10 @@ class DTLSEndpoint:
         return self._channel.connection.srtp_keys()
 
     def update_keys(self) -> None:
-        """New keys for both directions, in DTLS 1.3 (KeyUpdate, RFC 8446 section 4.6.3).
+        """Updates the keys of both directions in DTLS 1.3 (KeyUpdate, RFC 8446 section 4.6.3).
 
-        ``events.KeysUpdated`` tells when they are used. Raises :class:`DTLSError` in DTLS 1.2, and
-        what ``send`` raises.
+        ``events.KeysUpdated`` reports when they are used. Raises :class:`DTLSError` in DTLS 1.2,
+        otherwise the same as ``send``.
         """
         channel = self._channel
         channel.connection.update_keys(channel.loop.time())
@@ -372,43 +392,50 @@ class DTLSEndpoint:
 
     @checks.checked
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:
-        """The live association, sealed with ``key`` (32 bytes), for ``adopt`` in another process.
+        """Exports the association, sealed with ``key`` (32 bytes), for ``adopt`` in another
+        process.
 
-        It ends here, with reason "handed_over", and the peer notices nothing. Data that nobody has
-        read goes along. With a ``lease``, 64 to 2^20 records in DTLS 1.2 and to 2^13 in 1.3, it
-        goes on here for so many each way, and the state is for whoever takes over when this process
-        is gone: store it, then call ``export_stored``; :class:`aiodtls.events.ExportNeeded` asks
-        for the next one.
+        Unread data is exported too. Without ``lease`` the association ends here with the reason
+        "handed_over"; the peer does not notice. With a ``lease`` it continues for so many records
+        in each direction, and the state is for a process that takes over when this one is gone:
+        store it, then call ``export_stored``. :class:`aiodtls.events.ExportNeeded` requests the
+        next export.
 
-        Raises :class:`DTLSError` during a handshake and while the peer owes the acknowledgement of
-        a handshake message; :class:`LeaseExhausted` in DTLS 1.3, where adopters have left out so
-        many record numbers that the peer could not follow another one; ValueError for a bad key or
-        lease.
+        Args:
+            key: 32 bytes.
+            lease: how many records each way: 64 to 2^20 in DTLS 1.2, 64 to 2^13 in DTLS 1.3.
+
+        Raises:
+            DTLSError: during a handshake, or while the peer owes the ACK of a handshake message.
+            LeaseExhausted: in DTLS 1.3, if adopters have skipped so many record numbers that the
+                peer could not reconstruct further ones.
+            ValueError: the key or the lease is invalid.
         """
         return self._channel.export_state(key, lease=lease)
 
     @checks.checked
     def export_stored(self, state: bytes) -> None:
-        """The store has this export now, in the place of all older ones.
+        """Tells that this export is stored and replaces all older ones.
 
-        What waited for it goes on: ``send`` after the end of a lease, a KeyUpdate, the ACK of one.
-        Raises ValueError for what is no export of this association, or an older one.
+        What waited for it continues: ``send`` after the end of a lease, a KeyUpdate, the ACK of
+        one. Raises ValueError if it is not an export of this association, or is an older one.
         """
         self._channel.export_stored(state)
 
     def change_connection_ids(self) -> None:
-        """Other connection ids both ways, in DTLS 1.3: who watches two paths does not know us.
+        """Changes the connection ids of both directions in DTLS 1.3, so that an observer of two
+        paths cannot link them.
 
-        To be called on a new path before anything is sent there, with ``spare_connection_ids`` in
-        the configuration. Raises :class:`DTLSError` in DTLS 1.2, and what ``send`` raises. A peer
-        that does not know the messages may end the association.
+        Call it on the new path before anything is sent there, with ``spare_connection_ids`` in the
+        configuration. A peer that does not know these messages may end the association. Raises
+        :class:`DTLSError` in DTLS 1.2, otherwise the same as ``send``.
         """
         channel = self._channel
         channel.connection.change_connection_ids(channel.loop.time())
         channel.carrier.drain()
 
     def accept_peer(self) -> None:
-        """With ``Trust.deferred()``: the peer is the right one; its data may be read."""
+        """With ``Trust.deferred()``: accepts the peer, so that its data may be read."""
         channel = self._channel
         channel.connection.accept_peer(channel.loop.time())
         channel.carrier.drain()

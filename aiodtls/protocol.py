@@ -1,7 +1,7 @@
 """DTLSProtocol: the sans-IO core on any datagram transport.
 
-It reads nothing but ``loop.time()`` and needs nothing of its transport but ``sendto(data, addr)``,
-so that ICE, TURN or a test's fake will do as well as a socket.
+It uses only ``loop.time()``, and needs only ``sendto(data, addr)`` of its transport. So ICE, TURN
+or a fake in a test can serve as well as a socket.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from aiodtls.net.recent import RecentDatagrams
 from aiodtls.net.segments import split_batch
 from aiodtls.net.send_queue import DEFAULT_LIMIT, Priority, SendQueue
 
-# The first byte of a datagram tells DTLS from STUN, TURN, SRTP and QUIC (RFC 7983, RFC 9443).
+# The first byte of a datagram distinguishes DTLS from STUN, TURN, SRTP and QUIC (RFC 7983,
+# RFC 9443).
 FIRST_DTLS_BYTE, LAST_DTLS_BYTE = 20, 63
 IPV4_AND_UDP_HEADERS = 28
 IPV6_AND_UDP_HEADERS = 48
@@ -43,21 +44,25 @@ LEAST_DATAGRAM = MINIMUM_PMTU - IPV6_AND_UDP_HEADERS
 Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
 
 
-# All that a forked child must not go on with.
+# The protocols that a forked child must not continue.
 _alive: weakref.WeakSet[DTLSProtocol] = weakref.WeakSet()
 
 
 class DTLSProtocol(asyncio.DatagramProtocol):
     """Any number of associations on one datagram transport.
 
-    ``config`` is for peers that come in, and for those dialled without one of their own; without
-    it nobody comes in. ``handler(endpoint)`` is a task for each peer whose handshake completes.
-    Without a handler a peer comes in by ``accept(addr)`` alone; the ClientHello of each address
-    waits for that, within ``Limits.hello_pool_bytes``, and draws no answer. ``max_datagram_size``
-    in bytes overrides what ``pmtu`` and the transport's address family come to.
+    Args:
+        config: for peers that connect, and for those that we connect to without another config.
+            Without it no peer can connect.
+        handler: ``handler(endpoint)`` becomes a task for each peer whose handshake completes.
+            Without a handler a peer can only connect through ``accept(addr)``. The ClientHello of
+            each address waits for that, within ``Limits.hello_pool_bytes``, without an answer.
+        max_datagram_size: in bytes; overrides what ``pmtu`` and the transport's address family
+            give.
     """
 
-    # Whether peers come in without a handler. Who overrides ``peer_connected`` says so.
+    # Whether peers can connect without a handler. Subclasses that override ``peer_connected`` set
+    # it.
     accepts_all = False
 
     @checks.checked
@@ -80,29 +85,29 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.on_event = on_event
         self.transport: asyncio.DatagramTransport | None = None
         self.is_paused = False
-        # What of an IP packet is not ours.
+        # The bytes of an IP packet before the UDP payload.
         self.headers = IPV4_AND_UDP_HEADERS
         self._loop: asyncio.AbstractEventLoop | None = None
-        # The one peer of a connected socket, which takes no address to send to.
+        # The only peer of a connected socket, which takes no address to send to.
         self._connected_to: Any = None
-        # What waits while the transport is paused, where it does not batch.
+        # Datagrams that wait while the transport is paused, if it does not batch.
         self._held_back = SendQueue()
-        # The datagram that the transport is given just now: its address and size. Where the
-        # transport does not batch, also what it was given lately.
+        # The address and size of the datagram that is being given to the transport. Also the recent
+        # ones, if the transport does not batch.
         self._sending: tuple[Any, int] | None = None
         self._given = RecentDatagrams()
-        # Makes a peer's address the one that the transport shows for it.
+        # Converts a peer's address to the form in which the transport reports it.
         self.canonical: Callable[[Any], Any] = _unchanged
-        # The transport, where it takes batches of datagrams.
+        # The transport, if it takes batches of datagrams.
         self.batching: BatchingTransport | None = None
         self._channels: dict[DTLSConnection, Channel] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._draining = False
-        # Ends a transport that cannot send what it was closed with.
+        # Aborts a closed transport that cannot send its queue.
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        # Set once it takes no new associations; the future is made for those who wait for that.
+        # Set once no new associations are accepted. The future is made for those who wait for that.
         self._is_closed = False
         self._closing: asyncio.Future[None] | None = None
         self._dropped, self._output_bytes = 0, DEFAULT_LIMIT
@@ -113,7 +118,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)
         self._loop = asyncio.get_running_loop()
-        # asyncio's own loop asks the same clock, but by way of one more call.
+        # The event loop of asyncio uses the same clock, but through another call.
         is_plain = type(self._loop).time is asyncio.BaseEventLoop.time
         self._time = time.monotonic if is_plain else self._loop.time
         self.batching = transport if isinstance(transport, BatchingTransport) else None
@@ -130,10 +135,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.batch_received(data, len(data), addr)
 
     def batch_received(self, batch: bytes, size: int, addr: Any, in_callback: bool = False) -> None:
-        """Datagrams of ``size`` bytes one behind another, the last one maybe shorter.
+        """Processes datagrams of ``size`` bytes, concatenated. The last one may be shorter.
 
-        For transports that batch; HOT PATH. ``in_callback`` says that a callback of the loop calls
-        it and no task, so that tasks may go on within it.
+        For transports that batch. HOT PATH. ``in_callback`` tells that a callback of the loop is
+        the caller, not a task, so that tasks may run inside.
         """
         if self._connected_to is not None:
             addr = self._connected_to
@@ -148,7 +153,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             if taken and taken * size >= len(batch):
                 return
         now = self._time()
-        # The address of ours that it came to, where the transport tells.
+        # Our address that the datagram came to, if the transport tells.
         local = getattr(addr, "source", None)
         receive = self._listener.receive_datagram
         for data in split_batch(batch, size)[taken:]:
@@ -161,14 +166,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.drain()
 
     def foreign_datagram_received(self, data: bytes, addr: Any) -> None:
-        """A datagram that is not DTLS by its first byte; override it for STUN or SRTP."""
+        """Gets datagrams whose first byte is not that of DTLS. Override it for STUN or SRTP."""
 
     def error_received(self, exc: Exception) -> None:
-        """An ICMP error, or what became of a datagram that is being sent.
+        """Handles an ICMP error, or the failure of a datagram that is being sent.
 
-        asyncio names no address. It is known on a connected socket and during ``sendto``. Later
-        only the largest datagram of late can have been too big; any other error concerns nobody,
-        and the timers send again what was lost.
+        asyncio does not tell the address. It is known on a connected socket and during ``sendto``.
+        At other times a datagram that was too big can only be the largest recent one. Other errors
+        are ignored, and the timers resend what was lost.
         """
         datagram, self._sending = self._sending, None
         if datagram is None and isinstance(exc, OSError) and exc.errno == errno.EMSGSIZE:
@@ -177,9 +182,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.send_failed(exc, addr, size)
 
     def send_failed(self, error: Exception, addr: Any, size: int | None = None) -> None:
-        """The transport could not send ``size`` bytes to ``addr``, or had an ICMP error from there.
+        """The transport could not send ``size`` bytes to ``addr``, or got an ICMP error from there.
 
-        It concerns the associations at that address alone. Batching transports call it.
+        Only the associations at that address are told. Batching transports call it.
         """
         if self._connected_to is not None:
             addr = self._connected_to
@@ -190,7 +195,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.drain()
 
     def _fits(self, addr: Any) -> int | None:
-        """Bytes of UDP payload that the path to ``addr`` takes, where the system knows it."""
+        """How many bytes of UDP payload the path to ``addr`` takes, if the system knows."""
         is_ip_socket = self.canonical is not _unchanged
         mtu = sockets.path_mtu(addr) if is_ip_socket and addr is not None else None
         return None if mtu is None else mtu - self.headers
@@ -205,17 +210,17 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         for channel in list(self._channels.values()):
             channel.connection.fail(EndpointClosed("local", "the socket was closed"))
         self.drain()
-        # A reference cycle, which the garbage collector would have to find.
+        # It would form a reference cycle.
         self._listener.datagram_size = None
         self._take_no_more()
         for task in self._tasks:
             task.cancel()
 
     def forked(self) -> None:
-        """In a forked child: the associations are the parent's, and end here without a word.
+        """In a forked child: the associations belong to the parent, and end here silently.
 
-        Two owners of one number would be two records under one nonce. The socket and what the
-        event loop knows of it are shared with the parent, so they are left alone.
+        If both used them, one nonce would protect two records. The socket and its registration in
+        the event loop are shared with the parent, so they are not touched.
         """
         self.transport = self.batching = None
         self._held_back.clear()
@@ -227,7 +232,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def pause_writing(self) -> None:
         self.is_paused = True
         for channel in list(self._channels.values()):
-            # What is coalesced would let more join it.
+            # Otherwise more messages could join the coalesced ones.
             channel.flush()
 
     def resume_writing(self) -> None:
@@ -238,7 +243,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         for channel in list(self._channels.values()):
             channel.room_again()
 
-    # -- what users call ----------------------------------------------------------------------
+    # -- called by users ----------------------------------------------------------------------
 
     @checks.checked
     async def connect(
@@ -250,22 +255,27 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         session: Session | None = None,
         on_event: EventHandler | None = None,
     ) -> DTLSEndpoint:
-        """A client's handshake with ``addr``, done when this returns.
+        """Connects to ``addr`` and completes the handshake.
 
-        Raises :class:`HandshakeError` and its children, OSError for a port that ICMP tells to be
-        closed, :class:`ConfigError`, and TypeError or ValueError for what is no address of the
-        transport's. Cancelled, the handshake ends in silence. What the transport cannot send is
-        sent again by the timers, until ``handshake_timeout``.
+        If it is cancelled, the handshake ends silently. Datagrams that the transport cannot send
+        are resent by the timers until ``handshake_timeout``.
+
+        Raises:
+            HandshakeError: the handshake failed.
+            OSError: an ICMP error says that the port is closed.
+            ConfigError: the config has no way to authenticate the server.
+            TypeError, ValueError: ``addr`` is not an address of the transport.
         """
         channel = self.dial(addr, config=config, server_hostname=server_hostname, session=session)
         return await self._complete(channel, on_event)
 
     @checks.checked
     async def accept(self, addr: Any, *, on_event: EventHandler | None = None) -> DTLSEndpoint:
-        """A server's handshake with ``addr``, known to be good, so without a cookie.
+        """Completes a server's handshake with ``addr``, an address known to be good, without a
+        cookie.
 
-        Where a ClientHello from there waits, it begins at once; else it waits for one. Raises as
-        ``connect`` does.
+        Begins at once if a ClientHello from there waits, else waits for one. Raises the same as
+        ``connect``.
         """
         self._check_not_closed()
         channel = self._channel(self._listener.accept(self.canonical(addr), self._now()))
@@ -279,7 +289,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         server_hostname: str | None = None,
         session: Session | None = None,
     ) -> Channel:
-        """Begins a client's handshake; ``drain`` sends its hello. Users call ``connect``."""
+        """Begins a client's handshake. ``drain`` sends its hello. Users call ``connect``."""
         chosen = config or self._config
         if chosen is None:
             raise DTLSError("there is no config to dial with")
@@ -297,9 +307,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     @checks.checked
     def adopt(self, state: bytes, key: bytes, *, config: DTLSConfig | None = None) -> DTLSEndpoint:
-        """Goes on with an association that another process exported; the handler runs for it.
+        """Continues an association that another process exported, and calls the handler for it.
 
-        Raises what ``Listener.adopt`` raises.
+        Raises the same as ``Listener.adopt``.
         """
         connection = self._listener.adopt(state, key, self._now(), config=config)
         channel = self._channel(connection)
@@ -328,22 +338,25 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         return tuple(map(DTLSEndpoint.of, established))
 
     def close(self) -> None:
-        """Ends every association with a close_notify and takes no new ones; idempotent.
+        """Ends every association with a close_notify and accepts no new ones. Calling it again does
+        nothing.
 
-        The transport stays open: whoever made it closes it.
+        The transport stays open; whoever made it must close it.
         """
         self._take_no_more()
         for channel in self.channels:
             channel.close()
 
     def abort(self) -> None:
-        """Ends every association, sends nothing and takes no new ones; idempotent."""
+        """Ends every association without sending anything, and accepts no new ones. Calling it
+        again does nothing.
+        """
         self._take_no_more()
         for channel in self.channels:
             channel.abort()
 
     async def wait_closed(self) -> None:
-        """Returns when it is closed, or has lost its transport, and all handlers have ended."""
+        """Returns when it is closed or has lost its transport, and all handlers have ended."""
         if not self._is_closed:
             if self._closing is None:
                 self._closing = asyncio.get_running_loop().create_future()
@@ -369,7 +382,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         return self._listener.statistics + unsent
 
     def endpoint_of(self, channel: Channel) -> DTLSEndpoint:
-        """The user's object for a channel."""
+        """The user's endpoint for a channel."""
         return DTLSEndpoint.of(channel)
 
     @property
@@ -377,12 +390,12 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         return list(self._channels.values())
 
     def check_update(self, config: DTLSConfig) -> None:
-        """Raises :class:`ConfigError` where ``update_config`` would."""
+        """Raises :class:`ConfigError` if ``update_config`` would raise it."""
         self._listener.check_update(config)
 
     @checks.checked
     def update_config(self, config: DTLSConfig) -> None:
-        """``config`` is for new handshakes; see :meth:`DTLSServer.update_config`."""
+        """Uses ``config`` for new handshakes; see :meth:`DTLSServer.update_config`."""
         self._listener.update_config(config, self._now() if self._loop is not None else 0.0)
         self._config = self._listener.config
         self._limit_output(config)
@@ -390,10 +403,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def stop_accepting(self) -> None:
         self._listener.accepting = False
 
-    # -- moving what the core has to say ------------------------------------------------------
+    # -- output of the core -------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Sends, schedules and delivers until the core has nothing left to say."""
+        """Sends, schedules and delivers until the core has nothing more to report."""
         if self._draining:
             return
         self._draining = True
@@ -412,7 +425,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
                 if isinstance(event, PeerConnected):
                     self._peer_connected(event)
         self._send_answers()
-        # Without a transport nobody can ask for what the listener would remember.
+        # Without a transport the state that the listener keeps for peers is useless.
         self._listener_timer(listener.next_timeout() if self.transport is not None else None)
 
     def _drain_connection(self, connection: DTLSConnection) -> None:
@@ -421,7 +434,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             complete = connection.handshake_complete
             self.send_datagrams(datagrams, Priority.control if complete else Priority.handshake)
         if connection.closed:
-            # What it lingers for is the listener's affair; for its owner it has ended.
+            # The listener may keep it for its peer. For its owner it has ended.
             channel = self._channels.pop(connection, None)
             if channel is not None:
                 self._log_end(connection)
@@ -437,7 +450,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             self.send_datagrams(answers, Priority.stateless_answer)
 
     def send_datagrams(self, datagrams: list[tuple[bytes, Any]], priority: Priority) -> None:
-        """Hands datagrams to the transport, in order; those to one address together."""
+        """Gives datagrams to the transport in order; those to one address together."""
         batching = self.batching
         if batching is None:
             for data, addr in datagrams:
@@ -452,7 +465,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
                 batching.send_many(together, target, priority)
 
     def _send_or_hold_back(self, data: bytes, addr: Any, priority: Priority) -> None:
-        """Hands one datagram to a transport that does not batch, once that has room."""
+        """Gives one datagram to a transport that does not batch, once it has room."""
         if self.is_paused and self.transport is not None:
             self._held_back.add((data,), addr, priority)
         else:
@@ -466,7 +479,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             self._send_datagram(data, addr)
 
     def close_transport(self) -> None:
-        """Closes the transport, which has ``FLUSH_TIME`` for what it still has to send."""
+        """Closes the transport. It has ``FLUSH_TIME`` to send its queue."""
         transport = self.transport
         if transport is None:
             return
@@ -478,7 +491,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         transport.close()
 
     def _limit_output(self, config: DTLSConfig) -> None:
-        """Bounds what waits for the transport."""
+        """Limits what may wait for the transport."""
         self._output_bytes = config.limits.output_bytes
         bounds = self._output_bytes, config.limits.network_of
         self._held_back.limit(*bounds)
@@ -490,21 +503,21 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether so much data waits that a caller who does not wait loses what it sends."""
+        """Whether so much data waits that ``sendto`` would drop more."""
         waiting = self.batching or self._held_back
         return self.is_paused and waiting.data_size >= self._output_bytes
 
     def drop_unsent(self) -> None:
-        """Counts one datagram that is not sent because too much waits."""
+        """Counts one datagram that is dropped because too much waits."""
         self._dropped += 1
 
     def _unsent_dropped(self) -> int:
-        """Datagrams given up because too much waited for this transport."""
+        """How many datagrams were dropped because too much waited for this transport."""
         batching = self.batching.dropped if self.batching is not None else 0
         return batching + self._held_back.dropped
 
     def _send_datagram(self, data: bytes, addr: Any) -> None:
-        """Hands one datagram to the transport. What that raises is a datagram lost."""
+        """Gives one datagram to the transport. If that raises, the datagram is lost."""
         transport = self.transport
         if transport is None:
             return
@@ -518,14 +531,14 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             self._sending = None
             self.send_failed(error, *datagram)
         else:
-            # Where no error came yet, the transport may still find it too big.
+            # If no error has come yet, the transport may still find it too big.
             if self._sending is not None:
                 self._given.add(datagram)
         finally:
             self._sending = None
 
     def send_batch(self, batch: bytes, size: int, addr: Any) -> None:
-        """Hands datagrams of ``size`` bytes one behind another to the transport, at once."""
+        """Gives datagrams of ``size`` bytes, concatenated, to the transport at once."""
         if self.batching is None:
             for data in split_batch(batch, size):
                 self._send_or_hold_back(data, addr, Priority.data)
@@ -540,7 +553,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         return channel
 
     def datagram_size(self, pmtu: int) -> int:
-        """Bytes of UDP payload in an IP packet of ``pmtu`` bytes here."""
+        """The bytes of UDP payload in an IP packet of ``pmtu`` bytes here."""
         if self._max_datagram_size is not None:
             return self._max_datagram_size
         return pmtu - self.headers
@@ -551,10 +564,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             self.peer_connected(channel)
 
     def peer_connected(self, channel: Channel) -> None:
-        """A peer came in. The server overrides it; here the handler is called."""
+        """A peer has connected. Here the handler is called; the server overrides it."""
         endpoint = DTLSEndpoint.of(channel)
         channel.hand_over()
-        # Without a handler it was adopted, and whoever did so has the endpoint.
+        # Without a handler the association was adopted, and the caller has the endpoint.
         if self._handler is None:
             return
         task = asyncio.ensure_future(run_handler(self._handler, endpoint))
@@ -562,10 +575,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         task.add_done_callback(self._tasks.discard)
 
     def address_changed(self, channel: Channel, old: Any) -> None:
-        """The peer was at ``old`` and is not any more. Who keeps addresses overrides it."""
+        """The peer has moved away from ``old``. Subclasses that keep addresses override it."""
 
     def association_ended(self, channel: Channel) -> None:
-        """Its channel is drained for the last time. The transport stays, for it has others."""
+        """The association has ended and is drained. The transport stays, because it has others."""
         channel.released()
 
     def _log_end(self, connection: DTLSConnection) -> None:
@@ -576,7 +589,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._log(logger, peer, "handshake with %s failed: %s", peer, failure)
 
     def _log(self, logger: logging.Logger, peer: Any, message: str, *arguments: object) -> None:
-        """What a peer or its path did; without a loop nothing is going on."""
+        """Logs what a peer or its path did. Without a loop nothing happens."""
         if self._loop is not None:
             log.about(self._loop, logger, logging.INFO, peer, message, *arguments)
 
@@ -589,7 +602,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             timer.cancel()
         if at is not None and self._loop is not None:
             self._timer = self._loop.call_at(at, self._listener_timeout)
-            # uvloop's handle of what is due already does not say when.
+            # A handle of uvloop does not tell its time if that has passed.
             self._due = at
 
     def _listener_timeout(self) -> None:
@@ -612,7 +625,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _unchanged(addr: Any) -> Any:
-    """Of a transport that is no IP socket, addresses are its own affair."""
+    """For a transport that is not an IP socket."""
     return addr
 
 
@@ -621,7 +634,7 @@ def _can_serve(config: DTLSConfig | None) -> bool:
 
 
 async def run_handler(handler: Handler, endpoint: DTLSEndpoint) -> None:
-    """A handler ends its own association, however it ends, and nothing else."""
+    """Runs a handler. However it ends, only its own association ends."""
     loop, peer = asyncio.get_running_loop(), endpoint.peername
     try:
         await handler(endpoint)

@@ -1,8 +1,8 @@
-"""create_datagram_endpoint(): the drop-in of asyncio's, with DTLS in between.
+"""create_datagram_endpoint(): like asyncio's, with DTLS in between.
 
-An existing DatagramProtocol keeps its code: what it sends is protected, what it gets is
-authenticated. With ``remote_addr`` the handshake is done before ``connection_made``; without it
-the socket serves every peer, and dials those that are sent to.
+An existing DatagramProtocol needs no change: what it sends is protected, what it receives is
+authenticated. With ``remote_addr`` the handshake is complete before ``connection_made``. Without it
+the socket serves every peer, and connects to addresses that are sent to.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aiodtls.net import sockets
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol
 
-# What may wait for a handshake that was begun by sending, in bytes for each peer.
+# How many bytes may wait for a handshake that was begun by sending, for each peer.
 MAX_WAITING = 65536
 
 ProtocolFactory: TypeAlias = Callable[[], asyncio.DatagramProtocol]
@@ -79,26 +79,30 @@ async def create_datagram_endpoint(
 
 
 class DTLSTransport(asyncio.DatagramTransport):
-    """What the user's protocol sees as its transport; one datagram is one record."""
+    """The transport that the user's protocol gets. One datagram is one record."""
 
     def __init__(self, carrier: _Carrier) -> None:
         super().__init__()
         self._carrier = carrier
 
     def sendto(self, data: Any, addr: Any = None) -> None:
-        """Never splits and never raises for the network: ``error_received`` tells of both.
+        """Sends one record. Never splits, and never raises for the network: ``error_received``
+        reports both.
 
-        Datagrams are dropped and counted while ``Limits.output_bytes`` of them wait for the socket,
-        long after ``pause_writing``.
+        While ``Limits.output_bytes`` of datagrams wait for the socket, long after
+        ``pause_writing``, further ones are dropped and counted.
 
-        Raises ValueError for empty data, which no peer would be given, and TypeError for what is
-        no bytes; both for what is no address of the socket's: (IP address, port), and for IPv6
-        maybe a flow label and a scope id.
+        Raises:
+            ValueError: the data is empty, because the peer would not get an empty message.
+            TypeError: the data is not bytes.
+
+        Both are also raised for an address that is not of the socket's form: (IP address, port),
+        and for IPv6 a flow label and a scope id.
         """
         self._carrier.send(checks.message(data), addr)
 
     def get_endpoint(self, addr: Any = None) -> DTLSEndpoint | None:
-        """The association with ``addr``, for its identity; None where there is none."""
+        """The association with ``addr``, to look at the peer's identity; None if there is none."""
         channel = self._carrier.channel_of(addr)
         return DTLSEndpoint.of(channel) if channel is not None else None
 
@@ -126,14 +130,14 @@ class DTLSTransport(asyncio.DatagramTransport):
 
 
 class _Carrier(DTLSProtocol, ABC):
-    """What both forms share: the user's protocol, and handing data to it."""
+    """The common part of both forms: the user's protocol, and delivery of data to it."""
 
     def __init__(self, factory: ProtocolFactory, config: DTLSConfig | None) -> None:
         super().__init__(config)
         self.user: asyncio.DatagramProtocol = factory()
         self.face = DTLSTransport(self)
         self.is_closing = False
-        # The user sees the transport alone, so nobody else holds the endpoints.
+        # The user has only the transport, so the endpoints are held here.
         self._held: dict[Any, DTLSEndpoint] = {}
 
     @abstractmethod
@@ -142,10 +146,10 @@ class _Carrier(DTLSProtocol, ABC):
 
     @abstractmethod
     def send(self, data: bytes, addr: Any) -> None:
-        """One datagram of the user's."""
+        """Sends one datagram of the user."""
 
     def close(self) -> None:
-        """close_notify to every peer, then the end of the socket."""
+        """Sends close_notify to every peer, then closes the socket."""
         if not self.is_closing:
             self.is_closing = True
             for channel in self.channels:
@@ -168,7 +172,7 @@ class _Carrier(DTLSProtocol, ABC):
         self._call("resume_writing")
 
     def take_over(self, channel: Channel) -> None:
-        """From now on its data goes to the user's protocol."""
+        """From now on the channel's data goes to the user's protocol."""
         self._held[channel.connection.peer] = DTLSEndpoint.of(channel)
         channel.on_data = self._deliver
         self._deliver(channel)
@@ -178,9 +182,9 @@ class _Carrier(DTLSProtocol, ABC):
             self._call("datagram_received", channel.recv_nowait(), channel.connection.peer)
 
     def transmit_one(self, channel: Channel, data: bytes) -> None:
-        """One record; what is wrong with it goes to ``error_received``."""
+        """Sends one record. Errors go to ``error_received``."""
         if self.is_full:
-            # The user's protocol does not heed ``pause_writing``. A peer may make it send.
+            # The user's protocol ignores ``pause_writing``. A peer may make it send.
             self.drop_unsent()
             return
         try:
@@ -190,7 +194,7 @@ class _Carrier(DTLSProtocol, ABC):
             self._call("error_received", error)
 
     def _call(self, name: str, *arguments: Any) -> None:
-        """What the user's protocol raises is logged, and ends nothing else."""
+        """Calls the user's protocol. Its exceptions are logged and end nothing else."""
         method = getattr(self.user, name, None)
         if method is None:
             return
@@ -203,7 +207,7 @@ class _Carrier(DTLSProtocol, ABC):
 
 
 class _ConnectedCarrier(_Carrier, ClientProtocol):
-    """One peer, dialled before the user's protocol hears of anything."""
+    """One peer. Its handshake is complete before the user's protocol is told of anything."""
 
     def __init__(self, factory: ProtocolFactory) -> None:
         super().__init__(factory, None)
@@ -245,7 +249,7 @@ class _ConnectedCarrier(_Carrier, ClientProtocol):
 
 
 class _BoundCarrier(_Carrier):
-    """Every peer: those that come in, and those that are sent to."""
+    """Every peer: those that connect, and those that are sent to."""
 
     accepts_all = True
 
@@ -274,7 +278,7 @@ class _BoundCarrier(_Carrier):
 
     def send_failed(self, error: Exception, addr: Any, size: int | None = None) -> None:
         super().send_failed(error, addr, size)
-        # An answer to a stranger that could not be sent is nothing to the user.
+        # A stateless answer that could not be sent does not concern the user.
         if addr is None or addr in self._by_addr or addr in self._waiting:
             self._call("error_received", error)
 
@@ -282,7 +286,7 @@ class _BoundCarrier(_Carrier):
         return self._by_addr.get(self._canonical_once(addr))
 
     def _canonical_once(self, addr: Any) -> Any:
-        """``canonical``, at no cost for an address as the socket shows it."""
+        """``canonical``, which costs nothing for an address in the form of the socket."""
         if addr is None or (isinstance(addr, tuple) and addr in self._by_addr):
             return addr
         return self.canonical(addr)
@@ -305,7 +309,9 @@ class _BoundCarrier(_Carrier):
             waiting.append(data)
 
     def _begin_dial(self, addr: Any) -> bool:
-        """Dials an address; False where that cannot be, which ``error_received`` tells."""
+        """Begins a handshake with an address. Returns False if that fails, which ``error_received``
+        reports.
+        """
         name = self._server_hostname
         hostname = name(addr) if callable(name) else name
         try:
@@ -327,7 +333,7 @@ class _BoundCarrier(_Carrier):
         return True
 
     def _dialled(self, channel: Channel, event: object) -> None:
-        """The handshake that sending began is complete: what waited can go."""
+        """The handshake that sending began is complete: sends what waited."""
         if isinstance(event, HandshakeCompleted):
             channel.on_event = None
             self._connected(channel)
@@ -345,7 +351,7 @@ class _BoundCarrier(_Carrier):
         self.take_over(channel)
 
     def address_changed(self, channel: Channel, old: Any) -> None:
-        """To the user that is a new peer in the place of the old one."""
+        """For the user a new peer replaces the old one."""
         addr = channel.connection.peer
         if self._by_addr.get(old) is not channel:
             return
@@ -366,7 +372,7 @@ class _BoundCarrier(_Carrier):
             self._held.pop(addr, None)
             self._call("peer_lost", addr, _visible(failure))
         elif addr in self._waiting and not isinstance(failure, SimultaneousOpen):
-            # After a simultaneous open what waits goes to the peer's own handshake.
+            # After a simultaneous open the waiting data goes to the handshake that the peer began.
             del self._waiting[addr]
             self._held.pop(addr, None)
             self._tell(failure, addr)
@@ -380,7 +386,7 @@ class _BoundCarrier(_Carrier):
 
 
 def _visible(failure: Exception | None) -> Exception | None:
-    """None for an end that one of the two sides wished for, as asyncio has it."""
+    """None if one of the two sides closed normally, as asyncio has it."""
     graceful = isinstance(failure, EndpointClosed) and failure.reason in GRACEFUL_ENDS
     return None if graceful else failure
 
@@ -417,7 +423,7 @@ async def _open_connected(
         channel = carrier.dial(
             peer, config=config, server_hostname=hostname if hostname is not None else peer[0]
         )
-        # Held until the carrier holds it, so that nobody takes it for forgotten.
+        # Held here until the carrier holds it, so that it does not count as dropped.
         endpoint = DTLSEndpoint.of(channel)
         carrier.drain()
         await channel.handshake
@@ -429,7 +435,7 @@ async def _open_connected(
 
 
 def _peer_of(arguments: tuple[Any, ...]) -> Any:
-    """The address that a call of the user's protocol is about; None where it is about none."""
+    """The address that a call of the user's protocol is about, or None."""
     for argument in arguments:
         if isinstance(argument, tuple):
             return argument

@@ -1,7 +1,7 @@
-"""DTLSConfig: everything that can be chosen, validated once, when it is made.
+"""DTLSConfig: all choices, validated once, when the config is made.
 
-A config is frozen, bound to no loop and shared by any number of associations. Names are resolved
-to code points here, so that the handshake meets only what can work.
+A config is immutable, independent of event loops, and shared by any number of associations. Names
+are resolved to code points here, so that handshakes meet only values that can work.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from aiodtls.core.ticket_keys import TicketKeys
 _T = TypeVar("_T")
 VERSIONS = {"1.2": ProtocolVersion.DTLSv1_2, "1.3": ProtocolVersion.DTLSv1_3}
 MINIMUM_PMTU = 256
-# A UDP datagram cannot be longer than an IP packet says it is.
+# The length field of an IP packet has 16 bits.
 MAXIMUM_PMTU = 65535
-# What a handshake message may have at all (``reassembly.py``).
+# The longest handshake message that can be reassembled (``reassembly.py``).
 MAX_CERTIFICATE_LENGTH = 1 << 17
 
 
@@ -107,12 +107,12 @@ class DTLSConfig:
     limits: Limits = field(default_factory=Limits)
     keylog: KeyLog | None = None
 
-    # What the names above come to; derived, so neither shown nor compared.
+    # Derived from the fields above, so neither shown nor compared.
     version_list: tuple[ProtocolVersion, ...] = field(init=False, repr=False, compare=False)
     suites: tuple[Suite, ...] = field(init=False, repr=False, compare=False)
     named_groups: tuple[NamedGroup, ...] = field(init=False, repr=False, compare=False)
     first_groups: tuple[NamedGroup, ...] | None = field(init=False, repr=False, compare=False)
-    # Those that DTLS 1.2 knows too: no hybrid is among them.
+    # The groups that DTLS 1.2 knows too, so no hybrids.
     named_groups12: tuple[NamedGroup, ...] = field(init=False, repr=False, compare=False)
     schemes: tuple[SignatureScheme, ...] = field(init=False, repr=False, compare=False)
     srtp: tuple[SRTPProtectionProfile, ...] = field(init=False, repr=False, compare=False)
@@ -125,13 +125,13 @@ class DTLSConfig:
     identity_hint: bytes = field(init=False, repr=False, compare=False)
     speaks12: bool = field(init=False, repr=False, compare=False)
     speaks13: bool = field(init=False, repr=False, compare=False)
-    # Whether a handshake of ours may have certificates in it.
+    # Whether a handshake of ours may contain certificates.
     offers_certificates: bool = field(init=False, repr=False, compare=False)
     checks_routability: bool = field(init=False, repr=False, compare=False)
-    # Those that are named above, or those of this config, or of the one that it succeeds.
+    # The ticket keys named above; else those of this config, or of the one that it replaces.
     live_ticket_keys: TicketKeys = field(init=False, repr=False, compare=False)
     live_session_store: SessionStore = field(init=False, repr=False, compare=False)
-    # What handshakes make of all this, once.
+    # Values that handshakes compute from the config once.
     kept: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -173,7 +173,9 @@ class DTLSConfig:
     def _resolve(
         self, field: str, lookup: Callable[[Any], _T], default: tuple[_T, ...]
     ) -> tuple[_T, ...]:
-        """What the names in a field stand for, each once; ``default`` for None and for no names."""
+        """The values that the names in a field stand for, each once; ``default`` for None or no
+        names.
+        """
         try:
             found = tuple(dict.fromkeys(lookup(name) for name in getattr(self, field) or ()))
         except ConfigError as error:
@@ -181,7 +183,7 @@ class DTLSConfig:
         return found or default
 
     def succeeding(self, before: DTLSConfig) -> DTLSConfig:
-        """This config in the place of another: what it leaves None lives on."""
+        """This config as the successor of another: fields that are None keep the earlier values."""
         successor = copy.copy(self)
         if self.ticket_keys is None:
             object.__setattr__(successor, "live_ticket_keys", before.live_ticket_keys)
@@ -198,7 +200,9 @@ class DTLSConfig:
         return shares
 
     def _resolve_suites(self) -> tuple[Suite, ...]:
-        """Only the suites that what is configured can carry: PSK alone offers PSK suites only."""
+        """The suites that can be used with the credentials and keys of this config. With PSKs
+        alone, only PSK suites.
+        """
         self._check_versions()
         wanted = self._resolve("cipher_suites", suite_by_name, DEFAULT_SUITES)
         versions = self.versions or tuple(VERSIONS)
@@ -236,7 +240,7 @@ class DTLSConfig:
         return any(psk.serves_dtls13(suite.hash_name) for psk in psks)
 
     def _resolve_versions(self) -> tuple[ProtocolVersion, ...]:
-        """Newest first. A version that is named must have a suite."""
+        """The versions, newest first. A version that is named must have a suite."""
         spoken = {suite.version for suite in self.suites}
         for version in self.versions or ():
             if version not in spoken:
@@ -289,7 +293,7 @@ class DTLSConfig:
             raise ConfigError("record_size_limit must be 64 to 16385 bytes, or None")
 
     def check_client(self, server_hostname: str | None) -> None:
-        """What a client needs beyond a valid config: some way to know the server (F20).
+        """Checks what a client needs in addition: a way to authenticate the server (F20).
 
         Raises :class:`ConfigError`.
         """
@@ -307,7 +311,7 @@ class DTLSConfig:
                 host_name(server_hostname)
 
     def check_server(self) -> None:
-        """A server needs a key to show. Raises :class:`ConfigError`."""
+        """Checks that a server has a key. Raises :class:`ConfigError`."""
         if not self.can_serve:
             need = "credentials= or psk="
             if self.psk is not None:
@@ -336,7 +340,9 @@ class DTLSConfig:
 
     @property
     def _has_certificates(self) -> bool:
-        """Without any key a config is a client's that checks the server's certificate."""
+        """Whether certificates are used. A config without any key is that of a client that checks
+        certificates.
+        """
         return bool(self.credential_list or self.trusts) or self.psk is None
 
     def _has_certificate_suites(self) -> bool:
@@ -347,11 +353,11 @@ class DTLSConfig:
 
     @property
     def watches_peers(self) -> bool:
-        """Whether a peer's silence is to be noticed."""
+        """Whether silence of a peer must be noticed."""
         return self.idle_timeout is not None or self.keepalive_interval is not None
 
     def client_trusts(self) -> tuple[Trust, ...]:
-        """The trust of a client: the system's store where nothing is said."""
+        """The trust of a client. By default the system's CA store."""
         return self.trusts or (Trust.system(),)
 
     def client_psks(self) -> tuple[PSK, ...]:
@@ -388,25 +394,29 @@ class DTLSConfig:
         return self.live_ticket_keys.seal(session, random, wall_time)
 
     def open_ticket(self, ticket: bytes, wall_time: float) -> Session | None:
-        """None for what is not ours, too old, or no longer wanted."""
+        """The session in a ticket; None if it is not ours, has expired, or is no longer
+        accepted.
+        """
         return self.live_ticket_keys.open(ticket, wall_time) if self.session_tickets else None
 
     def is_outdated(self, ticket: bytes) -> bool:
-        """Whether a ticket that ``open_ticket`` takes should be replaced by a newer one."""
+        """Whether a ticket that ``open_ticket`` accepts should be replaced by a newer one."""
         return self.live_ticket_keys.is_outdated(ticket)
 
     def store_session(self, session_id: bytes, session: Session) -> None:
-        """Keeps a session for a client that knows session ids alone."""
+        """Stores a session for a client that does not support tickets."""
         self.live_session_store.put(session_id, session.to_bytes())
 
     def stored_session(self, session_id: bytes, wall_time: float) -> Session | None:
-        """None for an unknown id, or one whose time is over. Raises ValueError from a bad store."""
+        """The session of an id; None if it is unknown or has expired. Raises ValueError for a
+        malformed one.
+        """
         stored = self.live_session_store.get(session_id) if self.session_tickets else None
         session = Session.from_bytes(stored) if stored is not None else None
         return session if session is not None and session.is_alive_at(wall_time) else None
 
     def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
-        """One line of the SSLKEYLOGFILE format, where the user asked for a key log."""
+        """Writes a line in the SSLKEYLOGFILE format, if the user asked for a key log."""
         if self.keylog is None:
             return
         line = f"{label} {client_random.hex()} {secret.hex()}"
@@ -419,7 +429,7 @@ class DTLSConfig:
 
 
 def check_pmtu(pmtu: int) -> int:
-    """``pmtu`` is the whole IP packet. Raises :class:`ConfigError` outside 256 to 65535."""
+    """Checks a PMTU, the whole IP packet. Raises :class:`ConfigError` outside 256 to 65535."""
     if not checks.fits(pmtu, int) or not MINIMUM_PMTU <= pmtu <= MAXIMUM_PMTU:
         raise ConfigError(f"pmtu must be {MINIMUM_PMTU} to {MAXIMUM_PMTU}, not {pmtu!r}")
     return pmtu

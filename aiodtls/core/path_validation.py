@@ -1,11 +1,11 @@
-"""Return routability checks (RFC 9853): whether the peer is at another address now.
+"""Return routability checks (RFC 9853): whether the peer has moved to another address.
 
-An authenticated record that is newer than all before it, from another address than the peer's,
-makes that address a candidate. A challenge goes there, and only the peer can answer it. Until then
+When an authenticated record that is newer than all before comes from another address, that address
+becomes a candidate. A challenge is sent there, which only the peer can answer. Until then
 everything else goes to the old address, and the candidate gets at most three times the bytes that
-came from it. The enhanced check asks at the old address first: a peer that answers there has not
-moved, and somebody else has sent a copy of its record. A peer that has moved of its own accord and
-still hears there says so, with path_drop.
+came from it. The enhanced check challenges the old address first: a peer that answers there has not
+moved, and an attacker has sent a copy of its record. A peer that has moved on purpose but still
+receives at the old address answers with path_drop.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from aiodtls.core.reliability.timers import Timer, Timers
 
 COOKIE_LENGTH = 8
 MESSAGE_LENGTH = 1 + COOKIE_LENGTH
-# Nobody else's address gets more than this many times what it has sent (RFC 9853 section 4).
+# An address that is not validated gets at most this many times the bytes that came from it
+# (RFC 9853 section 4).
 AMPLIFICATION_LIMIT = 3
 # The pauses after each challenge, in initial retransmission timeouts. The old address usually does
-# not answer, so its pauses add up to one; the new path may be longer.
+# not answer, so its pauses add up to one. The new path may have a longer round-trip time.
 OLD_PATH_PAUSES = (0.25, 0.25, 0.5)
 NEW_PATH_PAUSES = (0.25, 0.5, 1.0)
 
 
 class PathVerdict(Enum):
-    """What the connection has to do now."""
+    """What the connection must do now."""
 
     nothing = auto()
     follow = auto()
@@ -41,9 +42,9 @@ class PathVerdict(Enum):
 
 
 class Candidate:
-    """An address that the peer may be at, and the bytes of datagrams both ways.
+    """An address to which the peer may have moved, and the bytes of datagrams in both directions.
 
-    ``has_new_id`` says that the peer's record bore a connection id that none before it has borne.
+    ``has_new_id`` tells that the peer's record carried a connection id that was new.
     """
 
     __slots__ = ("address", "asks_old_path", "cookies", "has_new_id", "received", "sent")
@@ -54,7 +55,7 @@ class Candidate:
         self.asks_old_path = enhanced
         self.received = size
         self.sent = 0
-        # Of the challenges in the air.
+        # Those of the challenges that have no answer yet.
         self.cookies: list[bytes] = []
 
     @property
@@ -76,7 +77,7 @@ class Candidate:
 
 
 class PathValidator:
-    """Challenges of ours and of the peer's, and the one ``candidate`` that is being checked."""
+    """Our challenges and the peer's, and the ``candidate`` that is being checked."""
 
     __slots__ = (
         *("_config", "_layer", "_left", "_local", "_outbox", "_outgoing", "_post"),
@@ -101,17 +102,17 @@ class PathValidator:
         self._outbox = outbox
         self._random = random
         self.candidate: Candidate | None = None
-        # Addresses of ours: the one that the peer's records come to, and the one that we have left.
+        # Our address that the peer's records come to, and the one that we have left.
         self._local: Address = None
         self._left: Address = None
 
     def heard_at(self, local: Address) -> None:
-        """A record of the peer's came to this address of ours."""
+        """A record of the peer came to this address of ours."""
         if local != self._left:
             self._local = local
 
     def leave(self) -> None:
-        """We send from another address from now on."""
+        """From now on we send from another address."""
         if self._local is not None:
             self._left, self._local = self._local, None
 
@@ -126,10 +127,11 @@ class PathValidator:
         has_new_id: bool,
         rrc: bool,
     ) -> PathVerdict:
-        """A datagram with an authenticated record came from ``addr``, which is not the peer's.
+        """A datagram with an authenticated record came from ``addr``, which is not the peer's
+        address.
 
-        ``has_new_id``: it bears an id that no record before it has borne. ``rrc``: the peer has
-        agreed to answer challenges.
+        ``has_new_id``: it carries a connection id that was new. ``rrc``: the peer has agreed to
+        answer challenges.
         """
         if self.candidate is not None and self.candidate.address == addr:
             self.candidate.count_received(size)
@@ -147,9 +149,9 @@ class PathValidator:
     def receive(
         self, payload: bytes, path: tuple[Address, Address], size: int, peer: Address, now: float
     ) -> PathVerdict:
-        """A return_routability_check message, in a datagram of ``size`` bytes.
+        """Processes a return_routability_check message, in a datagram of ``size`` bytes.
 
-        ``path`` is where it came from, and the address of ours that it came to.
+        ``path`` is where it came from, and our address that it came to.
         """
         (addr, local), kind, cookie = path, payload[0], payload[1:]
         if kind == RRCMessageType.path_challenge:
@@ -159,12 +161,12 @@ class PathValidator:
         if candidate is None or not any(
             hmac.compare_digest(cookie, sent) for sent in candidate.cookies
         ):
-            # Of a check that is over, or of a probe: that it came is all there was to know.
+            # It answers a check that is over, or a probe. Nothing more follows from it.
             return PathVerdict.nothing
         if kind == RRCMessageType.path_drop and candidate.asks_old_path:
             self._ask_on_new_path(candidate, peer, now)
         elif kind == RRCMessageType.path_response and candidate.asks_old_path:
-            # The peer is where it was.
+            # The peer has not moved.
             return PathVerdict.failed if addr == peer else PathVerdict.nothing
         elif kind == RRCMessageType.path_response and addr == candidate.address:
             return PathVerdict.follow
@@ -184,19 +186,18 @@ class PathValidator:
         return PathVerdict.nothing
 
     def probe(self, peer: Address) -> bool:
-        """Sends a challenge to the peer where it is, to hear from it; whether one could be sent.
-
-        Any answer will do.
+        """Sends a challenge to the peer's address, to learn whether it is alive. Returns whether
+        one was sent.
         """
         return self._send(RRCMessageType.path_challenge, self._random(COOKIE_LENGTH), peer) > 0
 
     def end(self) -> None:
-        """The candidate is followed or dropped."""
+        """Ends the check: the candidate was accepted or dropped."""
         self.candidate = None
         self._timers.cancel(Timer.path)
 
     def _challenge(self, candidate: Candidate, peer: Address, now: float) -> None:
-        """Each has a cookie of its own, and none counts as sent that had to stay here."""
+        """Sends a challenge with its own cookie. It does not count if it could not be sent."""
         if not candidate.asks_old_path and not candidate.cookies:
             self._post.use_spare_id()
         cookie = self._random(COOKIE_LENGTH)
@@ -217,7 +218,7 @@ class PathValidator:
         self._challenge(candidate, peer, now)
 
     def _answer(self, cookie: bytes, addr: Address, local: Address, size: int) -> None:
-        """At once, and to where the challenge came from (RFC 9853 section 5).
+        """Answers at once, to where the challenge came from (RFC 9853 section 5).
 
         At an address that we have left, the answer is that the path is no longer preferred.
         """

@@ -1,8 +1,8 @@
-"""Sessions: what two peers keep of a handshake, so that the next one is short.
+"""Sessions: what two peers keep of a handshake, so that the next handshake is shorter.
 
-A client holds a :class:`Session` and gives it to its next handshake. A server needs nothing: its
-half lies sealed in the ticket that the client brings (RFC 5077, RFC 8446 section 4.6.1), or, for
-clients without tickets, in a store under the session id (RFC 5246 section 7.4.1.2).
+A client keeps a :class:`Session` and gives it to its next handshake. A server keeps nothing: its
+session is sealed in the client's ticket (RFC 5077, RFC 8446 section 4.6.1) or, for clients without
+tickets, in a store under the session id (RFC 5246 section 7.4.1.2).
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from aiodtls.core.frozen import frozen_kw_only
 from aiodtls.core.registry import CertificateType
 from aiodtls.core.wire.codec import Reader, Writer
 
-# RFC 8446 section 4.6.1: nothing is resumed longer after the handshake that proved who it is.
+# RFC 8446 section 4.6.1: the longest time between the handshake that authenticated the peer and a
+# resumption.
 MAX_LIFETIME = 7 * 24 * 3600
 FORMAT = 1
-# When it was authenticated and issued, in milliseconds; lifetime, and what is added to the age.
+# Times of authentication and issue in milliseconds; lifetime; ticket_age_add.
 _TIMES = Struct("!QQII")
 
 
 @frozen_kw_only
 class Session:
-    """What a later handshake with the same peer may resume; opaque to the application.
+    """What a later handshake with the same peer may resume. Opaque to the application.
 
-    ``secret`` is the master secret of DTLS 1.2, the PSK of a ticket in DTLS 1.3. Times are seconds
-    since 1970, ``lifetime`` is in seconds. What a resumption does not prove again is in it: the
-    peer's certificates, the PSK's identity, and a value that only that PSK gives.
+    ``secret`` is the master secret of DTLS 1.2, or the PSK of a ticket in DTLS 1.3. Times are in
+    seconds since 1970, ``lifetime`` is in seconds. The session contains what a resumption does not
+    prove again: the peer's certificates, the PSK's identity, and a value that only that PSK gives.
     """
 
     version: str
@@ -54,17 +55,19 @@ class Session:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its time is not over yet, and not still to come."""
+        """Whether it is valid now."""
         return self.is_alive_at(wall_clock())
 
     def is_alive_at(self, wall_time: float) -> bool:
-        """Whether it can be resumed then; seconds since 1970."""
+        """Whether it can be resumed at a time, in seconds since 1970."""
         ends = min(self.issued_at + self.lifetime, self.authenticated_at + MAX_LIFETIME)
-        # A minute, as the clocks of two hosts that share their tickets may differ.
+        # A minute, because the clocks of two hosts that share their tickets may differ.
         return self.issued_at - 60 <= wall_time < ends
 
     def to_bytes(self) -> bytes:
-        """To be kept as safely as a private key: whoever has it can pose as this side."""
+        """Encodes the session. Keep it as safe as a private key: whoever has it can impersonate
+        this side.
+        """
         writer = Writer().u8(FORMAT).vector(self.version.encode(), 1).u16(self.suite)
         writer.vector(self.secret, 1)
         times = round(self.authenticated_at * 1000), round(self.issued_at * 1000)
@@ -79,7 +82,7 @@ class Session:
     @classmethod
     @checked
     def from_bytes(cls, data: bytes) -> Session:
-        """Raises ValueError for anything but what ``to_bytes`` made."""
+        """Decodes a session. Raises ValueError for anything that ``to_bytes`` did not make."""
         reader = Reader(data)
         try:
             if reader.u8() != FORMAT:
@@ -120,13 +123,13 @@ class Session:
         )
 
     def ticket_age_at(self, wall_time: float) -> int:
-        """In milliseconds, as the wire has it (RFC 8446 section 4.2.11.1)."""
+        """In milliseconds, as on the wire (RFC 8446 section 4.2.11.1)."""
         age = max(0, int((wall_time - self.issued_at) * 1000))
         return (age + self.age_add) % (1 << 32)
 
 
 def _optional(value: bytes | None) -> bytes:
-    """Whether it is there, and a vector."""
+    """A byte that tells whether there is a value, and a vector."""
     return b"\0\0\0" if value is None else b"\1" + len(value).to_bytes(2, "big") + value
 
 
@@ -136,14 +139,14 @@ def _read_optional(reader: Reader) -> bytes | None:
 
 
 def psk_check(key: bytes) -> bytes:
-    """Tells whether an identity still has the same key, without keeping the key."""
+    """A value that shows whether an identity still has the same key. It does not reveal the key."""
     return hmac.digest(key, b"aiodtls session", "sha256")[:16]
 
 
 class SessionStore(Protocol):
-    """Where a DTLS 1.2 server keeps the sessions of clients that know no tickets.
+    """Where a DTLS 1.2 server stores sessions of clients that do not support tickets.
 
-    What is stored is secret, and is asked for again under the session id until its time is over.
+    Sessions are secret. They are requested by session id until they expire.
     """
 
     def put(self, session_id: bytes, session: bytes) -> None: ...
@@ -154,7 +157,7 @@ class SessionStore(Protocol):
 
 
 class MemorySessionStore:
-    """The newest ``limit`` sessions, in this process."""
+    """Keeps the newest ``limit`` sessions in this process."""
 
     __slots__ = ("_limit", "_sessions")
 
@@ -176,10 +179,11 @@ class MemorySessionStore:
 
 
 class SessionCache:
-    """A client's sessions by server, for ``connect(session=...)``: the newest ``limit`` servers.
+    """A client's sessions by server, for ``connect(session=...)``. Keeps the newest ``limit``
+    servers.
 
-    DTLS 1.3's tickets are handed out once each, so that nobody can link two connections by them
-    (RFC 8446 appendix C.4).
+    A DTLS 1.3 ticket is used only once, so that nobody can link two connections by it (RFC 8446
+    appendix C.4).
     """
 
     __slots__ = ("_limit", "_per_server", "_sessions")
@@ -195,14 +199,14 @@ class SessionCache:
     def put(self, server: object, session: Session) -> None:
         kept = self._sessions.pop(server, [])
         if session.version == "1.2":
-            # Each is as good as the other; the newest lives longest.
+            # One DTLS 1.2 session is enough; the newest is valid longest.
             kept = [other for other in kept if other.version != "1.2"]
         self._sessions[server] = [*kept, session][-self._per_server :]
         while len(self._sessions) > self._limit:
             self._sessions.popitem(last=False)
 
     def get(self, server: object) -> Session | None:
-        """The newest that is still alive; one of DTLS 1.3 is no longer in the cache then."""
+        """The newest valid session. One of DTLS 1.3 is removed from the cache."""
         kept = [session for session in self._sessions.get(server, ()) if session.is_alive]
         found = kept[-1] if kept else None
         if found is not None and found.version != "1.2":
@@ -214,5 +218,5 @@ class SessionCache:
         return found
 
     def discard(self, server: object) -> None:
-        """Forgets all of one server's."""
+        """Removes all sessions of a server."""
         self._sessions.pop(server, None)

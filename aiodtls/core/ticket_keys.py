@@ -1,8 +1,8 @@
-"""The keys that seal tickets: a ratchet, so that old keys cannot be made again.
+"""The keys that seal tickets: a ratchet, so that old keys cannot be derived again.
 
-The key of a period derives from that of the period before. Only the keys that a living ticket can
-need are held, and that of the next period; the secret itself is not. So whoever reads the memory of
-a server opens no ticket that is older than the lifetime of tickets (RFC 9325 section 3.4).
+The key of a period is derived from that of the previous period. Only the keys of tickets that are
+still valid, and the key of the next period, are kept in memory, but not the secret. So an attacker
+who reads the memory of a server cannot open tickets that have expired (RFC 9325 section 3.4).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from aiodtls.core.sessions import MAX_LIFETIME, Session
 from aiodtls.core.shared_secrets import SECRET_LENGTH, check_secrets
 
 DAY = 24 * 3600
-# Where nothing is said, the ratchet of a shared secret begins on 2026-01-01, UTC.
+# The default begin of the ratchet of a shared secret: 2026-01-01, UTC.
 DEFAULT_SINCE = 1_767_225_600
-# Seconds since 1970 in the year 2242: more than that is a time in milliseconds.
+# In seconds since 1970, the year 2242. A larger number is a time in milliseconds by mistake.
 MAX_SINCE = 1 << 33
-# One takes about a microsecond.
+# A step takes about a microsecond.
 MAX_STEPS = 10_000
 NONCE_LENGTH = 12
 INDEX_LENGTH = 4
@@ -74,7 +74,7 @@ class TicketKeys:
         self._period = period
         first = self._index(since)
         at = wall_clock()
-        # The first and the last period whose keys are held, beside the one after it.
+        # The first and the last period whose keys are kept, besides the period after.
         self._oldest, self._present = first, max(first, self._index(at))
         steps = self._present - first
         if steps > MAX_STEPS:
@@ -84,7 +84,7 @@ class TicketKeys:
             )
         given = tuple(map(bytes, secrets)) or (os.urandom(SECRET_LENGTH),)
         self._ratchets = tuple(_Ratchet(secret, first) for secret in given)
-        # Both clocks, when they were first seen together.
+        # The readings of both clocks when they were first seen together.
         self._anchor: tuple[float, float] | None = None
         self._turn(max(first, self._index(at - MAX_LIFETIME)), self._present)
 
@@ -92,13 +92,13 @@ class TicketKeys:
         return f"TicketKeys(<{len(self._ratchets)} secrets>, period={self._period})"
 
     def advance(self, wall_time: float, now: float | None = None) -> None:
-        """Forgets the keys of what is too old, and makes those of today.
+        """Drops expired keys and derives those of the present.
 
         Args:
             wall_time: Seconds since 1970.
-            now: The same moment on the monotonic clock. With it, a wall clock that runs away or
-                falls back by more than a period is not believed; and from then on ``seal`` and
-                ``open`` advance nothing.
+            now: The same moment on the monotonic clock. With it, a wall clock that jumps by more
+                than a period is not trusted. From then on ``seal`` and ``open`` do not advance the
+                keys.
         """
         if now is not None:
             wall_time = self._believable(wall_time, now)
@@ -120,7 +120,7 @@ class TicketKeys:
         random: Callable[[int], bytes],
         wall_time: float | None = None,
     ) -> bytes:
-        """The ticket for a session. ``wall_time`` is seconds since 1970, None the present."""
+        """The ticket for a session. ``wall_time`` is in seconds since 1970, None for now."""
         self._follow(wall_time)
         index = self._present.to_bytes(INDEX_LENGTH, "big")
         nonce = random(NONCE_LENGTH)
@@ -128,23 +128,25 @@ class TicketKeys:
         return index + nonce + AESGCM(key).encrypt(nonce, session.to_bytes(), index)
 
     def open(self, ticket: bytes, wall_time: float | None = None) -> Session | None:
-        """What was sealed; None for what is not ours, or too old.
+        """The session in a ticket; None if it is not ours, or has expired.
 
-        ``wall_time`` is seconds since 1970, None the present.
+        ``wall_time`` is in seconds since 1970, None for now.
         """
         at = self._follow(wall_time)
         session = _unseal(ticket, self._ratchets)
         return session if session is not None and session.is_alive_at(at) else None
 
     def is_outdated(self, ticket: bytes) -> bool:
-        """Whether a ticket that ``open`` takes is of an older secret, and would end with it."""
+        """Whether a ticket that ``open`` accepts was made with an older secret."""
         return len(self._ratchets) > 1 and _unseal(ticket, self._ratchets[:1]) is None
 
     def _index(self, wall_time: float) -> int:
         return int(wall_time // self._period)
 
     def _follow(self, wall_time: float | None) -> float:
-        """The keys follow the wall clock where nobody tells of the monotonic clock."""
+        """The time that the keys follow: that of the wall clock, unless the monotonic clock is
+        known.
+        """
         at = wall_clock() if wall_time is None else wall_time
         if self._anchor is None:
             self.advance(at)
@@ -158,7 +160,7 @@ class TicketKeys:
         return wall_time if abs(wall_time - expected) <= self._period else expected
 
     def _turn(self, oldest: int, present: int) -> None:
-        """To the keys of these periods, and of the period after them."""
+        """Moves to the keys of these periods, and of the period after them."""
         for ratchet in self._ratchets:
             ratchet.turn(oldest, present + 1)
         self._oldest, self._present = oldest, present
@@ -175,7 +177,7 @@ class _Ratchet:
         self.keys: dict[int, bytes] = {}
 
     def turn(self, oldest: int, newest: int) -> None:
-        """Holds the keys of these periods and can make those after them, and no others."""
+        """Keeps the keys of these periods, from which only later ones can be derived."""
         keys = {index: key for index, key in self.keys.items() if index >= oldest}
         while self._index <= newest:
             if self._index >= oldest:

@@ -1,16 +1,16 @@
-"""What waits until a socket takes it: datagrams, whose they are, and what they are for.
+"""The datagrams that wait until a socket has room, by peer and by priority.
 
-While a socket takes nothing, what strangers and half-open peers draw must not fill memory, and must
-not keep others waiting once the socket takes something again. So there are three lines, each with a
-share of the bytes that may wait:
+While a socket has no room, datagrams that unauthenticated peers cause must not fill memory, and
+must not delay others once there is room again. So there are three queues, each with a share of the
+bytes that may wait:
 
-- Stateless answers. The older ones are dropped: whoever wanted one asks again.
-- Handshakes. The networks of the peers take turns, and the one that has most waiting loses the
-  older part of it; the timers of those handshakes send it again.
-- Established associations, which take turns. Their data is never dropped, for ``send`` waits while
-  there is much of it. What they send for other reasons is dropped where there is no room.
+- Stateless answers. The older ones are dropped, because the peer will ask again.
+- Handshakes. The networks of the peers take turns. The network with most waiting loses the older
+  part of it, and the timers of those handshakes resend it.
+- Established associations, which take turns. Their data is never dropped, because ``send`` waits
+  while there is much of it. Their other datagrams are dropped if there is no room.
 
-The lines share the socket by weight, so that none of them waits for another to be empty.
+The queues share the socket by weight, so none of them waits until another is empty.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from enum import IntEnum
 from typing import Any
 
 DEFAULT_LIMIT = 1 << 20
-# What a datagram costs beside its bytes, where each is to another address.
+# The memory of a datagram beyond its bytes, if each goes to another address.
 DATAGRAM_OVERHEAD = 256
 
 
 class Priority(IntEnum):
-    """What a datagram is for; the lowest can be done without most easily.
+    """What a datagram is for. Lower ones are dropped first.
 
-    ``control`` is what an established association sends beside data, such as an answer to its peer.
+    ``control`` is what an established association sends besides data, such as an answer to its
+    peer.
     """
 
     stateless_answer = 0
@@ -49,7 +50,7 @@ class Waiting:
 
 
 class _Turn:
-    """What one address or one network has in a line, in the order in which it was added."""
+    """The datagrams of one address or network in a queue, in the order in which they were added."""
 
     __slots__ = ("cost", "entries")
 
@@ -58,7 +59,7 @@ class _Turn:
         self.cost = 0
 
     def add(self, datagrams: Sequence[bytes], addr: Any, priority: Priority) -> None:
-        """The newest entry grows where the address and the priority are the same."""
+        """Appends to the newest entry if it has the same address and priority."""
         newest = self.entries[-1] if self.entries else None
         if newest is not None and newest.addr == addr and newest.priority is priority:
             newest.datagrams.extend(datagrams)
@@ -67,9 +68,9 @@ class _Turn:
 
 
 class _Line:
-    """Datagrams of one kind; those under one key share a turn.
+    """The queue of one kind of datagrams. Datagrams with the same key share a turn.
 
-    ``cost`` is their bytes with what they cost beside. ``served`` is what has left, by ``weight``.
+    ``cost`` is their bytes with the overhead. ``served`` is what was sent, divided by ``weight``.
     """
 
     __slots__ = ("cost", "limit", "served", "turns", "weight")
@@ -93,8 +94,9 @@ class _Line:
         return next(iter(self.turns.values())).entries[0]
 
     def done(self, count: int) -> None:
-        """The first datagrams of the first entry need not wait; where there were any, another
-        turn follows."""
+        """Removes the first datagrams of the first entry. If there were any, the next turn
+        follows.
+        """
         key, turn = next(iter(self.turns.items()))
         datagrams = turn.entries[0].datagrams
         cost = _cost(datagrams[:count])
@@ -110,7 +112,7 @@ class _Line:
                 del self.turns[key]
 
     def drop_older_half(self) -> list[Waiting]:
-        """The turn with most in it loses the older half; what it lost."""
+        """Drops the older half of the largest turn, and returns it."""
         key = max(self.turns, key=lambda key: self.turns[key].cost)
         turn, lost = self.turns[key], []
         left = turn.cost // 2
@@ -126,9 +128,10 @@ class _Line:
 
 
 class SendQueue:
-    """What waits for one socket. ``size`` is its bytes, ``data_size`` those of associations.
+    """The queue of one socket. ``size`` is its bytes, ``data_size`` those of established
+    associations.
 
-    ``dropped`` counts datagrams that were given up because there was no room.
+    ``dropped`` counts the datagrams that were dropped because there was no room.
     """
 
     __slots__ = (
@@ -138,13 +141,16 @@ class SendQueue:
 
     def __init__(self) -> None:
         self._answers, self._handshakes, self._data = _Line(1), _Line(2), _Line(4)
-        # What the line had been served that went on last: one that was empty begins there.
+        # The ``served`` of the last queue that was served. A queue that was empty continues from
+        # there.
         self._clock = 0.0
         self.size = self.data_size = self.dropped = 0
         self.limit(DEFAULT_LIMIT, _no_network)
 
     def limit(self, size: int, network_of: Callable[[Any], Hashable]) -> None:
-        """Bytes for all but data, overhead included; ``network_of`` tells who shares a turn."""
+        """Sets how many bytes may wait besides data, overhead included. ``network_of`` returns the
+        network of an address.
+        """
         self._network_of = network_of
         self._answers.limit = size // 8
         self._handshakes.limit = size // 2
@@ -154,7 +160,7 @@ class SendQueue:
         return bool(self._data.turns or self._handshakes.turns or self._answers.turns)
 
     def add(self, datagrams: Sequence[bytes], addr: Any, priority: Priority) -> None:
-        """Adds datagrams to one address; others are dropped where there is no room, or they are."""
+        """Adds datagrams to one address. If there is no room, others are dropped, or these."""
         if priority >= Priority.control:
             line, key = self._data, addr
             if priority is Priority.control and line.cost >= line.limit:
@@ -179,7 +185,7 @@ class SendQueue:
         for entry in entries:
             self.dropped += len(entry.datagrams)
             self.size -= sum(map(len, entry.datagrams))
-            # Who is sending it just now sees that nothing is left.
+            # If an entry is being sent now, its sender sees that nothing is left.
             entry.datagrams.clear()
 
     def _line(self) -> _Line:
@@ -187,13 +193,13 @@ class SendQueue:
         return min((line for line in lines if line.turns), key=lambda line: line.served)
 
     def first(self) -> Waiting:
-        """What is to leave next."""
+        """The entry to be sent next."""
         line = self._line()
         self._clock = line.served
         return line.first()
 
     def done(self, waiting: Waiting, count: int) -> None:
-        """The first datagrams of what was ``first`` need not wait any more."""
+        """Removes the first datagrams of the entry that was ``first``."""
         if not waiting.datagrams:
             # Dropped meanwhile.
             return
