@@ -48,6 +48,7 @@ part "build wolfSSL" peer wolfssl tests/built/wolfssl.sh
 part "build pion" peer pion tests/built/pion.sh
 part "Python 3.14" peer python3.14 tests/built/python314.sh
 part "tests" pytest -n 2 "$@"
+part "5,000 clients behind one address" env AIODTLS_CROWD=5000 pytest tests/simulated/test_crowds.py
 if [ -f tests/mutants/__main__.py ] || [ -f tests/mutants.py ]; then
     part "mutants" python -m tests.mutants
 fi

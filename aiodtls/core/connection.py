@@ -697,6 +697,16 @@ class DTLSConnection:
             self._end(error)
         self._outgoing.forget()
 
+    def evict(self) -> None:
+        """Its place in a full table goes to another. An established peer is told (close_notify)."""
+        if self.handshake_complete:
+            if not self.closed:
+                self._send_close_notify()
+            reason = "the table of associations is full, and the peer was silent for long"
+        else:
+            reason = "the table of half-open handshakes is full"
+        self.fail(EndpointClosed("evicted", reason))
+
     def hello_repeated(self, message_seq: int, now: float) -> None:
         """Call it when the listener received a complete repeat of this connection's ClientHello."""
         if not self.closed:
@@ -773,6 +783,26 @@ class DTLSConnection:
         cookie.
         """
         return not self.closed and self._driver.expects_hello
+
+    @property
+    def answer_has_begun(self) -> bool:
+        """Of a handshake: whether something of the peer's answer to our first flight has come."""
+        return self._driver.answer_has_begun
+
+    @property
+    def completed_at(self) -> float:
+        """When the handshake was complete, or the association was adopted."""
+        return self._driver.completed_at
+
+    @property
+    def newest_number(self) -> int:
+        """Of the peer's protected records, epoch included; a silent peer's stays."""
+        return self._layer.newest_number
+
+    @property
+    def peer_is_identified(self) -> bool:
+        """Whether the peer has shown a certificate, a public key or a PSK."""
+        return bool(self.negotiated.peer_chain) or self.negotiated.psk_identity is not None
 
     def opens(self, record: bytes) -> bool:
         """Whether one protected record opens under this connection's keys. Counts nothing."""

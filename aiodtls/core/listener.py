@@ -9,7 +9,7 @@ handshake has authenticated the client (RFC 6347 section 4.2.8).
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -32,6 +32,7 @@ from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
 from aiodtls.core.shared_secrets import SECRET_LENGTH
 from aiodtls.core.statistics import Counters, Statistics
+from aiodtls.core.tables import Tables
 from aiodtls.core.wire.extensions13 import Cookie
 from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragments
 from aiodtls.core.wire.messages import ClientHello, HelloVerifyRequest, encode_body, parse_body
@@ -55,6 +56,8 @@ from aiodtls.core.wire.records import (
 # How often idle associations free memory, and from how many associations on.
 FREE_MEMORY_EVERY = 60.0
 FREE_MEMORY_FROM = 64
+# Ended associations that are kept for peers which may still ask; the oldest are forgotten first.
+MAX_LINGERING = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +101,9 @@ class Listener:
         self._refusals = RefusalTable()
         # Connections that changed since the last call of ``ready``. They add themselves.
         self._touched: set[DTLSConnection] = set()
-        self._half_open: set[DTLSConnection] = set()
+        self._tables = Tables()
         # Closed connections, the earliest end first, which is about the order in which they expire.
-        self._lingering: dict[DTLSConnection, None] = {}
+        self._lingering: OrderedDict[DTLSConnection, None] = OrderedDict()
         self._free_memory_at: float | None = None
         # When the ticket keys change; None until a peer may have got a ticket.
         self._turn_keys_at: float | None = None
@@ -205,17 +208,24 @@ class Listener:
         if self._free_memory_at is not None and now >= self._free_memory_at:
             for connection in self._routes:
                 connection.free_memory(now)
-            self._free_memory_at = (
-                now + FREE_MEMORY_EVERY if len(self._routes) >= FREE_MEMORY_FROM else None
-            )
+                self._tables.look(connection, now)
+            self._free_memory_at = now + FREE_MEMORY_EVERY if self._has_many else None
         if self._turn_keys_at is not None and now >= self._turn_keys_at:
             self._turn_keys(now)
         while self._lingering:
             oldest = next(iter(self._lingering))
             if oldest.lingers_until > now:
                 return
-            del self._lingering[oldest]
             self._unmap(oldest)
+
+    @property
+    def _has_many(self) -> bool:
+        """Whether it is worth while to look at all associations from time to time."""
+        most = FREE_MEMORY_FROM
+        if self.config is not None:
+            # In a small table too it is to be known who has been silent.
+            most = min(most, self.config.max_associations // 2)
+        return len(self._routes) >= most
 
     def next_timeout(self) -> float | None:
         """When to call ``handle_timeout``; None if the listener itself waits for nothing."""
@@ -364,10 +374,12 @@ class Listener:
     def _accept(self, hello: ValidatedHello, addr: Address, now: float) -> None:
         config = self.config
         assert config is not None
-        full = len(self._half_open) >= config.max_half_open
-        if full or len(self._routes) >= config.max_associations:
+        room = self._tables.room_for(config, addr, now)
+        if room is False:
             self._counters.count_hello_refused()
             return
+        if room is not True:
+            self._evict(room)
         self._cookies.started(hello.cookie, now)
         connection = DTLSConnection.server(
             config,
@@ -377,11 +389,20 @@ class Listener:
             **self._options(config, addr, DEFAULT_CID_LENGTH),
         )
         self._adopt(connection, now)
-        self._begins(connection, now)
+        self._tables.begin(connection, config, now)
+        self._handshake_begins(now)
 
-    def _begins(self, connection: DTLSConnection, now: float) -> None:
-        """Begins a server's handshake."""
-        self._half_open.add(connection)
+    def _evict(self, connection: DTLSConnection) -> None:
+        """Its place goes to a newcomer."""
+        if connection.handshake_complete:
+            self._counters.count_association_evicted()
+        else:
+            self._counters.count_handshake_evicted()
+        connection.evict()
+        self._settle(connection)
+
+    def _handshake_begins(self, now: float) -> None:
+        """A server's: its ticket keys are to change in time."""
         if self._turn_keys_at is None:
             self._turn_keys(now)
 
@@ -402,14 +423,14 @@ class Listener:
         one.
         """
         self._refusals.forget(connection.peer)
-        if self._free_memory_at is None and len(self._routes) >= FREE_MEMORY_FROM:
+        if self._free_memory_at is None and self._has_many:
             self._free_memory_at = now + FREE_MEMORY_EVERY
         if self.datagram_size is not None:
             connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
         live = self._routes.live(connection.peer)
         if live is not None and live.closed:
             self._unmap(live)
-        elif live is not None and live in self._half_open:
+        elif live is not None and self._tables.is_half_open(live):
             # Its client has probably started over. Resends would only confuse the new attempt.
             live.stop_resending()
         stale = self._routes.add(connection)
@@ -471,6 +492,7 @@ class Listener:
             **self._options(chosen, peer, 0),
         )
         self._adopt(connection, now)
+        self._tables.place(connection)
         return connection
 
     @checked
@@ -490,7 +512,8 @@ class Listener:
             **self._options(self.config, peer, DEFAULT_CID_LENGTH),
         )
         self._adopt(connection, now)
-        self._begins(connection, now)
+        self._tables.begin_awaited(connection)
+        self._handshake_begins(now)
         hello = self._held_hellos.take(peer)
         if hello is not None:
             connection.receive_datagram(hello, peer, now)
@@ -528,6 +551,7 @@ class Listener:
         connection.own_ids.claim()
         self._generations[identity] = generation
         self._routes.add(connection)
+        self._tables.place(connection)
         if connection.role == "server":
             self._events.append(PeerConnected(connection))
         return connection
@@ -587,7 +611,7 @@ class Listener:
     def _settle(self, connection: DTLSConnection) -> None:
         """Handles a connection whose handshake is complete, or that has ended."""
         if connection.closed:
-            self._half_open.discard(connection)
+            self._tables.discard(connection)
             if connection not in self._routes:
                 return
             if connection.refusal is not None:
@@ -596,8 +620,10 @@ class Listener:
                 self._unmap(connection)
             else:
                 self._lingering.setdefault(connection)
-        elif connection.handshake_complete and connection in self._half_open:
-            self._half_open.discard(connection)
+                if len(self._lingering) > MAX_LINGERING:
+                    self._unmap(next(iter(self._lingering)))
+        elif connection.handshake_complete and self._tables.is_half_open(connection):
+            self._tables.place(connection)
             self._promote(connection)
 
     def _promote(self, connection: DTLSConnection) -> None:
@@ -610,11 +636,12 @@ class Listener:
     def _replace(self, connection: DTLSConnection) -> None:
         """Ends a connection silently, because a newer one of its address replaces it."""
         connection.fail(EndpointClosed("replaced"))
-        self._half_open.discard(connection)
         self._unmap(connection)
 
     def _unmap(self, connection: DTLSConnection) -> None:
         """Removes a connection. Its shadow then becomes the live one."""
+        self._tables.discard(connection)
+        self._lingering.pop(connection, None)
         if connection in self._routes:
             self._ended += connection.statistics
             self._routes.remove(connection)

@@ -37,6 +37,10 @@ class Statistics:
     """ClientHellos answered statelessly (a listener's)"""
     hellos_refused: int = 0
     """ClientHellos refused because of ``max_half_open`` or ``max_associations``"""
+    handshakes_evicted: int = 0
+    """half-open handshakes that gave their place in a full table to a newcomer (a listener's)"""
+    associations_evicted: int = 0
+    """silent associations that gave their place in a full table to a newcomer (a listener's)"""
     handshakes_completed: int = 0
     handshakes_failed: int = 0
     addresses_changed: int = 0
@@ -72,6 +76,7 @@ class Counters:
         self.records_discarded = self.records_too_early = 0
         self.messages_dropped = 0
         self.hellos_answered = self.hellos_refused = 0
+        self.handshakes_evicted = self.associations_evicted = 0
         self.handshakes_completed = self.handshakes_failed = 0
         self.addresses_changed = self.path_checks_failed = 0
         self.verifications_refused = self.transport_errors = 0
@@ -132,6 +137,12 @@ class Counters:
 
     def count_hello_refused(self) -> None:
         self.hellos_refused += 1
+
+    def count_handshake_evicted(self) -> None:
+        self.handshakes_evicted += 1
+
+    def count_association_evicted(self) -> None:
+        self.associations_evicted += 1
 
     def count_completed(self) -> None:
         """Counts one completed handshake."""

@@ -225,7 +225,7 @@ async def with_fake(config: DTLSConfig = CONFIG, **options: Any) -> tuple[DTLSPr
 
 
 async def test_a_given_transport_that_is_paused_is_sent_nothing_but_what_there_is_room_for():
-    protocol, fake = await with_fake()
+    protocol, fake = await with_fake(handler=echo)
     fake.block()
     flood(protocol, 3000)
     assert fake.sent == []
@@ -242,7 +242,7 @@ async def test_a_given_transport_that_is_paused_is_sent_nothing_but_what_there_i
 
 
 async def test_resends_of_handshakes_wait_within_bounds_while_a_transport_is_paused():
-    protocol, fake = await with_fake()
+    protocol, fake = await with_fake(handler=echo)
     fake.block()
     connecting = [
         asyncio.ensure_future(protocol.connect((f"198.18.0.{number}", 1))) for number in range(250)

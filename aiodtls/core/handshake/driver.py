@@ -155,6 +155,11 @@ class HandshakeDriver:
         return self._made_reassembly is not None and self._made_reassembly.has_begun
 
     @property
+    def answer_has_begun(self) -> bool:
+        """Whether something of the peer's answer to our first flight has come."""
+        return self._flights_sent > 0 and (bool(self._answers) or self.receives_message)
+
+    @property
     def owes_ack(self) -> bool:
         """DTLS 1.3: whether something that has arrived is not acknowledged yet."""
         return self._is_dtls13 and self._made_acks is not None and self._made_acks.pending
@@ -381,7 +386,7 @@ class HandshakeDriver:
         elif timer is Timer.burst:
             self._transmitter.continue_burst(now)
         else:
-            begun = bool(self._answers) or self._reassembly.has_begun
+            begun = bool(self._answers) or self.receives_message
             verdict = self.outgoing.timer_due(now, answer_has_begun=begun)
             if verdict is Verdict.resend:
                 self._resend_or_go_on(now)

@@ -136,18 +136,6 @@ MUTANTS = [
             "self._answer(ContentType.handshake, version, fragment, 0, addr)",
         ),
         (
-            "half-open-are-bounded",
-            "RFC 9147 11",
-            "        full = len(self._half_open) >= config.max_half_open\n",
-            "        full = False\n",
-        ),
-        (
-            "associations-are-bounded",
-            "RFC 9147 11",
-            "        if full or len(self._routes) >= config.max_associations:\n",
-            "        if full:\n",
-        ),
-        (
             "repeated-hello-makes-no-second-state",
             "RFC 6347 4.2.4",
             'if known is not None and known.role == "server" and known.client_random =='
@@ -260,6 +248,157 @@ MUTANTS = [
             "group is not None and key_share.accept(hello, group) is None\n    ):",
             "False\n    ):",
             "core/test_retry.py",
+        ),
+    ),
+    *of(
+        "core/tables.py",
+        "core/test_tables.py",
+        (
+            "half-open-are-bounded",
+            "RFC 9147 11",
+            "        if half_open.taken >= config.max_half_open:\n",
+            "        if False:\n",
+        ),
+        (
+            "associations-are-bounded",
+            "RFC 9147 11",
+            "        if not is_full:\n            return True\n        victim",
+            "        if True:\n            return True\n        victim",
+        ),
+        (
+            "the-largest-network-is-refused",
+            "bound on tables",
+            "        if self._shares[network] >= self._shares[largest]:\n            return None\n",
+            "",
+        ),
+        (
+            "a-handshake-has-its-time",
+            "bound on tables",
+            "return connection if began < older_than else None",
+            "return connection",
+        ),
+        (
+            "a-begun-answer-is-not-evicted",
+            "bound on tables",
+            "            if not connection.answer_has_begun:\n",
+            "            if True:\n",
+        ),
+        (
+            "begun-answers-shut-nobody-out",
+            "bound on tables",
+            "return (self._shares[network] + 1) * OVERFLOW_SHARE <= largest",
+            "return False",
+        ),
+        (
+            "overflow-is-for-small-networks",
+            "bound on tables",
+            "return (self._shares[network] + 1) * OVERFLOW_SHARE <= largest",
+            "return True",
+        ),
+        (
+            "overflow-is-bounded",
+            "bound on tables",
+            "        if self.taken >= 2 * limit:\n            return False\n",
+            "",
+        ),
+        (
+            "silence-is-seen-by-the-record-number",
+            "bound on tables",
+            "        if connection.newest_number == place.newest_number:\n"
+            "            return False\n",
+            "        return False\n",
+        ),
+        (
+            "only-the-silent-are-evicted",
+            "bound on tables",
+            "                    if place.silent_since <= silent_since\n",
+            "",
+        ),
+        (
+            "who-spoke-is-not-the-longest-silent",
+            "bound on tables",
+            "        self._by_network[place.network].heard(connection)\n",
+            "",
+        ),
+        (
+            "anonymous-peers-go-first",
+            "bound on tables",
+            "orders = (self._anonymous, self._proved)",
+            "orders = (self._proved, self._anonymous)",
+        ),
+        (
+            "largest-network-first",
+            "bound on tables",
+            "for silence in (largest, self._everywhere):",
+            "for silence in (self._everywhere,):",
+        ),
+        (
+            "a-busy-largest-network-protects-nobody",
+            "bound on tables",
+            "for silence in (largest, self._everywhere):",
+            "for silence in (largest,):",
+        ),
+        (
+            "what-we-dialled-stays",
+            "bound on tables",
+            '        if connection.role == "client":\n            self._associations.add_own',
+            "        if False:\n            self._associations.add_own",
+        ),
+        (
+            "the-ended-count-for-nothing",
+            "bound on tables",
+            "        self._half_open.discard(connection)\n"
+            "        self._associations.discard(connection)\n",
+            "        self._half_open.discard(connection)\n",
+        ),
+        (
+            "awaited-handshakes-take-no-place",
+            "bound on tables",
+            "        return len(self._networks)\n",
+            "        return len(self)\n",
+        ),
+    ),
+    *of(
+        "core/listener.py",
+        "core/test_tables.py",
+        (
+            "lingering-is-bounded",
+            "bound on tables",
+            "                if len(self._lingering) > MAX_LINGERING:\n",
+            "                if False:\n",
+        ),
+        (
+            "the-listener-looks-for-silence",
+            "bound on tables",
+            "                self._tables.look(connection, now)\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/connection.py",
+        "core/test_tables.py",
+        (
+            "the-evicted-are-told",
+            "bound on tables",
+            "            if not self.closed:\n                self._send_close_notify()\n"
+            "            reason",
+            "            reason",
+        ),
+    ),
+    *of(
+        "core/shares.py",
+        "core/test_shares.py",
+        (
+            "old-amounts-are-not-the-largest",
+            "bound on tables",
+            "            if self._amounts.get(key) == -amount:\n                return key\n",
+            "            return key\n",
+        ),
+        (
+            "changes-leave-nothing-behind",
+            "bound on tables",
+            "        if len(self._heap) > max(MIN_REBUILD, 2 * len(self._amounts)):\n",
+            "        if False:\n",
         ),
     ),
 ]
