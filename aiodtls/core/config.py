@@ -89,6 +89,8 @@ class DTLSConfig:
     request_ocsp_response: bool = False
     request_certificate_timestamps: bool = False
     require_extended_master_secret: bool = True
+    require_renegotiation_info: bool = True
+    server_name_policy: Literal["any", "strict"] = "any"
     connection_id: int | None = None
     return_routability_check: Literal["basic", "enhanced", "off"] = "basic"
     follow_unchecked_address: bool = False
@@ -164,6 +166,11 @@ class DTLSConfig:
         self._check_numbers()
         if self.client_auth == "required" and not self.trusts:
             raise ConfigError('client_auth="required" needs trust= to check the clients against')
+        if self.server_name_policy == "strict" and not any(c.leaf for c in self.credential_list):
+            raise ConfigError(
+                'server_name_policy="strict" needs credentials with a certificate, whose names '
+                "are those that are served"
+            )
         if self.prefer_psk == "only" and self.psk is None:
             raise ConfigError('prefer_psk="only" needs psk=')
 

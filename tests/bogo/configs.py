@@ -198,6 +198,8 @@ def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfi
         max_certificate_length=flags.numbers.get("max-cert-list", 1 << 17),
         prefer_psk=bool(flags.credentials) and bool(flags.credentials[0].psk),
         require_forward_secrecy=True,
+        # BoringSSL takes a server without it.
+        require_renegotiation_info=False,
         cipher_suites=cipher_suites(flags),
         retransmit_initial=flags.numbers.get("initial-timeout-duration-ms", 400) / 1000,
         retransmit_max=60,

@@ -10,7 +10,7 @@ import dataclasses
 
 import pytest
 
-from aiodtls import PSK, DTLSConfig, Trust
+from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, HandshakeRefused, Trust
 from aiodtls.core.crypto.key_exchange import KeyShare
 from aiodtls.core.errors import CertificateError
 from aiodtls.core.events import SessionReceived
@@ -472,6 +472,40 @@ def test_a_client_hello_of_dtls12(name, change, alert, match):
     deviation.is_refused(alert, match=match)
 
 
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("asked", "alert"),
+    [
+        ("localhost", None),
+        ("LOCALHOST", None),
+        ("a.b.test", None),
+        (None, None),
+        ("127.0.0.1", None),
+        ("other", "unrecognized_name"),
+        ("b.test", "unrecognized_name"),
+    ],
+)
+def test_a_name_that_a_strict_server_does_not_have(version, asked, alert):
+    """RFC 9325 section 3.7."""
+    own = [Credentials.self_signed("a.test", "*.b.test"), Credentials.self_signed("localhost")]
+    client = DTLSConfig(versions=[version], trust=Trust.insecure())
+    for policy, expected in (("any", None), ("strict", alert)):
+        server = DTLSConfig(versions=[version], credentials=own, server_name_policy=policy)
+        pair = Pair(client, server, cookie=False, server_hostname=asked)
+        pair.run()
+        assert pair.connected is (expected is None)
+        if expected is not None:
+            assert isinstance(pair.client.failure, HandshakeRefused)
+            assert pair.client.failure.description == expected
+            assert "which no certificate of ours is for" in str(pair.server.failure)
+
+
+def test_a_strict_server_needs_names():
+    for fields in ({"psk": PSK("a", bytes(16))}, {"trust": Trust.insecure()}):
+        with pytest.raises(ConfigError, match="server_name_policy"):
+            DTLSConfig(server_name_policy="strict", **fields)
+
+
 def test_a_needless_fallback():
     """RFC 7507 section 3; a server that speaks nothing newer goes on."""
 
@@ -502,8 +536,20 @@ def test_the_signalling_suite_stands_for_the_extension():
     with altered_messages(look):
         Deviation("certificate", CLIENT, ClientHello, change).is_accepted()
         gone = without_extension(RenegotiationInfo.type)
-        Deviation("certificate", CLIENT, ClientHello, gone).is_accepted()
+        client = {"require_renegotiation_info": False}
+        Deviation("certificate", CLIENT, ClientHello, gone, client=client).is_accepted()
     assert seen == [True, False]
+
+
+@pytest.mark.parametrize("variant", ["certificate", "psk"])
+def test_a_server_without_renegotiation_info(variant):
+    """RFC 9325 section 3.5."""
+    gone = without_extension(RenegotiationInfo.type)
+    Deviation(variant, SERVER, ServerHello, gone).is_refused(
+        "handshake_failure", match="require_renegotiation_info=False"
+    )
+    client = {"require_renegotiation_info": False}
+    Deviation(variant, SERVER, ServerHello, gone, client=client).is_accepted()
 
 
 # -- resumption --------------------------------------------------------------------------------

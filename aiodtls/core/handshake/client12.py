@@ -107,7 +107,7 @@ def _accept_server_hello(hs: Handshake, hello: ClientHello, reply: ServerHello) 
     negotiated.suite = suite
     negotiated.server_random = reply.random
     extensions = reply.extensions
-    renegotiation_info.check_reply(extensions)
+    renegotiation_info.check_reply(hs.config, extensions)
     ec_point_formats.check_reply(extensions)
     alpn.check_reply(hs, extensions)
     srtp.check_reply(hs, extensions)

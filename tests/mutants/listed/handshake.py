@@ -507,7 +507,7 @@ MUTANTS = [
         (
             "renegotiation-info-of-a-server",
             "RFC 5746 3.4",
-            "    renegotiation_info.check_reply(extensions)\n",
+            "    renegotiation_info.check_reply(hs.config, extensions)\n",
             "",
         ),
     ),
@@ -650,6 +650,12 @@ MUTANTS = [
         "core/handshake/extensions/renegotiation_info.py",
         DEVIATIONS,
         (
+            "renegotiation-info-is-required",
+            "RFC 9325 3.5",
+            "    if config.require_renegotiation_info and extensions.find(RenegotiationInfo) is None:\n",
+            "    if False:\n",
+        ),
+        (
             "renegotiation-info-is-empty",
             "RFC 5746 3.6",
             "if info is not None and info.renegotiated_connection:",
@@ -665,6 +671,12 @@ MUTANTS = [
     *of(
         "core/handshake/extensions/server_name.py",
         DEVIATIONS,
+        (
+            "unknown-name-at-a-strict-server",
+            "RFC 9325 3.7",
+            "    if not any(credentials.matches_name(name) for credentials in hs.config.credential_list):\n",
+            "    if False:\n",
+        ),
         (
             "server-name-in-a-resumption-13",
             "RFC 6066 3",

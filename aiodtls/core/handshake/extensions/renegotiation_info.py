@@ -31,8 +31,17 @@ def reply(hello: ClientHello) -> list[Extension]:
     return [FIRST_HANDSHAKE] if offered else []
 
 
-def check_reply(extensions: Extensions) -> None:
-    """Checks the server's extension, which is empty in a first handshake."""
+def check_reply(config: DTLSConfig, extensions: Extensions) -> None:
+    """Checks that the server's extension is there, and empty as in a first handshake.
+
+    Without it this handshake may be a renegotiation to the server (RFC 9325 section 3.5).
+    """
+    if config.require_renegotiation_info and extensions.find(RenegotiationInfo) is None:
+        raise AlertError(
+            AlertDescription.handshake_failure,
+            "the server sends no renegotiation_info, which DTLS 1.2 needs against attacks by "
+            "renegotiation (require_renegotiation_info=False takes it nevertheless)",
+        )
     _check_empty(extensions)
 
 

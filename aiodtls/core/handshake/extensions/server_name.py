@@ -5,8 +5,10 @@ from __future__ import annotations
 from cryptography.x509 import DNSName
 
 from aiodtls.core.crypto.names import host_name
-from aiodtls.core.errors import ConfigError
+from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.handshake.script import Handshake
+from aiodtls.core.peer_text import shown
+from aiodtls.core.registry import AlertDescription
 from aiodtls.core.sessions import Session
 from aiodtls.core.wire.extensions import Extension, ServerName
 from aiodtls.core.wire.messages import ClientHello
@@ -19,8 +21,18 @@ def offer(server_hostname: str | None) -> list[Extension]:
 
 
 def accept(hs: Handshake, hello: ClientHello) -> None:
-    """Any name will do; it is shown, and it picks among several credentials."""
-    hs.negotiated.server_hostname = asked(hello)
+    """Shows the name. With the strict policy it must be one of our certificates'.
+
+    Raises AlertError for another name (RFC 9325 section 3.7); a client may ask for none.
+    """
+    name = hs.negotiated.server_hostname = asked(hello)
+    if name is None or hs.config.server_name_policy == "any":
+        return
+    if not any(credentials.matches_name(name) for credentials in hs.config.credential_list):
+        raise AlertError(
+            AlertDescription.unrecognized_name,
+            f"the client asks for {shown(name)}, which no certificate of ours is for",
+        )
 
 
 def asked(hello: ClientHello) -> str | None:
