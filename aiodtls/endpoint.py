@@ -241,7 +241,7 @@ class DTLSEndpoint:
 
     @property
     def cipher_suite(self) -> str | None:
-        """The IANA name of the SRTP profile."""
+        """The IANA name of the cipher suite."""
         return self._channel.connection.cipher_suite
 
     @property
