@@ -16,9 +16,10 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.outbox import Address
 from aiodtls.core.shares import Shares
 
-# A network that has so many times fewer places than the largest is let into a full table though
-# nobody gives way, until the table is twice as large.
-OVERFLOW_SHARE = 8
+# Who has so many times fewer places than the largest is let into a full table though nobody gives
+# way, until the table is twice as large. A smaller factor would let many hosts of one network take
+# places from each other in turn, each time for the price of a handshake.
+SMALL_SHARE = 8
 # Associations that are looked at for one that has been silent.
 MAX_LOOKS = 16
 
@@ -26,31 +27,38 @@ MAX_LOOKS = 16
 class HalfOpenTable:
     """Handshakes of peers that came in by themselves, and those that the owner waits for.
 
-    The latter take no place and are never evicted.
+    The latter take no place and are never evicted. Places are shared by network, and within the
+    network that has most of them by host.
     """
 
-    __slots__ = ("_awaited", "_candidates", "_networks", "_shares")
+    __slots__ = ("_awaited", "_candidates", "_hosts", "_networks", "_taken")
 
     def __init__(self) -> None:
         self._awaited: set[DTLSConnection] = set()
-        self._networks: dict[DTLSConnection, Hashable] = {}
-        # Those of each network whose peers' second flight had not begun when it was last seen,
-        # oldest first, each with its begin.
+        # The network and the host of each that takes a place.
+        self._taken: dict[DTLSConnection, tuple[Hashable, Hashable]] = {}
+        self._networks = Shares()
+        self._hosts: dict[Hashable, Shares] = {}
+        # Those of each network, and of each host of a network, whose peers' second flight had not
+        # begun when they were last seen. The oldest is first, each has its begin.
         self._candidates: dict[Hashable, OrderedDict[DTLSConnection, float]] = {}
-        self._shares = Shares()
 
     def __len__(self) -> int:
         """All, those that take no place included."""
-        return len(self._networks) + len(self._awaited)
+        return len(self._taken) + len(self._awaited)
 
     def __contains__(self, connection: DTLSConnection) -> bool:
-        return connection in self._networks or connection in self._awaited
+        return connection in self._taken or connection in self._awaited
 
-    def add(self, connection: DTLSConnection, network: Hashable, now: float) -> None:
+    def add(
+        self, connection: DTLSConnection, network: Hashable, host: Hashable, now: float
+    ) -> None:
         """A peer that came in, from a proved address."""
-        self._networks[connection] = network
-        self._shares.change(network, 1)
-        self._candidates.setdefault(network, OrderedDict())[connection] = now
+        self._taken[connection] = network, host
+        self._networks.change(network, 1)
+        self._hosts.setdefault(network, Shares()).change(host, 1)
+        for group in (network, (network, host)):
+            self._candidates.setdefault(group, OrderedDict())[connection] = now
 
     def add_awaited(self, connection: DTLSConnection) -> None:
         """One that the owner waits for."""
@@ -58,51 +66,69 @@ class HalfOpenTable:
 
     def discard(self, connection: DTLSConnection) -> None:
         self._awaited.discard(connection)
-        if connection in self._networks:
-            network = self._networks.pop(connection)
-            self._shares.change(network, -1)
-            self._no_candidate(connection, network)
+        if connection not in self._taken:
+            return
+        self._no_candidate(connection)
+        network, host = self._taken.pop(connection)
+        self._networks.change(network, -1)
+        hosts = self._hosts[network]
+        hosts.change(host, -1)
+        if not hosts:
+            del self._hosts[network]
 
-    def _no_candidate(self, connection: DTLSConnection, network: Hashable) -> None:
-        candidates = self._candidates.get(network)
-        if candidates is not None:
-            candidates.pop(connection, None)
-            if not candidates:
-                del self._candidates[network]
+    def _no_candidate(self, connection: DTLSConnection) -> None:
+        network, host = self._taken[connection]
+        for group in (network, (network, host)):
+            candidates = self._candidates.get(group)
+            if candidates is not None:
+                candidates.pop(connection, None)
+                if not candidates:
+                    del self._candidates[group]
 
     @property
     def taken(self) -> int:
         """Places that are taken."""
-        return len(self._networks)
+        return len(self._taken)
 
-    def victim(self, network: Hashable, older_than: float) -> DTLSConnection | None:
-        """The handshake that gives its place to a newcomer of ``network``; None for none.
+    def victim(self, network: Hashable, host: Hashable, older_than: float) -> DTLSConnection | None:
+        """The handshake that gives its place to a newcomer; None for none.
 
-        It is of the network with most places, unless that is the newcomer's own: the oldest that
-        was begun before ``older_than`` and whose peer's second flight has not begun.
+        It is of the network with most places: the oldest that was begun before ``older_than`` and
+        whose peer's second flight has not begun. A newcomer of that network gets the place of the
+        host with most places in it, if that has many times more than its own, and else none.
         """
-        if not self._shares:
+        if not self._networks:
             return None
-        largest = self._shares.largest()
-        if self._shares[network] >= self._shares[largest]:
-            return None
-        while candidates := self._candidates.get(largest):
+        largest = self._networks.largest()
+        group: Hashable = largest
+        if self._networks[network] >= self._networks[largest]:
+            group = self._crowded_host(network, host)
+        while group is not None and (candidates := self._candidates.get(group)):
             connection, began = next(iter(candidates.items()))
             if not connection.answer_has_begun:
                 return connection if began < older_than else None
-            self._no_candidate(connection, largest)
+            self._no_candidate(connection)
         return None
 
-    def may_overflow(self, network: Hashable, limit: int) -> bool:
-        """Whether a newcomer of ``network`` is let in beyond ``limit`` where nobody gives way.
+    def _crowded_host(self, network: Hashable, host: Hashable) -> Hashable:
+        """The group of the host with most places, where ``host`` has many times fewer."""
+        hosts = self._hosts[network]
+        largest = hosts.largest()
+        is_small = (hosts[host] + 1) * SMALL_SHARE <= hosts[largest]
+        return (network, largest) if is_small else None
 
-        Else one network would shut all others out by handshakes that it goes on with and does not
-        end.
+    def may_overflow(self, network: Hashable, host: Hashable, limit: int) -> bool:
+        """Whether a newcomer is let in beyond ``limit`` where nobody gives way.
+
+        Else one network, or one host, would shut all others out by handshakes that it goes on with
+        and does not end.
         """
         if self.taken >= 2 * limit:
             return False
-        largest = self._shares[self._shares.largest()]
-        return (self._shares[network] + 1) * OVERFLOW_SHARE <= largest
+        largest = self._networks.largest()
+        if self._networks[network] >= self._networks[largest]:
+            return self._crowded_host(network, host) is not None
+        return (self._networks[network] + 1) * SMALL_SHARE <= self._networks[largest]
 
 
 class _Place:
@@ -234,7 +260,8 @@ class Tables:
 
     def begin(self, connection: DTLSConnection, config: DTLSConfig, now: float) -> None:
         """The handshake of a peer that came in, for which ``room_for`` had a place."""
-        self._half_open.add(connection, config.limits.network_of(connection.peer), now)
+        peer = connection.peer
+        self._half_open.add(connection, config.limits.network_of(peer), _host_of(peer), now)
 
     def begin_awaited(self, connection: DTLSConnection) -> None:
         """A server's handshake that the owner waits for."""
@@ -268,15 +295,20 @@ class Tables:
         is_full = len(half_open) + len(associations) >= config.max_associations
         if not is_full and half_open.taken < config.max_half_open:
             return True
-        network = config.limits.network_of(peer)
+        where = config.limits.network_of(peer), _host_of(peer)
         older_than = now - 2 * config.retransmit_initial
         if half_open.taken >= config.max_half_open:
-            victim = half_open.victim(network, older_than)
+            victim = half_open.victim(*where, older_than)
             if victim is not None:
                 return victim
-            if not half_open.may_overflow(network, config.max_half_open):
+            if not half_open.may_overflow(*where, config.max_half_open):
                 return False
         if not is_full:
             return True
         victim = associations.victim(now - config.limits.eviction_silence, now)
-        return victim or half_open.victim(network, older_than) or False
+        return victim or half_open.victim(*where, older_than) or False
+
+
+def _host_of(peer: Address) -> Hashable:
+    """Its address without the port."""
+    return peer[0] if isinstance(peer, tuple) and peer else peer

@@ -127,9 +127,35 @@ def test_a_newcomer_of_the_largest_network_is_refused():
     for port in range(10):
         net.half_open(net_of(1, port=port + 1))
     net.now += 60
-    assert not net.enters(net_of(1, host=7))
+    assert not net.enters(net_of(1, host=1, port=99))
     statistics = net.listener.statistics
     assert statistics.hellos_refused > 0 and statistics.handshakes_evicted == 0
+
+
+def test_within_the_largest_network_a_host_with_few_places_takes_one_of_the_host_with_most():
+    net = Net(max_half_open=16, retransmit_initial=1.0)
+    for port in range(16):
+        net.half_open(net_of(1, port=port + 1))
+    net.now += 1.9
+    # Nobody has had his time: it is let in all the same.
+    assert net.enters(net_of(1, host=7)) and net.listener.statistics.handshakes_evicted == 0
+    net.now += 0.2
+    assert net.enters(net_of(1, host=8)) and net.listener.statistics.handshakes_evicted == 1
+    net.half_open(net_of(1, host=9))
+    assert net.at(net_of(1, host=9)) is not None
+    # One that has a place already takes another only where the largest has sixteen.
+    assert not net.enters(net_of(1, host=9, port=2))
+    assert net.listener.statistics.handshakes_evicted == 1
+
+
+def test_hosts_of_one_network_that_have_few_places_take_none_from_each_other():
+    net = Net(max_half_open=14)
+    for host in range(1, 3):
+        for port in range(7):
+            net.half_open(net_of(1, host=host, port=port + 1))
+    net.now += 60
+    assert not net.enters(net_of(1, host=9))
+    assert net.listener.statistics.handshakes_evicted == 0
 
 
 def test_of_two_networks_with_as_many_places_neither_evicts_the_other():
@@ -175,15 +201,15 @@ def test_one_network_whose_handshakes_have_all_begun_shuts_nobody_else_out():
     net = Net(max_half_open=16)
     assert all(net.begun(net_of(1, port=port + 1)) for port in range(16))
     net.now += 10
-    assert net.enters(net_of(3))
-    assert not net.enters(net_of(1, host=9))
+    assert net.enters(net_of(3)) and net.enters(net_of(1, host=9))
+    assert not net.enters(net_of(1, port=99))
     # Nor do several: each may have an eighth of what the largest has.
     for network in range(10, 60):
         for port in range(5):
             net.begun(net_of(network, port=port + 1))
             net.now += 0.01
-            taken = sum(not c.closed for c in net.listener.connections) - 1
-            assert taken <= 32
+            open_ones = [c for c in net.listener.connections if not c.closed]
+            assert sum(not c.handshake_complete for c in open_ones) <= 32
             shares = [c.peer[0] for c in net.listener.connections if not c.closed]
             assert shares.count(net_of(network)[0]) <= 2
 
@@ -414,9 +440,10 @@ def test_a_search_in_a_full_half_open_table_asks_each_handshake_once_at_the_most
     peers = [Peer() for _ in range(1000)]
     for peer in peers:
         peer.begun = True
-        table.add(peer, "large", 0.0)  # type: ignore[arg-type]
+        table.add(peer, "large", "host", 0.0)  # type: ignore[arg-type]
     for _ in range(500):
-        assert table.victim("small", 100.0) is None
+        assert table.victim("small", "host", 100.0) is None
+        assert table.victim("large", "neighbour", 100.0) is None
     assert asked(peers) == 1000
 
 

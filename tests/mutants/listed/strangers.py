@@ -268,8 +268,8 @@ MUTANTS = [
         (
             "the-largest-network-is-refused",
             "bound on tables",
-            "        if self._shares[network] >= self._shares[largest]:\n            return None\n",
-            "",
+            "            group = self._crowded_host(network, host)\n",
+            "            pass\n",
         ),
         (
             "a-handshake-has-its-time",
@@ -286,14 +286,26 @@ MUTANTS = [
         (
             "begun-answers-shut-nobody-out",
             "bound on tables",
-            "return (self._shares[network] + 1) * OVERFLOW_SHARE <= largest",
+            "return (self._networks[network] + 1) * SMALL_SHARE <= self._networks[largest]",
             "return False",
         ),
         (
             "overflow-is-for-small-networks",
             "bound on tables",
-            "return (self._shares[network] + 1) * OVERFLOW_SHARE <= largest",
+            "return (self._networks[network] + 1) * SMALL_SHARE <= self._networks[largest]",
             "return True",
+        ),
+        (
+            "a-host-shuts-its-neighbours-out",
+            "bound on tables",
+            "return (network, largest) if is_small else None",
+            "return None",
+        ),
+        (
+            "neighbours-do-not-churn",
+            "bound on tables",
+            "is_small = (hosts[host] + 1) * SMALL_SHARE <= hosts[largest]",
+            "is_small = hosts[host] < hosts[largest]",
         ),
         (
             "overflow-is-bounded",
@@ -354,7 +366,7 @@ MUTANTS = [
         (
             "awaited-handshakes-take-no-place",
             "bound on tables",
-            "        return len(self._networks)\n",
+            "        return len(self._taken)\n",
             "        return len(self)\n",
         ),
     ),
