@@ -10,7 +10,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.srtp import SRTPKeys
-from aiodtls.core.crypto.trust import Trust
+from aiodtls.core.crypto.trust import Trust, TrustContext
 from aiodtls.core.errors import (
     BufferFull,
     CertificateError,
@@ -71,6 +71,7 @@ __all__ = [
     "Statistics",
     "TicketKeys",
     "Trust",
+    "TrustContext",
     "__version__",
     "adopt",
     "association_of",

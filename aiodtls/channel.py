@@ -224,7 +224,7 @@ class Channel(Sending):
         if isinstance(question, SignatureRequested):
             return question.function(question.scheme, question.data)
         assert isinstance(question, CertificateReceived)
-        return question.function(question.chain)
+        return question.function(question.chain, question.context)
 
     async def _await_answer(self, question: Question, value: Awaitable[Any]) -> None:
         try:

@@ -265,7 +265,7 @@ async def test_deferred_trust_holds_data_back(server_config):
 async def test_trust_may_be_an_async_function(server_config):
     seen = []
 
-    async def check(chain):
+    async def check(chain, context):
         await asyncio.sleep(0)
         seen.append(chain)
         return len(seen) == 1

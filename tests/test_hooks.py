@@ -21,6 +21,7 @@ from aiodtls import (
     EndpointClosed,
     HandshakeRefused,
     Trust,
+    TrustContext,
 )
 from aiodtls.core.events import CertificateReceived, PSKRequested, Question, SignatureRequested
 from aiodtls.core.registry import ProtocolVersion, SignatureScheme
@@ -37,7 +38,7 @@ def signs(scheme: str, data: bytes) -> bytes:
     return CREDENTIALS.sign(SignatureScheme[scheme], data)
 
 
-def is_ours(chain: tuple[bytes, ...]) -> bool:
+def is_ours(chain: tuple[bytes, ...], context: TrustContext) -> bool:
     return chain == CREDENTIALS.chain
 
 
@@ -243,7 +244,7 @@ def _answer(question: Question) -> object:
     if isinstance(question, SignatureRequested):
         return signs(question.scheme, question.data)
     assert isinstance(question, CertificateReceived)
-    return question.function(question.chain)
+    return question.function(question.chain, question.context)
 
 
 @versions

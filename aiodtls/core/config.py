@@ -19,7 +19,7 @@ from aiodtls.core.crypto.key_exchange import DEFAULT_GROUPS, HYBRIDS, group_by_n
 from aiodtls.core.crypto.names import host_name
 from aiodtls.core.crypto.signatures import DEFAULT_SCHEMES, scheme_by_name
 from aiodtls.core.crypto.suites import DEFAULT_SUITES, Suite, suite_by_name
-from aiodtls.core.crypto.trust import Trust
+from aiodtls.core.crypto.trust import Trust, TrustFunction
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.limits import Limits
 from aiodtls.core.pre_shared_keys import MAX_OFFERED, PSK, PSKContext, encode_identity
@@ -44,7 +44,6 @@ MAX_CERTIFICATE_LENGTH = 1 << 17
 PSKFunction: TypeAlias = Callable[
     [bytes, PSKContext], "bytes | PSK | None | Awaitable[bytes | PSK | None]"
 ]
-TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | None | Awaitable[bool | None]"]
 ALPNFunction: TypeAlias = Callable[[tuple[str, ...]], "str | None"]
 PSKSource: TypeAlias = PSK | Mapping[str, bytes | PSK] | Mapping[bytes, bytes | PSK] | PSKFunction
 KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
@@ -60,7 +59,7 @@ class DTLSConfig:
 
     versions: Sequence[str] | None = None
     credentials: Credentials | Sequence[Credentials] | None = None
-    trust: Trust | TrustFunction | Sequence[Trust] | None = None
+    trust: Trust | TrustFunction | Sequence[Trust | TrustFunction] | None = None
     client_auth: Literal["none", "optional", "required"] = "none"
     anonymous_fallback: bool = True
     max_certificate_length: int = MAX_CERTIFICATE_LENGTH
@@ -313,7 +312,8 @@ class DTLSConfig:
                 if server_hostname is None:
                     raise ConfigError(
                         "server_hostname is needed to check the server's certificate; "
-                        "or pin it with Trust.fingerprints, or take Trust.insecure()"
+                        "or pin it with Trust.fingerprints, give Trust.from_function(..., "
+                        "check_name=False), or take Trust.insecure()"
                     )
                 host_name(server_hostname)
 
@@ -449,9 +449,9 @@ def _as_tuple(value: _T | Sequence[_T] | None, kind: type[_T]) -> tuple[_T, ...]
 
 
 def _resolve_trust(trust: Any) -> tuple[Trust, ...]:
-    if callable(trust) and not isinstance(trust, Trust):
-        return (Trust.from_function(trust),)
-    return _as_tuple(trust, Trust)
+    """Several in order; a bare function means ``Trust.from_function``."""
+    several = trust if isinstance(trust, Sequence) else () if trust is None else (trust,)
+    return tuple(item if isinstance(item, Trust) else Trust.from_function(item) for item in several)
 
 
 def _resolve_psks(psk: PSKSource | None) -> dict[bytes, PSK] | None:

@@ -15,7 +15,7 @@ from aiodtls.core.frozen import frozen
 if TYPE_CHECKING:
     from aiodtls.core.crypto.certificates import Role
     from aiodtls.core.crypto.credentials import SignFunction
-    from aiodtls.core.crypto.trust import Trust, TrustFunction
+    from aiodtls.core.crypto.trust import Trust, TrustContext, TrustFunction
     from aiodtls.core.errors import AlertError
     from aiodtls.core.pre_shared_keys import PSKContext
     from aiodtls.core.sessions import Session
@@ -152,7 +152,7 @@ class CertificateReceived(Question):
     """
 
     chain: tuple[bytes, ...] = field(repr=False)
-    server_hostname: str | None
+    context: TrustContext
     function: TrustFunction = field(repr=False)
 
 

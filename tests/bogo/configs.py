@@ -165,7 +165,7 @@ def make_trust(flags: Flags) -> Trust:
         enforced = False
     fails = "verify-fail" in flags and enforced
     if "use-custom-verify-callback" in flags:
-        return Trust.from_function(lambda chain: not fails)
+        return Trust.from_function(lambda chain, context: not fails, check_name=False)
     if "fail-ocsp-callback" in flags:
         return ApplicationTrust(AlertDescription.bad_certificate_status_response)
     return ApplicationTrust(AlertDescription.handshake_failure if fails else None)

@@ -170,7 +170,7 @@ class Exchange:
             if isinstance(event, CertificateReceived):
                 (trust,) = connection.config.trusts
                 assert trust.function is not None
-                connection.answer(event, trust.function(event.chain), self.now)
+                connection.answer(event, trust.function(event.chain, event.context), self.now)
             elif isinstance(event, SignatureRequested):
                 self.clock += self.flags.numbers["private-key-delay-ms"] * 10**6
                 self.fire_timers()

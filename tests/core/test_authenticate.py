@@ -44,7 +44,7 @@ def test_who_is_not_trusted_is_refused(version, side, trust):
     judges = {
         "fingerprint": Trust.fingerprints(other.fingerprint()),
         "certificate": Trust.from_certificates(load_der_x509_certificate(other.chain[0])),
-        "function": Trust.from_function(lambda chain, name: False),
+        "function": Trust.from_function(lambda chain, context: False),
     }
     client, server = configs(mutual(version))
     if side == SERVER:

@@ -156,7 +156,7 @@ def test_a_key_of_another_kind_is_not_even_loaded(monkeypatch):
 
 TRUSTS = {
     "fingerprints": lambda credentials: Trust.fingerprints(credentials.fingerprint()),
-    "function": lambda credentials: lambda chain: True,
+    "function": lambda credentials: lambda chain, context: True,
     "deferred": lambda credentials: Trust.deferred(),
     "insecure": lambda credentials: Trust.insecure(),
     "pin": lambda credentials: Trust.from_certificates(credentials.leaf),

@@ -186,7 +186,7 @@ def alerts(connection: DTLSConnection, opener: DTLSConnection) -> list[bytes]:
 def test_a_server_refuses_a_client_under_the_keys_that_follow_its_finished() -> None:
     """CertificateVerificationFail-Server-TLS13 (RFC 8446 section 4.4.4)."""
     client_config, server_config = variants.configs("mutual13")
-    server_config = dataclasses.replace(server_config, trust=lambda chain: False)
+    server_config = dataclasses.replace(server_config, trust=lambda chain, context: False)
 
     def answers(_side: str, question: Question) -> bool:
         return not isinstance(question, CertificateReceived)

@@ -29,7 +29,7 @@ from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto import trust as module
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange
-from aiodtls.core.crypto.trust import Trust, why_refused
+from aiodtls.core.crypto.trust import Trust, TrustContext, why_refused
 from aiodtls.core.errors import AlertError, CertificateError, ConfigError
 from aiodtls.core.registry import AlertDescription, ProtocolVersion
 
@@ -521,8 +521,11 @@ def test_unchecked_kinds() -> None:
 
 
 def test_a_function_is_kept_for_its_owner_to_call() -> None:
-    trust = Trust.from_function(bool)
-    assert trust.function is bool
+    def judge(chain: Sequence[bytes], context: TrustContext) -> bool:
+        return True
+
+    trust = Trust.from_function(judge)
+    assert trust.function is judge
     refused("internal_error", "function", trust, LEAF)
 
 

@@ -20,8 +20,8 @@ PACKAGE = """
 PSK BufferFull CertificateError ConfigError CookieKeys Credentials DTLSConfig DTLSEndpoint
 DTLSError DTLSProtocol DTLSServer EndpointClosed HandshakeError HandshakeRefused HandshakeTimeout
 LeaseExhausted Limits MemorySessionStore MessageTooLarge PSKContext PeerAlert SRTPKeys Session
-SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust __version__ adopt
-association_of connect create_datagram_endpoint events serve
+SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust TrustContext __version__
+adopt association_of connect create_datagram_endpoint events serve
 """.split()  # noqa: SIM905
 
 

@@ -181,11 +181,11 @@ def test_a_client_may_have_no_key_where_one_is_optional(version):
 @pytest.mark.parametrize("verdict", [True, False])
 def test_a_function_may_judge_raw_keys_beside_pins(version, verdict):
     asked = []
-    judge = Trust.from_function(lambda chain: verdict, raw_public_keys=True)
+    judge = Trust.from_function(lambda chain, context: verdict, raw_public_keys=True)
 
     def answer(side, question):
         asked.append((side, question.chain))
-        return question.function(question.chain)
+        return question.function(question.chain, question.context)
 
     for pins, questions in [([TRUST_OTHER], 1), ([TRUST_RAW], 0), ([TRUST_CERTIFICATE], 1)]:
         asked.clear()

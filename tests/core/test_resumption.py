@@ -111,7 +111,7 @@ def test_a_client_that_is_asked_for_nothing_any_more_is_not_believed_by_a_sessio
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_client_that_resumes_is_judged_again(variant, trusted):
     session = session_of(variant)
-    asking = Trust.from_function(lambda chain, name: trusted)
+    asking = Trust.from_function(lambda chain, context: trusted)
     client, server = both(variant, trust=asking)
     pair = Pair(client, server, session=session, answers=lambda side, question: trusted)
     pair.run()

@@ -31,7 +31,7 @@ def configs(variant: str) -> tuple[DTLSConfig, DTLSConfig]:
         client, server = variants.configs(variant.removeprefix("asking_"))
         return client, dataclasses.replace(server, psk=lambda identity: KEY)
     client, server = variants.configs(variant.replace("asking", "mutual"))
-    trust = Trust.from_function(lambda chain: True)
+    trust = Trust.from_function(lambda chain, context: True)
     return _asking(client, trust), _asking(server, trust)
 
 

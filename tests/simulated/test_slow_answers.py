@@ -18,7 +18,7 @@ def answer_to(question: Question) -> object:
     if isinstance(question, SignatureRequested):
         return signs(question.scheme, question.data)
     assert isinstance(question, CertificateReceived)
-    return question.function(question.chain)
+    return question.function(question.chain, question.context)
 
 
 def run(pair: Pair, rng: random.Random, slowest: float) -> bool:

@@ -90,7 +90,7 @@ class Anchors:
         ``PARSE_ERRORS``.
         """
         for certificate in chain:
-            _check_size(certificate)
+            check_size(to_der(certificate))
         leaf = chain[0]
         issuers = [c for c in dict.fromkeys(chain[1:]) if c not in self._certificates]
         # A self-issued certificate leads to no other issuer, but makes the search branch.
@@ -175,8 +175,8 @@ def _by_subject(links: Iterable[_Link]) -> dict[x509.Name, list[_Link]]:
     return dict(found)
 
 
-def _check_size(certificate: x509.Certificate) -> None:
-    size = len(to_der(certificate))
+def check_size(certificate: bytes) -> None:
+    size = len(certificate)
     if size > MAX_CERTIFICATE_SIZE:
         raise refusal(
             AlertDescription.bad_certificate,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import contextlib
 import functools
+import inspect
 import re
 import ssl
 import sys
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -44,12 +45,27 @@ from aiodtls.core.crypto.certificates import (
     to_spki,
     unparsable,
 )
-from aiodtls.core.crypto.chains import Anchors
+from aiodtls.core.crypto.chains import Anchors, check_size
 from aiodtls.core.crypto.names import check_name, subject_names
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import AlertDescription, CertificateType
 
-TrustFunction: TypeAlias = Callable[[Sequence[bytes]], "bool | Awaitable[bool | None] | None"]
+
+@dataclass(frozen=True, slots=True)
+class TrustContext:
+    """About whom a trust function is asked.
+
+    ``server_hostname`` is the name that the client asks for, None without one. ``peername`` is the
+    peer's address. ``role`` is our own, "client" or "server". ``version`` is "1.2" or "1.3".
+    """
+
+    server_hostname: str | None
+    peername: Any
+    role: Role
+    version: str
+
+
+TrustFunction: TypeAlias = Callable[[Sequence[bytes], TrustContext], "bool | Awaitable[bool]"]
 
 _PEM_BLOCK = re.compile(b"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]*)-----END CERTIFICATE-----")
 _X509 = (CertificateType.X509,)
@@ -135,13 +151,28 @@ class Trust:
 
     @classmethod
     @checked_part
-    def from_function(cls, function: TrustFunction, *, raw_public_keys: bool = False) -> Trust:
-        """Lets a plain or async function decide, given the chain (DER, leaf first).
+    def from_function(
+        cls, function: TrustFunction, *, raw_public_keys: bool = False, check_name: bool = True
+    ) -> Trust:
+        """Lets a plain or async function decide: ``function(chain, context) -> bool``.
 
-        With ``raw_public_keys`` it is asked about raw public keys instead of certificates. The
-        chain is then one SubjectPublicKeyInfo.
+        It decides about dates, issuers and usages too. The peer's possession of the key is checked
+        without it. Any result but True or False ends the handshake with an error.
+
+        Args:
+            function: it is given the chain (DER, leaf first) and a :class:`TrustContext`.
+            raw_public_keys: ask about raw public keys (RFC 7250) instead of certificates. The
+                chain is then one SubjectPublicKeyInfo.
+            check_name: check the name of a server's certificate after the function has returned
+                True. Names of raw public keys and of clients' certificates are never checked.
+
+        Raises:
+            ConfigError: the function does not take two arguments.
         """
-        return _Function(function, _RAW if raw_public_keys else _X509)
+        _check_parameters(function)
+        if raw_public_keys:
+            return _Function(function, _RAW, False)
+        return _Function(function, _X509, check_name)
 
     @classmethod
     def deferred(cls) -> Trust:
@@ -207,6 +238,29 @@ class Trust:
             AlertDescription.internal_error, "this trust is a function, which its owner must call"
         )
 
+    def check_accepted(
+        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+    ) -> None:
+        """Checks what remains after ``function`` has accepted the chain. Raises
+        :class:`AlertError`.
+        """
+
+
+def _check_parameters(function: TrustFunction) -> None:
+    """Raises :class:`ConfigError` for a function that cannot take a chain and a context."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        # Some functions of C do not tell.
+        return
+    try:
+        signature.bind((), None)
+    except TypeError:
+        raise ConfigError(
+            "a trust function takes two arguments, the chain and a TrustContext; this one takes "
+            f"{signature}"
+        ) from None
+
 
 def why_refused(
     trusts: Sequence[Trust],
@@ -269,6 +323,7 @@ class _Unchecked(Trust):
 class _Function(Trust):
     _function: TrustFunction
     _types: tuple[CertificateType, ...]
+    _checks_name: bool
 
     @property
     def function(self) -> TrustFunction:
@@ -277,6 +332,22 @@ class _Function(Trust):
     @property
     def certificate_types(self) -> tuple[CertificateType, ...]:
         return self._types
+
+    @property
+    def checks_names(self) -> bool:
+        return self._checks_name
+
+    def check_accepted(
+        self, chain: Sequence[bytes], *, peer_role: Role, server_hostname: str | None
+    ) -> None:
+        if not self._checks_name or peer_role != "server":
+            return
+        leaf = _require_leaf(chain)
+        check_size(leaf)
+        try:
+            check_name(x509.load_der_x509_certificate(leaf), server_hostname)
+        except PARSE_ERRORS as error:
+            raise unparsable(error) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from aiodtls.core.crypto import signatures
 from aiodtls.core.crypto.certificates import check_keys
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange
-from aiodtls.core.crypto.trust import why_refused
+from aiodtls.core.crypto.trust import Trust, TrustContext, TrustFunction, why_refused
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.events import (
     CertificateReceived,
@@ -101,19 +101,40 @@ def _why_refused(
     for trust in judges:
         if error is None:
             break
-        if trust.function is None:
-            continue
-        answer = yield from hs.ask(CertificateReceived(chain, hostname, trust.function))
-        if isinstance(answer, Exception):
-            raise AlertError(
-                AlertDescription.internal_error, "the trust function failed"
-            ) from answer
-        message = "the trust function refused the peer's certificate"
-        refused = AlertError(
-            AlertDescription.certificate_unknown, message, CertificateError(message)
-        )
-        error = None if answer else refused
+        if trust.function is not None:
+            error = yield from _asked(hs, trust, trust.function, chain, peer_role)
     return error
+
+
+def _asked(
+    hs: Handshake,
+    trust: Trust,
+    function: TrustFunction,
+    chain: tuple[bytes, ...],
+    peer_role: Literal["client", "server"],
+) -> Step[AlertError | None]:
+    """The verdict of a trust function, and of the check of the name that follows it."""
+    context = TrustContext(
+        hs.negotiated.server_hostname,
+        hs.peer,
+        "client" if peer_role == "server" else "server",
+        str(hs.negotiated.version),
+    )
+    answer = yield from hs.ask(CertificateReceived(chain, context, function))
+    if isinstance(answer, Exception):
+        raise AlertError(AlertDescription.internal_error, "the trust function failed") from answer
+    if answer is False:
+        message = "the trust function refused the peer's certificate or public key"
+        return AlertError(AlertDescription.certificate_unknown, message, CertificateError(message))
+    if answer is not True:
+        kind = "None" if answer is None else type(answer).__name__
+        message = f"the trust function must return True or False, not {kind}"
+        raise AlertError(AlertDescription.internal_error, message, CertificateError(message))
+    try:
+        trust.check_accepted(chain, peer_role=peer_role, server_hostname=hs.server_hostname)
+    except AlertError as error:
+        return error
+    return None
 
 
 def _verified(hs: Handshake, question: VerificationRequested) -> Step[AlertError | None]:

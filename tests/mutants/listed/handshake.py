@@ -450,8 +450,8 @@ MUTANTS = [
         (
             "trust-function",
             "RFC 5246 7.4.2",
-            "error = None if answer else refused",
-            "error = None",
+            "    if answer is False:\n",
+            "    if answer is False:\n        return None\n    if answer is False:\n",
             "core/test_authenticate.py",
         ),
     ),

@@ -108,6 +108,51 @@ MUTANTS = [
     ),
     *of(
         "core/handshake/authenticate.py",
+        "core/test_trust_functions.py",
+        (
+            "function-that-says-nothing",
+            "docs/configuration.md",
+            "    if answer is not True:\n",
+            "    if not answer:\n",
+        ),
+        (
+            "name-after-a-function",
+            "RFC 9525 6",
+            "        trust.check_accepted(chain, peer_role=peer_role,"
+            " server_hostname=hs.server_hostname)\n",
+            "        pass\n",
+        ),
+        (
+            "role-in-a-trust-context",
+            "docs/configuration.md",
+            '"client" if peer_role == "server" else "server"',
+            "peer_role",
+        ),
+    ),
+    *of(
+        "core/crypto/trust.py",
+        "core/test_trust_functions.py",
+        (
+            "name-of-a-client-after-a-function",
+            "RFC 9525 6",
+            '        if not self._checks_name or peer_role != "server":\n',
+            "        if not self._checks_name:\n",
+        ),
+        (
+            "size-of-a-leaf-after-a-function",
+            "bound on work",
+            "        check_size(leaf)\n",
+            "",
+        ),
+        (
+            "parameters-of-a-trust-function",
+            "docs/configuration.md",
+            "        _check_parameters(function)\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/handshake/authenticate.py",
         "core/test_psks.py",
         (
             "imported-psk-found-in-dtls12",
