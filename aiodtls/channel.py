@@ -28,7 +28,10 @@ from aiodtls.core.events import (
     PSKRequested,
     Question,
     SessionReceived,
+    SessionRevoked,
+    SessionStoreFailed,
     SignatureRequested,
+    StoreAwaited,
     VerificationRequested,
 )
 from aiodtls.net.eager_future import EagerFuture, reject, resolve
@@ -37,6 +40,12 @@ from aiodtls.verification import Verdict, Verification, VerificationRefused, ver
 
 if TYPE_CHECKING:
     from aiodtls.core.sessions import Session
+
+# Seconds for which a handshake waits for the session store.
+STORE_TIMEOUT = 3.0
+STORE_FAILED = "%s of the session store failed"
+# They go on when the channel has ended.
+_deletions: set[asyncio.Task[None]] = set()
 
 
 class Channel(Sending):
@@ -61,6 +70,7 @@ class Channel(Sending):
         "inbox",
         "on_data",
         "on_event",
+        "on_revoked",
         "on_session",
     )
 
@@ -70,6 +80,8 @@ class Channel(Sending):
         self.on_event: Callable[[Any, Event], object] | None = None
         # Takes the sessions of a client.
         self.on_session: Callable[[Session], None] | None = None
+        # Told when none of them may be resumed any more.
+        self.on_revoked: Callable[[], None] | None = None
         self.on_data: Callable[[Channel], None] | None = None
         self.handshake: asyncio.Future[None] = self.loop.create_future()
         self.confirmed: asyncio.Future[None] = self.loop.create_future()
@@ -150,6 +162,9 @@ class Channel(Sending):
         self.carrier.drain()
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, StoreAwaited) and event.operation == "delete":
+            self._delete(event)
+            return
         if isinstance(event, Question):
             self._ask(event)
             return
@@ -161,6 +176,10 @@ class Channel(Sending):
             self.carrier.address_changed(self, event.old)
         elif isinstance(event, SessionReceived) and self.on_session is not None:
             self.on_session(event.session)
+        elif isinstance(event, SessionRevoked) and self.on_revoked is not None:
+            self.on_revoked()
+        elif isinstance(event, SessionStoreFailed):
+            self._log(log.server, STORE_FAILED, event.operation, event.error)
         self.emit(event)
 
     def emit(self, event: Event) -> None:
@@ -207,7 +226,7 @@ class Channel(Sending):
         try:
             value = self._call(question)
         except Exception as error:
-            self._log(log.handshake, "the function asked for %s raised", _name(question), error)
+            self._complain(question, "raised", error)
             value = error
         if inspect.isawaitable(value):
             task = asyncio.ensure_future(self._await_answer(question, value), loop=self.loop)
@@ -223,6 +242,8 @@ class Channel(Sending):
             return function(question.identity, question.context)
         if isinstance(question, SignatureRequested):
             return question.function(question.scheme, question.data)
+        if isinstance(question, StoreAwaited):
+            return asyncio.wait_for(_result_of(question), STORE_TIMEOUT)
         assert isinstance(question, CertificateReceived)
         return question.function(question.chain, question.context)
 
@@ -233,14 +254,31 @@ class Channel(Sending):
             if self.connection.closed:
                 raise
             # The function cancelled itself, or something that it awaited was cancelled.
-            message = "the function asked for %s was cancelled"
-            self._log(log.handshake, message, _name(question), None)
+            self._complain(question, "was cancelled", None)
             answer = HandshakeError("cancelled")
         except Exception as error:
-            self._log(log.handshake, "the function asked for %s raised", _name(question), error)
+            self._complain(question, "raised", error)
             answer = error
         self.connection.answer(question, answer, self.loop.time())
         self.carrier.drain()
+
+    def _complain(self, question: Question, what: str, error: Exception | None) -> None:
+        """Of a store's failure the core tells, for a plain and an async store alike."""
+        if not isinstance(question, StoreAwaited):
+            message = f"the function asked for %s {what}"
+            self._log(log.handshake, message, type(question).__name__, error)
+
+    def _delete(self, question: StoreAwaited) -> None:
+        """From the store; the association has ended, and its channel does so now."""
+        task = asyncio.ensure_future(self._await_deletion(question), loop=self.loop)
+        _deletions.add(task)
+        task.add_done_callback(_deletions.discard)
+
+    async def _await_deletion(self, question: StoreAwaited) -> None:
+        try:
+            await asyncio.wait_for(_result_of(question), STORE_TIMEOUT)
+        except Exception as error:
+            self._log(log.server, STORE_FAILED, question.operation, error)
 
     def _verify(self, question: VerificationRequested) -> None:
         """Has the chain verified. The verdict comes from another thread through the loop, or at
@@ -405,5 +443,5 @@ class Channel(Sending):
         self.carrier.drain()
 
 
-def _name(question: Question) -> str:
-    return type(question).__name__
+async def _result_of(question: StoreAwaited) -> object:
+    return await question.result

@@ -8,7 +8,7 @@ import errno
 import functools
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiodtls.channel import Channel
@@ -187,6 +187,7 @@ async def _attempt(
         )
         channel.on_event = on_event
         channel.on_session = sessions.keep
+        channel.on_revoked = sessions.revoke
         # Events of the handshake are reported with the endpoint that the user will get.
         endpoint.attach(channel)
         protocol.drain()
@@ -256,15 +257,26 @@ class _Sessions:
 
     source: Session | SessionCache | None
     server: tuple[str | None, int | None]
+    # What the association offered or was given, to be revoked with it.
+    own: list[Session] = field(default_factory=list)
 
     def take(self) -> Session | None:
-        if isinstance(self.source, SessionCache):
-            return self.source.get(self.server)
-        return self.source
+        if not isinstance(self.source, SessionCache):
+            return self.source
+        found = self.source.get(self.server)
+        if found is not None:
+            self.own.append(found)
+        return found
 
     def keep(self, session: Session) -> None:
         if isinstance(self.source, SessionCache):
+            self.own.append(session)
             self.source.put(self.server, session)
+
+    def revoke(self) -> None:
+        if isinstance(self.source, SessionCache):
+            for session in self.own:
+                self.source.discard(self.server, session)
 
 
 class ClientProtocol(DTLSProtocol):

@@ -13,6 +13,8 @@ from aiodtls.core.events import (
     PathMTUChanged,
     PeerUnresponsive,
     SessionReceived,
+    SessionRevoked,
+    SessionStoreFailed,
 )
 
 __all__ = [
@@ -28,4 +30,6 @@ __all__ = [
     "PathMTUChanged",
     "PeerUnresponsive",
     "SessionReceived",
+    "SessionRevoked",
+    "SessionStoreFailed",
 ]

@@ -15,7 +15,8 @@ This is what the owner of a :class:`DTLSConnection` or a :class:`Listener` does:
    that have something.
 4. Answers each :class:`Question` by ``answer(question, value, now)``. The handshake waits for it. A
    :class:`VerificationRequested` brings its own answer: ``question.verify()``, which may take
-   some milliseconds and may run in a thread.
+   some milliseconds and may run in a thread. A :class:`StoreAwaited` is asked only of who gives an
+   async session store: await ``question.result``.
 
 Provisional until 1.0: a minor version may change what is here.
 """
@@ -51,7 +52,10 @@ from aiodtls.core.events import (
     PSKRequested,
     Question,
     SessionReceived,
+    SessionRevoked,
+    SessionStoreFailed,
     SignatureRequested,
+    StoreAwaited,
     VerificationRequested,
 )
 from aiodtls.core.limits import Limits
@@ -90,7 +94,10 @@ __all__ = [
     "PeerUnresponsive",
     "Question",
     "SessionReceived",
+    "SessionRevoked",
+    "SessionStoreFailed",
     "SignatureRequested",
+    "StoreAwaited",
     "ValidatedHello",
     "VerificationRequested",
 ]

@@ -396,9 +396,10 @@ class DTLSConfig:
 
     def seal_ticket(
         self, session: Session, random: Callable[[int], bytes], wall_time: float
-    ) -> bytes:
-        """The ticket for a session, under the newest key."""
-        return self.live_ticket_keys.seal(session, random, wall_time)
+    ) -> bytes | None:
+        """The ticket for a session, under the newest key; None for a session that is too long."""
+        keys = self.live_ticket_keys
+        return keys.seal(session, random, wall_time) if keys.has_room_for(session) else None
 
     def open_ticket(self, ticket: bytes, wall_time: float) -> Session | None:
         """The session in a ticket; None if it is not ours, has expired, or is no longer
@@ -409,18 +410,6 @@ class DTLSConfig:
     def is_outdated(self, ticket: bytes) -> bool:
         """Whether a ticket that ``open_ticket`` accepts should be replaced by a newer one."""
         return self.live_ticket_keys.is_outdated(ticket)
-
-    def store_session(self, session_id: bytes, session: Session) -> None:
-        """Stores a session for a client that does not support tickets."""
-        self.live_session_store.put(session_id, session.to_bytes())
-
-    def stored_session(self, session_id: bytes, wall_time: float) -> Session | None:
-        """The session of an id; None if it is unknown or has expired. Raises ValueError for a
-        malformed one.
-        """
-        stored = self.live_session_store.get(session_id) if self.session_tickets else None
-        session = Session.from_bytes(stored) if stored is not None else None
-        return session if session is not None and session.is_alive_at(wall_time) else None
 
     def log_secret(self, label: str, client_random: bytes, secret: bytes) -> None:
         """Writes a line in the SSLKEYLOGFILE format, if the user asked for a key log."""

@@ -49,6 +49,7 @@ from aiodtls.core.events import (
     PathMTUChanged,
     PeerUnresponsive,
     SessionReceived,
+    SessionRevoked,
 )
 from aiodtls.core.exported_state import ExportedState
 from aiodtls.core.handshake import post
@@ -57,6 +58,7 @@ from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.restored_keys import install_keys
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.handshake.server import server
+from aiodtls.core.handshake.stored_sessions import delete_session
 from aiodtls.core.inbox import NO_END, Inbox
 from aiodtls.core.leases import UNKNOWN_STATE, DoubtfulData, LeaseKeeper
 from aiodtls.core.liveness import IdleMonitor, Liveness
@@ -325,6 +327,7 @@ class DTLSConnection:
             self.own_ids,
             next_seq=hello.message_seq if hello else 0,
             datagram_size=self._transmitter.max_datagram_size,
+            events=self._events,
             negotiated=self.negotiated,
         )
         script = client(handshake) if self.role == "client" else server(handshake, hello)
@@ -1048,6 +1051,8 @@ class DTLSConnection:
         if self._is_dtls13 and level == AlertLevel.warning:
             # In DTLS 1.3 the description decides, not the level (RFC 8446 section 6).
             ends = code != AlertDescription.user_canceled
+        if ends and code != AlertDescription.close_notify:
+            self._revoke_session()
         if ends:
             self._ended_by_peer(alert_name(code), closing=closing)
         elif level != AlertLevel.warning:
@@ -1515,8 +1520,25 @@ class DTLSConnection:
             self._send_alert(AlertLevel.fatal, description)
             message = f"the peer broke the protocol: {error}"
             error = caused_by(EndpointClosed("local", message), error)
+        if self._peer_proved:
+            self._revoke_session()
         self._end(error)
         self._outgoing.forget()
+
+    def _revoke_session(self) -> None:
+        """A fatal alert under our keys: nothing of this is resumed (RFC 5246 section 7.2.2).
+
+        One in the clear may be anybody's, so it touches no session.
+        """
+        if self.role == "client":
+            self.negotiated.session = None
+            self._events.append(SessionRevoked())
+        elif self.negotiated.stored_id:
+            store, stored_id = self.config.live_session_store, self.negotiated.stored_id
+            self.negotiated.stored_id = b""
+            event = delete_session(store, stored_id)
+            if event is not None:
+                self._events.append(event)
 
     def _end(self, error: Exception) -> None:
         """Ends the association. All ends lead through here."""

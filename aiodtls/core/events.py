@@ -6,6 +6,7 @@ Events wait in a queue until the owner takes them with ``next_event``; the core 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,25 @@ class SessionReceived(Event):
     """A client can resume this session in a later handshake."""
 
     session: Session = field(repr=False)
+
+
+@frozen
+class SessionRevoked(Event):
+    """A fatal alert under the keys of the association ended it.
+
+    A client resumes none of its sessions from here any more (RFC 5246 section 7.2.2).
+    """
+
+
+@frozen
+class SessionStoreFailed(Event):
+    """A server's session store raised or answered nonsense; the handshake goes on without it.
+
+    ``operation`` is "get", "put" or "delete".
+    """
+
+    operation: str
+    error: Exception = field(repr=False)
 
 
 @frozen
@@ -182,6 +202,18 @@ class VerificationRequested(Question):
             wall_time=self.wall_time,
         )
         return True if error is None else error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreAwaited(Question):
+    """Asked where a method of the session store returned an awaitable, ``result``.
+
+    ``operation`` is "get", "put" or "delete". Await it, and answer with what it gives or with the
+    exception that it raised. Nothing waits for the answer to "delete", which comes after the end.
+    """
+
+    operation: str
+    result: Awaitable[object] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,6 +55,10 @@ class Negotiated:
     resumed: bool = False
     authenticated_at: float = 0.0
     psk_check: bytes = field(default=b"", repr=False)
+    # Of a server: the id under which its store has this session, and the hash under which it has
+    # the client's chain.
+    stored_id: bytes = field(default=b"", repr=False)
+    chain_hash: bytes = field(default=b"", repr=False)
     # A client's session, to resume with.
     session: Session | None = field(default=None, repr=False)
     # Whether the client of a DTLS 1.3 handshake can use tickets.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
-from dataclasses import field
+from collections.abc import Awaitable
+from dataclasses import field, replace
 from struct import Struct
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from aiodtls.core.wire.codec import Reader, Writer
 # RFC 8446 section 4.6.1: the longest time between the handshake that authenticated the peer and a
 # resumption.
 MAX_LIFETIME = 7 * 24 * 3600
-FORMAT = 1
+FORMAT, HASH_FORMAT = 1, 2
 # Times of authentication and issue in milliseconds; lifetime; ticket_age_add.
 _TIMES = Struct("!QQII")
 
@@ -52,6 +53,8 @@ class Session:
     age_add: int = field(default=0, repr=False)
     ticket: bytes = field(default=b"", repr=False)
     session_id: bytes = field(default=b"", repr=False)
+    # In a ticket with no room for the chain, which is in the server's session store then.
+    chain_hash: bytes = field(default=b"", repr=False)
 
     @property
     def is_alive(self) -> bool:
@@ -68,7 +71,9 @@ class Session:
         """Encodes the session. Keep it as safe as a private key: whoever has it can impersonate
         this side.
         """
-        writer = Writer().u8(FORMAT).vector(self.version.encode(), 1).u16(self.suite)
+        # The hash of a chain is in tickets alone, so that other sessions keep their first format.
+        kind = HASH_FORMAT if self.chain_hash else FORMAT
+        writer = Writer().u8(kind).vector(self.version.encode(), 1).u16(self.suite)
         writer.vector(self.secret, 1)
         times = round(self.authenticated_at * 1000), round(self.issued_at * 1000)
         writer.raw(_TIMES.pack(*times, self.lifetime, self.age_add))
@@ -77,7 +82,10 @@ class Session:
         writer.raw(_optional(self.alpn_protocol) + _optional(self.psk_identity))
         writer.vector(self.psk_check, 1).u8(self.certificate_type)
         writer.vectors(self.peer_chain, 3, 3)
-        return writer.vector(self.ticket, 2).vector(self.session_id, 1).finish()
+        writer.vector(self.ticket, 2).vector(self.session_id, 1)
+        if self.chain_hash:
+            writer.vector(self.chain_hash, 1)
+        return writer.finish()
 
     @classmethod
     @checked
@@ -85,9 +93,12 @@ class Session:
         """Decodes a session. Raises ValueError for anything that ``to_bytes`` did not make."""
         reader = Reader(data)
         try:
-            if reader.u8() != FORMAT:
+            kind = reader.u8()
+            if kind not in (FORMAT, HASH_FORMAT):
                 raise DecodeError("another format")
             session = cls._parse(reader)
+            if kind == HASH_FORMAT:
+                session = replace(session, chain_hash=reader.vector(1, 1))
             reader.finish()
         except (DecodeError, ValueError) as error:
             raise ValueError(f"this is no session of ours: {error}") from None
@@ -144,38 +155,53 @@ def psk_check(key: bytes) -> bytes:
 
 
 class SessionStore(Protocol):
-    """Where a DTLS 1.2 server stores sessions of clients that do not support tickets.
+    """Where a server stores what it cannot give to its clients.
 
-    Sessions are secret. They are requested by session id until they expire.
+    These are the sessions of DTLS 1.2 clients that do not support tickets, and the certificates of
+    clients whose chain is too long for a ticket. Values are secret. They are requested by their
+    key for seven days. Methods may be plain or async; a plain one must not block. A method that
+    raises costs a resumption, and no handshake.
     """
 
-    def put(self, session_id: bytes, session: bytes) -> None: ...
+    def put(self, key: bytes, value: bytes, /) -> Awaitable[None] | None:
+        """Keeps ``value``."""
 
-    def get(self, session_id: bytes) -> bytes | None: ...
+    def get(self, key: bytes, /) -> Awaitable[bytes | None] | bytes | None:
+        """What ``put`` was given under this key; None where there is nothing."""
 
-    def delete(self, session_id: bytes) -> None: ...
+    def delete(self, key: bytes, /) -> Awaitable[None] | None:
+        """Forgets what is under this key, if there is anything."""
 
 
 class MemorySessionStore:
-    """Keeps the newest ``limit`` sessions in this process."""
+    """Keeps the newest ``limit`` values in this process, of ``max_bytes`` together at the most."""
 
-    __slots__ = ("_limit", "_sessions")
+    __slots__ = ("_bytes", "_limit", "_max_bytes", "_values")
 
-    def __init__(self, limit: int = 10_000) -> None:
+    def __init__(self, limit: int = 10_000, *, max_bytes: int = 16 << 20) -> None:
         at_least(1, "limit", limit)
-        self._limit = limit
-        self._sessions: OrderedDict[bytes, bytes] = OrderedDict()
+        at_least(1, "max_bytes", max_bytes)
+        self._limit, self._max_bytes = limit, max_bytes
+        self._values: OrderedDict[bytes, bytes] = OrderedDict()
+        self._bytes = 0
 
-    def put(self, session_id: bytes, session: bytes) -> None:
-        self._sessions[session_id] = session
-        while len(self._sessions) > self._limit:
-            self._sessions.popitem(last=False)
+    def put(self, key: bytes, value: bytes) -> None:
+        """Keeps ``value``; the oldest entries go where there is no room."""
+        self.delete(key)
+        self._values[key] = value
+        self._bytes += len(key) + len(value)
+        while len(self._values) > self._limit or self._bytes > self._max_bytes:
+            self.delete(next(iter(self._values)))
 
-    def get(self, session_id: bytes) -> bytes | None:
-        return self._sessions.get(session_id)
+    def get(self, key: bytes) -> bytes | None:
+        """The value, or None."""
+        return self._values.get(key)
 
-    def delete(self, session_id: bytes) -> None:
-        self._sessions.pop(session_id, None)
+    def delete(self, key: bytes) -> None:
+        """Forgets the value, if there is one."""
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._bytes -= len(key) + len(value)
 
 
 class SessionCache:
@@ -217,6 +243,8 @@ class SessionCache:
             self._sessions.pop(server, None)
         return found
 
-    def discard(self, server: object) -> None:
-        """Removes all sessions of a server."""
-        self._sessions.pop(server, None)
+    def discard(self, server: object, session: Session | None = None) -> None:
+        """Removes one session of a server, or all of them."""
+        kept = self._sessions.pop(server, [])
+        if session is not None and (others := [other for other in kept if other != session]):
+            self._sessions[server] = others

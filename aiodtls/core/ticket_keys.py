@@ -29,6 +29,9 @@ MAX_SINCE = 1 << 33
 MAX_STEPS = 10_000
 NONCE_LENGTH = 12
 INDEX_LENGTH = 4
+OVERHEAD = INDEX_LENGTH + NONCE_LENGTH + 16
+# The ClientHello that brings a ticket has to fit into a datagram.
+MAX_TICKET_LENGTH = 1000
 FIRST_LABEL = b"aiodtls ticket ratchet"
 NEXT_LABEL = b"aiodtls next period"
 KEY_LABEL = b"aiodtls ticket key"
@@ -135,6 +138,11 @@ class TicketKeys:
         at = self._follow(wall_time)
         session = _unseal(ticket, self._ratchets)
         return session if session is not None and session.is_alive_at(at) else None
+
+    @staticmethod
+    def has_room_for(session: Session) -> bool:
+        """Whether its ticket is no longer than ``MAX_TICKET_LENGTH``."""
+        return len(session.to_bytes()) + OVERHEAD <= MAX_TICKET_LENGTH
 
     def is_outdated(self, ticket: bytes) -> bool:
         """Whether a ticket that ``open`` accepts was made with an older secret."""

@@ -14,7 +14,8 @@ PSK AddressChanged CertificateError CertificateReceived Closed ConfigError Confi
 DTLSConnection DTLSError EndpointClosed Event ExportNeeded FlightSent HandshakeCompleted
 HandshakeError HandshakeRefused HandshakeTimeout KeyLimitReached KeysUpdated LeaseExhausted Limits
 Listener MessageTooLarge PSKRequested PathMTUChanged PeerAlert PeerConnected PeerUnresponsive
-Question SessionReceived SignatureRequested ValidatedHello VerificationRequested
+Question SessionReceived SessionRevoked SessionStoreFailed SignatureRequested StoreAwaited
+ValidatedHello VerificationRequested
 """.split()  # noqa: SIM905 - a list of words is read better so
 PACKAGE = """
 PSK BufferFull CertificateError ConfigError CookieKeys Credentials DTLSConfig DTLSEndpoint

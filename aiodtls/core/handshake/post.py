@@ -27,7 +27,7 @@ from aiodtls.core.events import Event, KeysUpdated, SessionReceived
 from aiodtls.core.frozen import frozen
 from aiodtls.core.handshake.connection_id_updates import IdState, IdUpdates
 from aiodtls.core.handshake.driver import HandshakeDriver
-from aiodtls.core.handshake.resumption import make_session
+from aiodtls.core.handshake.resumption import for_ticket, make_session
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
@@ -390,7 +390,9 @@ class PostHandshake13:
             age_add = int.from_bytes(random(4), "big")
             wall_time = self._wall_clock()
             session = make_session(negotiated, psk, wall_time, age_add=age_add)
-            ticket = config.seal_ticket(session, random, wall_time)
+            ticket = config.seal_ticket(for_ticket(negotiated, session), random, wall_time)
+            if ticket is None:
+                return
             tickets.append(NewSessionTicket13(session.lifetime, age_add, nonce, ticket))
         self._send(Timer.new_session_ticket, tickets, now)
 

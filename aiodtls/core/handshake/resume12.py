@@ -20,8 +20,14 @@ from aiodtls.core.handshake.keys12 import (
     use_master_secret,
     verify_data,
 )
-from aiodtls.core.handshake.resumption import is_accepted, make_session, use_session
+from aiodtls.core.handshake.resumption import for_ticket, is_accepted, make_session, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.handshake.stored_sessions import (
+    keep_long_chain,
+    open_ticket,
+    store_session,
+    stored_session,
+)
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.sessions import MAX_LIFETIME, Session
 from aiodtls.core.wire.messages import ClientHello, Finished, NewSessionTicket12, ServerHello
@@ -94,13 +100,17 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
     ticket = session_ticket.accept(hello)
     session: Session | None = None
     if ticket:
-        session = hs.config.open_ticket(ticket, hs.wall_clock())
+        session = yield from open_ticket(hs, ticket)
     elif hello.session_id:
-        session = hs.config.stored_session(hello.session_id, hs.wall_clock())
+        session = yield from stored_session(hs, hello.session_id)
     if session is None or session.version != "1.2" or session.suite not in hello.cipher_suites:
         return None
     extended_master_secret.check_resumption(hello)
-    return session if (yield from is_accepted(hs, hello, session)) else None
+    if not (yield from is_accepted(hs, hello, session)):
+        return None
+    if not ticket:
+        hs.negotiated.stored_id = hello.session_id
+    return session
 
 
 def renews_ticket(hs: Handshake, hello: ClientHello) -> bool:
@@ -116,7 +126,7 @@ def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> 
     suite = SUITES[session.suite]
     master = use_master_secret(hs, suite, session.secret)
     if gives_ticket:
-        keep_session(hs, session_id=b"", with_ticket=True)
+        yield from keep_session(hs, session_id=b"", with_ticket=True)
     writer, reader = derive_record_keys(
         hs.negotiated, suite, master, hs.config.replay_window, is_client=False
     )
@@ -147,12 +157,18 @@ def _may_be_kept(hs: Handshake, hello: ClientHello) -> bool:
     return hs.config.session_tickets > 0 and extended_master_secret.is_in(hello.extensions)
 
 
-def keep_session(hs: Handshake, *, session_id: bytes, with_ticket: bool) -> None:
-    """Sends a ticket or stores the session, now that the client has proved its identity."""
+def keep_session(hs: Handshake, *, session_id: bytes, with_ticket: bool) -> Step[None]:
+    """Sends a ticket or stores the session, now that the client has proved its identity.
+
+    A ticket that would be too long is an empty one, as it was announced (RFC 5077 section 3.3).
+    """
+    if with_ticket:
+        yield from keep_long_chain(hs)
     now = hs.wall_clock()
     session = make_session(hs.negotiated, hs.negotiated.master_secret, now)
     if with_ticket:
-        ticket = hs.config.seal_ticket(session, hs.random, now)
-        hs.send(NewSessionTicket12(session.lifetime, ticket))
+        ticket = hs.config.seal_ticket(for_ticket(hs.negotiated, session), hs.random, now)
+        lifetime = session.lifetime if ticket else 0
+        hs.send(NewSessionTicket12(lifetime, ticket or b""))
     elif session_id:
-        hs.config.store_session(session_id, session)
+        yield from store_session(hs, session_id, session)

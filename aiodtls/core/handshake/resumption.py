@@ -7,6 +7,7 @@ must still hold: the peer's identity, our trust in it, and the names.
 from __future__ import annotations
 
 import hmac
+from dataclasses import replace
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.suites import SUITES, Suite
@@ -63,6 +64,14 @@ def use_session(negotiated: Negotiated, session: Session) -> None:
     negotiated.peer_chain = session.peer_chain
     negotiated.psk_identity = session.psk_identity
     negotiated.psk_check = session.psk_check
+    negotiated.chain_hash = session.chain_hash
+
+
+def for_ticket(negotiated: Negotiated, session: Session) -> Session:
+    """The session as a ticket holds it: without a chain that is in the session store."""
+    if not negotiated.chain_hash:
+        return session
+    return replace(session, peer_chain=(), chain_hash=negotiated.chain_hash)
 
 
 def suite_of(config: DTLSConfig, session: Session) -> Suite | None:

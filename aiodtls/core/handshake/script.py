@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.events import Question
+from aiodtls.core.events import Event, Question
 from aiodtls.core.frozen import frozen
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
@@ -88,6 +88,8 @@ class Handshake:
     next_seq: int = 0
     datagram_size: int = 1200
     write_epoch: int = 0
+    # The owner's queue, for what it should know and nothing waits for.
+    events: list[Event] = field(default_factory=list)
     awaits_last_flight: bool = False
     negotiated: Negotiated = field(default_factory=Negotiated)
     transcript: Transcript = field(default_factory=Transcript)

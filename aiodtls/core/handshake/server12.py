@@ -269,7 +269,7 @@ def _exchange_finished(hs: Handshake, answer: _Answer, master: hmacs.Secret) -> 
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, master, CLIENT_LABEL, finished)
 
-    keep_session(hs, session_id=answer.session_id, with_ticket=answer.gives_ticket)
+    yield from keep_session(hs, session_id=answer.session_id, with_ticket=answer.gives_ticket)
     hs.send_change_cipher_spec()
     hs.install_write(EPOCH, writer)
     hs.send(Finished(verify_data(hs, suite, master, SERVER_LABEL)))

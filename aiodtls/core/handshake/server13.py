@@ -48,6 +48,7 @@ from aiodtls.core.handshake.psks import (
 )
 from aiodtls.core.handshake.resumption import is_accepted, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
+from aiodtls.core.handshake.stored_sessions import keep_long_chain, open_ticket
 from aiodtls.core.registry import (
     AlertDescription,
     CertificateType,
@@ -114,6 +115,8 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
         yield from _authenticate_client(hs)
     finished = yield from hs.expect(Finished)
     secrets.check_finished(finished)
+    if hs.negotiated.wants_tickets:
+        yield from keep_long_chain(hs)
     secrets.protect_application(traffic)
 
 
@@ -223,7 +226,7 @@ def _find_psk(
     """Our own PSK, or a session. A session needs (EC)DHE, and its negotiated values must still
     hold.
     """
-    session = hs.config.open_ticket(identity, hs.wall_clock())
+    session = yield from open_ticket(hs, identity)
     if session is not None:
         welcome = dhe and session.version == "1.3" and (yield from is_accepted(hs, hello, session))
         return OfferedPsk.resumption(session, identity) if welcome else None

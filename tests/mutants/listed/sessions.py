@@ -41,10 +41,9 @@ MUTANTS = [
         (
             "store-is-bounded",
             "RFC 5246 F.1.4",
-            "        self._sessions[session_id] = session\n"
-            "        while len(self._sessions) > self._limit:\n",
-            "        self._sessions[session_id] = session\n        while False:\n",
-            "core/test_sessions.py simulated/test_resumption.py",
+            "        while len(self._values) > self._limit or self._bytes > self._max_bytes:\n",
+            "        while self._bytes > self._max_bytes:\n",
+            "core/test_stored_sessions.py core/test_sessions.py simulated/test_resumption.py",
         ),
         (
             "ticket-is-used-once",
@@ -56,8 +55,8 @@ MUTANTS = [
         (
             "format-of-a-session",
             "RFC 5077 4",
-            "            if reader.u8() != FORMAT:\n",
-            "            if reader.u8() == 255:\n",
+            "            if kind not in (FORMAT, HASH_FORMAT):\n",
+            "            if kind == 255:\n",
             "core/test_sessions.py",
         ),
         (
@@ -168,6 +167,79 @@ MUTANTS = [
             "RFC 9146 3",
             "            self._routes.check_length(config, self.config)\n",
             "            pass\n",
+        ),
+    ),
+    *of(
+        "core/handshake/stored_sessions.py",
+        "core/test_stored_sessions.py",
+        (
+            "a-chain-of-the-store-is-checked",
+            "RFC 8446 4.6.1",
+            "    if stored is None or not hmac.compare_digest(_hash(stored), session.chain_hash):\n",
+            "    if stored is None:\n",
+        ),
+        (
+            "what-a-store-raises",
+            "RFC 5077 3.3",
+            "    except Exception as error:\n        result = error\n",
+            "    except ZeroDivisionError as error:\n        result = error\n",
+        ),
+        (
+            "what-a-store-answers",
+            "RFC 5077 3.3",
+            '    if operation == "get" and not isinstance(result, bytes | None | Exception):\n',
+            "    if False:\n",
+        ),
+        (
+            "a-failed-put-keeps-nothing",
+            "RFC 5077 3.3",
+            "    if kept:\n        negotiated.chain_hash = digest\n",
+            "    negotiated.chain_hash = digest\n",
+        ),
+        (
+            "no-sessions-from-the-store",
+            "RFC 5246 7.4.1.2",
+            "    if not hs.config.session_tickets:\n        return None\n",
+            "",
+            "core/test_stored_sessions.py simulated/test_resumption.py core/test_resumption.py",
+        ),
+    ),
+    *of(
+        "core/connection.py",
+        "core/test_stored_sessions.py",
+        (
+            "a-fatal-alert-deletes-the-session",
+            "RFC 5246 7.2.2",
+            "        if ends and code != AlertDescription.close_notify:\n",
+            "        if False:\n",
+        ),
+        (
+            "a-close-notify-deletes-nothing",
+            "RFC 5246 7.2.1",
+            "        if ends and code != AlertDescription.close_notify:\n",
+            "        if ends:\n",
+        ),
+        (
+            "a-fatal-alert-of-ours-deletes-the-session",
+            "RFC 5246 7.2.2",
+            "        if self._peer_proved:\n            self._revoke_session()\n",
+            "",
+        ),
+        (
+            "who-proves-nothing-deletes-nothing",
+            "F5",
+            "        if self._peer_proved:\n            self._revoke_session()\n",
+            "        self._revoke_session()\n",
+        ),
+    ),
+    *of(
+        "core/ticket_keys.py",
+        "core/test_stored_sessions.py",
+        (
+            "a-ticket-of-a-kilobyte",
+            "RFC 5077 4",
+            "        return len(session.to_bytes()) + OVERHEAD <= MAX_TICKET_LENGTH\n",
+            "        return len(session.to_bytes()) <= MAX_TICKET_LENGTH\n",
         ),
     ),
     *of(
