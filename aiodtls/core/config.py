@@ -10,6 +10,7 @@ import copy
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from aiodtls.core import checks
@@ -35,6 +36,8 @@ from aiodtls.core.ticket_keys import TicketKeys
 _T = TypeVar("_T")
 VERSIONS = {"1.2": ProtocolVersion.DTLSv1_2, "1.3": ProtocolVersion.DTLSv1_3}
 MINIMUM_PMTU = 256
+# What fits into the extension, each name behind a byte for its length.
+MAX_ALPN_LENGTH = 65533
 # The length field of an IP packet has 16 bits.
 MAXIMUM_PMTU = 65535
 # The longest handshake message that can be reassembled (``reassembly.py``).
@@ -149,6 +152,8 @@ class DTLSConfig:
         chooses = callable(self.alpn_protocols)
         self._derive("alpn_function", self.alpn_protocols if chooses else None)
         names = () if chooses else self._resolve("alpn_protocols", _alpn_name, ())
+        if sum(len(name) + 1 for name in names) > MAX_ALPN_LENGTH:
+            raise ConfigError(f"alpn_protocols: all together have over {MAX_ALPN_LENGTH} bytes")
         self._derive("alpn", names)
         self._derive("identity_hint", _hint(self.psk_identity_hint))
         self._derive("first_groups", self._resolve_key_shares())
@@ -163,6 +168,7 @@ class DTLSConfig:
         self._derive("live_ticket_keys", self.ticket_keys or TicketKeys())
         self._derive("live_session_store", self.session_store or MemorySessionStore())
         self._check_numbers()
+        _check_keylog(self.keylog)
         if self.client_auth == "required" and not self.trusts:
             raise ConfigError('client_auth="required" needs trust= to check the clients against')
         if self.server_name_policy == "strict" and not any(c.leaf for c in self.credential_list):
@@ -182,8 +188,11 @@ class DTLSConfig:
         """The values that the names in a field stand for, each once; ``default`` for None or no
         names.
         """
+        names = getattr(self, field)
+        if default and names is not None and not names:
+            raise ConfigError(f"{field} must name at least one, or be None for the defaults")
         try:
-            found = tuple(dict.fromkeys(lookup(name) for name in getattr(self, field) or ()))
+            found = tuple(dict.fromkeys(lookup(name) for name in names or ()))
         except ConfigError as error:
             raise ConfigError(f"{field}: {error}") from None
         return found or default
@@ -451,6 +460,15 @@ def _resolve_psks(psk: PSKSource | None) -> dict[bytes, PSK] | None:
     if not psk:
         raise ConfigError("psk is an empty mapping")
     return {encode_identity(k): v if isinstance(v, PSK) else PSK(k, v) for k, v in psk.items()}
+
+
+def _check_keylog(keylog: KeyLog | None) -> None:
+    """A path that cannot be written would end every handshake."""
+    if keylog is None or callable(keylog):
+        return
+    path = Path(keylog)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"keylog must be a file in a directory that exists, not {str(path)!r}")
 
 
 def _hint(hint: str | bytes | None) -> bytes:
