@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
 import sys
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from aiodtls import Credentials
 from aiodtls._version import __version__
@@ -175,3 +181,54 @@ def test_addresses():
     assert address("[::]:4433") == ("::", 4433)
     assert address("host:1") == ("host", 1)
     assert address(":5") == ("", 5)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "", "[::1]"])
+async def test_serve_shows_how_to_connect_to_a_certificate_of_its_own(free_udp_port, host):
+    target = f"{host}:{free_udp_port}"
+    async with running(*AIODTLS, "serve", target, "--self-signed") as server:
+        await server.wait_for(b"--fingerprint")
+        while not server.output.endswith(b"\n"):
+            await asyncio.sleep(0.01)
+        command = shlex.split(bytes(server.output).decode().partition("aiodtls connect")[2])
+        command = ["aiodtls", "connect", *command]
+        assert command[:2] == ["aiodtls", "connect"] and command[3] == "--fingerprint"
+        async with running(*AIODTLS, *command[1:]) as client:
+            await client.wait_for(b"connected")
+            await client.send_line(b"one line")
+            await client.wait_for(b"one line")
+        wrong = command[4][:-2] + ("00" if command[4][-2:] != "00" else "01")
+        status, errors = await status_of("connect", command[2], "--fingerprint", wrong)
+        assert status == 1 and b"fingerprint" in errors
+
+
+async def test_a_password_is_in_a_file_or_the_environment(tmp_path, free_udp_port, monkeypatch):
+    own = Credentials.self_signed("localhost", "127.0.0.1")
+    encryption = BestAvailableEncryption(b"a secret")
+    both = tmp_path / "both.pem"
+    both.write_bytes(
+        own.leaf.public_bytes(Encoding.PEM)
+        + own.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    )
+    (tmp_path / "password").write_text("a secret\n")
+    monkeypatch.setenv("KEY_PASSWORD", "a secret")
+    target = f"127.0.0.1:{free_udp_port}"
+    for option in (
+        ("--key-password-file", str(tmp_path / "password")),
+        ("--key-password-env", "KEY_PASSWORD"),
+    ):
+        async with running(*AIODTLS, "serve", target, "--cert", str(both), *option) as server:
+            await server.wait_for(b"serving on")
+            pin = ("--fingerprint", own.fingerprint())
+            async with running(*AIODTLS, "connect", target, *pin) as client:
+                await client.wait_for(b"connected")
+    for options, word in (
+        (("--cert", str(both)), b"both.pem"),
+        (("--cert", str(both), "--key-password-env", "NO_SUCH_NAME"), b"NO_SUCH_NAME"),
+        (("--key-password-env", "KEY_PASSWORD"), b"--cert"),
+        (("--self-signed", "--cert", str(both)), b"not both"),
+        (("--key", str(both)), b"--key needs"),
+        (("--raw-public-key",), b"needs --key"),
+    ):
+        status, errors = await status_of("serve", target, *options)
+        assert status == 1 and word in errors and b"a secret" not in errors, errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,16 @@ def parser() -> argparse.ArgumentParser:
     connect = commands.add_parser("connect", help="sends lines of standard input, shows replies")
     for command in (serve, connect):
         command.add_argument("address", type=address, metavar="HOST:PORT")
+    serve.add_argument(
+        "--self-signed", action="store_true", help="make a certificate, and show how to connect"
+    )
     connect.add_argument("--server-hostname", help="the name to check (default: HOST)")
+    connect.add_argument(
+        "--fingerprint",
+        metavar="PRINT",
+        action="append",
+        help="that of the server's certificate, as serve or openssl show it",
+    )
     connect.add_argument(
         "--wait",
         type=float,
@@ -42,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
 def _add_common(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--cert", metavar="FILE", help="our certificate chain, PEM, leaf first")
-    add("--key", metavar="FILE", help="its private key, PEM")
+    add("--key", metavar="FILE", help="its private key, PEM (default: in the file of --cert)")
+    add("--key-password-file", metavar="FILE", help="the first line is the password of the key")
+    add("--key-password-env", metavar="NAME", help="an environment variable with that password")
     add("--raw-public-key", action="store_true", help="show --key without a certificate (RFC 7250)")
     add("--public-key", metavar="FILE", action="append", help="raw public keys to trust, PEM")
     add("--cafile", metavar="FILE", action="append", help="certificates to trust, PEM")
@@ -112,10 +124,38 @@ def _psk_file(path: str) -> dict[bytes, bytes | PSK]:
 
 
 def _credentials(options: argparse.Namespace) -> list[Credentials]:
-    if bool(options.cert or options.raw_public_key) != bool(options.key):
-        raise ConfigError("--cert and --key go together, or --raw-public-key and --key")
-    made = [Credentials.from_files(options.cert, options.key)] if options.cert else []
-    return made + ([Credentials.raw_public_key(options.key)] if options.raw_public_key else [])
+    if options.key and not (options.cert or options.raw_public_key):
+        raise ConfigError("--key needs --cert, or --raw-public-key")
+    if options.raw_public_key and not options.key:
+        raise ConfigError("--raw-public-key needs --key")
+    password = _password(options)
+    if password is not None and not options.cert and not options.key:
+        raise ConfigError("a password needs --key, or --cert")
+    made = []
+    if getattr(options, "self_signed", False):
+        if options.cert:
+            raise ConfigError("--self-signed or --cert, not both")
+        names = dict.fromkeys(filter(None, ("localhost", "127.0.0.1", "::1", options.address[0])))
+        made.append(Credentials.self_signed(*names))
+    if options.cert:
+        made.append(Credentials.from_files(options.cert, options.key, password))
+    if options.raw_public_key:
+        made.append(Credentials.raw_public_key(options.key, password))
+    return made
+
+
+def _password(options: argparse.Namespace) -> str | None:
+    """The password of the key. It is no argument, because other users see those."""
+    file, variable = options.key_password_file, options.key_password_env
+    if file and variable:
+        raise ConfigError("--key-password-file or --key-password-env, not both")
+    if file:
+        return next(iter(Path(file).read_text().splitlines()), "")
+    if variable:
+        if variable not in os.environ:
+            raise ConfigError(f"--key-password-env: there is no environment variable {variable}")
+        return os.environ[variable]
+    return None
 
 
 def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
@@ -138,6 +178,8 @@ def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
     else:
         trusts = [Trust.from_files(*options.cafile)] if options.cafile else []
         trusts += [Trust.public_keys(*options.public_key)] if options.public_key else []
+        prints = getattr(options, "fingerprint", None)
+        trusts += [Trust.fingerprints(*prints)] if prints else []
         chosen["trust"] = trusts or None
     if options.psk and options.psk_file:
         raise ConfigError("--psk or --psk-file, not both")

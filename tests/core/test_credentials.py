@@ -506,6 +506,22 @@ def test_in_sdp_one_of_the_strongest_hash_must_match() -> None:
         Trust.fingerprints(digest_of("sha-256", right), match="all")
 
 
+def test_one_file_may_hold_chain_and_key(tmp_path) -> None:
+    own = Credentials.self_signed("localhost")
+    chain = own.leaf.public_bytes(Encoding.PEM)
+    encryptions = {None: NoEncryption(), "secret": BestAvailableEncryption(b"secret")}
+    for password, encryption in encryptions.items():
+        key = own.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        for content in (chain + key, key + chain):
+            both = tmp_path / "both.pem"
+            both.write_bytes(content)
+            assert Credentials.from_files(both, password=password) == own
+            assert Credentials.from_files(both, both, password) == own
+    (tmp_path / "chain.pem").write_bytes(chain)
+    with pytest.raises(ConfigError, match=r"chain\.pem holds no usable PEM private key"):
+        Credentials.from_files(tmp_path / "chain.pem")
+
+
 # Kinds of trust
 
 

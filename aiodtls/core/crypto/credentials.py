@@ -124,16 +124,24 @@ class Credentials:
     @classmethod
     @checked_part
     def from_files(
-        cls, certfile: FilePath, keyfile: FilePath, password: str | bytes | None = None
+        cls,
+        certfile: FilePath,
+        keyfile: FilePath | None = None,
+        password: str | bytes | None = None,
     ) -> Credentials:
         """From PEM files: the chain, leaf first, and its key.
+
+        Args:
+            certfile: The chain. Without a ``keyfile`` the key is in it too.
+            keyfile: The private key.
+            password: That of an encrypted key.
 
         Raises:
             ConfigError: a file cannot be parsed, or key and chain do not belong together.
             OSError: a file cannot be read.
         """
         chain = load_pem(certfile)
-        return cls.from_objects(_load_key(keyfile, password), chain)
+        return cls.from_objects(_load_key(keyfile or certfile, password), chain)
 
     @classmethod
     def raw_public_key(
