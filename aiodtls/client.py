@@ -114,7 +114,7 @@ async def _open(
         locals_ = dict(reversed(found))
         targets = [target for target in targets if target[0] in locals_]
         if not targets:
-            raise OSError(f"local_addr {local_addr!r} is of no family that {host!r} has")
+            raise OSError(f"{host!r} has no address of the family of {local_addr!r}")
     attempts = [
         functools.partial(_dial, attempt, af, address, locals_.get(af)) for af, address in targets
     ]

@@ -165,7 +165,7 @@ class DTLSEndpoint:
         """As ``recv``, but raises BlockingIOError if no message is queued."""
         data = self._channel.recv_nowait()
         if data is None:
-            raise BlockingIOError("no message waits")
+            raise BlockingIOError("no message is queued")
         return data
 
     async def recv_many(self, limit: int = 64) -> list[bytes]:

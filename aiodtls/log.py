@@ -79,7 +79,7 @@ class RateLimit:
             return
         left_out = self._left_out.pop(level, 0)
         if left_out:
-            logger.log(level, "%d messages about peers were left out", left_out)
+            logger.log(level, "%d messages about peers were suppressed", left_out)
         logger.log(level, message, *arguments, exc_info=error)
 
     def _admits(self, level: int, now: float, peer: Any) -> bool:

@@ -225,7 +225,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.transport = self.batching = None
         self._held_back.clear()
         for connection in self._listener.connections:
-            connection.abort(EndpointClosed("forked", "the association is the parent process's"))
+            connection.abort(
+                EndpointClosed("forked", "the association belongs to the parent process")
+            )
         for channel in self._channels.values():
             channel.forget_pending()
 
@@ -292,7 +294,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """Begins a client's handshake. ``drain`` sends its hello. Users call ``connect``."""
         chosen = config or self._config
         if chosen is None:
-            raise DTLSError("there is no config to dial with")
+            raise DTLSError("a config is needed to connect")
         self._check_not_closed()
         if self._config is None:
             self._limit_output(chosen)
@@ -640,7 +642,13 @@ async def run_handler(handler: Handler, endpoint: DTLSEndpoint) -> None:
         await handler(endpoint)
     except EndpointClosed as error:
         log.about(
-            loop, log.server, logging.DEBUG, peer, "the handler for %s met the end: %s", peer, error
+            loop,
+            log.server,
+            logging.DEBUG,
+            peer,
+            "the handler for %s ended with the association: %s",
+            peer,
+            error,
         )
     except Exception as error:
         log.about(

@@ -139,7 +139,7 @@ async def test_a_handshake_under_way_is_the_parents_too():
         connection.handle_timeout(connection.next_timeout() or 1e9)
         return [connection.closed, len(connection.datagrams_to_send()), str(connection.failure)]
 
-    assert in_a_child(work) == [True, 0, "the association is the parent process's"]
+    assert in_a_child(work) == [True, 0, "the association belongs to the parent process"]
     assert not channel.connection.closed and channel.connection.next_timeout() is not None
     connecting.cancel()
     await asyncio.gather(connecting, return_exceptions=True)

@@ -278,7 +278,7 @@ def test_what_cannot_be_shown_is_a_config_error(tmp_path):
             Credentials.from_signer(shown, signs)
     made = Credentials.from_signer([CREDENTIALS.leaf], signs)
     assert made.private_key is None
-    with pytest.raises(ValueError, match="elsewhere"):
+    with pytest.raises(ValueError, match="not in this process"):
         made.sign(SignatureScheme.ecdsa_secp256r1_sha256, b"data")
 
 

@@ -57,7 +57,7 @@ def test_one_network_gets_a_share_and_leaves_room_for_others(lines):
     say(limit, 0.0, host(1))
     left_out = 2000 - SOURCE_BURST
     assert lines.texts()[-2:] == [
-        f"{left_out} messages about peers were left out",
+        f"{left_out} messages about peers were suppressed",
         f"about {host(1)}",
     ]
 

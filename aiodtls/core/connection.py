@@ -954,7 +954,7 @@ class DTLSConnection:
         self._outbox.collect(self.peer)
         if self._post.is_exhausted and not self.closed:
             self._send_close_notify()
-            self._end(EndpointClosed("key_limit", "no number is left for a handshake message"))
+            self._end(EndpointClosed("key_limit", "no message_seq is left for a handshake message"))
 
     def _receive_record(self, record: Record, now: float) -> None:
         """Processes any record except data of an established association."""
@@ -1227,7 +1227,7 @@ class DTLSConnection:
         if forged:
             hint = f"; {forged} records did not open: is the key the same?"
         elif self.role == "client" and self.negotiated.psk_identity is not None:
-            hint = "; the server knows another key, perhaps, or not this identity"
+            hint = "; the server may have another key, or not know this identity"
         if self._layer.writer.is_protected:
             # The peer may have completed the handshake; the alert tells it that we have not.
             self._send_last_alert(AlertLevel.warning, AlertDescription.close_notify, now)
@@ -1459,7 +1459,7 @@ class DTLSConnection:
         """The state was exported: nothing is sent, processed or answered here any more."""
         self._outbox.clear()
         self._inbox.clear()
-        self._end(EndpointClosed("handed_over", "the association was handed over"))
+        self._end(EndpointClosed("handed_over", "the association was exported to another process"))
         self._outgoing.forget()
         self._driver.hand_over()
 
@@ -1518,7 +1518,7 @@ class DTLSConnection:
             self._send_last_alert(AlertLevel.fatal, description, now)
         else:
             self._send_alert(AlertLevel.fatal, description)
-            message = f"the peer broke the protocol: {error}"
+            message = f"the peer violated the protocol: {error}"
             error = caused_by(EndpointClosed("local", message), error)
         if self._peer_proved:
             self._revoke_session()

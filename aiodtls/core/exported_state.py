@@ -136,7 +136,7 @@ def parse(data: bytes) -> ExportedState:
         state = _parse(reader)
         reader.finish()
     except (DecodeError, LookupError) as error:
-        raise ValueError(f"this is no state of an association: {error}") from None
+        raise ValueError(f"these bytes are not the state of an association: {error}") from None
     return state
 
 
@@ -351,7 +351,7 @@ def _write_address(writer: Writer, address: Address) -> None:
         for item in address:
             _write_address(writer, item)
     else:
-        raise ValueError(f"an address that is no socket's cannot be exported: {address!r}")
+        raise ValueError(f"only socket addresses can be exported, not: {address!r}")
 
 
 def _read_address(reader: Reader) -> Address:

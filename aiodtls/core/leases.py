@@ -13,7 +13,7 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import MAX_SKIPPED_13, Lease
 from aiodtls.core.wire.records import EPOCH_SHIFT
 
-UNKNOWN_STATE = "this is no export of this association, or an older one"
+UNKNOWN_STATE = "the state is not an export of this association, or an older one"
 
 
 class LeaseKeeper:

@@ -306,7 +306,9 @@ class Listener:
         if validated is None:
             return
         if dialling and live is not None:
-            live.fail(SimultaneousOpen("the peer dialled too, and keeps the client role"))
+            live.fail(
+                SimultaneousOpen("the peer connected at the same time, and keeps the client role")
+            )
             self._unmap(live)
         self._accept(validated, addr, now)
 
@@ -481,7 +483,7 @@ class Listener:
         """
         chosen = config or self.config
         if chosen is None:
-            raise DTLSError("there is no config to dial with")
+            raise DTLSError("a config is needed to connect")
         self._check_free(peer)
         connection = DTLSConnection.client(
             chosen,
@@ -503,7 +505,7 @@ class Listener:
         :class:`DTLSError` where the address has an association.
         """
         if self.config is None:
-            raise DTLSError("there is no config to accept with")
+            raise DTLSError("a config is needed to accept a peer")
         self._check_free(peer)
         connection = DTLSConnection.server(
             self.config,
@@ -532,7 +534,7 @@ class Listener:
         """
         chosen = config or self.config
         if chosen is None:
-            raise DTLSError("there is no config to adopt with")
+            raise DTLSError("a config is needed to adopt an association")
         connection = DTLSConnection.adopt(
             chosen,
             state,
@@ -546,7 +548,7 @@ class Listener:
         identity, generation = connection.export_id
         if generation <= self._generations.get(identity, 0):
             self._touched.discard(connection)
-            raise DTLSError("this state was adopted before, or a newer one of it")
+            raise DTLSError("this state or a newer one was adopted before")
         self._check_free(connection.peer)
         connection.own_ids.claim()
         self._generations[identity] = generation
@@ -606,7 +608,7 @@ class Listener:
     def _check_free(self, addr: Address) -> None:
         live = self._routes.live(addr)
         if live is not None and not live.closed:
-            raise DTLSError("this address has an association already")
+            raise DTLSError("the address has an association already")
 
     def _settle(self, connection: DTLSConnection) -> None:
         """Handles a connection whose handshake is complete, or that has ended."""

@@ -90,7 +90,7 @@ class IdleMonitor:
         if self._probe_interval is not None and silence >= self._probe_interval - SLACK:
             if now >= self._next_probe - SLACK:
                 if self._backoff.resends == MAX_PROBES:
-                    self.reason = f"the peer answers none of {MAX_PROBES} probes"
+                    self.reason = f"the peer answered none of {MAX_PROBES} probes"
                     return Liveness.gone
                 self._next_probe = now + self._backoff.timeout
                 verdict = Liveness.probe

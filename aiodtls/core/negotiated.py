@@ -138,7 +138,7 @@ class Negotiated:
                 hash_name, self.exporter_secret, label.encode(), length, context or b""
             )
         if not self.extended_master_secret:
-            raise DTLSError("without extended_master_secret there is no exporter")
+            raise DTLSError("exporting keys needs extended_master_secret, which was not agreed on")
         randoms = self.client_random, self.server_random
         return prf.exporter(
             hash_name, self.master_secret, *randoms, label.encode(), length, context

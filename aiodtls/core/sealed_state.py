@@ -34,7 +34,7 @@ def association_of(state: bytes) -> tuple[bytes, int]:
     that are not a state.
     """
     if len(state) < HEAD_LENGTH:
-        raise ValueError("this is no state of an association")
+        raise ValueError("these bytes are not the state of an association")
     identity, generation = CLEAR.unpack_from(state)
     return identity, generation
 

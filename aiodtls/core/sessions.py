@@ -101,7 +101,7 @@ class Session:
                 session = replace(session, chain_hash=reader.vector(1, 1))
             reader.finish()
         except (DecodeError, ValueError) as error:
-            raise ValueError(f"this is no session of ours: {error}") from None
+            raise ValueError(f"these bytes are not a session: {error}") from None
         return session
 
     @classmethod

@@ -38,21 +38,21 @@ class Statistics:
     hellos_refused: int = 0
     """ClientHellos refused because of ``max_half_open`` or ``max_associations``"""
     handshakes_evicted: int = 0
-    """half-open handshakes that gave their place in a full table to a newcomer (a listener's)"""
+    """half-open handshakes that a full table replaced by a new one (a listener's)"""
     associations_evicted: int = 0
-    """silent associations that gave their place in a full table to a newcomer (a listener's)"""
+    """silent associations that a full table replaced by a new one (a listener's)"""
     handshakes_completed: int = 0
     handshakes_failed: int = 0
     addresses_changed: int = 0
-    """how often the peer's new address was taken up"""
+    """how often the association moved to a new address of the peer"""
     path_checks_failed: int = 0
-    """return routability checks of a new address that came to nothing"""
+    """return routability checks of a new address that failed"""
     verifications_refused: int = 0
     """handshakes ended because too many certificate chains of the peer's network wait"""
     transport_errors: int = 0
     """errors of the transport about this peer; a listener's: about addresses without a peer"""
     datagrams_dropped: int = 0
-    """datagrams given up because too much waited for the socket (a socket's)"""
+    """datagrams dropped because too much waited for the socket (a socket's)"""
 
     def __add__(self, other: Statistics) -> Statistics:
         return Statistics(*map(add, _all_counters(self), _all_counters(other)))

@@ -145,10 +145,10 @@ def canonical_address(address: Any, *, family: int, takes_ipv4: bool, scope: int
     mapped = ipaddress.IPv6Address(found[0]).ipv4_mapped if len(found) == 4 else None
     ipv4 = str(mapped) if mapped is not None else str(found[0]) if len(found) == 2 else None
     if ipv4 is not None and not takes_ipv4:
-        raise ValueError(f"{address!r} is an IPv4 address, and the socket takes IPv6 alone")
+        raise ValueError(f"{address!r} is an IPv4 address, but the socket is for IPv6 only")
     if family == socket.AF_INET:
         if ipv4 is None:
-            raise ValueError(f"{address!r} is an IPv6 address, and the socket takes IPv4 alone")
+            raise ValueError(f"{address!r} is an IPv6 address, but the socket is for IPv4 only")
         return ipv4, port
     if ipv4 is not None:
         return f"::ffff:{ipv4}", port, 0, 0

@@ -214,6 +214,6 @@ def test_dns_names_as_openssl_matches_them(tmp_path):
 def test_a_dns_name_that_is_not_ascii_does_not_parse():
     leaf = Issued("x", certificate_names("bxcher.example"), by=CA)
     spoiled = leaf.der.replace(b"bxcher", b"b\xfccher")
-    with pytest.raises(AlertError, match="does not parse") as caught:
+    with pytest.raises(AlertError, match="cannot be parsed") as caught:
         trusting(CA).check([spoiled], peer_role="server", server_hostname="bücher.example")
     assert caught.value.description.name == "bad_certificate"

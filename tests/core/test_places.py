@@ -96,7 +96,7 @@ def test_the_table_has_every_extension_and_message():
 @pytest.mark.parametrize(("mark", "code"), MISPLACED, ids=named)
 def test_the_parser_refuses_a_misplaced_extension(mark, code):
     for body in (b"", b"\0", bytes(40)):
-        with pytest.raises(DecodeError, match="has no place") as caught:
+        with pytest.raises(DecodeError, match="is not allowed") as caught:
             parse_extensions(Reader(block(code, body)), MARKS[mark], required=True)
         assert caught.value.description.name == "illegal_parameter"
 
@@ -146,14 +146,14 @@ def made(variant: str) -> tuple[DTLSConfig, DTLSConfig]:
 def test_a_misplaced_extension_ends_the_handshake(mark, code):
     variant, kind = MESSAGES[mark]
     Deviation(made(variant), SERVER, kind, with_extension(unknown(code, b""))).is_refused(
-        "illegal_parameter", match=f"extension {int(code)} has no place"
+        "illegal_parameter", match=f"extension {int(code)} is not allowed"
     )
 
 
 @pytest.mark.parametrize("code", [c for mark, c in MISPLACED if mark == "CT"], ids=named)
 def test_a_servers_side_refuses_it_beside_a_clients_certificate(code):
     Deviation("mutual13", CLIENT, Certificate13, with_extension(unknown(code, b""))).is_refused(
-        "illegal_parameter", match=f"extension {int(code)} has no place"
+        "illegal_parameter", match=f"extension {int(code)} is not allowed"
     )
 
 
@@ -188,7 +188,7 @@ def test_extensions_of_a_ticket(code, refused):
     pair.client.receive_datagram(record, SERVER, pair.now)
     assert pair.client.closed == refused
     if refused:
-        assert "has no place in NEW_SESSION_TICKET" in str(pair.client.failure)
+        assert "is not allowed in NEW_SESSION_TICKET" in str(pair.client.failure)
 
 
 @pytest.mark.parametrize("variant", ["mutual", "mutual13"])

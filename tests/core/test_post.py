@@ -183,7 +183,7 @@ def test_what_has_no_place_after_the_handshake_ends_it_with_one_alert(side, kind
     fragment = Fragment(kind, 0, victim._driver._reassembly.next_seq, 0, b"").encode()
     record = other._layer.writer.protect(ContentType.handshake, fragment)
     victim.receive_datagram(record, SERVER if side == CLIENT else CLIENT, pair.now)
-    assert victim.closed and "broke the protocol" in str(victim.failure)
+    assert victim.closed and "violated the protocol" in str(victim.failure)
     alerts = victim.datagrams_to_send()
     assert len(alerts) == 1
 

@@ -87,9 +87,18 @@ def test_a_first_hello_that_leads_nowhere_is_refused_at_once(cookies, change, al
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (with_fields(cipher_suites=(0x13FF,)), "not the hello we asked for"),
-        (without_extension(ExtensionType.key_share), "not the hello we asked for"),
-        (with_extension(KeyShares(((29, bytes(32)),))), "not the hello we asked for"),
+        (
+            with_fields(cipher_suites=(0x13FF,)),
+            "the second hello is not the one that was requested",
+        ),
+        (
+            without_extension(ExtensionType.key_share),
+            "the second hello is not the one that was requested",
+        ),
+        (
+            with_extension(KeyShares(((29, bytes(32)),))),
+            "the second hello is not the one that was requested",
+        ),
     ],
 )
 def test_a_second_hello_has_the_suite_and_share_that_were_asked_for(cookies, change, words):

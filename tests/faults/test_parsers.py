@@ -1,4 +1,4 @@
-"""Whatever comes, a parser says so or says DecodeError; and nothing stands twice: F17."""
+"""Whatever comes, a parser says so or says DecodeError; and nothing occurs twice: F17."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_f17_what_a_stranger_mutates_never_raises_out_of_a_handshake(variant):
         assert pair.run(limit=400)
 
 
-# -- what stands twice ----------------------------------------------------------------------------
+# -- what occurs twice ----------------------------------------------------------------------------
 
 
 def hello_of(variant: str) -> tuple[ClientHello, bytes]:

@@ -188,7 +188,7 @@ def load_pem(path: FilePath) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(Path(path).read_bytes())
     except PARSE_ERRORS as error:
-        raise ConfigError(f"{path} holds no usable PEM certificate: {error}") from None
+        raise ConfigError(f"{path} contains no usable PEM certificate: {error}") from None
 
 
 def refusal(description: AlertDescription, message: str) -> AlertError:
@@ -200,7 +200,7 @@ def unparsable(error: Exception, what: str = "certificate") -> AlertError:
 
     The library's text may repeat text of the peer. So do not chain its exception as the cause.
     """
-    message = f"the peer's {what} does not parse: {shown(str(error))}"
+    message = f"the peer's {what} cannot be parsed: {shown(str(error))}"
     return refusal(AlertDescription.bad_certificate, message)
 
 
@@ -222,11 +222,11 @@ def _parse_key(shown: bytes, kind: CertificateType) -> PublicKeyTypes:
     if kind is CertificateType.X509:
         certificate = x509.load_der_x509_certificate(shown)
         if certificate.public_key_algorithm_oid not in _KEY_ALGORITHMS:
-            raise UnsupportedAlgorithm("the key is of a kind that no handshake uses")
+            raise UnsupportedAlgorithm("keys of this kind are not supported")
         return certificate.public_key()
     # SubjectPublicKeyInfo begins with two sequences and the algorithm (RFC 5280 section 4.1).
     if not shown[_after_header(shown, _after_header(shown, 0)) :].startswith(_ALGORITHM_PREFIXES):
-        raise UnsupportedAlgorithm("the key is of a kind that no handshake uses")
+        raise UnsupportedAlgorithm("keys of this kind are not supported")
     return load_der_public_key(shown)
 
 
@@ -252,7 +252,7 @@ def check_keys(chain: Sequence[bytes], kind: CertificateType) -> PublicKeyTypes:
     except UnsupportedAlgorithm:
         raise refusal(
             AlertDescription.unsupported_certificate,
-            "a certificate or key of the peer's has a key of an unknown kind",
+            "a certificate or key of the peer has a key of an unknown kind",
         ) from None
     except PARSE_ERRORS as error:
         raise unparsable(error) from None
@@ -296,7 +296,7 @@ def load_public_key(key: PublicKeyTypes | bytes | FilePath) -> PublicKeyTypes:
     try:
         return load(data)
     except PARSE_ERRORS as error:
-        raise ConfigError(f"the public key does not parse: {error}") from None
+        raise ConfigError(f"the public key cannot be parsed: {error}") from None
 
 
 def to_der(certificate: x509.Certificate) -> bytes:

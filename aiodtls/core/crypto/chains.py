@@ -251,5 +251,5 @@ def _explain(
         )
     else:
         issuer = shown(chain[-1].issuer.rfc4514_string())
-        message = f"the peer's certificate does not lead to a trusted CA (last issuer: {issuer})"
+        message = f"the peer's certificate does not chain to a trusted CA (last issuer: {issuer})"
     return refusal(AlertDescription.unknown_ca, f"{message}: {shown(str(error))}")

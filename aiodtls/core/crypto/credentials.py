@@ -287,7 +287,7 @@ class Credentials:
             ValueError: the key cannot use ``scheme``, or is not in this process.
         """
         if self.private_key is None:
-            raise ValueError("the private key is elsewhere")
+            raise ValueError("the private key is not in this process")
         return signatures.sign(self.private_key, scheme, data)
 
     @checked_part
@@ -317,7 +317,7 @@ def _load_key(keyfile: FilePath, password: str | bytes | None) -> signatures.Pri
         key = load_pem_private_key(Path(keyfile).read_bytes(), secret)
     # TypeError: the password is missing, or the key is not encrypted.
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{keyfile} holds no usable PEM private key: {error}") from None
+        raise ConfigError(f"{keyfile} contains no usable PEM private key: {error}") from None
     return cast(signatures.PrivateKey, key)
 
 

@@ -138,7 +138,7 @@ def _split(group: NamedGroup, joined: bytes, kem_length: int) -> tuple[bytes, by
     """The (EC)DHE part and the KEM part. Raises ValueError for a wrong length."""
     classic_length = CLASSIC_LENGTHS[HYBRIDS[group]]
     if len(joined) != classic_length + kem_length:
-        raise ValueError("a hybrid share of a wrong length")
+        raise ValueError("a hybrid key share of wrong length")
     if group is NamedGroup.X25519MLKEM768:
         return joined[kem_length:], joined[:kem_length]
     return joined[:classic_length], joined[classic_length:]

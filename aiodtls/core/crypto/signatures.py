@@ -214,7 +214,7 @@ def _verify(
     else:
         raise AlertError(
             AlertDescription.illegal_parameter,
-            f"signature scheme {scheme.name} does not belong to the peer's kind of key",
+            f"signature scheme {scheme.name} does not fit the peer's kind of key",
         )
 
 

@@ -244,4 +244,4 @@ def suite_by_name(name: str) -> Suite:
         return by_name[name]
     near = difflib.get_close_matches(name.upper(), by_name, n=3, cutoff=0.4)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
-    raise ConfigError(f"cipher suite {name!r} is not supported (IANA names are taken){hint}")
+    raise ConfigError(f"cipher suite {name!r} is not supported (use the IANA name){hint}")

@@ -422,7 +422,7 @@ class _Certificates(Trust):
             anchors = Anchors(cas) if cas else None
             named = bool(cas) or any(subject_names(certificate) for certificate in others)
         except PARSE_ERRORS as error:
-            raise ConfigError(f"a certificate given as trust does not parse: {error}") from None
+            raise ConfigError(f"a certificate given as trust cannot be parsed: {error}") from None
         # A client chooses credentials by the issuer's name: the CA, or the issuer of the pinned
         # certificate.
         names = [c.subject for c in cas] + [c.issuer for c in others]

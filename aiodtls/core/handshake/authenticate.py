@@ -33,7 +33,7 @@ def public_key(hs: Handshake, chain: tuple[bytes, ...]) -> PublicKeyTypes:
     """
     kind = hs.negotiated.peer_certificate_type
     if kind is CertificateType.RawPublicKey and len(chain) != 1:
-        message = "a raw public key stands alone; the peer sent more"
+        message = "a raw public key must be the only entry; the peer sent more"
         raise AlertError(AlertDescription.bad_certificate, message, CertificateError(message))
     return check_keys(chain, kind)
 
@@ -188,6 +188,4 @@ def find_psk(
         return found
     if isinstance(found, bytes | bytearray) and found:
         return PSK(identity, bytes(found))
-    raise AlertError(
-        AlertDescription.internal_error, "the psk function returned neither key nor None"
-    )
+    raise AlertError(AlertDescription.internal_error, "the psk function must return a key or None")

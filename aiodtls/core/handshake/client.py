@@ -104,7 +104,7 @@ def _verify(
 ) -> Step[Message]:
     """DTLS 1.2: sends the same hello with the server's cookie."""
     if not hs.config.speaks12:
-        message = "the server answers with HelloVerifyRequest, so it speaks DTLS 1.2 at most"
+        message = "the server answers with HelloVerifyRequest, so it supports DTLS 1.2 at most"
         raise AlertError(AlertDescription.protocol_version, message)
     reply: Message = request
     requests = 0

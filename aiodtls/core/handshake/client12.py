@@ -129,7 +129,7 @@ def _receive_certificate(hs: Handshake, suite: Suite) -> Step[None]:
     if key_exchange_for(public_key(hs, certificate.chain)) is not suite.key_exchange:
         raise AlertError(
             AlertDescription.illegal_parameter,
-            f"the server's key is of another kind than its suite {suite.name} says",
+            f"the server's key is of another kind than its suite {suite.name} needs",
         )
     hs.negotiated.peer_chain = certificate.chain
 

@@ -62,7 +62,8 @@ def _accept_server_hello(
     suite = negotiate13.check_server_hello13(hs.config, offer, reply)
     if negotiated.suite not in (None, suite):
         raise AlertError(
-            AlertDescription.illegal_parameter, "another suite than in HelloRetryRequest"
+            AlertDescription.illegal_parameter,
+            "the cipher suite differs from that in HelloRetryRequest",
         )
     negotiated.version = "1.3"
     negotiated.suite = suite
@@ -85,7 +86,7 @@ def _accept_psk(hs: Handshake, offer: Offer, reply: ServerHello, suite: Suite) -
     """Takes the PSK that the server chose, and the identity of the peer that it implies."""
     psk = negotiate13.selected_psk(offer, reply, suite)
     if psk is None and not hs.config.offers_certificates:
-        raise AlertError(AlertDescription.handshake_failure, "the server took none of our PSKs")
+        raise AlertError(AlertDescription.handshake_failure, "the server chose none of our PSKs")
     if psk is not None and psk.session is not None:
         use_session(hs.negotiated, psk.session)
     elif psk is not None and psk.psk is not None:

@@ -109,7 +109,7 @@ def why_nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> Al
     """Explains why a server has no credentials for this client: their type, or else ``message``."""
     usable = certificate_types.usable_credentials(config, hello)
     if config.credential_list and not usable:
-        message = "the client takes none of our certificate types (RFC 7250)"
+        message = "the client accepts none of our certificate types (RFC 7250)"
         negotiates = ServerCertificateTypes.type in hello.extensions
         # A client that does not know certificate types would take that alert to be about a
         # certificate.
@@ -121,7 +121,7 @@ def why_nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> Al
         return AlertError(description, message, CertificateError(message))
     named = certificate_authorities.accept(hello.extensions)
     if usable and not any(item.suits(named) for item in usable):
-        message = "the client names no issuer of our credentials"
+        message = "the client accepts no issuer of our credentials"
     return AlertError(AlertDescription.handshake_failure, message)
 
 
@@ -139,7 +139,7 @@ def choose_client_credentials12(
     fitting = credentials_of_type(config, certificate_type, named)
     fitting = [c for c in fitting if CERTIFICATE_TYPES[c.key_exchange] in request.certificate_types]
     if not fitting:
-        check_anonymous(config, "the server takes no certificate of our keys' kind")
+        check_anonymous(config, "the server accepts no certificate with our kind of key")
 
     def unnamed(credentials: Credentials) -> bool:
         return bool(named) and not named.intersection(credentials.issuers)
@@ -180,10 +180,10 @@ def credentials_of_type(
     """The client's credentials that may be sent to a server that ``named`` these authorities."""
     fitting = [c for c in config.credential_list if c.certificate_type is certificate_type]
     if not fitting:
-        check_anonymous(config, "the server takes no certificate of our types")
+        check_anonymous(config, "the server accepts no certificate of our types")
     suitable = [c for c in fitting if c.suits(named)]
     if not suitable:
-        check_anonymous(config, "the server names no issuer of our credentials")
+        check_anonymous(config, "the server accepts no issuer of our credentials")
     return suitable
 
 

@@ -577,5 +577,6 @@ class HandshakeDriver:
 def _message_under_old_keys() -> AlertError:
     """RFC 8446 section 5.1: what is protected by old keys ends with what changes them."""
     return AlertError(
-        AlertDescription.unexpected_message, "a handshake message too many under old keys"
+        AlertDescription.unexpected_message,
+        "a handshake message under old keys follows a change of keys",
     )

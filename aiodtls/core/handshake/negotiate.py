@@ -66,9 +66,12 @@ def check_client_hello12(config: DTLSConfig, hello: ClientHello) -> None:
     section 3).
     """
     if UNCOMPRESSED not in hello.compression_methods:
-        raise AlertError(AlertDescription.illegal_parameter, "no null compression is offered")
+        raise AlertError(AlertDescription.illegal_parameter, "null compression is not offered")
     if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and config.speaks13:
-        raise AlertError(AlertDescription.inappropriate_fallback, "a needless fallback")
+        raise AlertError(
+            AlertDescription.inappropriate_fallback,
+            "inappropriate fallback: both sides support a newer version",
+        )
 
 
 def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
@@ -117,7 +120,10 @@ def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHe
     # An attacker made the server choose a lower version (RFC 8446 section 4.1.3).
     downgraded = config.speaks13 and reply.random.endswith(DOWNGRADE_TO_12)
     if downgraded or reply.random.endswith(DOWNGRADE_BELOW_12):
-        raise AlertError(AlertDescription.illegal_parameter, "the server saw a lower version")
+        raise AlertError(
+            AlertDescription.illegal_parameter,
+            "downgrade attack: the server saw a lower version than we offered",
+        )
     suite = SUITES.get(reply.cipher_suite)
     if suite is None or suite not in config.suites or suite.key_exchange is None:
         raise AlertError(
@@ -125,7 +131,9 @@ def check_server_hello12(config: DTLSConfig, hello: ClientHello, reply: ServerHe
             f"the server chose cipher suite {reply.cipher_suite:#06x}, which was not offered",
         )
     if reply.compression_method != UNCOMPRESSED:
-        raise AlertError(AlertDescription.illegal_parameter, "the server chose a compression")
+        raise AlertError(
+            AlertDescription.illegal_parameter, "the server chose a compression method"
+        )
     # A server may acknowledge the SCSV too (RFC 5746 section 3.6). We always offer the extension.
     check_only_offered(hello, reply.extensions)
     return suite

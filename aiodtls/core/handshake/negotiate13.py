@@ -62,7 +62,7 @@ def check_server_hello13(config: DTLSConfig, offer: Offer, reply: ServerHello) -
     """
     if reply.server_version != ProtocolVersion.DTLSv1_2 or reply.compression_method != 0:
         raise AlertError(
-            AlertDescription.illegal_parameter, "ServerHello: legacy fields with a meaning"
+            AlertDescription.illegal_parameter, "ServerHello: legacy fields with forbidden values"
         )
     _check_session_id(reply.session_id)
     check_only_offered(offer.hello, reply.extensions)
@@ -75,10 +75,14 @@ def selected_psk(offer: Offer, reply: ServerHello, suite: Suite) -> OfferedPsk |
     if selected is None:
         return None
     if selected.index >= len(offer.psks):
-        raise AlertError(AlertDescription.illegal_parameter, "the server took a PSK we have not")
+        raise AlertError(
+            AlertDescription.illegal_parameter, "the server chose a PSK that was not offered"
+        )
     psk = offer.psks[selected.index]
     if psk.hash_name != suite.hash_name:
-        raise AlertError(AlertDescription.illegal_parameter, "the PSK is of another hash")
+        raise AlertError(
+            AlertDescription.illegal_parameter, "the PSK has another hash than the cipher suite"
+        )
     return psk
 
 
@@ -104,11 +108,13 @@ def check_client_hello13(hello: ClientHello) -> None:
     extensions = hello.extensions
     if hello.compression_methods != b"\0" or hello.cookie:
         raise AlertError(
-            AlertDescription.illegal_parameter, "ClientHello: legacy fields with a meaning"
+            AlertDescription.illegal_parameter, "ClientHello: legacy fields with forbidden values"
         )
     psk = ExtensionType.pre_shared_key in extensions
     if psk and next(reversed(extensions)) != ExtensionType.pre_shared_key:
-        raise AlertError(AlertDescription.illegal_parameter, "pre_shared_key is not the last")
+        raise AlertError(
+            AlertDescription.illegal_parameter, "pre_shared_key is not the last extension"
+        )
     if psk and ExtensionType.psk_key_exchange_modes not in extensions:
         raise AlertError(AlertDescription.missing_extension, "no psk_key_exchange_modes")
     groups = ExtensionType.supported_groups in extensions
@@ -118,7 +124,7 @@ def check_client_hello13(hello: ClientHello) -> None:
         )
     if not psk and not (groups and ExtensionType.signature_algorithms in extensions):
         raise AlertError(
-            AlertDescription.missing_extension, "neither a PSK nor what a certificate needs"
+            AlertDescription.missing_extension, "the hello allows neither a PSK nor a certificate"
         )
 
 
@@ -194,7 +200,7 @@ def check_second_hello(first: ClientHello, second: ClientHello, suite: Suite) ->
             if len(binder) == length
         }
         if not fitting.issubset(identity for identity, _ in kept.identities):
-            message = "the second hello lacks a PSK of the first"
+            message = "the second hello lacks a PSK that the first offers"
             raise AlertError(AlertDescription.illegal_parameter, message)
 
 

@@ -46,7 +46,7 @@ def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Scr
     """The handshake from ServerHello on."""
     if reply.cipher_suite != session.suite or not extended_master_secret.is_in(reply.extensions):
         raise AlertError(
-            AlertDescription.illegal_parameter, "the server resumes a session as another"
+            AlertDescription.illegal_parameter, "the server resumes a session with other parameters"
         )
     suite = SUITES[session.suite]
     use_session(hs.negotiated, session)

@@ -64,6 +64,8 @@ def check_retry(
     if suite.code not in hello.cipher_suites or (
         group is not None and key_share.accept(hello, group) is None
     ):
-        raise AlertError(AlertDescription.illegal_parameter, "not the hello we asked for")
+        raise AlertError(
+            AlertDescription.illegal_parameter, "the second hello is not the one that was requested"
+        )
     body = encode_body(retry_request(suite, group, cookie.cookie))
     return Retry(sealed.hello_hash, suite, body)

@@ -168,7 +168,7 @@ def _nothing_fits(hs: Handshake, hello: ClientHello, group: NamedGroup | None) -
         if key_share.accept(hello, group) is None:
             return AlertError(
                 AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure,
-                "no key share in a group of ours",
+                "no key share in a group that we support",
             )
         message = "no signature scheme of the client fits our keys"
         return credential_choice.why_nothing_fits(hs.config, hello, message)

@@ -105,7 +105,7 @@ def parse_ack(body: bytes, sent_in: int = 0) -> list[int]:
     block = reader.vector(LIST_LENGTH)
     reader.finish()
     if len(block) % RECORD_NUMBER.size:
-        reader.fail("an ACK with a part of a record number")
+        reader.fail("an ACK has an incomplete record number")
     numbers = []
     for epoch, sequence_number in RECORD_NUMBER.iter_unpack(block):
         if sent_in < epoch and 0 < sent_in < APPLICATION_EPOCH:

@@ -105,7 +105,9 @@ class Reader:
             self.fail(f"{self.remaining} bytes follow the end")
 
     def _raise_too_short(self, size: int) -> NoReturn:
-        raise DecodeError(f"{size} bytes are wanted where {self._end - self._position} are left")
+        raise DecodeError(
+            f"{size} bytes are expected, but only {self._end - self._position} are left"
+        )
 
     @staticmethod
     def fail(message: str) -> NoReturn:

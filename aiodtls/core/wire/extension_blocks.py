@@ -163,10 +163,11 @@ def _parse_block(block: bytes, place: Place) -> Extensions:
     extensions = Extensions()
     for code, body in _split(block):
         if code in extensions:
-            raise DecodeError(f"extension {code} stands twice")
+            raise DecodeError(f"extension {code} occurs twice")
         if code in PLACES and place not in PLACES[code]:
             raise DecodeError(
-                f"extension {code} has no place in {place.name}", AlertDescription.illegal_parameter
+                f"extension {code} is not allowed in {place.name}",
+                AlertDescription.illegal_parameter,
             )
         parse = _parse_again if len(body) <= LONGEST_KEPT else _parse
         extensions[code] = parse(code, body, place)

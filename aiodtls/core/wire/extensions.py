@@ -72,7 +72,7 @@ class ServerName:
                 raise DecodeError("two names of the same type", AlertDescription.illegal_parameter)
             if not name.isascii() or not (host_name := name.decode()).isprintable():
                 # Owners display the name and write it into logs.
-                raise DecodeError("a host name with other than printable ASCII characters")
+                raise DecodeError("a host name has characters other than printable ASCII")
         return cls(host_name)
 
     def encode(self, writer: Writer, place: Place) -> None:
@@ -223,7 +223,7 @@ class StatusRequest:
         ocsp = reader.u8() == OCSP
         if place == Place.CERTIFICATE:
             if not ocsp:
-                raise DecodeError("a certificate status that is no OCSP response")
+                raise DecodeError("the certificate status is not an OCSP response")
             return cls(reader.vector(3, 1))
         if ocsp:
             reader.vector(2)

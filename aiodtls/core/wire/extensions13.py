@@ -136,7 +136,9 @@ class PreSharedKey:
         while block.remaining:
             binders.append(block.vector(1))
         if len(binders) != len(identities):
-            raise DecodeError("not one binder a PSK", AlertDescription.illegal_parameter)
+            raise DecodeError(
+                "the numbers of binders and PSKs differ", AlertDescription.illegal_parameter
+            )
         return cls(tuple(identities), tuple(binders))
 
     def encode(self, writer: Writer, place: Place) -> None:

@@ -189,7 +189,7 @@ class RawCertificate12:
 
 def _parse_curve_point(reader: Reader) -> tuple[int, bytes]:
     if reader.u8() != NAMED_CURVE:
-        raise DecodeError("a curve that is not named", AlertDescription.illegal_parameter)
+        raise DecodeError("only named curves are supported", AlertDescription.illegal_parameter)
     return reader.u16(), reader.vector(1, 1)
 
 
@@ -364,7 +364,7 @@ class CertificateStatus12:
     @classmethod
     def parse(cls, reader: Reader) -> CertificateStatus12:
         if reader.u8() != OCSP:
-            raise DecodeError("a certificate status that is no OCSP response")
+            raise DecodeError("the certificate status is not an OCSP response")
         return cls(reader.vector(3, 1))
 
     def encode(self, writer: Writer) -> None:

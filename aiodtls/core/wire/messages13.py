@@ -198,7 +198,9 @@ class NewConnectionId:
         usage = reader.u8()
         immediate = usage == ConnectionIdUsage.cid_immediate
         if usage > ConnectionIdUsage.cid_spare or not all(cids) or (immediate and not cids):
-            raise DecodeError("ids that cannot be used so", AlertDescription.illegal_parameter)
+            raise DecodeError(
+                "connection ids of this usage cannot be used", AlertDescription.illegal_parameter
+            )
         return cls(tuple(cids), usage)
 
     def encode(self, writer: Writer) -> None:

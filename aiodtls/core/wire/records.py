@@ -150,7 +150,7 @@ def parse_alert(body: bytes) -> tuple[int, int]:
             5.4).
     """
     if not body:
-        raise DecodeError("an alert without content", AlertDescription.unexpected_message)
+        raise DecodeError("an empty alert", AlertDescription.unexpected_message)
     if len(body) != 2:
         raise DecodeError("an alert has two bytes")
     return body[0], body[1]

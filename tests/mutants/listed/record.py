@@ -217,7 +217,7 @@ MUTANTS = [
         (
             "empty-alert",
             "RFC 8446 5.4",
-            '    if not body:\n        raise DecodeError("an alert without content",'
+            '    if not body:\n        raise DecodeError("an empty alert",'
             " AlertDescription.unexpected_message)\n",
             "",
             "core/test_alerts.py",

@@ -63,7 +63,7 @@ def _ask_for_alpn(choose: ALPNFunction, offered: Sequence[bytes]) -> bytes | Non
     try:
         chosen = choose(tuple(names))
     except LookupError as error:
-        message = "the function for ALPN takes none of the client's protocols"
+        message = "the ALPN function accepts none of the client's protocols"
         raise AlertError(AlertDescription.no_application_protocol, message) from error
     if chosen is not None and chosen not in names:
         message = "ALPN: the function chose a name that was not offered"
@@ -76,5 +76,7 @@ def _only_name(config: DTLSConfig, extensions: Extensions) -> bytes | None:
     if alpn is None:
         return None
     if len(alpn.protocols) != 1 or alpn.protocols[0] not in config.alpn:
-        raise AlertError(AlertDescription.illegal_parameter, "ALPN: a name we did not offer")
+        raise AlertError(
+            AlertDescription.illegal_parameter, "ALPN: the server chose a name that was not offered"
+        )
     return alpn.protocols[0]

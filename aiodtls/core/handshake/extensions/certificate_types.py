@@ -57,7 +57,7 @@ def accept(config: DTLSConfig, hello: ClientHello) -> CertificateType | None:
         if kind in (shown.types if shown else _X509_ALONE):
             return kind
     if config.client_auth == "required":
-        raise _unsupported("the client cannot show a certificate type that trust= can judge")
+        raise _unsupported("the client has no certificate type that trust= can check")
     return None
 
 

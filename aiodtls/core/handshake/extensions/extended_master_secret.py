@@ -51,6 +51,6 @@ def _check(config: DTLSConfig, extensions: Extensions) -> bool:
     """Whether the peer has it (RFC 7627 section 5.1)."""
     present = extensions.find(ExtendedMasterSecret) is not None
     if config.require_extended_master_secret and not present:
-        message = "no extended_master_secret, which require_extended_master_secret asks for"
+        message = "extended_master_secret is missing, but require_extended_master_secret is set"
         raise AlertError(AlertDescription.handshake_failure, message)
     return present

@@ -73,6 +73,7 @@ def check_reply(
     ours = find(shares, group)
     if ours is None:
         raise AlertError(
-            AlertDescription.illegal_parameter, f"the server answers group {group}: we sent none"
+            AlertDescription.illegal_parameter,
+            f"the server chose group {group}, but we sent no share in it",
         )
     return ours, public

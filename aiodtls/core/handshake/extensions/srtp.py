@@ -41,5 +41,7 @@ def check_reply(hs: Handshake, extensions: Extensions) -> None:
     if srtp is None:
         return
     if len(srtp.profiles) != 1 or srtp.profiles[0] not in hs.config.srtp or srtp.mki:
-        raise AlertError(AlertDescription.illegal_parameter, "use_srtp: not what we offered")
+        raise AlertError(
+            AlertDescription.illegal_parameter, "use_srtp: the server's choice was not offered"
+        )
     hs.negotiated.srtp_profile = SRTPProtectionProfile(srtp.profiles[0])

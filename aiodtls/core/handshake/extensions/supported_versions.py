@@ -44,5 +44,6 @@ def check_reply(extensions: Extensions) -> None:
     chosen = extensions.find(SupportedVersions)
     if chosen is None or chosen.versions != (VERSION,):
         raise AlertError(
-            AlertDescription.illegal_parameter, "supported_versions: not a version for it"
+            AlertDescription.illegal_parameter,
+            "supported_versions: this version is not chosen by it",
         )
