@@ -14,10 +14,13 @@ from typing import Any
 from aiodtls.channel import Channel
 from aiodtls.core import checks, sealed_state
 from aiodtls.core.config import DTLSConfig
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
 from aiodtls.core.sessions import Session, SessionCache
 from aiodtls.endpoint import DTLSEndpoint, EventHandler
+from aiodtls.leavers import leavers
 from aiodtls.net import sockets
+from aiodtls.net.eager_future import resolve
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol
 
@@ -160,7 +163,15 @@ async def _try_all(
 async def _dial(
     attempt: Callable[[socket.socket], Awaitable[Channel]], family: int, address: Any, local: Any
 ) -> Channel:
-    return await attempt(sockets.connected_socket(family, address, local))
+    try:
+        sock = sockets.connected_socket(family, address, local)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or local is None:
+            raise
+        # One of our own that has left may still be there for its peer.
+        await leavers.leave_port(local[1])
+        sock = sockets.connected_socket(family, address, local)
+    return await attempt(sock)
 
 
 async def _attempt(
@@ -280,19 +291,54 @@ class _Sessions:
 
 
 class ClientProtocol(DTLSProtocol):
-    """The protocol of one association. The transport ends with it."""
+    """The protocol of one association. The transport ends with it, or once the peer can ask for
+    nothing more. For the owner the association has ended at once.
+    """
 
     _ended: Channel | None = None
+    # Done when the peer can ask for nothing more, while the transport is open for that alone.
+    _peer_done: asyncio.Future[None] | None = None
+    _peer_is_gone = False
 
     def association_ended(self, channel: Channel) -> None:
-        self._ended = channel
-        if self.transport is not None:
-            self.close_transport()
-        else:
+        if self.transport is None:
             channel.released()
+        elif self._lingers_for(channel.connection):
+            self._peer_done = channel.loop.create_future()
+            leavers.add(self, self._peer_done)
+            self.left(channel)
+        else:
+            self._ended = channel
+            self.close_transport()
+
+    def _lingers_for(self, connection: DTLSConnection) -> bool:
+        is_asked = connection.role == "client" and connection.lingers_until > self._now()
+        return is_asked and not self._peer_is_gone
+
+    def peer_is_gone(self) -> None:
+        """Nobody is there any more to ask for anything."""
+        self._peer_is_gone = True
+        if self._peer_done is not None:
+            resolve(self._peer_done)
+
+    def left(self, channel: Channel) -> None:
+        """The association has ended, and the transport stays open for its peer's sake."""
+        channel.loop.call_soon(channel.released)
+
+    def drain(self) -> None:
+        super().drain()
+        if self._peer_done is not None and not self._listener.connections:
+            resolve(self._peer_done)
+
+    def close_transport(self) -> None:
+        """Closes it, unless it stays open for the peer's sake."""
+        if self._peer_done is None or self._peer_done.done():
+            super().close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._peer_done is not None:
+            resolve(self._peer_done)
         # Keeping it would form a reference cycle with the association.
         ended, self._ended = self._ended, None
         if ended is not None:

@@ -194,7 +194,11 @@ class DTLSEndpoint:
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Ends the association with a close_notify. Calling it again does nothing."""
+        """Ends the association with a close_notify. Calling it again does nothing.
+
+        It returns at once. If the last flight of the handshake may have been lost, the peer can
+        still ask for it, for 240 s at most and while the event loop runs.
+        """
         self._opener = None
         if self._attached is not None:
             self._attached.close()

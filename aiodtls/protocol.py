@@ -423,12 +423,15 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             for connection in touched:
                 self._drain_connection(connection)
             self._send_answers()
-            while (event := listener.next_event()) is not None:
-                if isinstance(event, PeerConnected):
-                    self._peer_connected(event)
+            self._take_events()
         self._send_answers()
         # Without a transport the state that the listener keeps for peers is useless.
         self._listener_timer(listener.next_timeout() if self.transport is not None else None)
+
+    def _take_events(self) -> None:
+        while (event := self._listener.next_event()) is not None:
+            if isinstance(event, PeerConnected):
+                self._peer_connected(event)
 
     def _drain_connection(self, connection: DTLSConnection) -> None:
         datagrams = connection.datagrams_to_send()
@@ -436,6 +439,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             complete = connection.handshake_complete
             self.send_datagrams(datagrams, Priority.control if complete else Priority.handshake)
         if connection.closed:
+            # A peer that completed its handshake and left must be known before it is forgotten.
+            self._take_events()
             # The listener may keep it for its peer. For its owner it has ended.
             channel = self._channels.pop(connection, None)
             if channel is not None:

@@ -56,7 +56,7 @@ class SimulatedTransport(asyncio.DatagramTransport):
         self._address = address
         self._loss = loss
         self._closing = False
-        self.peer: asyncio.DatagramProtocol | None = None
+        self.peer: ClientProtocol | None = None
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         peer = self.peer
@@ -75,6 +75,8 @@ class SimulatedTransport(asyncio.DatagramTransport):
         if not self._closing:
             self._closing = True
             asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+            if self.peer is not None:
+                self.peer.peer_is_gone()
 
     def abort(self) -> None:
         self.close()

@@ -212,6 +212,7 @@ class _ConnectedCarrier(_Carrier, ClientProtocol):
     def __init__(self, factory: ProtocolFactory) -> None:
         super().__init__(factory, None)
         self._established: Channel | None = None
+        self._has_said_lost = False
         self._peer: Any = None
 
     def channel_of(self, addr: Any) -> Channel | None:
@@ -240,10 +241,18 @@ class _ConnectedCarrier(_Carrier, ClientProtocol):
         self._deliver(channel)
         super().association_ended(channel)
 
+    def left(self, channel: Channel) -> None:
+        super().left(channel)
+        channel.loop.call_soon(self._say_lost)
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._say_lost()
+
+    def _say_lost(self) -> None:
         channel = self._established
-        if channel is not None:
+        if channel is not None and not self._has_said_lost:
+            self._has_said_lost = True
             self._call("connection_lost", _visible(channel.connection.failure))
             self._held.clear()
 

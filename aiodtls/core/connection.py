@@ -61,6 +61,7 @@ from aiodtls.core.handshake.server import server
 from aiodtls.core.handshake.stored_sessions import delete_session
 from aiodtls.core.inbox import NO_END, Inbox
 from aiodtls.core.leases import UNKNOWN_STATE, DoubtfulData, LeaseKeeper
+from aiodtls.core.leaving import Leaving
 from aiodtls.core.liveness import IdleMonitor, Liveness
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.outbox import Address, Outbox
@@ -72,7 +73,7 @@ from aiodtls.core.refusals import AlertHint, Refusal
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.flight import size_after_refusal
-from aiodtls.core.reliability.outgoing_flight import LAST_FLIGHT_LIFETIME, OutgoingFlight
+from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.sessions import Session
@@ -123,7 +124,7 @@ class DTLSConnection:
 
     __slots__ = (
         *("__weakref__", "_alert_hint", "_doubt", "_driver", "_early_close", "_events", "_idle"),
-        *("_inbox", "_layer", "_leases", "_on_fast_path", "_outbox", "_made_paths"),
+        *("_inbox", "_layer", "_leases", "_leaving", "_on_fast_path", "_outbox", "_made_paths"),
         *("_peer_proved", "_post", "_random", "_outgoing", "_timers", "_touched", "_transmitter"),
         *("_wall_clock", "closed", "config", "confirmed", "counters", "failure"),
         *("handshake_complete", "export_id", "max_payload", "negotiated", "own_ids", "peer"),
@@ -174,6 +175,7 @@ class DTLSConnection:
         self._made_paths: PathValidator | None = None
         self._idle: IdleMonitor | None = None
         self._leases: LeaseKeeper | None = None
+        self._leaving: Leaving | None = None
         self._doubt: DoubtfulData | None = None
         self._make_parts(hello, max_datagram_size or config.pmtu - HEADER_ALLOWANCE)
         if config.handshake_timeout is not None:
@@ -685,9 +687,14 @@ class DTLSConnection:
 
     def close(self, now: float) -> None:
         """Ends the association with a close_notify. Calling it again does nothing."""
-        if not self.closed:
-            self._send_close_notify()
-            self._end(EndpointClosed("local"))
+        if self.closed:
+            return
+        self._send_close_notify()
+        resend_at = self._timers.get(Timer.retransmit)
+        self._end(EndpointClosed("local"))
+        if self.handshake_complete and not (self.confirmed and self.role == "client"):
+            self._leaving = self._make_leaving()
+            self._leaving.resend_from(resend_at)
 
     def abort(self, error: DTLSError | None = None) -> None:
         """Ends the association without sending anything, not even the datagrams that wait."""
@@ -1124,14 +1131,18 @@ class DTLSConnection:
             return
         if now >= self.lingers_until:
             return
-        for content_type, number, payload in self._layer.receive(data, now):
-            if content_type == HANDSHAKE and number > SEQUENCE_NUMBER_MASK:
-                try:
-                    self._driver.receive(payload, number, now)
-                except (AlertError, DecodeError):
-                    return
-                if self._is_dtls13:
-                    self._driver.acknowledge(now)
+        if self._leaving is None:
+            self._leaving = self._make_leaving()
+        if self._leaving.receive(data, now):
+            self._close_again()
+
+    def _make_leaving(self) -> Leaving:
+        parts = self._layer, self._driver, self._outgoing, self._timers
+        is_client = self.role == "client"
+        return Leaving(*parts, is_client=is_client, is_dtls13=self._is_dtls13)
+
+    def _close_again(self) -> None:
+        """Sends close_notify behind what goes out after the end, if anything does."""
         if self._transmitter.has_datagrams:
             self._collect()
             self._send_close_notify()
@@ -1190,7 +1201,8 @@ class DTLSConnection:
         if timer is Timer.handshake:
             self._time_out(f"not complete after {self.config.handshake_timeout} s", now)
         elif self.closed:
-            return
+            if self._leaving is not None and self._leaving.timer_due(now):
+                self._close_again()
         elif timer is Timer.alert_hint:
             self._alert_hint_due(now)
         elif timer is Timer.idle:
@@ -1599,11 +1611,9 @@ class DTLSConnection:
     @property
     def lingers_until(self) -> float:
         """Until when a closed connection is kept, for a peer without our last flight or its ACK."""
-        if not self._is_dtls13:
-            return self._outgoing.last_flight_until if not self.confirmed else NEVER
-        local = isinstance(self.failure, EndpointClosed) and self.failure.reason == "local"
-        asked = local and self.role == "server" and self.handshake_complete
-        return self._driver.completed_at + LAST_FLIGHT_LIFETIME if asked else NEVER
+        if self._leaving is not None:
+            return self._leaving.until
+        return NEVER if self._is_dtls13 or self.confirmed else self._outgoing.last_flight_until
 
     def _update_max_payload(self) -> None:
         overhead = self._layer.writer.overhead if self.handshake_complete else MAX_OVERHEAD

@@ -28,6 +28,7 @@ from aiodtls.core.hello_pool import HelloPool
 from aiodtls.core.outbox import Address
 from aiodtls.core.refusals import Refusal, RefusalTable
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
+from aiodtls.core.reliability.timers import SLACK
 from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
 from aiodtls.core.shared_secrets import SECRET_LENGTH
@@ -104,6 +105,8 @@ class Listener:
         self._tables = Tables()
         # Closed connections, the earliest end first, which is about the order in which they expire.
         self._lingering: OrderedDict[DTLSConnection, None] = OrderedDict()
+        # Those of them that still have a timer.
+        self._resending: set[DTLSConnection] = set()
         self._free_memory_at: float | None = None
         # When the ticket keys change; None until a peer may have got a ticket.
         self._turn_keys_at: float | None = None
@@ -212,6 +215,8 @@ class Listener:
             self._free_memory_at = now + FREE_MEMORY_EVERY if self._has_many else None
         if self._turn_keys_at is not None and now >= self._turn_keys_at:
             self._turn_keys(now)
+        for connection in list(self._resending):
+            self._resend_after_close(connection, now)
         while self._lingering:
             oldest = next(iter(self._lingering))
             if oldest.lingers_until > now:
@@ -230,8 +235,17 @@ class Listener:
     def next_timeout(self) -> float | None:
         """When to call ``handle_timeout``; None if the listener itself waits for nothing."""
         forget_at = next(iter(self._lingering)).lingers_until if self._lingering else None
-        times = (forget_at, self._free_memory_at, self._turn_keys_at)
+        resends = (connection.next_timeout() for connection in self._resending)
+        times = (forget_at, self._free_memory_at, self._turn_keys_at, *resends)
         return min((at for at in times if at is not None), default=None)
+
+    def _resend_after_close(self, connection: DTLSConnection, now: float) -> None:
+        """Handles the timer of a closed connection. Its owner does not do so any more."""
+        due = connection.next_timeout()
+        if due is not None and due <= now + SLACK:
+            connection.handle_timeout(now)
+        if connection.next_timeout() is None:
+            self._resending.discard(connection)
 
     def _turn_keys(self, now: float) -> None:
         """Drops old ticket keys. Without new handshakes nothing else would."""
@@ -612,6 +626,10 @@ class Listener:
 
     def _settle(self, connection: DTLSConnection) -> None:
         """Handles a connection whose handshake is complete, or that has ended."""
+        if connection.handshake_complete and self._tables.is_half_open(connection):
+            self._tables.place(connection)
+            # The owner is told of a peer that has left already, because there may be data from it.
+            self._promote(connection)
         if connection.closed:
             self._tables.discard(connection)
             if connection not in self._routes:
@@ -622,11 +640,10 @@ class Listener:
                 self._unmap(connection)
             else:
                 self._lingering.setdefault(connection)
+                if connection.next_timeout() is not None:
+                    self._resending.add(connection)
                 if len(self._lingering) > MAX_LINGERING:
                     self._unmap(next(iter(self._lingering)))
-        elif connection.handshake_complete and self._tables.is_half_open(connection):
-            self._tables.place(connection)
-            self._promote(connection)
 
     def _promote(self, connection: DTLSConnection) -> None:
         """A server's handshake is complete: makes its connection the live one of its address."""
@@ -644,6 +661,7 @@ class Listener:
         """Removes a connection. Its shadow then becomes the live one."""
         self._tables.discard(connection)
         self._lingering.pop(connection, None)
+        self._resending.discard(connection)
         if connection in self._routes:
             self._ended += connection.statistics
             self._routes.remove(connection)

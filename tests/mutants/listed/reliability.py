@@ -6,6 +6,45 @@ from tests.mutants.mutant import of
 
 MUTANTS = [
     *of(
+        "core/leaving.py",
+        "core/test_leaving.py",
+        (
+            "silent-peer-of-one-that-left",
+            "RFC 9147 5.8.1",
+            "        if at is not None and self._is_dtls13 and self._is_client:\n",
+            "        if False:\n",
+        ),
+        (
+            "who-left-resends-without-end",
+            "RFC 9147 5.8.1",
+            "        self._resends_left -= 1\n",
+            "",
+        ),
+        (
+            "ack-of-the-flight-of-one-that-left",
+            "RFC 9147 7.2",
+            "            self._is_over = self._is_client and self._driver.last_flight_arrived\n",
+            "",
+        ),
+        (
+            "forged-record-ends-leaving",
+            "RFC 9147 4.5.2",
+            "            if record[1] >> EPOCH_SHIFT:\n                try:",
+            "            if True:\n                try:",
+        ),
+    ),
+    *of(
+        "core/listener.py",
+        "core/test_leaving.py",
+        (
+            "timer-of-one-that-left",
+            "RFC 9147 5.8.1",
+            "        for connection in list(self._resending):\n"
+            "            self._resend_after_close(connection, now)\n",
+            "",
+        ),
+    ),
+    *of(
         "core/reliability/acks.py",
         "core/test_acks.py",
         (

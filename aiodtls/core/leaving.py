@@ -1,0 +1,112 @@
+"""What a closed connection still owes its peer: our last flight, or the ACK of the peer's.
+
+If our last flight was lost, the peer has not completed the handshake, and it cannot read the data
+that followed. So a closed connection keeps the flight. It sends it again when the peer repeats its
+own and, as a client of DTLS 1.3, also on the timer, because such a peer may be waiting in silence.
+This ends when a record shows that the peer has completed the handshake or is ending too, and in any
+case after ``LAST_FLIGHT_LIFETIME``.
+"""
+
+from __future__ import annotations
+
+from aiodtls.core.errors import AlertError, DecodeError
+from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.record.traffic import APPLICATION_EPOCH
+from aiodtls.core.registry import ContentType
+from aiodtls.core.reliability.acks import parse_ack
+from aiodtls.core.reliability.outgoing_flight import LAST_FLIGHT_LIFETIME, OutgoingFlight
+from aiodtls.core.reliability.timers import Timer, Timers
+from aiodtls.core.wire.records import EPOCH_SHIFT, HANDSHAKE, Record
+
+# How often the timer sends the flight again. With a timeout of 1 s that takes 15 s.
+MAX_RESENDS = 4
+APPLICATION_DATA = int(ContentType.application_data)
+
+
+class Leaving:
+    """The rest of one association that ``close`` has ended, or a peer's close_notify."""
+
+    __slots__ = (
+        *("_driver", "_is_client", "_is_dtls13", "_is_over", "_layer", "_outgoing"),
+        *("_resends_left", "_timers"),
+    )
+
+    def __init__(
+        self,
+        layer: RecordLayer,
+        driver: HandshakeDriver,
+        outgoing: OutgoingFlight,
+        timers: Timers,
+        *,
+        is_client: bool,
+        is_dtls13: bool,
+    ) -> None:
+        self._layer = layer
+        self._driver = driver
+        self._outgoing = outgoing
+        self._timers = timers
+        self._is_client = is_client
+        self._is_dtls13 = is_dtls13
+        self._is_over = False
+        self._resends_left = 0
+
+    @property
+    def until(self) -> float:
+        """Until when the peer may ask for something; in the past where it cannot."""
+        if self._is_over:
+            return float("-inf")
+        if not self._is_dtls13:
+            return self._outgoing.last_flight_until
+        if self._is_client and not self._outgoing.flight:
+            return float("-inf")
+        return self._driver.completed_at + LAST_FLIGHT_LIFETIME
+
+    def resend_from(self, at: float | None) -> None:
+        """The timer of the last flight was set for ``at``, and goes on."""
+        if at is not None and self._is_dtls13 and self._is_client:
+            self._resends_left = MAX_RESENDS
+            self._timers.set(Timer.retransmit, at)
+
+    def timer_due(self, now: float) -> bool:
+        """The retransmission timer is due. Whether the flight goes out again."""
+        if not self._resends_left or not self._driver.timer_due(Timer.retransmit, now):
+            return False
+        self._resends_left -= 1
+        if not self._resends_left:
+            # From now on only a repeat of the peer's flight sends it.
+            self._outgoing.pause()
+        return True
+
+    def receive(self, datagram: bytes, now: float) -> bool:
+        """Takes a datagram that came after the end. Returns True if anything is to be sent."""
+        for record in self._layer.receive(datagram, now):
+            if record[1] >> EPOCH_SHIFT:
+                try:
+                    self._receive_record(record, now)
+                except (AlertError, DecodeError):
+                    continue
+        if self._is_over:
+            self._outgoing.forget()
+            self._timers.clear()
+        # An ACK is either sent at once or not at all.
+        self._timers.cancel(Timer.acknowledge)
+        return not self._is_over
+
+    def _receive_record(self, record: Record, now: float) -> None:
+        content_type, number, payload = record
+        if content_type == HANDSHAKE:
+            self._driver.receive(payload, number, now)
+            if self._is_dtls13 and not self._is_client:
+                self._driver.acknowledge(now)
+        elif content_type == ContentType.ack and self._is_dtls13:
+            epoch = number >> EPOCH_SHIFT
+            self._driver.receive_ack(parse_ack(payload, epoch), epoch, now)
+            self._is_over = self._is_client and self._driver.last_flight_arrived
+        elif content_type == ContentType.alert:
+            # A client of DTLS 1.3 that ends too may still wait for our ACK. A server that does so
+            # under its keys for application data waits for nothing.
+            is_ending = self._is_client and number >> EPOCH_SHIFT >= APPLICATION_EPOCH
+            self._is_over = not self._is_dtls13 or is_ending
+        elif content_type == APPLICATION_DATA and not self._is_dtls13:
+            self._is_over = True
