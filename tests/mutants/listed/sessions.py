@@ -153,8 +153,8 @@ MUTANTS = [
         (
             "keys-turn-while-nobody-comes",
             "RFC 9325 3.4",
-            "            self._turn_keys(now)\n        while",
-            "            self._turn_keys_at = None\n        while",
+            "            self._turn_keys(now)\n        for connection",
+            "            self._turn_keys_at = None\n        for connection",
         ),
         (
             "ticket-keys-live-on",
