@@ -81,9 +81,10 @@ class SessionReceived(Event):
 
 @frozen
 class SessionRevoked(Event):
-    """A fatal alert under the keys of the association ended it.
+    """A client resumes none of the sessions that it offered here, or was given, any more.
 
-    A client resumes none of its sessions from here any more (RFC 5246 section 7.2.2).
+    A fatal alert under the keys of the association ended it (RFC 5246 section 7.2.2), or the hello
+    that offered a session and two resends drew no answer, and the handshake began anew without it.
     """
 
 

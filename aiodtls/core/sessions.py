@@ -8,12 +8,14 @@ tickets, in a store under the session id (RFC 5246 section 7.4.1.2).
 from __future__ import annotations
 
 import hmac
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable
 from dataclasses import field, replace
 from struct import Struct
 from typing import Protocol
 
+from aiodtls.core import private_files
 from aiodtls.core.checks import at_least, checked
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.errors import DecodeError
@@ -25,6 +27,7 @@ from aiodtls.core.wire.codec import Reader, Writer
 # resumption.
 MAX_LIFETIME = 7 * 24 * 3600
 FORMAT, HASH_FORMAT = 1, 2
+FILE_MAGIC = b"aiodtls sessions 1\n"
 # Times of authentication and issue in milliseconds; lifetime; ticket_age_add.
 _TIMES = Struct("!QQII")
 
@@ -242,6 +245,62 @@ class SessionCache:
         else:
             self._sessions.pop(server, None)
         return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all valid sessions to a file that only its owner may read.
+
+        Keep it as safe as a private key: whoever reads it can impersonate this client.
+
+        Args:
+            path: A file there is replaced.
+
+        Raises:
+            OSError: The file cannot be written.
+            ValueError: A session was put under another key than (host, port).
+        """
+        writer = Writer().raw(FILE_MAGIC)
+        for server, kept in self._sessions.items():
+            match server:
+                case (None | str() as host, int() as port) if 0 <= port <= 65535:
+                    name = _optional(host.encode() if host is not None else None)
+                case _:
+                    raise ValueError("only sessions under a key (host, port) can be saved")
+            for session in kept:
+                if session.is_alive:
+                    writer.raw(name).u16(port).vector(session.to_bytes(), 3)
+        private_files.write(path, writer.finish())
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, limit: int = 1000, per_server: int = 4
+    ) -> SessionCache:
+        """A cache with the sessions of a file that ``save`` wrote.
+
+        The file is removed: a DTLS 1.3 ticket is used only once (RFC 8446 appendix C.4). Of several
+        processes that load it, one succeeds.
+
+        Args:
+            path: The file.
+            limit: As for the class, like ``per_server``.
+
+        Raises:
+            OSError: The file cannot be read or removed; FileNotFoundError where there is none.
+            ValueError: It is no such file. It is left where it is then.
+        """
+        cache = cls(limit, per_server=per_server)
+        with private_files.taken(path) as data:
+            if not data.startswith(FILE_MAGIC):
+                raise ValueError(f"{os.fspath(path)!r} holds no sessions that were saved")
+            reader = Reader(data[len(FILE_MAGIC) :])
+            try:
+                while reader.remaining:
+                    name, port = _read_optional(reader), reader.u16()
+                    host = name.decode() if name is not None else None
+                    cache.put((host, port), Session.from_bytes(reader.vector(3)))
+            except (DecodeError, ValueError) as error:
+                message = f"{os.fspath(path)!r} holds sessions that are damaged: {error}"
+                raise ValueError(message) from None
+        return cache
 
     def discard(self, server: object, session: Session | None = None) -> None:
         """Removes one session of a server, or all of them."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import stat
 
 import pytest
 
 from aiodtls import MemorySessionStore, Session, SessionCache, TicketKeys
+from aiodtls.core.events import FlightSent, SessionRevoked
 from aiodtls.core.sessions import MAX_LIFETIME
 from aiodtls.core.wire.extensions import SessionTicket
 from aiodtls.core.wire.extensions13 import PreSharedKey, PskKeyExchangeModes
 from aiodtls.core.wire.messages import ClientHello
-from tests.harness import CLIENT, Pair
+from tests.harness import CLIENT, Link, Pair
 from tests.malicious import Deviation, with_extension
 from tests.simulated.variants import configs
 
@@ -165,3 +167,128 @@ def test_a_session_is_not_resumed_without_a_key_exchange():
     assert not deviation.is_accepted().honest.resumed
     as_it_is = dataclasses.replace(deviation, change=lambda hello: hello)
     assert as_it_is.is_accepted().honest.resumed
+
+
+# -- a cache in a file -------------------------------------------------------------------------
+
+
+def filled(clock) -> SessionCache:
+    cache = SessionCache()
+    for key, version in (
+        (("a.example", 4433), "1.2"),
+        (("a.example", 4433), "1.3"),
+        (("2001:db8::1", 65535), "1.3"),
+        ((None, 0), "1.2"),
+    ):
+        cache.put(key, session(version=version, ticket=f"{key}{version}".encode()))
+    return cache
+
+
+def test_a_cache_comes_back_from_its_file_once(clock, tmp_path):
+    path = tmp_path / "sessions"
+    cache = filled(clock)
+    cache.put(("over.example", 1), session(lifetime=1, issued_at=NOW - 10))
+    cache.save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again = SessionCache.load(path)
+    assert list(tmp_path.iterdir()) == []
+    assert again.get(("over.example", 1)) is None
+    for key in (("a.example", 4433), ("2001:db8::1", 65535), (None, 0)):
+        for _ in range(3):
+            assert again.get(key) == cache.get(key)
+    with pytest.raises(FileNotFoundError):
+        SessionCache.load(path)
+
+
+def test_saving_replaces_a_file_that_others_can_read(clock, tmp_path):
+    path = tmp_path / "sessions"
+    path.write_text("old")
+    path.chmod(0o644)
+    filled(clock).save(str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == ["sessions"]
+    assert SessionCache.load(str(path), limit=1).get((None, 0)) is not None
+
+
+@pytest.mark.parametrize("key", ["a.example", ("a.example",), ("a", "4433"), ("a", 70_000), 5])
+def test_only_sessions_under_host_and_port_are_saved(clock, tmp_path, key):
+    cache = SessionCache()
+    cache.put(key, session())
+    with pytest.raises(ValueError, match=r"under a key \(host, port\)"):
+        cache.save(tmp_path / "sessions")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_holds_no_sessions_is_refused_and_left(clock, tmp_path):
+    path = tmp_path / "sessions"
+    filled(clock).save(path)
+    good = path.read_bytes()
+    for wrong in (b"", b"a private key", good[:-1], good + b"\1", good[:30] + b"\xff" + good[31:]):
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"sessions that (were saved|are damaged)") as caught:
+            SessionCache.load(path)
+        assert path.read_bytes() == wrong and [p.name for p in tmp_path.iterdir()] == ["sessions"]
+        assert "private key" not in str(caught.value)
+
+
+def test_a_directory_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        SessionCache().save(tmp_path / "missing" / "sessions")
+
+
+# -- a session that draws no answer ------------------------------------------------------------
+
+
+def offering(variant: str, eaten) -> Pair:
+    """A client with a session, on a path that loses what ``eaten`` says of its datagrams."""
+    client, server = configs(variant)
+    server = dataclasses.replace(server, ticket_keys=TicketKeys())
+    first = Pair(client, server)
+    assert first.run() and first.connected
+    first.idle()
+    found = first.client.session
+    assert found is not None
+    link = Link(filter=lambda who, n, data: [] if who == CLIENT and eaten(n, data, found) else None)
+    return Pair(client, server, link, session=found)
+
+
+def has_ticket(number: int, data: bytes, found: Session) -> bool:
+    return found.ticket[:24] in data
+
+
+@pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13", "cid13"])
+def test_a_session_that_draws_no_answer_is_given_up(variant):
+    """After two resends, and the handshake goes on without it."""
+    pair = offering(variant, has_ticket)
+    assert pair.run(limit=20) and pair.connected
+    assert not pair.client.resumed and not pair.server.resumed
+    pair.idle()
+    pair.exchange()
+    events = pair.events[CLIENT]
+    at = next(n for n, event in enumerate(events) if isinstance(event, SessionRevoked))
+    sent = [event for event in events[:at] if isinstance(event, FlightSent)]
+    assert [flight.resend for flight in sent] == [0, 1, 2]
+    assert pair.client.session is not None or variant == "psk"
+
+
+@pytest.mark.parametrize("variant", ["certificate", "certificate13"])
+def test_a_session_whose_hello_is_lost_twice_is_resumed(variant):
+    pair = offering(variant, lambda number, data, found: number < 2)
+    assert pair.run(limit=20) and pair.connected and pair.client.resumed
+    assert not any(isinstance(event, SessionRevoked) for event in pair.events[CLIENT])
+
+
+def test_a_late_answer_to_the_hello_with_the_session_leads_to_a_handshake():
+    """Its cookie fits no other hello, and the server asks for the next one (DTLS 1.2)."""
+    pair = offering("certificate", lambda number, data, found: False)
+    pair.link.filter = lambda who, number, data: [(4.5, data)] if number < 3 else None
+    assert pair.run(limit=60) and pair.connected
+    pair.exchange()
+
+
+def test_a_client_without_a_session_begins_once():
+    client, server = configs("certificate")
+    pair = Pair(client, server, Link(filter=lambda who, number, data: []))
+    pair.idle(40)
+    hellos = {data[25:] for data in pair.sent[CLIENT]}
+    assert len(pair.sent[CLIENT]) > 4 and len(hellos) == 1

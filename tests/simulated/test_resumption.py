@@ -298,7 +298,14 @@ def test_each_datagram_of_a_resumed_handshake_lost(variant, times):
         def strike(who, count, data, sender=sender, lost=lost):
             return [] if who == sender and count in lost else None
 
-        agree(again.resume(Link(filter=strike)))
+        pair = again.resume(Link(filter=strike))
+        if times == 3 and number == 0:
+            # The hello and two resends drew no answer: the session was given up.
+            assert pair.connected and not pair.client.resumed
+            pair.link.filter = None
+            pair.exchange()
+        else:
+            agree(pair)
 
 
 @pytest.mark.parametrize("variant", ["certificate", "certificate13"])

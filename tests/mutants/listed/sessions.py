@@ -243,6 +243,39 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/handshake/driver.py",
+        "core/test_sessions.py",
+        (
+            "a-session-is-given-up-after-two-resends",
+            "RFC 5077 3.4",
+            "            and self.outgoing.backoff.resends >= RESENDS_WITH_SESSION\n",
+            "            and self.outgoing.backoff.resends > RESENDS_WITH_SESSION\n",
+        ),
+        (
+            "a-session-is-given-up-once",
+            "RFC 5077 3.4",
+            "            and handshake.session is not None\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/private_files.py",
+        "core/test_sessions.py",
+        ("a-private-file", "RFC 8446 C.4", "MODE = 0o600\n", "MODE = 0o644\n"),
+        (
+            "a-file-is-taken-once",
+            "RFC 8446 C.4",
+            "    claimed.unlink()\n",
+            "    claimed.replace(source)\n",
+        ),
+        (
+            "a-file-that-is-refused-stays",
+            "RFC 8446 C.4",
+            "        claimed.replace(source)\n        raise\n",
+            "        raise\n",
+        ),
+    ),
+    *of(
         "core/handshake/resumption.py",
         RESUMPTION,
         (
