@@ -7,13 +7,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from aiodtls.cli import connect, demo, serve
+from aiodtls.cli import connect, demo, scan, serve
 from aiodtls.cli.loss import drop_outgoing
 from aiodtls.cli.options import parser
 from aiodtls.cli.output import Output
 from aiodtls.core.errors import DTLSError
 
-COMMANDS = {"demo": demo.run, "serve": serve.run, "connect": connect.run}
+COMMANDS = {"demo": demo.run, "serve": serve.run, "connect": connect.run, "scan": scan.run}
 
 
 def _one_line(
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. An error is one line on standard error."""
     warnings.formatwarning = _one_line
     options = parser().parse_args(arguments)
-    if options.loss:
+    if getattr(options, "loss", 0):
         drop_outgoing(options.loss)
     output = Output(as_json=options.json)
     try:

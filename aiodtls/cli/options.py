@@ -25,7 +25,11 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--burst", type=int, default=2000, help="messages of the burst")
     serve = commands.add_parser("serve", help="a server that echoes what it receives")
     connect = commands.add_parser("connect", help="sends lines of standard input, shows replies")
-    for command in (serve, connect):
+    scan = commands.add_parser("scan", help="what a server takes, graded against the RFCs")
+    scan.add_argument("--server-hostname", help="the name to ask for and to check (default: HOST)")
+    scan.add_argument("--alpn", type=_names, metavar="LIST", help="ALPN protocol names to offer")
+    scan.add_argument("--json", action="store_true", help="one JSON object, for machines")
+    for command in (serve, connect, scan):
         command.add_argument("address", type=address, metavar="HOST:PORT")
     serve.add_argument(
         "--self-signed", action="store_true", help="make a certificate, and show how to connect"
