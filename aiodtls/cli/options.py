@@ -59,7 +59,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     add("--key", metavar="FILE", help="its private key, PEM (default: in the file of --cert)")
     add("--key-password-file", metavar="FILE", help="the first line is the password of the key")
     add("--key-password-env", metavar="NAME", help="an environment variable with that password")
-    add("--raw-public-key", action="store_true", help="show --key without a certificate (RFC 7250)")
+    add("--raw-public-key", action="store_true", help="use --key as a raw public key (RFC 7250)")
     add("--public-key", metavar="FILE", action="append", help="raw public keys to trust, PEM")
     add("--cafile", metavar="FILE", action="append", help="certificates to trust, PEM")
     add("--insecure", action="store_true", help="accept any certificate of the peer")
@@ -73,7 +73,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     add("--connection-id", type=int, metavar="BYTES", help="the length of our connection ids")
     add("--client-auth", choices=("none", "optional", "required"), default="none")
     add("--keylog", metavar="FILE", help="write secrets in the SSLKEYLOGFILE format")
-    add("--json", action="store_true", help="one JSON object a line, for machines")
+    add("--json", action="store_true", help="one JSON object a line, for programs")
     add("--loss", type=_percent, default=0.0, metavar="PERCENT", help="drop outgoing datagrams")
     add("--retransmit-initial", type=float, default=1.0, metavar="SECONDS")
     add("--handshake-timeout", type=float, default=64.0, metavar="SECONDS")
@@ -110,7 +110,7 @@ def _psk(text: str) -> PSK:
     except ValueError:
         pass
     # The text contains a key, so the message does not repeat it.
-    raise argparse.ArgumentTypeError("wanted is IDENTITY:HEXKEY")
+    raise argparse.ArgumentTypeError("expected IDENTITY:HEXKEY")
 
 
 def _psk_file(path: str) -> dict[bytes, bytes | PSK]:

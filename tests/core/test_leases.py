@@ -358,7 +358,7 @@ def test_a_lease_is_neither_too_short_nor_too_long(variant, most, nonces):
 def test_only_exports_of_the_association_can_be_stored():
     pair = connected("psk13")
     state = lease_to(pair, CLIENT)
-    with pytest.raises(ValueError, match="no export"):
+    with pytest.raises(ValueError, match="not an export"):
         pair.server.export_stored(state, pair.now)
 
 

@@ -415,7 +415,7 @@ def test_secrets_are_in_no_repr():
 
 @pytest.mark.parametrize("data", [b"", b"\1", b"\2" + bytes(100), bytes(10_000)])
 def test_what_is_no_session_is_refused(data):
-    with pytest.raises(ValueError, match="no session"):
+    with pytest.raises(ValueError, match="not a session"):
         Session.from_bytes(data)
 
 
