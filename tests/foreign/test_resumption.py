@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 
 import pytest
 
 import aiodtls
-from aiodtls import PSK, DTLSConfig
+from aiodtls import PSK, DTLSConfig, MemorySessionStore, TicketKeys
 from tests.foreign.test_gnutls import echo_with
 from tests.foreign.test_openssl import PSK_CLIENT, SECLEVEL_0, talk_as_client
 from tests.peers import (
@@ -66,10 +68,10 @@ async def test_client_of_openssl_with_a_psk(free_udp_port):
         await connect_twice(free_udp_port, program, psk_config())
 
 
-async def talk_twice(config: DTLSConfig, path: str, *extra: str) -> None:
+async def talk_twice(config: DTLSConfig, path: str, *extra: str, visits: int = 2) -> None:
     async with aiodtls.serve(None, "127.0.0.1", config=config) as server:
         peers = aiter(server)
-        for number, option in enumerate(("-sess_out", "-sess_in")):
+        for number, option in enumerate(("-sess_out", "-sess_in")[:visits]):
             async with (
                 openssl_client(server.sockname, option, path, *extra) as program,
                 asyncio.timeout(10),
@@ -96,6 +98,61 @@ async def test_server_for_openssl_with_a_client_certificate(pki: PKI, tmp_path):
     config = DTLSConfig(credentials=leaf.credentials, trust=pki.trust, client_auth="required")
     keys = ("-cert", own.certfile, "-key", own.keyfile)
     await talk_twice(config, str(tmp_path / "session"), "-CAfile", pki.cafile, *keys)
+
+
+class NoStore:
+    """A session store that is out of order."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        raise OSError("out of order")
+
+    def get(self, key: bytes) -> None:
+        raise OSError("out of order")
+
+    def delete(self, key: bytes) -> None:
+        raise OSError("out of order")
+
+
+@pytest.mark.parametrize("store", [MemorySessionStore(), NoStore()], ids=["store", "none"])
+async def test_server_for_openssl_with_a_chain_too_long_for_a_ticket(pki: PKI, tmp_path, store):
+    """Its ticket names the chain. Without a store it is empty (RFC 5077 section 3.3), and OpenSSL
+    completes the handshake but keeps no session.
+    """
+    leaf, own = pki.leaf("ecdsa-p256"), pki.leaf("ecdsa-p384")
+    config = DTLSConfig(
+        credentials=leaf.credentials,
+        trust=pki.trust,
+        client_auth="required",
+        session_store=store,
+    )
+    chain = tmp_path / "chain.pem"
+    chain.write_text(Path(pki.cafile).read_text() * 3)
+    keys = ("-cert", own.certfile, "-key", own.keyfile, "-cert_chain", str(chain))
+    options = ("-CAfile", pki.cafile, *keys)
+    visits = 2 if isinstance(store, MemorySessionStore) else 1
+    await talk_twice(config, str(tmp_path / "session"), *options, visits=visits)
+
+
+async def test_server_for_openssl_that_restarts_and_changes_its_secret(pki: PKI, tmp_path):
+    """The ticket of one server is taken by the next, which was given an older secret too."""
+    credentials = pki.leaf("ecdsa-p256").credentials
+    old, new = bytes(range(32)), bytes(range(1, 33))
+    path, since = str(tmp_path / "session"), time.time() - 9 * 24 * 3600
+    steps = (("-sess_out", (old,)), ("-sess_in", (old,)), ("-sess_in", (new, old)))
+    for number, (option, secrets) in enumerate((*steps, ("-sess_in", (new,)))):
+        keys = TicketKeys(*secrets, since=since)
+        config = DTLSConfig(credentials=credentials, ticket_keys=keys)
+        async with aiodtls.serve(None, "127.0.0.1", config=config) as server:
+            trust = ("-CAfile", pki.cafile)
+            async with (
+                openssl_client(server.sockname, option, path, *trust) as program,
+                asyncio.timeout(10),
+            ):
+                endpoint = await anext(aiter(server))
+                await program.send_line(b"from openssl")
+                assert await endpoint.recv() == b"from openssl\n"
+                assert endpoint.resumed == (number in (1, 2))
+                endpoint.close()
 
 
 async def test_server_for_openssl_with_a_psk(tmp_path):
