@@ -35,10 +35,11 @@ peer() {
 }
 
 # Runs the tests with a Python that is unpacked in the cache, where it could be had.
+# shellcheck disable=SC2086
 with_python() {
     case " $AIODTLS_UNAVAILABLE " in
     *" $2 "*) echo "Python $1 cannot be had just now" ;;
-    *) sh tests/versions.sh "$AIODTLS_CACHE/$2/usr/bin/python$1" newest "$VENV-$1" ;;
+    *) sh tests/versions.sh "$AIODTLS_CACHE/$2/usr/bin/python$1" newest "$VENV-$1" $3 ;;
     esac
 }
 
@@ -53,8 +54,8 @@ if [ -f tests/mutants/__main__.py ] || [ -f tests/mutants.py ]; then
     part "mutants" python -m tests.mutants
 fi
 part "tests with the lowest versions" sh tests/versions.sh python3 lowest "$VENV-lowest"
-part "tests with Python 3.13" with_python 3.13 debian13
-part "tests with Python 3.14" with_python 3.14 python3.14
+part "tests with Python 3.13" with_python 3.13 debian13 ""
+part "tests with Python 3.14" with_python 3.14 python3.14 "--cov aiodtls --cov-report term:skip-covered"
 part "documentation" sh tests/site.sh "$AIODTLS_CACHE/site"
 part "BoringSSL's runner" env PYTHON=python sh tests/bogo/run.sh
 

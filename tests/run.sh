@@ -58,6 +58,8 @@ codespell aiodtls benchmarks docs examples tests ./*.md
 lint-imports
 mypy
 if [ -z "$all" ]; then
-    exec pytest -n 2 -m "not built" "$@"
+    # shellcheck disable=SC2046
+    [ $# -gt 0 ] || set -- $(sh tests/coverage.sh python)
+    COVERAGE_CORE=sysmon exec pytest -n 2 -m "not built" "$@"
 fi
 exec sh tests/all.sh "$@"
