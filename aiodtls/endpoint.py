@@ -444,6 +444,24 @@ class DTLSEndpoint:
         channel.connection.accept_peer(channel.loop.time())
         channel.carrier.drain()
 
+    @checks.checked
+    def reject_peer(self, description: str = "bad_certificate") -> None:
+        """Ends the association with a fatal alert, because the peer is not the right one.
+
+        Data that was held back for ``accept_peer`` is dropped, and here the association ends with
+        the reason "local". Does nothing after the end.
+
+        Args:
+            description: the IANA name of the alert, such as "certificate_unknown" or
+                "access_denied" (RFC 8446 section 6.2).
+
+        Raises:
+            ValueError: it is not the name of an error alert.
+        """
+        channel = self._channel
+        channel.connection.reject_peer(channel.loop.time(), description)
+        channel.carrier.drain()
+
     def __repr__(self) -> str:
         channel = self._attached
         if channel is None:

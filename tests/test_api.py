@@ -19,7 +19,8 @@ ENDPOINT = (
     "send send_nowait send_many recv recv_nowait recv_many close wait_closed abort role version "
     "cipher_suite group peer_certificates peer_public_key psk_identity server_hostname "
     "alpn_protocol srtp_profile confirmed wait_confirmed peername sockname statistics max_payload "
-    "pmtu get_extra_info export_keying_material srtp_keys accept_peer update_keys"
+    "pmtu get_extra_info export_keying_material srtp_keys accept_peer reject_peer "
+    "update_keys"
 )
 SERVER = (
     "sockets sockname endpoints statistics serve_forever messages connect config update_config "

@@ -262,6 +262,24 @@ async def test_deferred_trust_holds_data_back(server_config):
         assert await client.recv() == b"early"
 
 
+async def test_a_rejected_peer_is_told_by_an_alert_and_nothing_of_it_is_read(server_config):
+    config = DTLSConfig(trust=aiodtls.Trust.deferred())
+    async with pair(config, server_config) as (client, server):
+        await server.send(b"early")
+        await asyncio.sleep(0.01)
+        with pytest.raises(ValueError, match="error alert"):
+            client.reject_peer("close_notify")
+        with pytest.raises(TypeError, match="description"):
+            client.reject_peer(42)
+        client.reject_peer("access_denied")
+        with pytest.raises(aiodtls.EndpointClosed) as caught:
+            await client.recv()
+        assert caught.value.reason == "local" and "access_denied" in str(caught.value)
+        with pytest.raises(aiodtls.EndpointClosed, match="access_denied") as caught:
+            await server.recv()
+        assert caught.value.reason == "peer_alert"
+
+
 async def test_trust_may_be_an_async_function(server_config):
     seen = []
 

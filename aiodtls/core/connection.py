@@ -36,6 +36,7 @@ from aiodtls.core.errors import (
     PeerAlert,
     alert_name,
     caused_by,
+    fatal_alert,
 )
 from aiodtls.core.events import (
     AddressChanged,
@@ -124,9 +125,9 @@ class DTLSConnection:
 
     __slots__ = (
         *("__weakref__", "_alert_hint", "_doubt", "_driver", "_early_close", "_events", "_idle"),
-        *("_inbox", "_layer", "_leases", "_leaving", "_on_fast_path", "_outbox", "_made_paths"),
-        *("_peer_proved", "_post", "_random", "_outgoing", "_timers", "_touched", "_transmitter"),
-        *("_wall_clock", "closed", "config", "confirmed", "counters", "failure"),
+        *("_inbox", "_last_alert", "_layer", "_leases", "_leaving", "_on_fast_path", "_outbox"),
+        *("_made_paths", "_peer_proved", "_post", "_random", "_outgoing", "_timers", "_touched"),
+        *("_transmitter", "_wall_clock", "closed", "config", "confirmed", "counters", "failure"),
         *("handshake_complete", "export_id", "max_payload", "negotiated", "own_ids", "peer"),
         *("refusal", "role"),
     )
@@ -164,6 +165,8 @@ class DTLSConnection:
         # A plaintext alert that nothing has contradicted yet.
         self._alert_hint: AlertHint | None = None
         self.refusal: Refusal | None = None
+        # What a peer hears that asks for our last flight after the end.
+        self._last_alert = AlertDescription.close_notify
         # The association id and the export generation, if the association was exported.
         self.export_id = b"", 0
         if own_ids is None:
@@ -685,13 +688,33 @@ class DTLSConnection:
         self._inbox.release()
         self._set_fast_path()
 
-    def close(self, now: float) -> None:
-        """Ends the association with a close_notify. Calling it again does nothing."""
+    def reject_peer(self, now: float, description: str = "bad_certificate") -> None:
+        """Ends the association with a fatal alert, because the peer is not the right one.
+
+        Drops what was held back for ``accept_peer``. Does nothing after the end.
+
+        Raises:
+            HandshakeError: the handshake is not complete.
+            ValueError: ``description`` is not the IANA name of an error alert.
+        """
+        alert = fatal_alert(description)
         if self.closed:
             return
-        self._send_close_notify()
+        self._check_complete()
+        self._last_alert = alert
+        self._inbox.clear()
+        self._leave(EndpointClosed("local", f"the peer was rejected: {description}"))
+
+    def close(self, now: float) -> None:
+        """Ends the association with a close_notify. Calling it again does nothing."""
+        if not self.closed:
+            self._leave(EndpointClosed("local"))
+
+    def _leave(self, error: EndpointClosed) -> None:
+        """Tells the peer of the end, again and again if it asks for our last flight."""
+        self._send_closing_alert()
         resend_at = self._timers.get(Timer.retransmit)
-        self._end(EndpointClosed("local"))
+        self._end(error)
         if self.handshake_complete and not (self.confirmed and self.role == "client"):
             self._leaving = self._make_leaving()
             self._leaving.resend_from(resend_at)
@@ -1142,10 +1165,10 @@ class DTLSConnection:
         return Leaving(*parts, is_client=is_client, is_dtls13=self._is_dtls13)
 
     def _close_again(self) -> None:
-        """Sends close_notify behind what goes out after the end, if anything does."""
+        """Sends the closing alert behind what goes out after the end, if anything does."""
         if self._transmitter.has_datagrams:
             self._collect()
-            self._send_close_notify()
+            self._send_closing_alert()
 
     # -- the peer's address ---------------------------------------------------------------------
 
@@ -1496,8 +1519,8 @@ class DTLSConnection:
             HandshakeCompleted(str(negotiated.version), str(negotiated.cipher_suite))
         )
         self._expect_data(
-            held=bool(negotiated.peer_chain)
-            and any(
+            # This does not depend on a certificate: a peer may have shown none.
+            held=any(
                 trust.is_deferred and negotiated.peer_certificate_type in trust.certificate_types
                 for trust in self.config.trusts
             )
@@ -1591,6 +1614,11 @@ class DTLSConnection:
         datagram = refusal.repeat(now)
         if datagram is not None:
             self._outbox.put(datagram, self.peer)
+
+    def _send_closing_alert(self) -> None:
+        """Tells the peer that the association has ended here, and whether it was rejected."""
+        rejected = self._last_alert is not AlertDescription.close_notify
+        self._send_alert(AlertLevel.fatal if rejected else AlertLevel.warning, self._last_alert)
 
     def _send_close_notify(self) -> None:
         self._send_alert(AlertLevel.warning, AlertDescription.close_notify)

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from aiodtls.core.registry import AlertDescription
 
 E = TypeVar("E", bound=BaseException)
+# Alerts that close or warn (RFC 8446 section 6.1, RFC 5246 section 7.2.2).
+_NEVER_FATAL = {"close_notify", "user_canceled", "no_renegotiation"}
 
 
 class DTLSError(Exception):
@@ -131,6 +133,13 @@ def caused_by(error: E, cause: BaseException | None) -> E:
     """``error`` with ``cause`` as its cause."""
     error.__cause__ = cause
     return error
+
+
+def fatal_alert(name: str) -> AlertDescription:
+    """The alert of this name, which ends an association. Raises ValueError for any other name."""
+    if name not in AlertDescription.__members__ or name in _NEVER_FATAL:
+        raise ValueError(f"{name!r} is not the name of an error alert (RFC 8446 section 6.2)")
+    return AlertDescription[name]
 
 
 def alert_name(code: int) -> str:

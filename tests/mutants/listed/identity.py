@@ -245,6 +245,28 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/connection.py",
+        "core/test_deferred_trust.py",
+        (
+            "peer-without-a-certificate-is-held",
+            "docs/configuration.md",
+            "            held=any(\n",
+            "            held=bool(negotiated.peer_chain)\n            and any(\n",
+        ),
+        (
+            "rejected-data-is-dropped",
+            "docs/configuration.md",
+            "        self._inbox.clear()\n        self._leave(",
+            "        self._leave(",
+        ),
+        (
+            "rejection-is-told-again",
+            "RFC 9147 5.10",
+            "            self._collect()\n            self._send_closing_alert()\n",
+            "            self._collect()\n            self._send_close_notify()\n",
+        ),
+    ),
+    *of(
         "log.py",
         "test_log.py",
         (
