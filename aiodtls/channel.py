@@ -122,6 +122,17 @@ class Channel(Sending):
         self.handed_over = True
         self._kept = None
 
+    def deliver_to(self, on_data: Callable[[Channel], None]) -> None:
+        """Calls ``on_data`` when data begins to wait, and at once if some waits already."""
+        self.on_data = on_data
+        if self.has_data:
+            on_data(self)
+
+    def keep_sessions(self, keep: Callable[[Session], None], revoke: Callable[[], None]) -> None:
+        """Calls ``keep`` with each session of a client, and ``revoke`` when they are invalid."""
+        self.on_session = keep
+        self.on_revoked = revoke
+
     # -- called by the protocol ---------------------------------------------------------------
 
     def drain(self) -> None:

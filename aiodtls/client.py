@@ -197,8 +197,7 @@ async def _attempt(
             peer, config=config, server_hostname=server_hostname, session=sessions.take()
         )
         channel.on_event = on_event
-        channel.on_session = sessions.keep
-        channel.on_revoked = sessions.revoke
+        channel.keep_sessions(sessions.keep, sessions.revoke)
         # Events of the handshake are reported with the endpoint that the user will get.
         endpoint.attach(channel)
         protocol.drain()

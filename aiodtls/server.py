@@ -226,9 +226,7 @@ class DTLSServer:
 
     def _take_messages(self, channel: Channel) -> None:
         self._held[channel] = DTLSEndpoint.of(channel)
-        channel.on_data = self._data_waits
-        if channel.has_data:
-            self._data_waits(channel)
+        channel.deliver_to(self._data_waits)
 
     def _data_waits(self, channel: Channel) -> None:
         if channel.has_data:

@@ -174,8 +174,7 @@ class _Carrier(DTLSProtocol, ABC):
     def take_over(self, channel: Channel) -> None:
         """From now on the channel's data goes to the user's protocol."""
         self._held[channel.connection.peer] = DTLSEndpoint.of(channel)
-        channel.on_data = self._deliver
-        self._deliver(channel)
+        channel.deliver_to(self._deliver)
 
     def _deliver(self, channel: Channel) -> None:
         while channel.has_data:

@@ -583,7 +583,7 @@ class DTLSConnection:
             size: how many bytes of UDP payload were refused, None if unknown.
             fits: how many bytes the path takes, None if unknown.
         """
-        self.counters.transport_errors += 1
+        self.counters.count_transport_error()
         self._touched.add(self)
         if self.closed:
             return

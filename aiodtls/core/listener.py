@@ -199,7 +199,8 @@ class Listener:
         ``size`` and ``fits`` are those of ``DTLSConnection.transport_error``.
         """
         there = self._routes.at(addr)
-        self._counters.transport_errors += not there
+        if not there:
+            self._counters.count_transport_error()
         for connection in there:
             connection.transport_error(error, now, size=size, fits=fits)
 

@@ -148,6 +148,10 @@ class Counters:
         """Counts one completed handshake."""
         self.handshakes_completed += 1
 
+    def count_transport_error(self) -> None:
+        """Counts one error of the transport."""
+        self.transport_errors += 1
+
     def count_failed(self) -> None:
         """Counts one failed handshake."""
         self.handshakes_failed += 1
