@@ -1,7 +1,7 @@
 """ClientHellos that wait until the owner of a listener accepts their addresses.
 
-One for each address, the newest; all together within a bound, so that strangers displace strangers
-and nothing else. Nothing is answered meanwhile.
+There is one for each address, the newest. All together are bounded, so unvalidated peers displace
+only each other. They get no answer meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from aiodtls.core.wire.records import (
     encode_record,
 )
 
-# Bytes of an entry beside its datagram: an IPv6 address, the bytes object, its place in the table.
+# The memory of an entry besides its datagram: an IPv6 address, the bytes object, its place in the
+# table.
 OVERHEAD = 400
 
 
@@ -36,10 +37,10 @@ class HeldHellos:
     def keep(
         self, address: Hashable, body: bytes, message_seq: int, record_number: int, limit: int
     ) -> bool:
-        """Keeps a whole ClientHello, in the place of an older one of its address.
+        """Keeps a complete ClientHello, which replaces an older one of its address.
 
-        ``limit`` is the bytes that all may have, overhead counted: the oldest give way. False for
-        a hello that is longer than a record.
+        ``limit`` is how many bytes all may have, overhead included; the oldest are dropped. Returns
+        False for a hello that is longer than a record.
         """
         fragment = encode_whole(CLIENT_HELLO, message_seq, body)
         if len(fragment) > MAX_PLAINTEXT_LENGTH:
@@ -53,7 +54,7 @@ class HeldHellos:
         return True
 
     def take(self, address: Hashable) -> bytes | None:
-        """The datagram of the hello from there, which is no longer kept; None without one."""
+        """Removes and returns the datagram of the hello from an address; None without one."""
         datagram = self._datagrams.pop(address, None)
         if datagram is not None:
             self._bytes -= len(datagram) + OVERHEAD

@@ -1,10 +1,10 @@
-"""What a closed connection still owes its peer: our last flight, or the ACK of the peer's.
+"""What a closed connection still sends to its peer: our last flight, or the ACK of the peer's.
 
-If our last flight was lost, the peer has not completed the handshake, and it cannot read the data
-that followed. So a closed connection keeps the flight. It sends it again when the peer repeats its
-own and, as a client of DTLS 1.3, also on the timer, because such a peer may be waiting in silence.
-This ends when a record shows that the peer has completed the handshake or is ending too, and in any
-case after ``LAST_FLIGHT_LIFETIME``.
+If our last flight was lost, the peer has not completed the handshake, and cannot read the data that
+followed. So a closed connection keeps the flight. It resends the flight when the peer repeats its
+own. As a client of DTLS 1.3 it also does so on the timer, because such a peer may be waiting
+silently. This ends when a record shows that the peer has completed the handshake or is closing too,
+and at the latest after ``LAST_FLIGHT_LIFETIME``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from aiodtls.core.reliability.outgoing_flight import LAST_FLIGHT_LIFETIME, Outgo
 from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.records import EPOCH_SHIFT, HANDSHAKE, Record
 
-# How often the timer sends the flight again. With a timeout of 1 s that takes 15 s.
+# How often the timer resends the flight. With a timeout of 1 s that takes 15 s.
 MAX_RESENDS = 4
 APPLICATION_DATA = int(ContentType.application_data)
 
 
 class Leaving:
-    """The rest of one association that ``close`` has ended, or a peer's close_notify."""
+    """The remaining duties of an association that ``close`` or the peer's close_notify has
+    ended.
+    """
 
     __slots__ = (
         *("_driver", "_is_client", "_is_dtls13", "_is_over", "_layer", "_outgoing"),
@@ -53,7 +55,7 @@ class Leaving:
 
     @property
     def until(self) -> float:
-        """Until when the peer may ask for something; in the past where it cannot."""
+        """Until when the peer may still need an answer; a time in the past if it cannot."""
         if self._is_over:
             return float("-inf")
         if not self._is_dtls13:
@@ -63,23 +65,23 @@ class Leaving:
         return self._driver.completed_at + LAST_FLIGHT_LIFETIME
 
     def resend_from(self, at: float | None) -> None:
-        """The timer of the last flight was set for ``at``, and goes on."""
+        """Continues the timer of the last flight, which was set for ``at``."""
         if at is not None and self._is_dtls13 and self._is_client:
             self._resends_left = MAX_RESENDS
             self._timers.set(Timer.retransmit, at)
 
     def timer_due(self, now: float) -> bool:
-        """The retransmission timer is due. Whether the flight goes out again."""
+        """The retransmission timer is due. Returns whether the flight is resent."""
         if not self._resends_left or not self._driver.timer_due(Timer.retransmit, now):
             return False
         self._resends_left -= 1
         if not self._resends_left:
-            # From now on only a repeat of the peer's flight sends it.
+            # From now on only a repeat of the peer's flight triggers a resend.
             self._outgoing.pause()
         return True
 
     def receive(self, datagram: bytes, now: float) -> bool:
-        """Takes a datagram that came after the end. Returns True if anything is to be sent."""
+        """Processes a datagram that came after the end. Returns True if something must be sent."""
         for record in self._layer.receive(datagram, now):
             if record[1] >> EPOCH_SHIFT:
                 try:
@@ -89,7 +91,7 @@ class Leaving:
         if self._is_over:
             self._outgoing.forget()
             self._timers.clear()
-        # An ACK is either sent at once or not at all.
+        # An ACK is sent either at once or not at all.
         self._timers.cancel(Timer.acknowledge)
         return not self._is_over
 
@@ -104,8 +106,8 @@ class Leaving:
             self._driver.receive_ack(parse_ack(payload, epoch), epoch, now)
             self._is_over = self._is_client and self._driver.last_flight_arrived
         elif content_type == ContentType.alert:
-            # A client of DTLS 1.3 that ends too may still wait for our ACK. A server that does so
-            # under its keys for application data waits for nothing.
+            # A client of DTLS 1.3 that is closing too may still wait for our ACK. A server that
+            # closes under its application keys waits for nothing.
             is_ending = self._is_client and number >> EPOCH_SHIFT >= APPLICATION_EPOCH
             self._is_over = not self._is_dtls13 or is_ending
         elif content_type == APPLICATION_DATA and not self._is_dtls13:

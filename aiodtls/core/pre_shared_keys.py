@@ -1,4 +1,4 @@
-"""Pre-shared keys as they are configured, and which versions can carry them."""
+"""Configured pre-shared keys, and the versions that can use them."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 from aiodtls.core import checks
 from aiodtls.core.errors import ConfigError
 
-# The wire allows more: 65,535 bytes of identity, and of all extensions of a hello together. But
-# a hello that is much longer than this reaches few servers, and nobody names a device by so much.
+# The wire format allows 65,535 bytes for an identity, and for all extensions of a hello together.
+# But many servers drop a hello that is much longer than this, and real identities are shorter.
 MAX_IDENTITY_LENGTH = 2048
-# Of identity and context, which a hello has once for each hash.
+# For identity and context together. A hello contains them once for each hash.
 MAX_IMPORTED_LENGTH = 1024
-# What all PSKs of a client may have in its hello, each with ``_OFFER_OVERHEAD``.
+# How many bytes all PSKs of a client may take in its hello, each with ``_OFFER_OVERHEAD``.
 MAX_OFFERED = 12288
 MAX_KEY_LENGTH = 65535
-# RFC 9257 section 6. Whoever records a handshake may try all shorter keys in his own time.
+# RFC 9257 section 6: shorter keys can be found by trial from a recorded handshake.
 LEAST_SAFE_KEY_LENGTH = 16
 # Two lengths, protocol and KDF of an imported identity (RFC 9258 section 5.1).
 _IMPORT_HEADER = 8
-# Beside an identity: its length, the age of a ticket, and a binder with its length.
+# Besides an identity: its length, the age of a ticket, and a binder with its length.
 _OFFER_OVERHEAD = 2 + 4 + 1 + 48
-# Hashes that an imported key is offered for, as an identity each.
+# The hashes for which an imported key is offered, each with an identity.
 _TARGET_HASHES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class PSKContext:
-    """Who asks for a key: the peer's address, the server name it wants, the version.
+    """The peer that needs a key: its address, the server name that it requests, the version.
 
-    ``import_context`` is what the peer would import the key with (RFC 9258), where it would.
+    ``import_context`` is the context with which the peer imports the key (RFC 9258), if it does.
     """
 
     peername: Any
@@ -43,12 +43,15 @@ class PSKContext:
 
 @dataclass(frozen=True, slots=True, init=False)
 class PSK:
-    """A pre-shared key. The identity is compared as bytes; text is encoded as UTF-8 (RFC 4279).
+    """A pre-shared key. Identities are compared as bytes; text is encoded as UTF-8 (RFC 4279).
 
-    ``hash`` is the one the key is bound to in DTLS 1.3; DTLS 1.2 does not look at it. ``context``
-    is None unless the key is to be imported (RFC 9258). A key under 128 bits draws a UserWarning
-    (RFC 9257 section 6). An empty identity serves DTLS 1.2 alone: DTLS 1.3 cannot offer it
-    (RFC 8446 section 4.2.11). Raises :class:`ConfigError`.
+    ``hash`` is the hash that DTLS 1.3 binds the key to; DTLS 1.2 ignores it. ``context`` is None
+    unless the key is to be imported (RFC 9258). A key under 128 bits causes a UserWarning (RFC 9257
+    section 6). An empty identity can be used only with DTLS 1.2, because DTLS 1.3 cannot offer it
+    (RFC 8446 section 4.2.11).
+
+    Raises:
+        ConfigError: a value is invalid.
     """
 
     identity: bytes
@@ -71,11 +74,12 @@ class PSK:
     def imported(
         cls, identity: str | bytes, key: bytes, *, context: bytes = b"", hash: str = "SHA256"
     ) -> PSK:
-        """A key of which DTLS 1.3 uses only what is derived from it (RFC 9258).
+        """A key for import: DTLS 1.3 uses only keys that are derived from it (RFC 9258).
 
-        So it fits cipher suites of every hash. It serves DTLS 1.3 alone, as no key may be used both
-        imported and as it is (RFC 9258 section 4). Both sides have the same ``context``, such as
-        who plays which role. ``hash`` is the one of the derivation. Raises :class:`ConfigError`.
+        So it fits cipher suites with every hash. DTLS 1.2 cannot use it, because a key must not be
+        used both imported and directly (RFC 9258 section 4). Both sides must have the same
+        ``context``, for example the names of the two roles. ``hash`` is that of the derivation.
+        Raises :class:`ConfigError`.
         """
         psk = cls(identity, key, hash=hash)
         if not psk.identity:
@@ -91,18 +95,18 @@ class PSK:
 
     @property
     def serves_dtls12(self) -> bool:
-        """Whether DTLS 1.2 may use it: no imported one (RFC 9258 section 4)."""
+        """Whether DTLS 1.2 may use it. It must not use an imported key (RFC 9258 section 4)."""
         return self.context is None
 
     def serves_dtls13(self, hash_name: str) -> bool:
-        """Whether DTLS 1.3 can, with suites of this hash, as hashlib spells it."""
+        """Whether DTLS 1.3 can use it with suites that have this hash, in hashlib's spelling."""
         if self.context is not None:
             return True
         return bool(self.identity) and self.hash.lower() == hash_name
 
     @property
     def offered_size(self) -> int:
-        """Bytes that it takes in pre_shared_key of a hello at the most."""
+        """How many bytes it takes in pre_shared_key of a hello at most."""
         size = len(self.identity) + _OFFER_OVERHEAD
         if self.context is None:
             return size
@@ -136,7 +140,7 @@ def _check_key(key: bytes) -> None:
 
 
 def _depth() -> int:
-    """How many frames up the code stands that is not ours: the warning is about that."""
+    """How many frames of this package are on the stack. The warning is about the caller's frame."""
     depth = 1
     while sys._getframe(depth).f_globals.get("__name__", "").startswith("aiodtls."):
         depth += 1

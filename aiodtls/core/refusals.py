@@ -1,11 +1,12 @@
-"""Handshakes that end with an alert: ours said again where it was lost, the peer's half believed.
+"""Handshakes that end with an alert: we repeat ours if it was lost, and doubt the peer's if it is
+plaintext.
 
-An alert is never resent by a timer. Who refuses a handshake keeps the sealed datagram of its alert,
-and sends it again, byte for byte, when the peer goes on with the handshake as if nothing had been
-said (RFC 6347 section 4.2.7, RFC 9147 section 5.10).
+No timer resends an alert. A side that refuses a handshake keeps the protected datagram of its
+alert. It sends the same bytes again when the peer continues the handshake as if it had not received
+the alert (RFC 6347 section 4.2.7, RFC 9147 section 5.10).
 
-A plaintext alert can be anybody's. It is a hint that the peer has refused: the flight goes out once
-more, and only the peer's silence confirms it.
+Anybody can send a plaintext alert. So it is only a hint that the peer has refused: we resend our
+flight once, and only silence of the peer confirms the alert.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from aiodtls.core.wire.records import (
     Record,
 )
 
-# How often an alert is sent again, and of how many addresses alerts are kept.
+# How often an alert is repeated, and for how many addresses alerts are kept.
 MAX_REPEATS = 3
 MAX_REFUSALS = 4096
-# The epoch of DTLS 1.3 that protects handshakes: records of it are a handshake's.
+# DTLS 1.3 protects handshakes in this epoch, so its records count as handshake records.
 HANDSHAKE_EPOCH = 2
-# In a fragment that begins a ClientHello: the header, and the version before the random.
+# In a fragment that begins a ClientHello: after the handshake header and the version.
 _RANDOM_AT = FRAGMENT_HEADER_LENGTH + 2
 
 
 class Refusal:
-    """The sealed alert that ended a handshake here, and how often it may still be sent.
+    """The protected alert that ended a handshake here, and how often it may still be sent.
 
-    ``client_random`` tells the ClientHello of that handshake from a new one. ``interval`` is the
-    least time between two of them, in seconds.
+    ``client_random`` distinguishes the ClientHello of that handshake from a new one. ``interval``
+    is the shortest time between two repeats, in seconds.
     """
 
     __slots__ = ("_datagram", "_interval", "_not_before", "_repeats", "client_random")
@@ -52,7 +53,7 @@ class Refusal:
         self.client_random = client_random
 
     def is_asked_for_by(self, record: Record) -> bool:
-        """Whether the record goes on with the handshake, as far as can be seen without keys."""
+        """Whether the record continues the handshake, as far as that can be told without keys."""
         content_type, number, body = record
         if content_type & FIXED_MASK == FIXED_BITS:
             return content_type & EPOCH_MASK == HANDSHAKE_EPOCH
@@ -66,7 +67,7 @@ class Refusal:
         return bool(self.client_random) and random == self.client_random
 
     def repeat(self, now: float) -> bytes | None:
-        """The datagram, if it is to be sent again now."""
+        """The datagram, if it must be sent again now; else None."""
         if self._repeats >= MAX_REPEATS or now < self._not_before:
             return None
         self._repeats += 1
@@ -89,7 +90,7 @@ class RefusalTable:
         return address in self._by_address
 
     def keep(self, address: Hashable, refusal: Refusal) -> None:
-        """The newest one counts."""
+        """Keeps a refusal, which replaces an earlier one of its address."""
         self._by_address.pop(address, None)
         self._by_address[address] = refusal
         if len(self._by_address) > MAX_REFUSALS:
@@ -99,15 +100,15 @@ class RefusalTable:
         return self._by_address.get(address)
 
     def forget(self, address: Hashable) -> None:
-        """A new handshake begins at the address."""
+        """Drops the refusal, because a new handshake begins at the address."""
         self._by_address.pop(address, None)
 
 
 class AlertHint:
-    """A plaintext alert that came during a handshake, and how far it is believed.
+    """A plaintext alert that came during a handshake.
 
-    ``patience`` is how long nothing of the awaited flight may come before the flight is sent again,
-    and as long again before the handshake has failed, in seconds.
+    ``patience`` is in seconds. If no part of the awaited flight comes for so long, our flight is
+    resent. If none comes for as long again, the handshake has failed.
     """
 
     __slots__ = ("_description", "has_resent", "patience")
@@ -118,10 +119,10 @@ class AlertHint:
         self.has_resent = False
 
     def resent(self) -> None:
-        """The flight was sent once more."""
+        """Call it when the flight was resent."""
         self.has_resent = True
 
     @property
     def error(self) -> HandshakeRefused:
-        """What the handshake ends with where nothing contradicts the alert."""
+        """The error with which the handshake ends, if nothing contradicts the alert."""
         return HandshakeRefused(self._description)

@@ -1,4 +1,4 @@
-"""How much each network has of something, and which has most."""
+"""Counts how much each network has of something, and finds the one that has most."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-# The heap is built anew once it has so many entries, and twice as many as there are networks.
+# The heap is rebuilt once it has this many entries, and twice as many as there are networks.
 MIN_REBUILD = 64
 
 
 class Shares:
-    """Amounts by key; a change and the question for the largest cost O(log n).
+    """Amounts by key. A change, and the query for the largest, cost O(log n).
 
-    The heap has an entry for each change, the newest of a key last: older ones are dropped when
-    they come to the top.
+    The heap has an entry for each change. Entries that are not the newest of their key are dropped
+    when they reach the top.
     """
 
     __slots__ = ("_amounts", "_heap", "_order")
 
     def __init__(self) -> None:
         self._amounts: dict[Hashable, int] = {}
-        # Keys cannot be compared; the order of the changes stands before them.
+        # Keys cannot be compared, so the order of the changes comes before them.
         self._heap: list[tuple[int, int, Hashable]] = []
         self._order = count()
 
@@ -32,7 +32,7 @@ class Shares:
         return len(self._amounts)
 
     def change(self, key: Hashable, by: int) -> None:
-        """Adds to what ``key`` has, or takes from it."""
+        """Adds ``by`` to the amount of ``key``; it may be negative."""
         amount = self[key] + by
         if amount:
             self._amounts[key] = amount
@@ -44,7 +44,7 @@ class Shares:
             heapify(self._heap)
 
     def largest(self) -> Hashable:
-        """The key that has most. Raises IndexError where none has anything."""
+        """The key with the largest amount. Raises IndexError if there is none."""
         while True:
             amount, _, key = self._heap[0]
             if self._amounts.get(key) == -amount:
