@@ -188,7 +188,7 @@ def test_a_bound_socket_talks_with_many(run_loop, batching):
     run_loop(main)
 
 
-def test_what_is_sent_alone_does_not_wait_for_the_next_turn(run_loop, batching):
+def test_a_message_sent_alone_leaves_at_once(run_loop, batching):
     async def main() -> None:
         receiver = plain_socket()
         receiver.setblocking(False)
@@ -256,7 +256,7 @@ def test_close_sends_what_is_queued_and_abort_does_not(run_loop, batching, tmp_p
     run_loop(main)
 
 
-def test_close_sends_what_this_turn_has_queued(run_loop, batching):
+def test_close_sends_what_this_iteration_has_queued(run_loop, batching):
     async def main() -> None:
         async with joined(batching) as (sender, protocol, receiver):
             for number in range(5):
@@ -337,7 +337,7 @@ def test_a_protocol_that_raises_hears_the_next_datagram(run_loop, batching):
     run_loop(main)
 
 
-def test_a_connected_transport_sends_to_nobody_else(run_loop, batching):
+def test_a_connected_transport_sends_only_to_its_peer(run_loop, batching):
     async def main() -> None:
         async with joined(batching) as (sender, _, receiver):
             if batching:
@@ -433,7 +433,7 @@ def test_no_run_is_sent_where_none_has_passed(run_loop):
 
 
 @needs_batching
-def test_the_end_of_a_turn_is_told_once_and_again_after_an_exception(run_loop):
+def test_the_end_of_an_iteration_is_reported_once(run_loop):
     async def main() -> None:
         async with joined(True) as (sender, _, _receiver):
             told = []

@@ -67,7 +67,7 @@ async def test_who_still_waits_gets_what_a_cancelled_one_had():
         assert log == [b"1", b"2"]
 
 
-async def test_nobody_overtakes_a_receiver_that_has_its_data_and_did_not_run():
+async def test_a_woken_receiver_is_not_overtaken():
     async with two_endpoints() as (_, server):
         channel, log = server._channel, []
         tasks = await receivers(channel, 2, log)

@@ -61,7 +61,7 @@ def test_the_task_runs_before_resolve_returns_in_its_own_context(run_loop):
     ],
     ids=["result", "exception", "cancelled"],
 )
-def test_all_other_ends_are_told_in_another_turn(run_loop, end, expected):
+def test_other_results_are_reported_in_a_later_iteration(run_loop, end, expected):
     async def main() -> None:
         waiter, log = EagerFuture(), []
         task = await started(waiter, log)

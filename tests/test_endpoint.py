@@ -333,7 +333,7 @@ async def test_on_event_tells_the_story(server_config, client_config):
     assert list(dict.fromkeys(kinds)) == list(wanted)
 
 
-async def test_what_on_event_raises_goes_no_further(server_config, client_config, caplog):
+async def test_exceptions_of_on_event_are_logged(server_config, client_config, caplog):
     def fail(endpoint, event):
         raise ValueError("mine")
 

@@ -150,7 +150,7 @@ async def test_a_sender_that_waits_for_a_lease_learns_of_the_end():
             await waiting
 
 
-async def test_what_a_receiver_was_given_and_could_not_take_goes_along():
+async def test_data_of_a_woken_receiver_is_exported():
     async with aiodtls.serve(echo, "127.0.0.1", config=SERVER) as server:
         client = await dial(server.sockname[1], "1.3")
         await client.wait_confirmed()

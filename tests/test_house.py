@@ -53,7 +53,7 @@ def all_imports(name: str) -> set[str]:
     return {module.removeprefix("aiodtls.") for module in found} & set(MODULES)
 
 
-def test_no_import_goes_round_in_a_circle():
+def test_there_is_no_import_cycle():
     left = {name: all_imports(name) for name in MODULES}
     while free := [name for name, needed in left.items() if not needed]:
         left = {name: needed - set(free) for name, needed in left.items() if name not in free}
@@ -67,7 +67,7 @@ def test_the_net_knows_nothing_of_dtls(name):
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("core")])
-def test_the_core_has_no_clock_socket_thread_or_chance(name):
+def test_the_core_has_no_clock_socket_thread_or_randomness(name):
     roots = {module.split(".")[0] for module in imports(parsed(name))}
     # The one default that is no input.
     allowed = {"time"} if name == "core.clock" else set()

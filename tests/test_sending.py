@@ -45,7 +45,7 @@ async def test_what_waits_leaves_when_the_turn_ends():
         assert not pending(client)
 
 
-async def test_the_first_after_a_burst_waits_for_others_and_the_first_after_a_lone_one_does_not(
+async def test_the_first_message_after_a_burst_is_coalesced(
     monkeypatch,
 ):
     async with two_endpoints() as (client, server):
@@ -117,7 +117,7 @@ async def test_a_transport_that_closes_sends_what_waits():
         assert await received(server, 2) == [b"1", b"2"]
 
 
-async def test_a_full_buffer_lets_nobody_join_what_waits():
+async def test_a_full_buffer_coalesces_no_more_messages():
     async with two_endpoints() as (client, server):
         protocol = client._channel.carrier
         client.send_nowait(b"1")

@@ -115,9 +115,7 @@ async def test_messages_over_all_peers_with_no_task_for_each(server_config, clie
         await asyncio.wait_for(answering, 5)
 
 
-async def test_peers_that_came_before_anybody_asked_for_messages_are_kept(
-    server_config, client_config
-):
+async def test_peers_that_connect_before_messages_is_called_are_kept(server_config, client_config):
     async with (
         aiodtls.serve(None, "127.0.0.1", config=server_config) as server,
         aiodtls.connect(*server.sockname, config=client_config) as client,
@@ -244,7 +242,7 @@ async def test_a_config_that_cannot_serve_is_refused():
         aiodtls.serve(echo, config=DTLSConfig(trust=aiodtls.Trust.insecure()))
 
 
-async def test_first_bytes_outside_dtls_are_somebody_elses():
+async def test_datagrams_with_other_first_bytes_are_not_dtls():
     seen = []
 
     class Shared(DTLSProtocol):

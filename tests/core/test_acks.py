@@ -77,7 +77,7 @@ def test_a_protected_ack_of_a_higher_epoch_ends_it_with_illegal_parameter():
     assert pair.client.closed and "names a record of epoch 3" in str(pair.client.failure)
 
 
-def test_an_ack_in_the_clear_of_a_higher_epoch_is_nobodys():
+def test_a_plaintext_ack_of_a_higher_epoch_is_ignored():
     pair = waiting_client()
     record = plaintext(ContentType.ack, body((2, 0), (3, 0)))
     pair.client.receive_datagram(record, SERVER, pair.now)

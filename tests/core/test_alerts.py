@@ -193,7 +193,7 @@ def test_a_protected_alert_of_another_length(version, body, description):
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("side", [CLIENT, SERVER])
 @pytest.mark.parametrize("body", [b"", b"\2", b"\2\0\2", bytes(40)])
-def test_an_alert_of_another_length_in_the_clear_says_nothing(version, side, body):
+def test_a_plaintext_alert_of_another_length_is_ignored(version, side, body):
     for phase in phases_of(version):
         victim, _, pair = reached(version, side, phase)
         victim.receive_datagram(plaintext(ContentType.alert, body), "x", pair.now)

@@ -38,7 +38,7 @@ def mutual(version: str) -> str:
 @BOTH_ROLES
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("trust", ["fingerprint", "certificate", "function"])
-def test_who_is_not_trusted_is_refused(version, side, trust):
+def test_an_untrusted_peer_is_refused(version, side, trust):
     """``side`` is the one that is not known to the other."""
     other = Credentials.self_signed("localhost")
     judges = {
@@ -124,7 +124,7 @@ def signs_with(scheme: SignatureScheme, side: str, version: str):
 
 @BOTH_ROLES
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_scheme_that_was_not_offered_proves_nothing(version, side, pki):
+def test_a_signature_scheme_that_was_not_offered_is_refused(version, side, pki):
     """RFC 5246 section 7.4.3, RFC 8446 section 4.4.3: however valid the signature is."""
     rsa = pki.leaf("rsa-2048").credentials
     trust = Trust.fingerprints(rsa.fingerprint())
@@ -147,7 +147,7 @@ def test_a_scheme_that_was_not_offered_proves_nothing(version, side, pki):
 
 
 @BOTH_ROLES
-def test_a_raw_public_key_stands_alone(side):
+def test_a_raw_public_key_is_the_only_entry(side):
     """RFC 7250 section 3; DTLS 1.2 has no room for another."""
     raw = Credentials.raw_public_key(ec.generate_private_key(ec.SECP256R1()))
     config = DTLSConfig(

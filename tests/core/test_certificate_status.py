@@ -109,7 +109,7 @@ def test_the_chain_that_the_peer_verifies_comes_first(pki: PKI):
     assert order(named)[-1] == own
 
 
-def test_a_chain_for_named_issuers_is_shown_to_nobody_else(pki: PKI):
+def test_a_chain_for_named_issuers_is_sent_only_to_peers_that_name_one(pki: PKI):
     leaf = pki.leaf("ecdsa-p256").credentials
     bound = leaf.for_named_issuers()
     own = Credentials.self_signed("localhost")

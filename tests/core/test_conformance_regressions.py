@@ -350,7 +350,7 @@ def test_the_numbers_of_handshake_messages_end_and_do_not_wrap() -> None:
     assert pair.run(lambda: pair.server.closed)
 
 
-def test_a_connection_id_that_nobody_negotiated_is_dropped() -> None:
+def test_a_record_with_an_unnegotiated_connection_id_is_dropped() -> None:
     """DTLS13RecordHeader-CIDBit (RFC 9147 section 4)."""
     records, whole = split_datagram(bytes((0x3F, 0, 0, 0, 16)) + bytes(16))
     assert records == [] and not whole
@@ -413,7 +413,7 @@ def test_no_ack_is_sent_or_believed_before_the_version_is_known(versions) -> Non
     assert [datagram[0] for datagram in sent(client)] == [ContentType.handshake]
 
 
-def test_an_early_record_of_dtls12_draws_nothing() -> None:
+def test_an_early_record_of_dtls12_is_not_answered() -> None:
     """ACKs are of DTLS 1.3, and who sent it speaks DTLS 1.2."""
     pair = Pair(*variants.configs("no_cookie13"), cookie=False)
     before = pair.client.next_timeout()
@@ -423,7 +423,7 @@ def test_an_early_record_of_dtls12_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize("delay", [0.05, 0.4])
-def test_who_speaks_dtls12_alone_acknowledges_nothing(delay, credentials):
+def test_a_dtls12_side_sends_no_acks(delay, credentials):
     """Not even where somebody else sends what looks like a record of DTLS 1.3 (RFC 9147 s. 7)."""
     sent: list[int] = []
 

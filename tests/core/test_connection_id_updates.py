@@ -58,7 +58,7 @@ def test_ids_that_were_asked_for_are_kept_as_spare_ones():
     assert pair.client.peer_cid == pair.server.own_cid
 
 
-def test_nobody_is_asked_unless_the_user_says_so():
+def test_nothing_is_requested_unless_configured():
     pair = connected()
     assert len(list(pair.server.own_ids)) == 1
     names = [e.messages for e in pair.events[CLIENT] if hasattr(e, "messages")]
@@ -195,7 +195,7 @@ def test_the_longest_payload_follows_the_peers_id():
 
 
 @pytest.mark.parametrize("check", ["basic", "enhanced"])
-def test_no_record_on_a_new_path_bears_an_id_that_the_old_path_saw(check):
+def test_no_record_on_a_new_path_has_an_id_of_the_old_path(check):
     base = dataclasses.replace(BASE, spare_connection_ids=2, return_routability_check=check)
     ours, theirs = (dataclasses.replace(base, connection_id=length) for length in (4, 8))
     pair = Pair(ours, theirs)

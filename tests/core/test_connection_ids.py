@@ -48,7 +48,7 @@ def bears(version: str, datagram: bytes) -> bool:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("client, server", [(None, None), (4, 8), (0, 20), (7, 0), (0, 0), (1, 1)])
-def test_each_side_bears_the_id_that_the_other_asked_for(version, client, server):
+def test_each_side_uses_the_id_that_the_other_requested(version, client, server):
     pair = connected(version, client, server)
     lengths = client or 0, DEFAULT_CID_LENGTH if server is None else server
     for side, own, other, length in (
@@ -73,7 +73,7 @@ def test_a_peer_without_the_extension_gets_no_id(version, monkeypatch):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_server_without_the_extension_leaves_the_clients_id_to_nobody(version, monkeypatch):
+def test_the_clients_id_is_dropped_if_the_server_lacks_the_extension(version, monkeypatch):
     monkeypatch.setattr(
         "aiodtls.core.handshake.extensions.connection_id.reply", lambda hs, hello: []
     )
@@ -117,7 +117,7 @@ def test_the_longest_payload_counts_the_peers_id():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_record_without_the_id_is_nobodys(version):
+def test_a_record_without_the_agreed_id_is_dropped(version):
     pair, other = connected(version, 0, 8), connected(version, 0, 0)
     stray = other.client
     stray.send(b"without an id", other.now)
@@ -131,7 +131,7 @@ def test_a_record_without_the_id_is_nobodys(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_record_with_an_id_that_was_not_agreed_is_nobodys(version):
+def test_a_record_with_an_id_that_was_not_agreed_is_dropped(version):
     pair, other = connected(version, 0, 0), connected(version, 0, 8)
     other.client.send(b"with an id", other.now)
     [(data, _)] = other.client.datagrams_to_send()
@@ -224,7 +224,7 @@ def test_records_are_told_by_their_id_from_whatever_address(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_unknown_id_changes_nothing_and_draws_no_answer(version):
+def test_an_unknown_id_is_ignored(version):
     pair = connected(version)
     pair.client.send(b"data", pair.now)
     [(data, _)] = pair.client.datagrams_to_send()

@@ -91,7 +91,7 @@ def test_a_listener_frees_memory_of_many_idle_associations_only(monkeypatch):
 
 
 @pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13", "cid13"])
-def test_whom_nobody_holds_is_gone_without_the_garbage_collector(variant):
+def test_a_dropped_association_is_freed_without_the_garbage_collector(variant):
     client_config, server_config = configs(variant)
     client = DTLSConnection.client(client_config, SERVER, 0.0, server_hostname="localhost")
     listener = Listener(server_config)

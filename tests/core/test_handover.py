@@ -45,7 +45,7 @@ FACTS = [
 
 @pytest.mark.parametrize("side", [CLIENT, SERVER])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_peer_notices_nothing(variant, side):
+def test_the_peer_does_not_notice(variant, side):
     pair = connected(variant)
     pair.exchange()
     old = carry(pair, side)
@@ -116,7 +116,7 @@ def test_no_nonce_is_used_twice_and_no_message_answered_twice(variant, monkeypat
             assert pair.server.read() is None
 
 
-def test_data_that_nobody_has_read_goes_along():
+def test_unread_data_is_exported():
     pair = connected("certificate13")
     pair.client.send(b"second", pair.now)
     [(data, _)] = pair.client.datagrams_to_send()

@@ -105,7 +105,7 @@ def test_a_client_takes_so_many_hello_verify_requests_and_no_more():
     assert "HelloVerifyRequest again" in str(client.failure)
 
 
-def test_a_client_of_dtls13_alone_takes_no_hello_verify_request():
+def test_a_client_of_dtls13_only_refuses_hello_verify_request():
     """RFC 9147 section 5.2: a server that sends one speaks DTLS 1.2 at most."""
     client = DTLSConnection.client(configs("certificate13")[0], SERVER, 0.0)
     client.datagrams_to_send()

@@ -143,7 +143,7 @@ def test_what_follows_a_record_of_another_association_is_not_ours():
     assert payloads(layer, last) == [b"x"]
 
 
-def test_the_first_record_of_a_datagram_bears_the_id():
+def test_the_first_record_of_a_datagram_has_the_id():
     ids = own_ids()
     layer, counters = layer13(cids=ids)
     bare, whole = writer13(3), writer13(3, next(iter(ids)))
@@ -155,7 +155,7 @@ def test_the_first_record_of_a_datagram_bears_the_id():
     assert payloads(layer, bearing + bare.protect(HANDSHAKE, b"2")) == [b"1", b"2"]
 
 
-def test_in_dtls12_every_record_bears_the_id():
+def test_in_dtls12_every_record_has_the_id():
     """RFC 9146 section 3: one that does not is no record of this association."""
     pair = Pair(*configs("cid"))
     assert pair.run() and pair.connected

@@ -375,7 +375,7 @@ def test_the_last_export_of_a_leased_association_ends_it_with_what_waits():
     assert association_of(state)[1] == 2
 
 
-def test_no_spare_id_is_used_that_an_adopter_would_not_bear():
+def test_no_spare_id_is_used_that_an_adopter_would_not_use():
     client, server = (
         dataclasses.replace(config, spare_connection_ids=2) for config in configs("cid13")
     )

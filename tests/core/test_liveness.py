@@ -171,7 +171,7 @@ def test_a_client_notices_that_its_server_is_gone():
     assert pair.client.failure.reason == "idle"
 
 
-def test_forged_answers_keep_nobody_alive():
+def test_forged_answers_do_not_keep_a_peer_alive():
     pair = connected("certificate13", None, keepalive_interval=20)
     pair.exchange()
     pair.link.filter = lambda who, number, data: (

@@ -195,7 +195,7 @@ def test_an_unknown_identity_looks_like_a_wrong_key(server):
     assert pair.client.failure.description == "decrypt_error"
 
 
-def test_a_certificate_stands_in_for_a_psk_that_the_server_does_not_know():
+def test_a_certificate_replaces_a_psk_that_the_server_does_not_know():
     client = dataclasses.replace(CLIENT_CONFIG, versions=["1.3"], psk=PSK("one", KEY))
     pair = meet(client, dataclasses.replace(SERVER_CONFIG, versions=["1.3"]))
     assert pair.connected and pair.client.psk_identity is None

@@ -81,7 +81,7 @@ def test_an_address_that_does_not_answer_gets_three_times_what_it_sent_at_most(v
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_forged_replayed_and_older_records_from_elsewhere_draw_nothing(version):
+def test_forged_replayed_and_older_records_from_another_address_are_ignored(version):
     pair = connected(version)
     older, newest = record(pair), record(pair)
     pair.listener.receive_datagram(newest, CLIENT, pair.now)
@@ -145,7 +145,7 @@ def test_a_response_from_another_address_counts_for_nothing(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_cookie_of_before_is_worth_nothing(version):
+def test_a_cookie_of_an_earlier_check_is_ignored(version):
     pair = connected(version)
     writer = pair.client._layer.writer
     for cookie in (bytes(8), b"", bytes(9)):
@@ -354,7 +354,7 @@ def test_a_response_goes_to_where_the_challenge_came_from(version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("cookie", [b"", b"1234567", b"123456789"])
-def test_a_message_of_another_length_draws_no_answer(version, cookie):
+def test_a_message_of_another_length_has_no_answer(version, cookie):
     pair = connected(version)
     before = pair.server.statistics.records_discarded
     challenge = routability(pair, RRCMessageType.path_challenge, cookie)
@@ -365,7 +365,7 @@ def test_a_message_of_another_length_draws_no_answer(version, cookie):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_message_in_the_clear_draws_no_answer(version):
+def test_a_plaintext_message_has_no_answer(version):
     pair = connected(version)
     body = bytes((RRCMessageType.path_challenge,)) + b"12345678"
     pair.server.receive_datagram(plaintext(RRC, body), CLIENT, pair.now)

@@ -329,7 +329,7 @@ def test_only_a_newer_record_of_the_peer_sends_a_stopped_message_again():
 
 
 @pytest.mark.parametrize(("kind", "side"), STOPPED)
-def test_a_stopped_message_goes_along_in_an_export(kind, side):
+def test_a_stopped_message_is_exported(kind, side):
     pair = silenced(kind, side)
     actor = pair.client if side == CLIENT else pair.server
     stopped = actor._post.stopped

@@ -77,7 +77,7 @@ def test_the_replay_window_against_a_set(numbers, size):
             seen.add(number)
 
 
-def test_a_huge_leap_of_the_window_is_cheap():
+def test_a_huge_step_of_the_window_is_cheap():
     window = ReplayWindow(64)
     for number in (0, 1 << 47, (1 << 48) - 1):
         assert window.is_fresh(number)

@@ -161,7 +161,7 @@ def test_a_client_that_knows_of_no_types_is_told_of_no_type(version):
 
 
 @versions
-def test_a_client_whose_type_nobody_can_judge_is_not_asked(version):
+def test_a_client_with_an_unverifiable_type_is_not_asked(version):
     server = {"credentials": CERTIFICATE, "client_auth": "optional", "trust": TRUST_RAW}
     client = {"credentials": CERTIFICATE, "trust": TRUST_CERTIFICATE}
     pair = run(version, client, server)
@@ -195,7 +195,7 @@ def test_a_function_may_judge_raw_keys_beside_pins(version, verdict):
 
 
 @versions
-def test_a_key_that_is_not_the_servers_proves_nothing(version):
+def test_a_signature_with_another_key_is_refused(version):
     class Liar(Credentials):
         """Shows a key that it does not have."""
 

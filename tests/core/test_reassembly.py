@@ -74,7 +74,7 @@ def test_decoys_do_not_keep_the_honest_message_out():
     assert message is not None and message.body == BODY
 
 
-def test_what_is_buffered_is_bounded_and_follows_what_came():
+def test_buffers_are_bounded_and_grow_with_received_bytes():
     reassembly = Reassembly()
     reassembly.add(Fragment(11, 100_000, 0, 99_000, b"x"), 0)
     assert reassembly.buffered == 1 + PIECE_OVERHEAD

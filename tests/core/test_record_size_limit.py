@@ -99,7 +99,7 @@ def test_padding_of_a_datagram_among_many():
     assert pair.client.closed and "record is too long" in str(pair.client.failure)
 
 
-def test_a_record_of_padding_alone_is_measured_too():
+def test_a_record_of_padding_alone_is_checked_for_its_length():
     pair = limited("mutual13", client=100)
     pair.client.receive_datagram(seal(pair.server, 0, bytes(200)), SERVER, pair.now)
     assert pair.client.closed and "record is too long" in str(pair.client.failure)

@@ -46,7 +46,7 @@ def test_the_last_message_alone_tells_where_the_others_are_not_authenticated(wat
     assert watch.add(part(3, 12))
 
 
-def test_nobody_can_miss_a_flight_within_a_quarter_of_the_timeout(watch):
+def test_a_plaintext_repeat_within_a_quarter_of_the_timeout_is_ignored(watch):
     assert watch.may_answer(0.0)
     watch.sent(10.0, timeout=4.0)
     assert [watch.may_answer(at) for at in (10.0, 10.9, 11.0)] == [False, False, True]

@@ -65,7 +65,7 @@ def test_a_ticket_opens_while_its_session_lives(clock):
     assert keys.open(long) is None
 
 
-def test_what_is_no_ticket_is_not_opened(clock):
+def test_bytes_that_are_not_a_ticket_are_not_opened(clock):
     keys = TicketKeys(OLD)
     ticket = sealed(keys)
     for at in range(len(ticket)):

@@ -51,7 +51,7 @@ def test_f21_connection_ids_of_0_to_255_bytes(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_f21_ids_cut_short_or_changed_are_nobodys_and_cost_the_association_nothing(version):
+def test_f21_records_with_damaged_ids_are_dropped_without_effect(version):
     pair = connected(version, 7, 9)
     pair.client.send(b"data", pair.now)
     [(data, _)] = pair.client.datagrams_to_send()

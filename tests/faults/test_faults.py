@@ -103,7 +103,7 @@ def test_f6_a_replayed_record_is_dropped():
 
 
 @pytest.mark.parametrize("variant", ["mutual", "psk", "mutual13", "psk13"])
-def test_f7_an_early_change_cipher_spec_is_nothing(variant):
+def test_f7_an_early_change_cipher_spec_is_ignored(variant):
     def early(who, number, data):
         return [(0.0, record(20, 500 + number, b"\x01")), (0.0, data)]
 
@@ -131,7 +131,7 @@ def test_f7_a_client_that_leaves_a_message_out_reaches_no_association(variant, n
     assert left_out and not pair.accepted and pair.client.closed
 
 
-def test_f7_a_missing_change_cipher_spec_is_nothing_either():
+def test_f7_a_missing_change_cipher_spec_does_no_harm():
     def without(who, number, data):
         kept = b""
         at = 0

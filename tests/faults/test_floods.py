@@ -184,7 +184,7 @@ def test_f4_a_hundred_thousand_empty_records_and_fragments_hold_nothing(variant)
 
 
 @pytest.mark.parametrize("variant", ["psk", "psk13"])
-def test_f4_empty_records_under_the_right_keys_are_nothing_either(variant):
+def test_f4_empty_records_under_the_right_keys_are_ignored(variant):
     pair = connected(variant)
     epoch = 3 if pair.client.version == "1.3" else 1
     for _ in range(5_000):

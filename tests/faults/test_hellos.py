@@ -58,7 +58,7 @@ def test_f11_an_unproved_address_gets_no_state_no_timer_and_little_back(variant)
 
 
 @pytest.mark.parametrize("variant", RESUMED)
-def test_f11_a_session_spares_nobody_the_cookie(variant):
+def test_f11_a_session_does_not_replace_the_cookie(variant):
     """A recorded hello with a good ticket, sent from a victim's address."""
     first = connected(variant)
     listener = Listener(first.listener.config)

@@ -129,7 +129,7 @@ def test_f20_a_client_without_a_name_or_another_check_refuses_to_start(version):
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 @pytest.mark.parametrize("raw", [False, True])
-def test_f20_a_key_that_nobody_trusts_ends_the_handshake(version, raw):
+def test_f20_an_untrusted_key_ends_the_handshake(version, raw):
     """With certificates, and with raw public keys, where OpenSSL once went on unnoticed."""
 
     def credentials() -> Credentials:

@@ -197,7 +197,7 @@ def one_extension(hello: ClientHello, code: int) -> bytes:
 
 
 @pytest.mark.parametrize("variant", ["certificate", "certificate13", "psk", "psk13"])
-def test_f17_each_extension_of_a_hello_that_stands_twice_is_refused(variant):
+def test_f17_each_repeated_extension_of_a_hello_is_refused(variant):
     hello, data = hello_of(variant)
     body = encode_body(hello)
     block_at = len(body) - len(encoded_extensions(hello))

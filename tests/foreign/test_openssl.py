@@ -214,7 +214,7 @@ async def check_that_we_did_not_end_it(endpoint: aiodtls.DTLSEndpoint) -> None:
         await endpoint.send(b"still here\n")
 
 
-async def test_renegotiation_is_refused_and_nothing_dies(pki: PKI, free_udp_port):
+async def test_renegotiation_is_refused_and_the_association_continues(pki: PKI, free_udp_port):
     config = DTLSConfig(credentials=pki.leaf().credentials)
     async with aiodtls.serve(None, "127.0.0.1", config=config) as server:
         async with openssl_client(server.sockname) as program:

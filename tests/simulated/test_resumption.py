@@ -396,7 +396,7 @@ def test_nobody_is_refused_while_servers_restart_and_change_their_keys():
     assert world.restarts > 10 and len(world.key_ids) > 5
 
 
-def test_what_is_no_ticket_of_ours_opens_nothing():
+def test_a_foreign_ticket_is_not_opened():
     with pytest.raises(ConfigError):
         TicketKeys(b"too short")
     keys = TicketKeys()
