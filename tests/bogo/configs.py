@@ -92,7 +92,14 @@ class ApplicationTrust(Trust):
     def __init__(self, refusal: AlertDescription | None) -> None:
         self._refusal = refusal
 
-    def check(self, chain: object, *, peer_role: Role, server_hostname: str | None) -> None:
+    def check(
+        self,
+        chain: object,
+        *,
+        peer_role: Role,
+        server_hostname: str | None,
+        wall_time: float | None = None,
+    ) -> None:
         if self._refusal is not None:
             message = f"the application refuses: {self._refusal.name}"
             raise refusal(self._refusal, message)
