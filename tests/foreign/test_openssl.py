@@ -299,3 +299,35 @@ async def test_server_staples_an_ocsp_response(pki: PKI):
     config = DTLSConfig(credentials=leaf.credentials.stapled(ocsp_response=ocsp_response()))
     _, output = await talk_as_server(config, "-status", "-CAfile", pki.cafile)
     assert b"OCSP Response Status: trylater" in output
+
+
+async def test_a_client_that_is_rejected_hears_the_alert(pki: PKI):
+    """It has no certificate, so its data is held back like that of one who has."""
+    credentials = pki.leaf().credentials
+    config = DTLSConfig(
+        credentials=credentials, trust=aiodtls.Trust.deferred(), client_auth="optional"
+    )
+    async with aiodtls.serve(None, "127.0.0.1", config=config) as server:
+        async with openssl_client(server.sockname) as program, asyncio.timeout(10):
+            endpoint = await anext(aiter(server))
+            await program.send_line(b"from openssl")
+            await endpoint.wait_confirmed()
+            endpoint.reject_peer()
+            await program.wait_for(b"bad certificate")
+            with pytest.raises(aiodtls.EndpointClosed, match="rejected"):
+                await endpoint.recv()
+
+
+async def test_a_client_with_a_psk_alone_is_refused_where_a_certificate_is_required(pki: PKI):
+    config = DTLSConfig(
+        credentials=pki.leaf().credentials,
+        trust=pki.trust,
+        client_auth="required",
+        psk=PSK(PSK_IDENTITY, PSK_KEY),
+        psk_satisfies_client_auth=False,
+    )
+    cipher = ("-cipher", "PSK-AES128-GCM-SHA256:@SECLEVEL=0")
+    async with aiodtls.serve(None, "127.0.0.1", config=config) as server:
+        async with openssl_client(server.sockname, *PSK_CLIENT, *cipher) as program:
+            async with asyncio.timeout(10):
+                await program.wait_for(b"handshake failure")
