@@ -162,7 +162,7 @@ def timer_due(self: DTLSConnection, timer: Timer, now: float) -> None:
     """Tickets that are never acknowledged end the association, as a last flight would."""
     _timer_due(self, timer, now)
     if timer is Timer.new_session_ticket and timer in self._post.stopped:
-        self._give_up()
+        self._give_up(now)
 
 
 def client_hello(
