@@ -65,9 +65,9 @@ class Channel(Sending):
         "_timer",
         "closed",
         "confirmed",
-        "handed_over",
         "handshake",
         "inbox",
+        "is_claimed",
         "on_data",
         "on_event",
         "on_revoked",
@@ -87,7 +87,7 @@ class Channel(Sending):
         self.confirmed: asyncio.Future[None] = self.loop.create_future()
         self.closed: asyncio.Future[None] = self.loop.create_future()
         # Whether the user has the endpoint, or is waiting for it.
-        self.handed_over = False
+        self.is_claimed = False
         self._endpoint: weakref.ref[Any] | None = None
         # The endpoint of a peer that the user has not been given yet.
         self._kept: Any = None
@@ -117,9 +117,9 @@ class Channel(Sending):
     def endpoint(self, endpoint: Any) -> None:
         self._endpoint = weakref.ref(endpoint)
 
-    def hand_over(self) -> None:
+    def claim(self) -> None:
         """The user has the endpoint now, and must close it."""
-        self.handed_over = True
+        self.is_claimed = True
         self._kept = None
 
     def deliver_to(self, on_data: Callable[[Channel], None]) -> None:

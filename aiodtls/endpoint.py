@@ -72,7 +72,7 @@ class DTLSEndpoint:
             raise RuntimeError("an endpoint is awaited once")
         channel = await opener(self)
         self.attach(channel)
-        channel.hand_over()
+        channel.claim()
         return self
 
     async def __aenter__(self) -> Self:
@@ -225,7 +225,7 @@ class DTLSEndpoint:
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         channel = self._attached
-        if channel is None or channel.connection.closed or not channel.handed_over:
+        if channel is None or channel.connection.closed or not channel.is_claimed:
             return
         _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
         if not channel.loop.is_closed():

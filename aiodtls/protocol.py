@@ -317,13 +317,13 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         channel = self._channel(connection)
         endpoint = DTLSEndpoint.of(channel)
         if channel.connection.role == "client":
-            channel.hand_over()
+            channel.claim()
         self.drain()
         return endpoint
 
     async def _complete(self, channel: Channel, on_event: EventHandler | None) -> DTLSEndpoint:
         endpoint = DTLSEndpoint.of(channel)
-        channel.hand_over()
+        channel.claim()
         channel.on_event = on_event or self.on_event
         self.drain()
         try:
@@ -567,13 +567,13 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def _peer_connected(self, event: PeerConnected) -> None:
         channel = self._channel(event.connection)
-        if not channel.handed_over:
+        if not channel.is_claimed:
             self.peer_connected(channel)
 
     def peer_connected(self, channel: Channel) -> None:
         """A peer has connected. Here the handler is called; the server overrides it."""
         endpoint = DTLSEndpoint.of(channel)
-        channel.hand_over()
+        channel.claim()
         # Without a handler the association was adopted, and the caller has the endpoint.
         if self._handler is None:
             return

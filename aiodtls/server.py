@@ -171,7 +171,7 @@ class DTLSServer:
 
     def _peer_connected(self, channel: Channel) -> None:
         endpoint = DTLSEndpoint.of(channel)
-        channel.hand_over()
+        channel.claim()
         if self._reads_messages:
             self._take_messages(channel)
         elif self._handler is not None:

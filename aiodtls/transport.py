@@ -335,7 +335,7 @@ class _BoundCarrier(_Carrier):
             return False
         self._waiting[addr] = deque()
         self._held[addr] = DTLSEndpoint.of(channel)
-        channel.hand_over()
+        channel.claim()
         channel.on_event = lambda _, event: self._dialled(channel, event)
         self.drain()
         return True
@@ -348,7 +348,7 @@ class _BoundCarrier(_Carrier):
 
     def peer_connected(self, channel: Channel) -> None:
         self._connected(channel)
-        channel.hand_over()
+        channel.claim()
 
     def _connected(self, channel: Channel) -> None:
         addr = channel.connection.peer
