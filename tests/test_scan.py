@@ -50,11 +50,11 @@ async def test_it_finds_what_a_server_is_configured_for(credentials):
     )
     assert list(seen.versions) == ["1.3", "1.2"]
     new, old = seen.versions["1.3"], seen.versions["1.2"]
-    assert new.cipher_suites == suites[:1] and old.cipher_suites == suites[1:]
-    assert new.groups == ["secp384r1", "secp256r1"]
+    assert new.cipher_suites == (suites[0],) and old.cipher_suites == (suites[1],)
+    assert new.groups == ("secp384r1", "secp256r1")
     assert set(old.groups) == {"secp384r1", "secp256r1"}
     for facts in (new, old):
-        assert facts.signature_schemes == ["ecdsa_secp256r1_sha256"]
+        assert facts.signature_schemes == ("ecdsa_secp256r1_sha256",)
         assert facts.alpn_protocol == "coap"
         assert facts.cookie and facts.fragmented_hello
         assert facts.tickets and facts.connection_id and facts.return_routability_check
@@ -131,9 +131,9 @@ def certificate(**changes: object) -> CertificateFacts:
 
 def modern(**changes: object) -> VersionFacts:
     facts = VersionFacts(
-        cipher_suites=["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"],
-        groups=["x25519"],
-        signature_schemes=["ecdsa_secp256r1_sha256"],
+        cipher_suites=("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",),
+        groups=("x25519", "X25519MLKEM768"),
+        signature_schemes=("ecdsa_secp256r1_sha256",),
         extended_master_secret=True,
         renegotiation_info=True,
         cookie=True,
@@ -143,17 +143,27 @@ def modern(**changes: object) -> VersionFacts:
     return dataclasses.replace(facts, **changes)
 
 
+def survey_of(
+    versions: dict[str, VersionFacts], *certificates: CertificateFacts, host: str = "a.example"
+) -> Survey:
+    shown = {
+        version: dataclasses.replace(facts, certificates=certificates)
+        for version, facts in versions.items()
+    }
+    return Survey(host, 4433, shown)
+
+
 DAY = datetime.timedelta(days=1)
 NOW = datetime.datetime.now(datetime.UTC)
 ONE_BAD_THING = [
     ({"1.2": modern(extended_master_secret=False)}, (), "extended_master_secret"),
     ({"1.2": modern(renegotiation_info=False)}, (), "renegotiation_info"),
     ({"1.2": modern(cookie=False, amplification=4.0)}, (), "4.0 times"),
-    ({"1.2": modern(cipher_suites=["TLS_RSA_WITH_NULL_SHA256"])}, (), "encrypts nothing"),
-    ({"1.2": modern(cipher_suites=["TLS_ECDH_anon_WITH_AES_128_CBC_SHA"])}, (), "nobody"),
-    ({"1.2": modern(cipher_suites=["TLS_RSA_WITH_3DES_EDE_CBC_SHA"])}, (), "broken"),
-    ({"1.2": modern(cipher_suites=["TLS_RSA_WITH_AES_128_GCM_SHA256"])}, (), "no suite with"),
-    ({"1.2": modern(signature_schemes=["rsa_pkcs1_sha1"])}, (), "SHA-1"),
+    ({"1.2": modern(cipher_suites=("TLS_RSA_WITH_NULL_SHA256",))}, (), "encrypts nothing"),
+    ({"1.2": modern(cipher_suites=("TLS_ECDH_anon_WITH_AES_128_CBC_SHA",))}, (), "nobody"),
+    ({"1.2": modern(cipher_suites=("TLS_RSA_WITH_3DES_EDE_CBC_SHA",))}, (), "broken"),
+    ({"1.2": modern(cipher_suites=("TLS_RSA_WITH_AES_128_GCM_SHA256",))}, (), "no suite with"),
+    ({"1.2": modern(signature_schemes=("rsa_pkcs1_sha1",))}, (), "SHA-1"),
     ({"1.2": modern(), "1.0": modern()}, (), "DTLS 1.0"),
     ({"1.2": modern()}, (certificate(not_after=NOW - DAY),), "expired"),
     ({"1.2": modern()}, (certificate(not_before=NOW + DAY),), "not valid before"),
@@ -164,7 +174,7 @@ ONE_BAD_THING = [
 
 @pytest.mark.parametrize("versions, certificates, text", ONE_BAD_THING)
 def test_bad_findings(versions, certificates, text):
-    seen = Survey("a.example", 4433, versions, certificates=list(certificates))
+    seen = survey_of(versions, *certificates)
     bad = [finding for finding in findings_in(seen) if finding.grade == "bad"]
     assert any(text in finding.text for finding in bad), bad
     assert all(finding.reference.startswith("RFC ") for finding in bad)
@@ -173,7 +183,7 @@ def test_bad_findings(versions, certificates, text):
 
 def test_a_modern_server_has_no_bad_findings():
     versions = {"1.3": modern(), "1.2": modern()}
-    seen = Survey("a.example", 4433, versions, post_quantum=True, certificates=[certificate()])
+    seen = survey_of(versions, certificate())
     assert {finding.grade for finding in findings_in(seen)} == {"good"}
 
 
@@ -186,7 +196,7 @@ def test_a_modern_server_has_no_bad_findings():
 )
 def test_warnings_of_certificates(changes, text):
     versions = {"1.2": modern()}
-    seen = Survey("b.example", 4433, versions, certificates=[certificate(**changes)])
+    seen = survey_of(versions, certificate(**changes), host="b.example")
     warnings = [finding.text for finding in findings_in(seen) if finding.grade == "warning"]
     assert any(text in warning for warning in warnings), warnings
 
@@ -198,4 +208,4 @@ async def test_the_command(credentials: Credentials, monkeypatch):
         output = await run_to_end([sys.executable, "-m", "aiodtls", "scan", address, "--json"])
     found = json.loads(output)
     assert found["event"] == "scan" and list(found["versions"]) == ["1.2"]
-    assert found["findings"] and found["certificates"][0]["names"]
+    assert found["findings"] and found["versions"]["1.2"]["certificates"][0]["names"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -29,7 +30,7 @@ class CertificateFacts:
     matches_name: bool | None
 
 
-def facts_of(chain: list[bytes], name: str) -> list[CertificateFacts]:
+def facts_of(chain: Sequence[bytes], name: str) -> tuple[CertificateFacts, ...]:
     """Of each certificate that can be parsed, leaf first."""
     found = []
     for number, data in enumerate(chain):
@@ -37,7 +38,7 @@ def facts_of(chain: list[bytes], name: str) -> list[CertificateFacts]:
             found.append(_facts(x509.load_der_x509_certificate(data), None if number else name))
         except (ValueError, TypeError, AlertError):
             continue
-    return found
+    return tuple(found)
 
 
 def _facts(certificate: x509.Certificate, name: str | None) -> CertificateFacts:

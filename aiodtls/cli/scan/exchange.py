@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any, Self, cast
@@ -34,6 +35,9 @@ WAITS = (1.0, 2.0)
 # Seconds that the rest of a flight may take after its first datagram.
 REST = 0.3
 FRAGMENT_SIZE = 1100
+# Messages and bytes of one that a first flight is read up to.
+MOST_MESSAGES = 16
+LONGEST_MESSAGE = 1 << 17
 
 
 class TooManySilences(Exception):
@@ -60,6 +64,11 @@ class Target:
         [(family, address), *_] = await sockets.resolve(host, port)
         name = server_hostname or host
         return cls(family, address, host, port, None if _is_ip_address(name) else name)
+
+    @property
+    def checked_name(self) -> str:
+        """The name that the certificate should have."""
+        return self.name or self.host
 
 
 class Pace:
@@ -98,7 +107,7 @@ class Pace:
         self._silent = 0 if answered else self._silent + 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answer:
     """What came back. ``kind`` is "hello", "alert" or "silence"; a cookie may come before each."""
 
@@ -106,10 +115,10 @@ class Answer:
     version: str | None = None
     suite: int | None = None
     group: int | None = None
-    extensions: dict[int, bytes] = field(default_factory=dict)
+    extensions: Mapping[int, bytes] = field(default_factory=dict)
     alert: str | None = None
     is_retry: bool = False
-    certificates: list[bytes] = field(default_factory=list)
+    certificates: tuple[bytes, ...] = ()
     scheme: int | None = None
     # Whether a cookie was asked for, and bytes out and in before one was returned.
     has_cookie: bool = False
@@ -142,7 +151,7 @@ class Exchange(asyncio.DatagramProtocol):
     async def run(self) -> Answer:
         """Asks, with one resend, and ends what the server has begun."""
         cookie = await self._ask(b"")
-        self.answer.has_cookie = cookie is not None
+        self._note(has_cookie=cookie is not None)
         # A HelloVerifyRequest says that there is no DTLS 1.3, and the server keeps nothing yet.
         if cookie is not None and not (self._is_verify_request and self._hello.version == "1.3"):
             await self._ask(cookie)
@@ -150,21 +159,24 @@ class Exchange(asyncio.DatagramProtocol):
             self._send_alert()
         return self.answer
 
+    def _note(self, **found: Any) -> None:
+        self.answer = replace(self.answer, **found)
+
     async def _ask(self, cookie: bytes) -> bytes | None:
         """Sends the hello until something comes; returns a cookie if that is what came."""
         self._messages.clear()
         body = self._hello.body(cookie)
-        counts = not cookie
         for wait in WAITS:
             datagrams = datagrams_of(body, self._message_seq, self._records, self._fragment_size)
             self._records += len(datagrams)
             for datagram in datagrams:
                 self._transport.sendto(datagram)
-                if counts:
-                    self.answer.sent_bytes += len(datagram)
             found = await self._read(wait)
-            if counts:
-                self.answer.received_bytes += self._taken
+            if not cookie:
+                self._note(
+                    sent_bytes=self.answer.sent_bytes + sum(map(len, datagrams)),
+                    received_bytes=self.answer.received_bytes + self._taken,
+                )
             if found or self.answer.kind != "silence":
                 break
         self._message_seq += 1
@@ -216,11 +228,12 @@ class Exchange(asyncio.DatagramProtocol):
     def _take_alert(self, body: bytes) -> None:
         level, description = parse_alert(body)
         if self.answer.kind == "silence" and level == AlertLevel.fatal:
-            self.answer.kind = "alert"
-            self.answer.alert = _name_of_alert(description)
+            self._note(kind="alert", alert=_name_of_alert(description))
 
     def _take_fragments(self, body: bytes) -> None:
         for fragment in parse_fragments(body):
+            if fragment.message_seq >= MOST_MESSAGES:
+                continue
             message = self._messages.setdefault(
                 fragment.message_seq, _Message(fragment.msg_type, fragment.length)
             )
@@ -254,42 +267,40 @@ class Exchange(asyncio.DatagramProtocol):
                 extensions[code] = block.vector(2)
         selected = extensions.get(ExtensionType.supported_versions)
         version = int.from_bytes(selected, "big") if selected else legacy
-        answer = self.answer
-        answer.kind = "hello"
-        answer.version = next((name for name, code in VERSIONS.items() if code == version), None)
-        answer.suite = suite
-        answer.extensions = extensions
-        answer.is_retry = random == RETRY_RANDOM
-        if answer.is_retry and self._hello.shares:
+        is_retry = random == RETRY_RANDOM
+        if is_retry and self._hello.shares:
             self._follow(extensions)
             return
-        share = extensions.get(ExtensionType.key_share)
-        if share is not None and len(share) >= 2:
-            answer.group = int.from_bytes(share[:2], "big")
+        share = extensions.get(ExtensionType.key_share, b"")
+        self._note(
+            kind="hello",
+            version=next((name for name, code in VERSIONS.items() if code == version), None),
+            suite=suite,
+            extensions=extensions,
+            is_retry=is_retry,
+            group=int.from_bytes(share[:2], "big") if len(share) >= 2 else None,
+        )
 
-    def _follow(self, extensions: dict[int, bytes]) -> None:
+    def _follow(self, extensions: Mapping[int, bytes]) -> None:
         """A hello with shares is sent again with the cookie of a HelloRetryRequest."""
-        answer = self.answer
         cookie = extensions.get(ExtensionType.cookie)
-        if cookie is None or self._message_seq:
-            return
-        self._cookie = Reader(cookie).vector(2)
-        answer.kind, answer.is_retry, answer.suite, answer.extensions = "silence", False, None, {}
+        if cookie is not None and not self._message_seq:
+            self._cookie = Reader(cookie).vector(2)
 
     def _take_certificate(self, body: bytes) -> None:
         block = Reader(body).sub(3)
         while block.remaining:
-            self.answer.certificates.append(block.vector(3))
+            self._note(certificates=(*self.answer.certificates, block.vector(3)))
 
     def _take_key_exchange(self, body: bytes) -> None:
         """The group, and the scheme of the signature, of an (EC)DHE key exchange (RFC 8422)."""
         reader = Reader(body)
         if reader.u8() != 3:
             return
-        self.answer.group = reader.u16()
+        self._note(group=reader.u16())
         reader.vector(1)
         if reader.remaining >= 2:
-            self.answer.scheme = reader.u16()
+            self._note(scheme=reader.u16())
 
     def _send_alert(self) -> None:
         body = encode_alert(AlertLevel.fatal, AlertDescription.handshake_failure)
@@ -302,7 +313,7 @@ class _Message:
 
     def __init__(self, kind: int, length: int) -> None:
         self.kind = kind
-        self.body = bytearray(min(length, 1 << 17))
+        self.body = bytearray(min(length, LONGEST_MESSAGE))
         self._missing = set(range(len(self.body)))
         self._is_whole = False
 

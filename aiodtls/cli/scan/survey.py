@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -24,6 +25,7 @@ from aiodtls.client import connect
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import DTLSError
+from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import ExtensionType
 from aiodtls.core.wire.codec import Writer
 
@@ -35,13 +37,13 @@ HANDSHAKE_TIMEOUT = 8.0
 TICKET_WAIT = 0.5
 
 
-@dataclass
+@dataclass(frozen=True)
 class VersionFacts:
     """What a server takes of one version. Names are those of the IANA registries."""
 
-    cipher_suites: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    signature_schemes: list[str] = field(default_factory=list)
+    cipher_suites: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    signature_schemes: tuple[str, ...] = ()
     alpn_protocol: str | None = None
     connection_id: bool = False
     return_routability_check: bool = False
@@ -53,25 +55,35 @@ class VersionFacts:
     cookie: bool = False
     amplification: float = 0.0
     fragmented_hello: bool = False
+    certificates: tuple[CertificateFacts, ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Survey:
     """All that a scan has found."""
 
     host: str
     port: int
-    versions: dict[str, VersionFacts] = field(default_factory=dict)
-    post_quantum: bool = False
-    certificates: list[CertificateFacts] = field(default_factory=list)
+    versions: Mapping[str, VersionFacts] = field(default_factory=dict)
     questions: int = 0
     is_complete: bool = True
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @property
     def answers(self) -> bool:
         """Whether the server has answered at all."""
         return bool(self.versions) or (self.questions > 0 and self.is_complete)
+
+    @property
+    def post_quantum(self) -> bool:
+        """Whether a group with ML-KEM is taken."""
+        new = self.versions.get("1.3")
+        return new is not None and not code_points.POST_QUANTUM.isdisjoint(new.groups)
+
+    @property
+    def certificates(self) -> tuple[CertificateFacts, ...]:
+        """The chain, of the newest version that shows one."""
+        return next((f.certificates for f in self.versions.values() if f.certificates), ())
 
 
 class _Asker:
@@ -95,7 +107,7 @@ class _Asker:
         names: Mapping[int, str],
         hello_for: Callable[[tuple[int, ...]], Hello],
         chosen: Callable[[Answer], int | None],
-    ) -> list[str]:
+    ) -> tuple[str, ...]:
         """Names of all that the server takes, in its order."""
         left = dict(names)
         found = []
@@ -105,7 +117,7 @@ class _Asker:
             if code not in left:
                 break
             found.append(left.pop(code))
-        return found
+        return tuple(found)
 
 
 async def survey(
@@ -126,50 +138,202 @@ async def survey(
     Raises:
         OSError: Nothing can be sent to the address.
     """
-    seen = Survey(target.host, target.port)
     asker = _Asker(target, pace, progress)
     protocols = tuple(alpn_protocols or code_points.ALPN_PROTOCOLS)
-    try:
-        for version in VERSIONS:
-            await _survey_version(asker, seen, version, protocols)
-    except TooManySilences:
-        pass
+    surveys = [_VersionSurvey(asker, version, protocols) for version in VERSIONS]
+    with contextlib.suppress(TooManySilences):
+        for each in surveys:
+            await each.run()
+    notes = []
     if pace.is_silent:
-        seen.is_complete = False
-        seen.notes.append("stopped: three questions in a row had no answer")
+        notes.append("stopped: three questions in a row had no answer")
     if pace.is_spent:
-        seen.is_complete = False
-        seen.notes.append(f"stopped after {pace.asked} questions")
-    seen.questions = pace.asked
-    return seen
-
-
-async def _survey_version(
-    asker: _Asker, seen: Survey, version: str, protocols: tuple[str, ...]
-) -> None:
-    hello = first_hello(version)
-    first = await asker.ask(f"DTLS {version}", hello)
-    if not first.is_taken and version == "1.2":
-        # Some servers with PSKs alone choose a suite with a certificate, and then do not answer.
-        hello = replace(hello, suites=tuple(c for c in hello.suites if "PSK" in SUITES_12[c]))
-        first = await asker.ask(f"DTLS {version} with PSKs", hello)
-    if not first.is_taken or first.version != version:
-        return
-    facts = seen.versions[version] = VersionFacts(
-        cookie=first.has_cookie or first.is_retry,
-        amplification=round(first.received_bytes / max(1, first.sent_bytes), 2),
+        notes.append(f"stopped after {pace.asked} questions")
+    return Survey(
+        target.host,
+        target.port,
+        {each.version: each.facts for each in surveys if each.facts is not None},
+        questions=pace.asked,
+        is_complete=not notes,
+        notes=tuple(notes),
     )
-    await _ask_lists(asker, facts, version, hello)
-    if version == "1.0":
-        return
-    if version == "1.2":
-        await _ask_features_12(asker, seen, facts, hello, protocols)
-    else:
-        seen.post_quantum = not code_points.POST_QUANTUM.isdisjoint(facts.groups)
-        await _ask_features_13(asker, seen, facts, hello, protocols)
-    # Last, because some servers hear nothing for a while after it.
-    pieces = await asker.ask("a hello in fragments", hello, fragment_size=SMALL_FRAGMENT)
-    facts.fragmented_hello = pieces.is_taken
+
+
+class _VersionSurvey:
+    """The questions about one version; ``facts`` is None while it is not known to be taken."""
+
+    def __init__(self, asker: _Asker, version: str, protocols: tuple[str, ...]) -> None:
+        self._asker = asker
+        self.version = version
+        self._protocols = protocols
+        self._hello = first_hello(version)
+        self.facts: VersionFacts | None = None
+
+    async def run(self) -> None:
+        """Asks everything.
+
+        Raises:
+            TooManySilences: The server does not answer.
+        """
+        first = await self._first()
+        if not first.is_taken or first.version != self.version:
+            return
+        self.facts = VersionFacts(
+            cookie=first.has_cookie or first.is_retry,
+            amplification=round(first.received_bytes / max(1, first.sent_bytes), 2),
+        )
+        await self._ask_lists()
+        if self.version == "1.0":
+            return
+        await (self._ask_features_13() if self.version == "1.3" else self._ask_features_12())
+        # Last, because some servers hear nothing for a while after it.
+        pieces = await self._asker.ask(
+            "a hello in fragments", self._hello, fragment_size=SMALL_FRAGMENT
+        )
+        self._note(fragmented_hello=pieces.is_taken)
+
+    def _note(self, **found: Any) -> None:
+        assert self.facts is not None
+        self.facts = replace(self.facts, **found)
+
+    @property
+    def _groups(self) -> tuple[str, ...]:
+        return self.facts.groups if self.facts is not None else ()
+
+    async def _first(self) -> Answer:
+        answer = await self._asker.ask(f"DTLS {self.version}", self._hello)
+        if answer.is_taken or self.version != "1.2":
+            return answer
+        # Some servers with PSKs alone choose a suite with a certificate, and then do not answer.
+        with_psk = tuple(code for code in self._hello.suites if "PSK" in SUITES_12[code])
+        self._hello = replace(self._hello, suites=with_psk)
+        return await self._asker.ask("DTLS 1.2 with PSKs", self._hello)
+
+    async def _ask_lists(self) -> None:
+        is_13 = self.version == "1.3"
+        suites = SUITES_13 if is_13 else SUITES_12
+        self._note(
+            cipher_suites=await self._asker.all_taken(
+                "cipher suites",
+                {code: suites[code] for code in self._hello.suites},
+                lambda left: replace(self._hello, suites=left),
+                lambda answer: answer.suite,
+            )
+        )
+        hello = self._hello if is_13 else _elliptic(self._hello)
+        if not hello.suites:
+            return
+        self._note(
+            groups=await self._asker.all_taken(
+                "groups",
+                code_points.GROUPS_13 if is_13 else code_points.CURVES,
+                lambda left: replace(hello, groups=left),
+                lambda answer: answer.group,
+            )
+        )
+        if is_13:
+            self._note(signature_schemes=await self._schemes_13())
+        elif self.version == "1.2":
+            self._note(
+                signature_schemes=await self._asker.all_taken(
+                    "signature schemes",
+                    code_points.SCHEMES,
+                    lambda left: replace(hello, schemes=left),
+                    lambda answer: answer.scheme,
+                )
+            )
+
+    async def _schemes_13(self) -> tuple[str, ...]:
+        """One question for each scheme: the choice is encrypted, but not that there is one."""
+        found = []
+        with_share = _with_share(self._hello, self._groups)
+        for code, name in code_points.SCHEMES.items():
+            if with_share is None or self._asker.pace.is_spent:
+                break
+            only = replace(with_share, schemes=(code,))
+            if (await self._asker.ask("signature schemes", only)).is_taken:
+                found.append(name)
+        return tuple(found)
+
+    async def _more_curves(self, certificates: tuple[CertificateFacts, ...]) -> tuple[str, ...]:
+        """Curves that a server prefers to that of its certificate.
+
+        RFC 8422 section 5.1: without the certificate's curve in supported_groups a server with an
+        ECDSA certificate refuses, so curves that it likes less than that one cannot be seen.
+        """
+        codes = {name: code for code, name in code_points.CURVES.items()}
+        curve = certificates[0].key.removeprefix("ECDSA ") if certificates else ""
+        if curve not in codes:
+            return ()
+        found = []
+        hello = _elliptic(self._hello)
+        for code, name in code_points.CURVES.items():
+            if name in self._groups or self._asker.pace.is_spent:
+                continue
+            both = replace(hello, groups=(code, codes[curve]))
+            if (await self._asker.ask("groups", both)).group == code:
+                found.append(name)
+        return tuple(found)
+
+    async def _ask_features_12(self) -> None:
+        features = self._hello.with_extensions(
+            (ExtensionType.session_ticket, b""),
+            (ExtensionType.connection_id, b"\0"),
+            (ExtensionType.rrc, b""),
+        )
+        answer = await self._asker.ask("extensions", features)
+        if not answer.is_taken:
+            return
+        certificates = facts_of(answer.certificates, self._asker.target.checked_name)
+        self._note(
+            extended_master_secret=ExtensionType.extended_master_secret in answer.extensions,
+            renegotiation_info=ExtensionType.renegotiation_info in answer.extensions,
+            tickets=ExtensionType.session_ticket in answer.extensions,
+            connection_id=ExtensionType.connection_id in answer.extensions,
+            return_routability_check=ExtensionType.rrc in answer.extensions,
+            certificates=certificates,
+            groups=self._groups + await self._more_curves(certificates),
+        )
+        names = Writer().vectors([name.encode() for name in self._protocols], 1, 2).finish()
+        alpn = ExtensionType.application_layer_protocol_negotiation
+        answer = await self._asker.ask("ALPN", self._hello.with_extensions((alpn, names)))
+        chosen = answer.extensions.get(alpn, b"")
+        if answer.is_taken and len(chosen) > 3:
+            self._note(alpn_protocol=shown(chosen[3:]))
+
+    async def _ask_features_13(self) -> None:
+        """Whole handshakes of our own too: much of what is asked for is encrypted in DTLS 1.3."""
+        with_share = _with_share(self._hello, self._groups)
+        if with_share is not None:
+            extensions = (ExtensionType.connection_id, b"\0"), (ExtensionType.rrc, b"")
+            answer = await self._asker.ask("extensions", with_share.with_extensions(*extensions))
+            self._note(
+                connection_id=ExtensionType.connection_id in answer.extensions,
+                return_routability_check=ExtensionType.rrc in answer.extensions,
+            )
+        for offered in ((), self._protocols):
+            with contextlib.suppress(DTLSError, OSError):
+                await self._asker.pace.wait()
+                await self._shake_hands(offered)
+
+    async def _shake_hands(self, protocols: tuple[str, ...]) -> None:
+        config = DTLSConfig(
+            versions=["1.3"],
+            trust=Trust.insecure(),
+            alpn_protocols=protocols,
+            handshake_timeout=HANDSHAKE_TIMEOUT,
+        )
+        target = self._asker.target
+        async with connect(
+            target.host, target.port, server_hostname=target.name, config=config
+        ) as endpoint:
+            chain = [c.public_bytes(Encoding.DER) for c in endpoint.peer_certificates]
+            self._note(certificates=facts_of(chain, target.checked_name))
+            if endpoint.alpn_protocol is not None:
+                self._note(alpn_protocol=endpoint.alpn_protocol)
+            await asyncio.sleep(TICKET_WAIT)
+            if endpoint.session is not None:
+                self._note(tickets=True)
 
 
 def first_hello(version: str) -> Hello:
@@ -186,72 +350,9 @@ def first_hello(version: str) -> Hello:
     return hello if is_13 else hello.with_extensions((ExtensionType.extended_master_secret, b""))
 
 
-async def _ask_lists(asker: _Asker, facts: VersionFacts, version: str, hello: Hello) -> None:
-    is_13 = version == "1.3"
-    facts.cipher_suites = await asker.all_taken(
-        "cipher suites",
-        {code: (SUITES_13 if is_13 else SUITES_12)[code] for code in hello.suites},
-        lambda left: replace(hello, suites=left),
-        lambda answer: answer.suite,
-    )
-    with_groups = hello if is_13 else _elliptic(hello)
-    if not with_groups.suites:
-        return
-    facts.groups = await asker.all_taken(
-        "groups",
-        code_points.GROUPS_13 if is_13 else code_points.CURVES,
-        lambda left: replace(with_groups, groups=left),
-        lambda answer: answer.group,
-    )
-    if version == "1.2":
-        facts.signature_schemes = await asker.all_taken(
-            "signature schemes",
-            code_points.SCHEMES,
-            lambda left: replace(with_groups, schemes=left),
-            lambda answer: answer.scheme,
-        )
-    elif is_13:
-        facts.signature_schemes = await _schemes_13(asker, facts, hello)
-
-
-async def _schemes_13(asker: _Asker, facts: VersionFacts, hello: Hello) -> list[str]:
-    """One question for each scheme: the server's choice is encrypted, that it has one is not."""
-    found = []
-    with_share = _with_share(hello, facts)
-    for code, name in code_points.SCHEMES.items():
-        if with_share is None or asker.pace.is_spent:
-            break
-        answer = await asker.ask("signature schemes", replace(with_share, schemes=(code,)))
-        if answer.is_taken:
-            found.append(name)
-    return found
-
-
-async def _more_curves(
-    asker: _Asker, facts: VersionFacts, hello: Hello, certificates: list[CertificateFacts]
-) -> list[str]:
-    """Curves that a server prefers to that of its certificate.
-
-    RFC 8422 section 5.1: without the certificate's curve in supported_groups a server with an ECDSA
-    certificate refuses, so curves that it likes less than that one cannot be seen.
-    """
-    codes = {name: code for code, name in code_points.CURVES.items()}
-    curve = certificates[0].key.removeprefix("ECDSA ") if certificates else ""
-    if curve not in codes:
-        return []
-    found = []
-    for code, name in code_points.CURVES.items():
-        if name in facts.groups or asker.pace.is_spent:
-            continue
-        answer = await asker.ask("groups", replace(hello, groups=(code, codes[curve])))
-        if answer.group == code:
-            found.append(name)
-    return found
-
-
-def _with_share(hello: Hello, facts: VersionFacts) -> Hello | None:
+def _with_share(hello: Hello, groups: Sequence[str]) -> Hello | None:
     """The hello with a key share that the server takes; None if the scanner can make none."""
-    share = next((made for name in facts.groups if (made := _share(name))), None)
+    share = next((made for name in groups if (made := _share(name))), None)
     return replace(hello, groups=(share[0],), shares=(share,)) if share is not None else None
 
 
@@ -276,64 +377,3 @@ def _share(group: str) -> tuple[int, bytes] | None:
     code, curve = curves[group]
     key = ec.generate_private_key(curve).public_key()
     return code, key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-
-
-async def _ask_features_12(
-    asker: _Asker, seen: Survey, facts: VersionFacts, hello: Hello, protocols: tuple[str, ...]
-) -> None:
-    names = Writer().vectors([name.encode() for name in protocols], 1, 2).finish()
-    features = hello.with_extensions(
-        (ExtensionType.session_ticket, b""),
-        (ExtensionType.connection_id, b"\0"),
-        (ExtensionType.rrc, b""),
-    )
-    answer = await asker.ask("extensions", features)
-    if not answer.is_taken:
-        return
-    facts.extended_master_secret = ExtensionType.extended_master_secret in answer.extensions
-    facts.renegotiation_info = ExtensionType.renegotiation_info in answer.extensions
-    facts.tickets = ExtensionType.session_ticket in answer.extensions
-    facts.connection_id = ExtensionType.connection_id in answer.extensions
-    facts.return_routability_check = ExtensionType.rrc in answer.extensions
-    if answer.certificates:
-        seen.certificates = facts_of(answer.certificates, asker.target.name or asker.target.host)
-    facts.groups += await _more_curves(asker, facts, _elliptic(hello), seen.certificates)
-    alpn = ExtensionType.application_layer_protocol_negotiation
-    answer = await asker.ask("ALPN", hello.with_extensions((alpn, names)))
-    chosen = answer.extensions.get(alpn, b"")
-    if answer.is_taken and len(chosen) > 3:
-        facts.alpn_protocol = chosen[3:].decode("ascii", "backslashreplace")
-
-
-async def _ask_features_13(
-    asker: _Asker, seen: Survey, facts: VersionFacts, hello: Hello, protocols: tuple[str, ...]
-) -> None:
-    """Whole handshakes of our own too: much of what is asked for is encrypted in DTLS 1.3."""
-    with_share = _with_share(hello, facts)
-    if with_share is not None:
-        extensions = (ExtensionType.connection_id, b"\0"), (ExtensionType.rrc, b"")
-        answer = await asker.ask("extensions", with_share.with_extensions(*extensions))
-        facts.connection_id = ExtensionType.connection_id in answer.extensions
-        facts.return_routability_check = ExtensionType.rrc in answer.extensions
-    for offered in ((), protocols):
-        config = DTLSConfig(
-            versions=["1.3"],
-            trust=Trust.insecure(),
-            alpn_protocols=offered,
-            handshake_timeout=HANDSHAKE_TIMEOUT,
-        )
-        with contextlib.suppress(DTLSError, OSError):
-            await asker.pace.wait()
-            await _handshake(asker.target, config, seen, facts)
-
-
-async def _handshake(target: Target, config: DTLSConfig, seen: Survey, facts: VersionFacts) -> None:
-    async with connect(
-        target.host, target.port, server_hostname=target.name, config=config
-    ) as endpoint:
-        chain = [c.public_bytes(Encoding.DER) for c in endpoint.peer_certificates]
-        seen.certificates = facts_of(chain, target.name or target.host)
-        if endpoint.alpn_protocol is not None:
-            facts.alpn_protocol = endpoint.alpn_protocol
-        await asyncio.sleep(TICKET_WAIT)
-        facts.tickets = facts.tickets or endpoint.session is not None
