@@ -99,7 +99,7 @@ def test_every_field_of_a_config_has_its_type(name):
         ("client_auth", True),
         ("prefer_psk", "yes"),
         ("trust", 42),
-        ("trust", [plain]),
+        ("trust", [42]),
         ("credentials", ("cert.pem", "key.pem")),
     ],
 )
