@@ -518,7 +518,7 @@ def test_one_file_may_hold_chain_and_key(tmp_path) -> None:
             assert Credentials.from_files(both, password=password) == own
             assert Credentials.from_files(both, both, password) == own
     (tmp_path / "chain.pem").write_bytes(chain)
-    with pytest.raises(ConfigError, match=r"chain\.pem holds no usable PEM private key"):
+    with pytest.raises(ConfigError, match=r"chain\.pem contains no usable PEM private key"):
         Credentials.from_files(tmp_path / "chain.pem")
 
 
@@ -567,7 +567,7 @@ def test_trust_from_files(tmp_path) -> None:
     trust = Trust.from_files(bundle, str(pin))
     check(trust, LEAF)
     check(trust, SELF)
-    with pytest.raises(ConfigError, match=r"empty\.pem holds no"):
+    with pytest.raises(ConfigError, match=r"empty\.pem contains no"):
         Trust.from_files(bundle, empty)
     with pytest.raises(ConfigError, match="at least one"):
         Trust.from_files()
@@ -626,7 +626,7 @@ def test_credentials_from_files(kind: str, tmp_path) -> None:
         made = Credentials.from_files(certfile, str(keyfile), password)
         assert made.chain == (leaf.der, CA.der)
     for password in (None, "wrong"):
-        with pytest.raises(ConfigError, match=r"key\.pem holds no usable"):
+        with pytest.raises(ConfigError, match=r"key\.pem contains no usable"):
             Credentials.from_files(certfile, keyfile, password)
     keyfile.write_bytes(leaf.key.private_bytes(*pem, NoEncryption()))
     made = Credentials.from_files(certfile, keyfile)

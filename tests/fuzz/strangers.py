@@ -185,7 +185,7 @@ class Door(Subject):
     def check(self) -> None:
         door = self.door
         assert len(door.connections) <= MOST, "too many associations are kept"
-        assert len(door._half_open) <= HALF_OPEN
+        assert door._tables._half_open.taken <= HALF_OPEN
         pool = door._pool
         if len(pool):
             assert len(pool) <= POOL_SLOTS
