@@ -201,7 +201,9 @@ def test_warnings_of_certificates(changes, text):
     assert any(text in warning for warning in warnings), warnings
 
 
-async def test_the_command(credentials: Credentials, monkeypatch):
+@pytest.mark.by_hand("AIODTLS_ALL")
+async def test_the_command(credentials: Credentials):
+    """With its pauses it takes twenty seconds."""
     config = DTLSConfig(credentials=credentials, versions=["1.2"])
     async with aiodtls.serve(echo, "127.0.0.1", config=config) as server:
         address = f"127.0.0.1:{server.sockname[1]}"

@@ -23,4 +23,5 @@ fi
 "$venv/bin/python" -c 'import sys, cryptography, OpenSSL, pytest; print(f"""Python {
 sys.version.split()[0]}, cryptography {cryptography.__version__}, pyOpenSSL {
 OpenSSL.__version__}, pytest {pytest.__version__}""")'
-exec "$venv/bin/python" -m pytest -n 2 -m "not built" --ignore tests/foreign "$@"
+exec "$venv/bin/python" -m pytest -n 2 -m "not built" --ignore tests/foreign \
+    --ignore tests/documentation "$@"

@@ -16,6 +16,8 @@ from tests.documentation.blocks import blocks_of
 from tests.documentation.reading import ROOT, Reading
 from tests.pki import PKI
 
+# They take two minutes, and one at a time.
+pytestmark = pytest.mark.by_hand("AIODTLS_ALL")
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 WITH_CODE = [page for page in PAGES if "```" in page.read_text()]
 
