@@ -36,7 +36,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("no signature scheme of the client fits our keys", "NO_COMMON_SIGNATURE_ALGORITHMS"),
     ("no version in common", "UNSUPPORTED_PROTOCOL"),
     ("the server changed the version after HelloVerifyRequest", "INVALID_MESSAGE"),
-    ("downgrade attack: the server saw lower versions than we offered", "TLS13_DOWNGRADE"),
+    ("downgrade attack: the server saw a lower version than we offered", "TLS13_DOWNGRADE"),
     ("ClientHello: legacy fields with forbidden values", "DECODE_ERROR"),
     ("the application refuses: bad_certificate_status_response", "OCSP_CB_ERROR"),
     ("the server chose a PSK that was not offered", "PSK_IDENTITY_NOT_FOUND"),
