@@ -53,6 +53,7 @@ part "5,000 clients behind one address" env AIODTLS_CROWD=5000 pytest tests/simu
 if [ -f tests/mutants/__main__.py ] || [ -f tests/mutants.py ]; then
     part "mutants" python -m tests.mutants
 fi
+part "attacks beside honest clients" python -m tests.adversary
 part "tests with the lowest versions" sh tests/versions.sh python3 lowest "$VENV-lowest"
 part "tests with Python 3.13" with_python 3.13 debian13 ""
 part "tests with Python 3.14" with_python 3.14 python3.14 "--cov aiodtls --cov-report term:skip-covered"

@@ -33,6 +33,8 @@ packages=
 [ -z "$(missing $PROGRAMS)" ] || packages="$packages $PEERS"
 have_venv || packages="$packages python3-venv"
 [ -z "$all" ] || [ -z "$(missing autoreconf libtoolize gcc make)" ] || packages="$packages $BUILDERS"
+# The attacks make network namespaces.
+[ -z "$all" ] || [ -z "$(missing ip tc)" ] || packages="$packages iproute2"
 if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && [ "${AIODTLS_NO_APT:-}" != 1 ] && command -v apt-get >/dev/null; then
         echo "running as root: installing with apt-get:$packages"
