@@ -25,6 +25,7 @@ from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.held_hellos import HeldHellos
 from aiodtls.core.hello_pool import HelloPool
+from aiodtls.core.idle_memory import IdleMemory
 from aiodtls.core.outbox import Address
 from aiodtls.core.refusals import Refusal, RefusalTable
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
@@ -54,8 +55,7 @@ from aiodtls.core.wire.records import (
     split_datagram,
 )
 
-# How often idle associations free memory, and from how many associations on.
-FREE_MEMORY_EVERY = 60.0
+# From how many associations on they free memory while they are idle.
 FREE_MEMORY_FROM = 64
 # Ended associations that are kept for peers which may still ask; the oldest are forgotten first.
 MAX_LINGERING = 4096
@@ -107,7 +107,7 @@ class Listener:
         self._lingering: OrderedDict[DTLSConnection, None] = OrderedDict()
         # Those of them that still have a timer.
         self._resending: set[DTLSConnection] = set()
-        self._free_memory_at: float | None = None
+        self._idle_memory = IdleMemory()
         # When the ticket keys change; None until a peer may have got a ticket.
         self._turn_keys_at: float | None = None
         self._out: list[tuple[bytes, Address]] = []
@@ -209,11 +209,9 @@ class Listener:
 
         An association that becomes busy allocates the memory again in a few microseconds.
         """
-        if self._free_memory_at is not None and now >= self._free_memory_at:
-            for connection in self._routes:
-                connection.free_memory(now)
+        if self._has_many:
+            for connection in self._idle_memory.take_turns(now):
                 self._tables.look(connection, now)
-            self._free_memory_at = now + FREE_MEMORY_EVERY if self._has_many else None
         if self._turn_keys_at is not None and now >= self._turn_keys_at:
             self._turn_keys(now)
         for connection in list(self._resending):
@@ -237,7 +235,8 @@ class Listener:
         """When to call ``handle_timeout``; None if the listener itself waits for nothing."""
         forget_at = next(iter(self._lingering)).lingers_until if self._lingering else None
         resends = (connection.next_timeout() for connection in self._resending)
-        times = (forget_at, self._free_memory_at, self._turn_keys_at, *resends)
+        free_at = self._idle_memory.next_turn() if self._has_many else None
+        times = (forget_at, free_at, self._turn_keys_at, *resends)
         return min((at for at in times if at is not None), default=None)
 
     def _resend_after_close(self, connection: DTLSConnection, now: float) -> None:
@@ -440,8 +439,6 @@ class Listener:
         one.
         """
         self._refusals.forget(connection.peer)
-        if self._free_memory_at is None and self._has_many:
-            self._free_memory_at = now + FREE_MEMORY_EVERY
         if self.datagram_size is not None:
             connection.max_datagram_size = self.datagram_size(connection.config.pmtu)
         live = self._routes.live(connection.peer)
@@ -509,7 +506,7 @@ class Listener:
             **self._options(chosen, peer, 0),
         )
         self._adopt(connection, now)
-        self._tables.place(connection)
+        self._place(connection, now)
         return connection
 
     @checked
@@ -568,7 +565,7 @@ class Listener:
         connection.own_ids.claim()
         self._generations[identity] = generation
         self._routes.add(connection)
-        self._tables.place(connection)
+        self._place(connection, now)
         if connection.role == "server":
             self._events.append(PeerConnected(connection))
         return connection
@@ -628,11 +625,12 @@ class Listener:
     def _settle(self, connection: DTLSConnection) -> None:
         """Handles a connection whose handshake is complete, or that has ended."""
         if connection.handshake_complete and self._tables.is_half_open(connection):
-            self._tables.place(connection)
+            self._place(connection, connection.completed_at)
             # The owner is told of a peer that has left already, because there may be data from it.
             self._promote(connection)
         if connection.closed:
             self._tables.discard(connection)
+            self._idle_memory.discard(connection)
             if connection not in self._routes:
                 return
             if connection.refusal is not None:
@@ -645,6 +643,11 @@ class Listener:
                     self._resending.add(connection)
                 if len(self._lingering) > MAX_LINGERING:
                     self._unmap(next(iter(self._lingering)))
+
+    def _place(self, connection: DTLSConnection, now: float) -> None:
+        """It is an association, or a handshake that we began."""
+        self._tables.place(connection)
+        self._idle_memory.add(connection, now)
 
     def _promote(self, connection: DTLSConnection) -> None:
         """A server's handshake is complete: makes its connection the live one of its address."""
@@ -661,6 +664,7 @@ class Listener:
     def _unmap(self, connection: DTLSConnection) -> None:
         """Removes a connection. Its shadow then becomes the live one."""
         self._tables.discard(connection)
+        self._idle_memory.discard(connection)
         self._lingering.pop(connection, None)
         self._resending.discard(connection)
         if connection in self._routes:

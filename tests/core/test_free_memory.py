@@ -9,7 +9,8 @@ import pytest
 
 from aiodtls.core import listener as listener_module
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.listener import FREE_MEMORY_EVERY, Listener
+from aiodtls.core.idle_memory import EVERY, FIRST_TURN
+from aiodtls.core.listener import Listener
 from tests.harness import CLIENT, SERVER, Pair
 from tests.simulated.variants import configs
 
@@ -70,7 +71,7 @@ DAY = 24 * 3600
 
 
 def test_a_listener_frees_memory_of_many_idle_associations_only(monkeypatch):
-    monkeypatch.setattr(listener_module, "FREE_MEMORY_FROM", 3)
+    monkeypatch.setattr(listener_module, "FREE_MEMORY_FROM", 4)
     client_config, server_config = configs("psk")
     # By this calendar the ticket keys change in a day.
     listener = Listener(server_config, wall_clock=lambda: 0.0)
@@ -87,11 +88,28 @@ def test_a_listener_frees_memory_of_many_idle_associations_only(monkeypatch):
             for data, _ in listener.datagrams_to_send():
                 client.receive_datagram(data, SERVER, 0.0)
         assert client.handshake_complete
-    assert listener.next_timeout() == FREE_MEMORY_EVERY
+    assert listener.next_timeout() == FIRST_TURN
     assert all(ciphers(connection) for connection in listener.connections)
-    listener.handle_timeout(FREE_MEMORY_EVERY)
+    listener.handle_timeout(FIRST_TURN)
     assert not any(ciphers(connection) for connection in listener.connections)
-    assert listener.next_timeout() == 2 * FREE_MEMORY_EVERY
+    assert listener.next_timeout() == FIRST_TURN + EVERY
+    for connection in listener.connections:
+        connection.send(b"data", FIRST_TURN)
+    assert all(ciphers(connection) for connection in listener.connections)
+    listener.handle_timeout(FIRST_TURN + EVERY)
+    assert not any(ciphers(connection) for connection in listener.connections)
+
+
+def test_a_resend_to_a_peer_that_does_not_answer_leaves_no_cipher():
+    pair = Pair(*configs("certificate13"))
+    assert pair.run(lambda: pair.connected)
+    # Its tickets are never acknowledged.
+    server = pair.server
+    server.free_memory(pair.now)
+    due = server.next_timeout()
+    server.handle_timeout(due)
+    assert server.datagrams_to_send()
+    assert not ciphers(server)
 
 
 @pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13", "cid13"])

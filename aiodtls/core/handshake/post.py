@@ -472,6 +472,8 @@ class PostHandshake13:
         verdict = flight.timer_due(now, answer_has_begun=False)
         if verdict is Verdict.resend:
             self._transmitter.transmit(flight, flight.backoff.resends, now)
+            # The peer may be silent for good.
+            self._layer.writer.free_memory()
         elif verdict is Verdict.give_up:
             # The timer is not set again. The last resend was one timeout ago.
             last_resend = now - flight.backoff.timeout

@@ -383,7 +383,49 @@ MUTANTS = [
             "the-listener-looks-for-silence",
             "bound on tables",
             "                self._tables.look(connection, now)\n",
+            "                pass\n",
+        ),
+    ),
+    *of(
+        "core/listener.py",
+        "core/test_free_memory.py",
+        (
+            "idle-associations-free-memory",
+            "bound on memory",
+            "        self._idle_memory.add(connection, now)\n",
             "",
+        ),
+    ),
+    *of(
+        "core/handshake/post.py",
+        "core/test_free_memory.py",
+        (
+            "an-unanswered-resend-leaves-no-cipher",
+            "bound on memory",
+            "            self._layer.writer.free_memory()\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/idle_memory.py",
+        "core/test_idle_memory.py",
+        (
+            "few-free-memory-at-once",
+            "20 ms of the loop",
+            "            while order and len(due) < AT_ONCE:\n",
+            "            while order:\n",
+        ),
+        (
+            "memory-is-freed-soon-after-the-handshake",
+            "bound on memory",
+            "        self._first[connection] = now + FIRST_TURN\n",
+            "        self._first[connection] = now + EVERY\n",
+        ),
+        (
+            "each-association-frees-memory-again",
+            "bound on memory",
+            "            self._later[connection] = now + EVERY\n",
+            "            pass\n",
         ),
     ),
     *of(
