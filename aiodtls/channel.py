@@ -92,7 +92,7 @@ class Channel(Sending):
         # The endpoint of a peer that the user has not been given yet.
         self._kept: Any = None
         self.inbox: deque[bytes] = deque()
-        self._receivers: deque[EagerFuture] = deque()
+        self._receivers: list[EagerFuture] = []
         # The message of each receiver that was woken but has not run since.
         self._given: dict[EagerFuture, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -221,8 +221,9 @@ class Channel(Sending):
         assert error is not None
         reject(self.handshake, error)
         reject(self.confirmed, error)
-        while self._receivers:
-            reject(self._receivers.popleft(), error)
+        receivers, self._receivers = self._receivers, []
+        for receiver in receivers:
+            reject(receiver, error)
         self.send_no_more(error)
         if self.on_data is not None:
             self.on_data(self)
@@ -324,7 +325,7 @@ class Channel(Sending):
         """
         receivers = self._receivers
         if at_once and len(receivers) == 1 and not self._given:
-            receiver = receivers.popleft()
+            receiver = receivers.pop(0)
             if not receiver.done():
                 if len(messages) > 1:
                     self._keep(messages[1:])
@@ -332,7 +333,7 @@ class Channel(Sending):
                 return
         given = 0
         while receivers and given < len(messages):
-            receiver = receivers.popleft()
+            receiver = receivers.pop(0)
             if not receiver.done():
                 self._give(receiver, messages[given])
                 given += 1
@@ -391,7 +392,7 @@ class Channel(Sending):
         for other in behind:
             given[other], data = data, given[other]
         while self._receivers:
-            following = self._receivers.popleft()
+            following = self._receivers.pop(0)
             if not following.done():
                 self._give(following, data)
                 return

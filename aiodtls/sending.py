@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 
 from aiodtls.carrier import Carrier
@@ -34,7 +33,8 @@ class Sending:
         self.carrier = carrier
         self.connection = connection
         self.loop = asyncio.get_running_loop()
-        self._senders: deque[asyncio.Future[None]] = deque()
+        # Those that wait for room. Lists here and in the channel: an empty deque has 760 bytes.
+        self._senders: list[asyncio.Future[None]] = []
         # Messages that are coalesced until the end of the loop's iteration. They become one batch,
         # so they have equal size, and so many fill it. Without messages there is no size.
         self._pending: list[bytes] = []
@@ -85,7 +85,7 @@ class Sending:
 
     async def _wait_for_turn(self, *, behind: bool) -> None:
         sender: asyncio.Future[None] = self.loop.create_future()
-        (self._senders.append if behind else self._senders.appendleft)(sender)
+        self._senders.insert(len(self._senders) if behind else 0, sender)
         try:
             await sender
         except asyncio.CancelledError:
@@ -99,7 +99,7 @@ class Sending:
     def room_again(self) -> None:
         """Wakes the sender that has waited longest."""
         while self._senders and not self.carrier.is_paused:
-            sender = self._senders.popleft()
+            sender = self._senders.pop(0)
             if not sender.done():
                 sender.set_result(None)
                 return
@@ -202,5 +202,6 @@ class Sending:
 
     def send_no_more(self, error: Exception) -> None:
         """The association has ended: wakes the senders that wait, with the error."""
-        while self._senders:
-            reject(self._senders.popleft(), error)
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            reject(sender, error)
