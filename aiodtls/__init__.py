@@ -38,7 +38,7 @@ from aiodtls.core.statistics import Statistics
 from aiodtls.core.ticket_keys import TicketKeys
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
-from aiodtls.server import DTLSServer, serve
+from aiodtls.server import DTLSServer, activated_sockets, serve
 from aiodtls.transport import create_datagram_endpoint
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "Trust",
     "TrustContext",
     "__version__",
+    "activated_sockets",
     "adopt",
     "association_of",
     "connect",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -19,7 +20,7 @@ from aiodtls.core.errors import DTLSError
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler
-from aiodtls.net import sockets
+from aiodtls.net import sockets as udp
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol, run_handler
 
@@ -36,6 +37,7 @@ def serve(
     *,
     config: DTLSConfig,
     sock: socket.socket | None = None,
+    sockets: Sequence[socket.socket] | None = None,
     reuse_port: bool = False,
     on_event: EventHandler | None = None,
     close_timeout: float | None = 5.0,
@@ -45,29 +47,49 @@ def serve(
     ``handler(endpoint)`` is a task for each peer; when it returns, raises or is cancelled, its
     association ends and nothing else. Without a handler peers wait in ``async for endpoint in
     server``, 100 at most, further ones being closed. ``host=None`` binds IPv4 and IPv6 on one
-    port. ``sock`` is a bound datagram socket, used in the place of host and port.
+    port. ``sock`` is a bound datagram socket, used in the place of host and port; ``sockets`` are
+    several, such as :func:`activated_sockets` returns. The server owns them then, and closes them.
 
     Raises :class:`ConfigError`, and TypeError and ValueError for arguments that cannot be; awaiting
     raises OSError where nothing can be bound.
     """
-    sockets.check_port(port, lowest=0)
+    udp.check_port(port, lowest=0)
     if sock is not None:
-        sockets.check_datagram(sock)
+        if sockets is not None:
+            raise TypeError("name either sock or sockets, not both")
+        sockets = [sock]
+    if sockets is not None:
+        udp.check_all_datagram(sockets)
     if close_timeout is not None:
         checks.at_least(0.0, "close_timeout", close_timeout)
     config.check_server()
-    bind = functools.partial(_bind, host, port, sock=sock, reuse_port=reuse_port)
+    bind = functools.partial(_bind, host, port, given=sockets, reuse_port=reuse_port)
     return DTLSServer(handler, config, bind, on_event, close_timeout)
 
 
+def activated_sockets() -> list[socket.socket]:
+    """The sockets that systemd, or another service manager, opened for this process.
+
+    Call it once: each call makes new socket objects on the same descriptors.
+
+    Returns:
+        Sockets for ``serve(sockets=...)``; an empty list where none were passed (the environment
+        variables LISTEN_PID and LISTEN_FDS of sd_listen_fds(3)).
+
+    Raises:
+        ValueError: LISTEN_FDS is not a number.
+        OSError: A descriptor that was passed is not a socket.
+    """
+    return udp.activated(os.environ, os.getpid())
+
+
 async def _bind(
-    host: str | None, port: int, *, sock: socket.socket | None, reuse_port: bool
+    host: str | None, port: int, *, given: Sequence[socket.socket] | None, reuse_port: bool
 ) -> list[socket.socket]:
-    if sock is not None:
-        sock.setblocking(False)
-        return [sock]
-    addresses = await sockets.resolve(host or None, port, passive=True)
-    return sockets.bind_all(addresses, reuse_port=reuse_port)
+    if given is not None:
+        return [udp.prepare(sock) for sock in given]
+    addresses = await udp.resolve(host or None, port, passive=True)
+    return udp.bind_all(addresses, reuse_port=reuse_port)
 
 
 class DTLSServer:
@@ -87,6 +109,8 @@ class DTLSServer:
         self._on_event = on_event
         self._close_timeout = close_timeout
         self._protocols: list[_ServerProtocol] = []
+        # What was counted on sockets that were removed.
+        self._past = Statistics()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[DTLSEndpoint] = deque()
         self._readable: deque[Channel] = deque()
@@ -109,15 +133,72 @@ class DTLSServer:
         bound = await bind()
         try:
             for sock in bound:
-                protocol = _ServerProtocol(self, self._config, on_event=self._on_event)
-                await open_transport(protocol, sock)
-                self._protocols.append(protocol)
+                await self._open(sock)
         except BaseException:
             for sock in bound[len(self._protocols) :]:
                 sock.close()
             self.close()
             raise
         return self
+
+    async def _open(self, sock: socket.socket) -> None:
+        protocol = _ServerProtocol(self, self._config, on_event=self._on_event)
+        await open_transport(protocol, sock)
+        self._protocols.append(protocol)
+
+    @checks.checked
+    async def add_socket(self, sock: socket.socket) -> None:
+        """Accepts peers on one more socket.
+
+        Args:
+            sock: A bound datagram socket. The server owns it from now on, and closes it.
+
+        Raises:
+            ValueError: It is not a datagram socket, or the server has it already.
+            DTLSError: The server is closed, or has not been awaited yet.
+        """
+        udp.check_datagram(sock)
+        if self._bind is not None or self._closed:
+            state = "has not been awaited yet" if self._bind is not None else "is closed"
+            raise DTLSError(f"the server {state}, and takes no socket")
+        if self._protocol_on(sock) is not None:
+            raise ValueError(f"the server has {sock!r} already")
+        await self._open(udp.prepare(sock))
+
+    @checks.checked
+    def remove_socket(self, sock: Any, *, close_endpoints: bool = True) -> None:
+        """Stops accepting peers on one socket, and closes it when its last association has ended.
+
+        Args:
+            sock: One of :attr:`sockets`, or a socket that was given to ``serve`` or ``add_socket``.
+            close_endpoints: Closes its associations now; False lets them end by themselves.
+
+        Raises:
+            ValueError: The server has no such socket.
+        """
+        protocol = self._protocol_on(sock)
+        if protocol is None:
+            raise ValueError(f"the server has no socket {sock!r}")
+        protocol.is_removed = True
+        protocol.wind_up(close_endpoints=close_endpoints)
+
+    def _protocol_on(self, sock: Any) -> _ServerProtocol | None:
+        descriptor = sock.fileno()
+        for protocol, transport in self._accepting_transports():
+            if transport.get_extra_info("socket").fileno() == descriptor:
+                return protocol
+        return None
+
+    def _accepting_transports(self) -> Iterator[tuple[_ServerProtocol, Any]]:
+        """The sockets that are open and were not removed."""
+        for protocol in self._protocols:
+            if protocol.transport is not None and not protocol.is_removed:
+                yield protocol, protocol.transport
+
+    def _socket_lost(self, protocol: _ServerProtocol) -> None:
+        """A socket that was removed has closed."""
+        self._past += protocol.statistics
+        self._protocols.remove(protocol)
 
     async def __aenter__(self) -> Self:
         if self._bind is not None:
@@ -137,16 +218,16 @@ class DTLSServer:
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The bound sockets, as asyncio returns them."""
-        transports = (protocol.transport for protocol in self._protocols)
-        return tuple(t.get_extra_info("socket") for t in transports if t is not None)
+        """The bound sockets, as asyncio returns them, without those that were removed."""
+        return tuple(
+            transport.get_extra_info("socket") for _, transport in self._accepting_transports()
+        )
 
     @property
     def sockname(self) -> Any:
         """The address of the first socket."""
-        for protocol in self._protocols:
-            if protocol.transport is not None:
-                return protocol.transport.get_extra_info("sockname")
+        for _, transport in self._accepting_transports():
+            return transport.get_extra_info("sockname")
         raise DTLSError("the server has no socket")
 
     @property
@@ -162,7 +243,7 @@ class DTLSServer:
     @property
     def statistics(self) -> Statistics:
         """The sums over all peers, ended ones included."""
-        total = Statistics()
+        total = self._past
         for protocol in self._protocols:
             total += protocol.statistics
         return total
@@ -296,16 +377,14 @@ class DTLSServer:
 
     def _protocol_for(self, addr: Any) -> _ServerProtocol:
         refusals: dict[int | None, ValueError] = {}
-        for protocol in self._protocols:
-            if protocol.transport is None:
-                continue
+        for protocol, _ in self._accepting_transports():
             try:
                 protocol.canonical(addr)
             except ValueError as error:
                 refusals[protocol.family] = error
             else:
                 return protocol
-        refusal = refusals.get(sockets.family_of(addr))
+        refusal = refusals.get(udp.family_of(addr))
         if refusal is not None:
             raise refusal
         raise DTLSError(f"the server has no socket of the family of {addr!r}")
@@ -359,12 +438,8 @@ class DTLSServer:
         """Stops accepting peers. Each socket closes when the last association on it has ended."""
         self._closed = True
         self._wakeup.set()
-        for protocol in self._protocols:
-            protocol.stop_accepting()
-            if close_endpoints:
-                for channel in protocol.channels:
-                    channel.close()
-            protocol.close_when_idle()
+        for protocol in self._protocols.copy():
+            protocol.wind_up(close_endpoints=close_endpoints)
         if self._serving is not None and not self._serving.done():
             self._serving.set_result(None)
 
@@ -372,7 +447,7 @@ class DTLSServer:
         """Returns when all handlers have ended and all sockets are closed."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-        for protocol in self._protocols:
+        for protocol in self._protocols.copy():
             await protocol.wait_lost()
 
     async def _end_handlers(self) -> None:
@@ -402,6 +477,8 @@ class _ServerProtocol(DTLSProtocol):
         super().__init__(config, on_event=on_event)
         self._server = server
         self._closes_when_idle = False
+        # The server goes on without this socket.
+        self.is_removed = False
         self._lost = asyncio.Event()
         self.family: int | None = None
 
@@ -413,6 +490,8 @@ class _ServerProtocol(DTLSProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._lost.set()
+        if self.is_removed:
+            self._server._socket_lost(self)
 
     def peer_connected(self, channel: Channel) -> None:
         self._server._peer_connected(channel)
@@ -421,6 +500,14 @@ class _ServerProtocol(DTLSProtocol):
         super().association_ended(channel)
         if self._closes_when_idle:
             self.close_when_idle()
+
+    def wind_up(self, *, close_endpoints: bool) -> None:
+        """Accepts no more peers, and closes the socket once no association is left on it."""
+        self.stop_accepting()
+        if close_endpoints:
+            for channel in self.channels:
+                channel.close()
+        self.close_when_idle()
 
     def close_when_idle(self) -> None:
         """Closes the socket once no association is left on it."""

@@ -11,7 +11,7 @@ import itertools
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 MAX_PORT = 65535
@@ -20,6 +20,8 @@ BIND_ATTEMPTS = 20
 # In bytes, for what many peers send while the loop is busy. The usual default holds about a hundred
 # hellos, and each one dropped delays its peer by a second.
 RECEIVE_BUFFER = 1 << 20
+# The first descriptor that a service manager passes on: SD_LISTEN_FDS_START of sd_listen_fds(3).
+FIRST_PASSED = 3
 # From linux/in.h and linux/in6.h. The socket module lacks them.
 IP_MTU = 14
 IPV6_MTU = 24
@@ -103,6 +105,40 @@ def check_datagram(sock: socket.socket) -> None:
     """Raises ValueError unless it is a datagram socket."""
     if sock.type != socket.SOCK_DGRAM:
         raise ValueError(f"sock must be a datagram socket, not one of {sock.type!r}")
+
+
+def check_all_datagram(socks: Sequence[socket.socket]) -> None:
+    """Raises ValueError unless these are datagram sockets, each given once."""
+    if not socks:
+        raise ValueError("sockets is empty; name at least one bound datagram socket")
+    for sock in socks:
+        check_datagram(sock)
+    if len({sock.fileno() for sock in socks}) < len(socks):
+        raise ValueError("sockets holds the same socket twice")
+
+
+def prepare(sock: socket.socket) -> socket.socket:
+    """Makes a socket that the caller has bound ready for a transport, and returns it."""
+    sock.setblocking(False)
+    _widen(sock)
+    return sock
+
+
+def activated(environment: Mapping[str, str], pid: int) -> list[socket.socket]:
+    """The sockets that a service manager passed to this process: LISTEN_PID and LISTEN_FDS.
+
+    Raises ValueError where LISTEN_FDS is not a number, OSError where a descriptor is no socket.
+    """
+    if environment.get("LISTEN_PID") != str(pid):
+        return []
+    count = environment.get("LISTEN_FDS", "")
+    if not (count.isascii() and count.isdigit()):
+        raise ValueError(f"LISTEN_FDS is {count!r}, and must be a number of descriptors")
+    passed = range(FIRST_PASSED, FIRST_PASSED + int(count))
+    for descriptor in passed:
+        # A program that this one starts must not serve on them too.
+        os.set_inheritable(descriptor, False)
+    return [socket.socket(fileno=descriptor) for descriptor in passed]
 
 
 def canonical_for(sock: Any) -> Callable[[Any], Any] | None:

@@ -22,7 +22,7 @@ PSK BufferFull CertificateError ConfigError CookieKeys Credentials DTLSConfig DT
 DTLSError DTLSProtocol DTLSServer EndpointClosed HandshakeError HandshakeRefused HandshakeTimeout
 LeaseExhausted Limits MemorySessionStore MessageTooLarge PSKContext PeerAlert SRTPKeys Session
 SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust TrustContext __version__
-adopt association_of connect create_datagram_endpoint events serve
+activated_sockets adopt association_of connect create_datagram_endpoint events serve
 """.split()  # noqa: SIM905
 
 
