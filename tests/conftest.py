@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,10 @@ from tests.selection import (  # noqa: F401
     pytest_runtest_setup,
     pytest_terminal_summary,
 )
+
+# A shell starts programs in the background with SIGINT ignored, and programs that the tests start
+# and interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is found depends on the code alone: neither on chance nor on how fast the machine is.
 hypothesis.settings.register_profile(
