@@ -76,7 +76,13 @@ class Reading:
         process = self._start([sys.executable, "-W", "error", str(file)])
         self._wait_until_it_listens(block, process)
         process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=LONGEST_WAIT)[0].decode()
+        try:
+            output = process.communicate(timeout=LONGEST_WAIT)[0].decode()
+        except subprocess.TimeoutExpired:
+            # It would hold its port, and the next page's server needs that.
+            process.kill()
+            process.communicate()
+            raise
         last = output.strip().rsplit("\n", 1)[-1]
         assert last in ("", "KeyboardInterrupt") or "Traceback" not in output, (
             f"line {block.line}: {output}"
