@@ -364,27 +364,27 @@ class HandshakeDriver:
 
     @property
     def expects_hello(self) -> bool:
-        """From now on only repeats by the peer make us resend."""
+        """Whether the script of a server waits for a ClientHello."""
         waiting = self._runner.waiting if self._runner is not None else None
         return isinstance(waiting, Expect) and ClientHello in waiting.kinds
 
     @property
     def is_asking(self) -> bool:
-        """Resumes the script with an answer. Ignores answers to any question but the open one."""
+        """Whether the script waits for an answer of the owner, not for the peer."""
         return self._question is not None
 
     def resend(self, now: float) -> None:
-        """Handles a timer of handshake messages. Returns False after too many resends."""
+        """Resends the flight, although its timer is not due."""
         if self.outgoing.flight:
             self._resend(now)
 
     def stop_resending(self) -> None:
-        """Resends the flight, unless the script prefers to continue without an answer."""
+        """From now on only repeats by the peer make us resend."""
         self.outgoing.pause()
         self._transmitter.drop_remaining()
 
     def answer(self, question: Event, value: object, now: float) -> None:
-        """Sends the flight again in smaller datagrams, after the path refused one as too big."""
+        """Resumes the script with an answer. Ignores answers to any question but the open one."""
         if self._runner is None or question is not self._question:
             return
         self._question = None
@@ -393,9 +393,7 @@ class HandshakeDriver:
         self._advance(now)
 
     def timer_due(self, timer: Timer, now: float) -> bool:
-        """The next complete message after the handshake. A message that would begin another
-        handshake has no body.
-        """
+        """Handles a timer of handshake messages. Returns False after too many resends."""
         if timer is Timer.acknowledge:
             self.acknowledge(now)
         elif timer is Timer.burst:
@@ -409,7 +407,7 @@ class HandshakeDriver:
         return True
 
     def _resend_or_go_on(self, now: float) -> None:
-        """Ends the association: drops the script and its secrets."""
+        """Resends the flight, unless the script prefers to continue without an answer."""
         if self._exceeds_patience() and self._runner is not None:
             self._runner.resume(None)
             self._suspended(now)
@@ -423,34 +421,31 @@ class HandshakeDriver:
         return self.outgoing.backoff.resends > waiting.patience
 
     def too_big(self, now: float) -> None:
-        """-- ACKs (RFC 9147 section 7)
-        -------------------------------------------------------------
-        """
+        """Sends the flight again in smaller datagrams, after the path refused one as too big."""
         if not self.complete and self.outgoing.shrink(self._transmitter.max_datagram_size):
             self._resend(now)
 
     def post_handshake_message(self) -> HandshakeMessage | None:
+        """The next complete message after the handshake. A message that would begin another
+        handshake has no body.
+        """
+        message, self._new_handshake = self._new_handshake, None
+        return message or self._reassembly.next_message(self._layer.read_epoch)
+
+    def abandon(self) -> None:
+        """Ends the association: drops the script and its secrets."""
+        self._runner = self._handshake = self._question = None
+        self._transmitter.drop_remaining()
+
+    # -- ACKs (RFC 9147 section 7) -------------------------------------------------------------
+
+    def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
         """Processes an ACK that came in ``epoch``. A plaintext ACK counts for plaintext records
         alone.
 
         If a plaintext ACK names protected records, as those of NSS do, these are ignored. But from
         then on each fragment gets a record of its own when it is resent, because NSS stops reading
         a record at the first message that it already had.
-        """
-        message, self._new_handshake = self._new_handshake, None
-        return message or self._reassembly.next_message(self._layer.read_epoch)
-
-    def abandon(self) -> None:
-        """With a lease: the stored state includes the peer's messages below this message_seq."""
-        self._runner = self._handshake = self._question = None
-        self._transmitter.drop_remaining()
-
-    # Reserves the next ``count`` message_seq values. Returns the first.
-
-    def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
-        """Sends an ACK of what has arrived. It is empty if no record can be named.
-
-        A client without the keys of the server's flight requests the ServerHello again so.
         """
         if not epoch:
             plaintext = [n for n in record_numbers if not n >> EPOCH_SHIFT]
@@ -470,20 +465,20 @@ class HandshakeDriver:
             self._resend(now, outgoing.delivery.lost)
 
     def acknowledge_below(self, message_seq: int) -> None:
-        """Sets another initial timeout. The ACK timer changes in proportion."""
+        """With a lease: the stored state includes the peer's messages below this message_seq."""
         self._stored_seq = message_seq
 
     def number_messages(self, count: int) -> int:
-        """Records came in an epoch whose keys the script has not installed yet.
-
-        Anybody can make such a record, so it tells nothing about the version.
-        """
+        """Reserves the next ``count`` message_seq values. Returns the first."""
         first = self.next_seq
         self.next_seq += count
         return first
 
     def acknowledge(self, now: float) -> None:
-        """Resends without a timeout. It does not count as unanswered."""
+        """Sends an ACK of what has arrived. It is empty if no record can be named.
+
+        A client without the keys of the server's flight requests the ServerHello again so.
+        """
         if self._stored_seq is not None and (
             self.next_receive_seq != self._stored_seq or self.receives_message
         ):
@@ -493,16 +488,15 @@ class HandshakeDriver:
         self._transmitter.send_record(epoch, ContentType.ack, body)
 
     def rescale(self, initial: float) -> None:
-        """The peer has received our whole flight (RFC 9147 section 7.1), but may still ask for a
-        resend.
-        """
+        """Sets another initial timeout. The ACK timer changes in proportion."""
         factor = initial / self.outgoing.initial
         self.outgoing.rescale(initial)
         self._acks.rescale(factor)
 
     def records_wait_for_keys(self, now: float) -> None:
-        """-- internal
-        ------------------------------------------------------------------------------
+        """Records came in an epoch whose keys the script has not installed yet.
+
+        Anybody can make such a record, so it tells nothing about the version.
         """
         if self._is_dtls13 and not self.complete:
             self._acks.schedule(now, self.outgoing.backoff.timeout / 4)
@@ -521,13 +515,15 @@ class HandshakeDriver:
         self._transmitter.transmit(self.outgoing, resend, now, wanted)
 
     def _answered(self) -> None:
-        """Called when the script waits or has ended: the messages that it sent are a flight."""
+        """The peer has received our whole flight (RFC 9147 section 7.1), but may still ask for a
+        resend.
+        """
         self.stop_resending()
 
-    # The messages so far wait for the rest of their flight.
+    # -- internal ------------------------------------------------------------------------------
 
     def _advance(self, now: float) -> None:
-        """A question was answered, and the script waits for more of the same flight."""
+        """Resumes the script with complete messages as long as it waits for some."""
         runner = self._runner
         while runner is not None and isinstance(runner.waiting, Expect):
             message = self._reassembly.next_message(self._layer.read_epoch)
@@ -538,13 +534,12 @@ class HandshakeDriver:
             self._suspended(now)
 
     def _suspended(self, now: float) -> None:
-        """The peer's last flight is answered by nothing but an ACK."""
+        """Called when the script waits or has ended: the messages that it sent are a flight."""
         handshake, runner = self._handshake, self._runner
         assert handshake is not None and runner is not None
         waiting = runner.waiting
         if isinstance(waiting, Question):
-            # Messages under old keys must end with the message that changes keys (RFC 8446
-            # section 5.1).
+            # The messages so far wait for the rest of their flight.
             self._question = waiting
             self._events.append(waiting)
             self.outgoing.pause()
@@ -557,7 +552,7 @@ class HandshakeDriver:
         elif flight:
             self.outgoing.await_answer(now, is_last=handshake.awaits_last_flight)
         elif not self._is_dtls13 and self.outgoing.flight and not self.outgoing.is_running:
-            # A question was answered and the same flight of the peer goes on.
+            # A question was answered, and the script waits for more of the same flight.
             self.outgoing.rearm(now)
 
     def _start_flight(self, flight: Flight, now: float) -> None:
@@ -579,7 +574,7 @@ class HandshakeDriver:
         if self._is_dtls13 and sent_last:
             self.outgoing.await_acknowledgement(now)
         elif self._is_dtls13:
-            # Nothing answers the peer's last flight but an ACK.
+            # The peer's last flight is answered by nothing but an ACK.
             self.outgoing.forget()
             if self._acks.pending:
                 self.acknowledge(now)
@@ -590,7 +585,9 @@ class HandshakeDriver:
 
 
 def _message_under_old_keys() -> AlertError:
-    """RFC 8446 section 5.1: what is protected by old keys ends with what changes them."""
+    """Messages under old keys must end with the message that changes keys (RFC 8446
+    section 5.1).
+    """
     return AlertError(
         AlertDescription.unexpected_message,
         "a handshake message under old keys follows a change of keys",
