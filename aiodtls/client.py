@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import functools
+import itertools
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -135,7 +136,8 @@ async def _wait_for_route(config: DTLSConfig, dial: Callable[[], Awaitable[Chann
     limit = config.handshake_timeout
     deadline = loop.time() + limit if limit is not None else float("inf")
     pause = config.retransmit_initial
-    for _ in range(config.max_retransmits):
+    most = config.max_retransmits
+    for _ in itertools.count() if most is None else range(most):
         try:
             return await dial()
         except OSError as error:

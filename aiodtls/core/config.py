@@ -80,7 +80,7 @@ class DTLSConfig:
     pmtu: int = 1500
     retransmit_initial: float = 1.0
     retransmit_max: float = 64.0
-    max_retransmits: int = 12
+    max_retransmits: int | None = None
     handshake_timeout: float | None = 64.0
     resend_after_partial_flight: bool = False
     records_individually: bool = False
@@ -294,10 +294,15 @@ class DTLSConfig:
             raise ConfigError("session_tickets must be 0 to 16; with 0 nothing is resumed")
         if not 0 < self.max_certificate_length <= MAX_CERTIFICATE_LENGTH:
             raise ConfigError("max_certificate_length must be 1 to 131072 bytes")
-        if self.max_retransmits < 0:
-            raise ConfigError("max_retransmits must not be negative")
+        if self.max_retransmits is not None and self.max_retransmits < 0:
+            raise ConfigError("max_retransmits must not be negative; None is no limit")
         if self.handshake_timeout is not None and not self.handshake_timeout > 0:
             raise ConfigError("handshake_timeout must be above 0, or None for no limit")
+        if self.handshake_timeout is None and self.max_retransmits is None:
+            raise ConfigError(
+                "handshake_timeout and max_retransmits are both None, so a handshake could last "
+                "for ever: set one of them"
+            )
         if not 64 <= self.replay_window <= 65536:
             raise ConfigError("replay_window must be 64 to 65536 records")
         if self.connection_id is not None and not 0 <= self.connection_id <= 255:
@@ -327,12 +332,18 @@ class DTLSConfig:
                 host_name(server_hostname)
 
     def check_server(self) -> None:
-        """Checks that a server has a key. Raises :class:`ConfigError`."""
+        """Checks that a server has a key, and ends each handshake at some time.
+
+        Raises :class:`ConfigError`.
+        """
         if not self.can_serve:
             need = "credentials= or psk="
             if self.psk is not None:
                 need = "credentials=, as psk_satisfies_client_auth=False refuses its psk="
             raise ConfigError(f"a server needs {need}")
+        if self.handshake_timeout is None:
+            # While a server waits for a client's next flight it need not have a timer.
+            raise ConfigError("a server needs a handshake_timeout, not None: clients may just stop")
 
     @property
     def can_serve(self) -> bool:

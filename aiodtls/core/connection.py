@@ -1221,11 +1221,13 @@ class DTLSConnection:
 
     def _timer_due(self, timer: Timer, now: float) -> None:
         """Handles a timer that was due at ``now`` or earlier, and has been removed."""
-        if timer is Timer.handshake:
-            self._time_out(f"not complete after {self.config.handshake_timeout} s", now)
-        elif self.closed:
+        if self.closed:
             if self._leaving is not None and self._leaving.timer_due(now):
                 self._close_again()
+        elif timer is Timer.handshake and self.handshake_complete:
+            self._end_unacknowledged()
+        elif timer is Timer.handshake:
+            self._time_out(f"not complete after {self.config.handshake_timeout} s", now)
         elif timer is Timer.alert_hint:
             self._alert_hint_due(now)
         elif timer is Timer.idle:
@@ -1252,17 +1254,19 @@ class DTLSConnection:
         """Called after too many resends. A client of DTLS 1.3 may be complete and still
         resending.
         """
-        if not self.handshake_complete:
+        if self.handshake_complete:
+            self._end_unacknowledged()
+        else:
             self._time_out(f"no answer to {self.config.max_retransmits} resends", now)
-            return
+
+    def _end_unacknowledged(self) -> None:
+        """DTLS 1.3: the server, which is silent, may not know that the handshake is complete."""
         self._send_close_notify()
         message = "the peer does not acknowledge our last flight"
         self._end(EndpointClosed("unacknowledged", message))
         self._outgoing.forget()
 
     def _time_out(self, reason: str, now: float) -> None:
-        if self.closed or self.handshake_complete:
-            return
         if self._alert_hint is not None:
             self._end(self._alert_hint.error)
             return
@@ -1528,6 +1532,9 @@ class DTLSConnection:
         if not self._driver.sent_last:
             # The peer's Finished answers our Finished.
             self._confirm()
+        elif self._is_dtls13 and self.config.handshake_timeout is not None:
+            # Our Finished has as long again to be acknowledged.
+            self._timers.set(Timer.handshake, now + self.config.handshake_timeout)
         if self.role == "client" and negotiated.session is not None:
             self._events.append(SessionReceived(negotiated.session))
         if self._is_dtls13:
@@ -1551,6 +1558,7 @@ class DTLSConnection:
 
     def _confirm(self) -> None:
         self.confirmed = True
+        self._timers.cancel(Timer.handshake)
         self._set_fast_path()
         if not self._is_dtls13:
             self._outgoing.forget()

@@ -211,7 +211,8 @@ def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfi
         retransmit_initial=flags.numbers.get("initial-timeout-duration-ms", 400) / 1000,
         retransmit_max=60,
         max_retransmits=12,
-        handshake_timeout=None,
+        # Nothing but the count of resends ends a handshake of the runner's.
+        handshake_timeout=policies.NEVER,
         resend_after_partial_flight=True,
         require_extended_master_secret=False,
         pmtu=flags.numbers.get("mtu", 1472) + HEADERS,

@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
+import aiodtls
 from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, Trust
+from aiodtls.core.listener import Listener
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,7 @@ from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, Trust
         ({"max_certificate_length": 0}, "max_certificate_length"),
         ({"max_certificate_length": 131073}, "max_certificate_length"),
         ({"handshake_timeout": 0}, "handshake_timeout"),
+        ({"handshake_timeout": None}, "set one of them"),
         ({"replay_window": 63}, "replay_window"),
         ({"key_limit": "panic"}, "key_limit"),
         ({"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA25"]}, "did you mean"),
@@ -95,6 +98,14 @@ def test_clients_and_servers_that_cannot_start():
     DTLSConfig(trust=Trust.insecure()).check_client(None)
     with pytest.raises(ConfigError, match="credentials"):
         DTLSConfig(trust=Trust.insecure()).check_server()
+    endless = DTLSConfig(psk=PSK("a", bytes(16)), handshake_timeout=None, max_retransmits=12)
+    endless.check_client(None)
+    with pytest.raises(ConfigError, match="a server needs a handshake_timeout"):
+        endless.check_server()
+    with pytest.raises(ConfigError, match="handshake_timeout"):
+        Listener(endless)
+    with pytest.raises(ConfigError, match="handshake_timeout"):
+        aiodtls.serve(None, config=endless)
 
 
 def test_keys_are_in_no_repr():

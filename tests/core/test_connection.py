@@ -36,7 +36,8 @@ def resends(pair: Pair, side: str) -> list[events.FlightSent]:
 
 
 def test_the_resend_schedule_to_the_letter():
-    config = dataclasses.replace(configs("psk")[0], handshake_timeout=None)
+    limits = {"handshake_timeout": None, "max_retransmits": 12}
+    config = dataclasses.replace(configs("psk")[0], **limits)
     connection = DTLSConnection.client(config, "peer", 0.0)
     times = []
     while not connection.closed:
@@ -59,17 +60,30 @@ def test_the_handshake_timeout_ends_it():
     assert isinstance(connection.failure, TimeoutError)
 
 
-def test_a_last_flight_that_is_never_acknowledged_ends_the_client():
+@pytest.mark.parametrize(
+    "limits, seconds", [({"max_retransmits": 3}, 15), ({"handshake_timeout": 20}, 20)]
+)
+def test_a_last_flight_that_is_never_acknowledged_ends_the_client(limits, seconds):
     """DTLS 1.3: the server, which is silent, cannot know that the handshake is complete."""
     client, server = configs("certificate13")
-    pair = Pair(dataclasses.replace(client, max_retransmits=3), server)
+    pair = Pair(dataclasses.replace(client, **limits), server)
 
     def lost(who, number, data):
         return [] if pair.client.handshake_complete else None
 
     pair.link = Link(filter=lost)
-    assert pair.run(lambda: pair.client.closed)
-    assert pair.client.handshake_complete and pair.client.failure.reason == "unacknowledged"
+    assert pair.run(lambda: pair.client.handshake_complete)
+    complete = pair.elapsed
+    assert pair.run(lambda: pair.client.closed, limit=100)
+    assert pair.client.failure.reason == "unacknowledged"
+    assert pair.elapsed - complete == pytest.approx(seconds)
+    assert pair.client.next_timeout() is None
+
+
+def test_an_acknowledged_last_flight_leaves_no_timer():
+    pair = Pair(*configs("certificate13"))
+    assert pair.run(lambda: pair.client.confirmed)
+    pair.idle(3.0)
     assert pair.client.next_timeout() is None
 
 

@@ -19,9 +19,11 @@ SCHEDULE = [1, 2, 4, 8, 16, 32, 64, 64, 64, 64, 64, 64]
 
 def without_end(variant: str, link: Link) -> Pair:
     """Both sides wait as long as their resends last."""
-    changes = {"handshake_timeout": None, "max_burst": 1000}
-    two = (dataclasses.replace(config, **changes) for config in configs(variant))
-    return Pair(*two, link, **pair_options(variant))
+    changes = {"max_retransmits": 12, "max_burst": 1000}
+    client, server = (dataclasses.replace(config, **changes) for config in configs(variant))
+    client = dataclasses.replace(client, handshake_timeout=None)
+    server = dataclasses.replace(server, handshake_timeout=10_000.0)
+    return Pair(client, server, link, **pair_options(variant))
 
 
 class BlackHole:

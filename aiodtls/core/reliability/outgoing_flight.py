@@ -79,7 +79,7 @@ class OutgoingFlight:
         self,
         timers: Timers,
         backoff: Backoff,
-        max_resends: int,
+        max_resends: int | None,
         skip_after_partial: bool = False,
         timer: Timer = Timer.retransmit,
     ) -> None:
@@ -219,7 +219,7 @@ class OutgoingFlight:
             self._may_skip = False
             self.rearm(now)
             return Verdict.hold
-        if self.backoff.resends >= self._max_resends:
+        if self._max_resends is not None and self.backoff.resends >= self._max_resends:
             return Verdict.give_up
         self._timeouts_without_progress += 1
         if (

@@ -61,6 +61,35 @@ MUTANTS = [
             'elif self.role == "client" and code == errno.ECONNREFUSED:',
             'elif self.role == "client":',
         ),
+        (
+            "last-flight-has-a-limit",
+            "max_retransmits=None",
+            "            self._timers.set(Timer.handshake, now + self.config.handshake_timeout)\n"
+            "        if self.role",
+            "            pass\n        if self.role",
+        ),
+        (
+            "limit-of-the-last-flight-ends-with-its-ack",
+            "max_retransmits=None",
+            "        self.confirmed = True\n        self._timers.cancel(Timer.handshake)\n",
+            "        self.confirmed = True\n",
+        ),
+    ),
+    *of(
+        "core/config.py",
+        "core/test_config.py",
+        (
+            "some-limit-ends-a-handshake",
+            "max_retransmits=None",
+            "if self.handshake_timeout is None and self.max_retransmits is None:",
+            "if False:",
+        ),
+        (
+            "servers-need-a-handshake-timeout",
+            "max_retransmits=None",
+            "        if self.handshake_timeout is None:\n            # While a server",
+            "        if False:\n            # While a server",
+        ),
     ),
     *of(
         "net/sockets.py",
