@@ -27,7 +27,7 @@ from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler
-from aiodtls.net import sockets
+from aiodtls.net import distant_timer, sockets
 from aiodtls.net.batching import FLUSH_TIME, BatchingTransport
 from aiodtls.net.eager_future import resolve
 from aiodtls.net.recent import RecentDatagrams
@@ -101,7 +101,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         # The transport, if it takes batches of datagrams.
         self.batching: BatchingTransport | None = None
         self._channels: dict[DTLSConnection, Channel] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: distant_timer.Timer | None = None
         self._due = 0.0
         self._draining = False
         # Aborts a closed transport that cannot send its queue.
@@ -219,10 +219,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def forked(self) -> None:
         """In a forked child: the associations belong to the parent, and end here silently.
 
-        If both used them, one nonce would protect two records. The socket and its registration in
-        the event loop are shared with the parent, so they are not touched.
+        If both used them, one nonce would protect two records. The socket, the timer and their
+        registrations in the event loop are shared with the parent, so they are not touched.
         """
-        self.transport = self.batching = None
+        self.transport = self.batching = self._timer = None
         self._held_back.clear()
         for connection in self._listener.connections:
             connection.abort(
@@ -608,7 +608,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
                 return
             timer.cancel()
         if at is not None and self._loop is not None:
-            self._timer = self._loop.call_at(at, self._listener_timeout)
+            self._timer = distant_timer.call_at(self._loop, at, self._listener_timeout)
             # A handle of uvloop does not tell its time if that has passed.
             self._due = at
 

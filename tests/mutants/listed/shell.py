@@ -222,4 +222,42 @@ MUTANTS = [
             "",
         ),
     ),
+    *of(
+        "net/distant_timer.py",
+        "test_distant_timer.py",
+        (
+            "a-cancelled-distant-timer",
+            "timers",
+            "            self._loop.remove_reader(self._file)\n            self._file.close()\n",
+            "            pass\n",
+        ),
+        (
+            "distant-timers-of-other-clocks",
+            "timers",
+            "_LIBC is not None and is_plain and at - time",
+            "_LIBC is not None and at - time",
+        ),
+        (
+            "a-distant-timer-without-a-file-descriptor",
+            "timers",
+            "        with contextlib.suppress(OSError):\n",
+            "        with contextlib.suppress(KeyError):\n",
+        ),
+        (
+            "distant-timers-cost-nothing",
+            "nothing slower than noise",
+            "    if _LIBC is not None and is_plain",
+            "    if _LIBC is None and is_plain",
+        ),
+    ),
+    *of(
+        "protocol.py",
+        "test_distant_timer.py",
+        (
+            "a-forked-child-leaves-the-timer",
+            "timers",
+            "self.transport = self.batching = self._timer = None",
+            "self.transport = self.batching = None",
+        ),
+    ),
 ]
