@@ -468,7 +468,8 @@ class DTLSConnection:
         messages: list[bytes] = []
         if self.receive_batch(data, len(data), messages, now):
             self._inbox.add(messages)
-            self._heard_at(local)
+            if local is not None:
+                self._heard_at(local)
             return
         self.counters.count_received()
         if self.closed:
@@ -616,7 +617,8 @@ class DTLSConnection:
             HandshakeError: the handshake is not complete.
             DTLSError: the association has ended; this is its ``failure``.
         """
-        data = checks.message(data)
+        if type(data) is not bytes or not data:
+            data = checks.message(data)
         if not self.handshake_complete or self.closed:
             self._refuse_call()
         if len(data) > self.max_payload:
