@@ -418,8 +418,8 @@ class DTLSConfig:
         self, session: Session, random: Callable[[int], bytes], wall_time: float
     ) -> bytes | None:
         """The ticket for a session, under the newest key; None for a session that is too long."""
-        keys = self.live_ticket_keys
-        return keys.seal(session, random, wall_time) if keys.has_room_for(session) else None
+        ticket = self.live_ticket_keys.seal(session, random, wall_time)
+        return ticket if TicketKeys.is_short(ticket) else None
 
     def open_ticket(self, ticket: bytes, wall_time: float) -> Session | None:
         """The session in a ticket; None if it is not ours, has expired, or is no longer

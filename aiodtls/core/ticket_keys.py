@@ -140,8 +140,13 @@ class TicketKeys:
         return session if session is not None and session.is_alive_at(at) else None
 
     @staticmethod
+    def is_short(ticket: bytes) -> bool:
+        """Whether a ticket that ``seal`` made is short enough to be given to a client."""
+        return len(ticket) <= MAX_TICKET_LENGTH
+
+    @staticmethod
     def has_room_for(session: Session) -> bool:
-        """Whether its ticket is no longer than ``MAX_TICKET_LENGTH``."""
+        """Whether the ticket of a session would be short enough."""
         return len(session.to_bytes()) + OVERHEAD <= MAX_TICKET_LENGTH
 
     def is_outdated(self, ticket: bytes) -> bool:

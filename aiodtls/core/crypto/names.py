@@ -6,6 +6,7 @@ subjectAltName counts, and of it only dNSName and iPAddress.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
@@ -70,6 +71,7 @@ def matches(names: Iterable[HostName], hostname: str) -> bool:
     return wanted.value in patterns or ("." in parent and f"*.{parent}" in patterns)
 
 
+@functools.lru_cache(maxsize=256)
 def host_name(name: str) -> HostName:
     """An IP address without its scope, or a DNS name in lower-case A-labels.
 

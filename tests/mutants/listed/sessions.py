@@ -241,6 +241,18 @@ MUTANTS = [
             "        return len(session.to_bytes()) + OVERHEAD <= MAX_TICKET_LENGTH\n",
             "        return len(session.to_bytes()) <= MAX_TICKET_LENGTH\n",
         ),
+        (
+            "a-ticket-that-was-made-is-short",
+            "RFC 5077 4",
+            "        return len(ticket) <= MAX_TICKET_LENGTH\n",
+            "        return True\n",
+        ),
+        (
+            "a-ticket-of-just-a-kilobyte",
+            "RFC 5077 4",
+            "        return len(ticket) <= MAX_TICKET_LENGTH\n",
+            "        return len(ticket) < MAX_TICKET_LENGTH\n",
+        ),
     ),
     *of(
         "core/handshake/driver.py",
