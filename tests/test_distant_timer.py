@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import os
 import sys
 
@@ -73,6 +74,21 @@ async def test_a_cancelled_timer_leaves_nothing(seconds):
     for _ in range(2):
         timer.cancel()
     assert open_files() == files and scheduled() == 0
+
+
+def test_a_timer_may_outlive_its_loop():
+    """As those of the loop may, whether or not it is cancelled then."""
+    files = open_files()
+
+    async def main() -> list[distant_timer.Timer]:
+        loop = asyncio.get_running_loop()
+        return [distant_timer.call_at(loop, loop.time() + DAY, nothing) for _ in range(2)]
+
+    cancelled, forgotten = asyncio.run(main())
+    cancelled.cancel()
+    del cancelled, forgotten
+    gc.collect()
+    assert open_files() == files
 
 
 async def test_without_a_file_descriptor_the_loop_waits(monkeypatch):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import NoneType, UnionType
 from typing import (
     Any,
     Literal,
+    NoReturn,
     ParamSpec,
     TypeVar,
     Union,
@@ -61,21 +61,31 @@ def checked_part(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _checking(function: Callable[P, R], error: type[Exception]) -> Callable[P, R]:
-    by_position = list(_positional(function))
-    hints: dict[str, Any] = {}
+    names = list(_positional(function))
     tests: dict[str, Test] = {}
+    in_order: list[tuple[str, Test]] = []
+
+    def prepare() -> None:
+        # At the first call, because only then all names in the annotations are known.
+        hints = get_type_hints(function)
+        tests.update((name, test_of(hint)) for name, hint in hints.items())
+        in_order.extend((name, tests.get(name, test_of(Any))) for name in names)
 
     def check(arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        if not hints:
-            # At the first call, because only then all names in the annotations are known.
-            hints.update(get_type_hints(function))
-            tests.update((name, test_of(hint)) for name, hint in hints.items())
-        rest = itertools.repeat(by_position[-1]) if by_position else ()
-        for name, value in itertools.chain(
-            zip(itertools.chain(by_position, rest), arguments, strict=False), named.items()
-        ):
+        if not tests:
+            prepare()
+        further = len(arguments) - len(names)
+        # The last parameter takes all further arguments.
+        in_turn = in_order + in_order[-1:] * further if further > 0 else in_order
+        for (name, test), value in zip(in_turn, arguments, strict=False):
+            if not test(value):
+                refuse(name, value)
+        for name, value in named.items():
             if name in tests and not tests[name](value):
-                raise error(f"{name} {_mismatch(value, hints[name])}")
+                refuse(name, value)
+
+    def refuse(name: str, value: object) -> NoReturn:
+        raise error(f"{name} {_mismatch(value, get_type_hints(function)[name])}")
 
     if inspect.iscoroutinefunction(function):
 
@@ -205,8 +215,10 @@ def _test_of_kind(kind: Any) -> Test:
     """The test of an annotation without parameters."""
     if kind in (Any, object):
         return lambda value: True
-    if kind in (int, float):
-        return lambda value: _is_number(value, kind)
+    if kind is int:
+        return _is_int
+    if kind is float:
+        return _is_finite
     if kind is bytes:
         return lambda value: isinstance(value, BYTES)
     if getattr(kind, "_is_protocol", False):
@@ -215,10 +227,13 @@ def _test_of_kind(kind: Any) -> Test:
     return lambda value: isinstance(value, kind or NoneType)
 
 
-def _is_number(value: object, kind: type[int] | type[float]) -> bool:
+def _is_int(value: object) -> bool:
     # Python counts True as an int; here it is a mistake for a number.
-    numbers = isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return numbers and not (isinstance(value, float) and not math.isfinite(value))
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    return math.isfinite(value) if isinstance(value, float) else _is_int(value)
 
 
 def _allowed(result: Any) -> tuple[bool | None, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import io
 import os
 import sys
 import time
@@ -54,14 +53,22 @@ class _KernelTimer:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, at: float, callback: Callable[[], None]
     ) -> None:
-        self._loop, self._callback = loop, callback
-        self._file = io.FileIO(_new_timer(at))
+        self._loop, self._callback, self._file = loop, callback, -1
+        self._file = _new_timer(at)
         loop.add_reader(self._file, self._due)
 
     def cancel(self) -> None:
-        if not self._file.closed:
+        if self._file >= 0 and not self._loop.is_closed():
             self._loop.remove_reader(self._file)
-            self._file.close()
+        self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    # Like a timer of the loop it may be forgotten.
+    __del__ = _close
 
     def _due(self) -> None:
         self.cancel()
