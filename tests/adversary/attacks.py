@@ -19,7 +19,7 @@ from aiodtls.core import DTLSConfig, DTLSConnection
 from aiodtls.core.registry import ContentType, ExtensionType, HandshakeType
 from aiodtls.core.routes import DEFAULT_CID_LENGTH
 from aiodtls.core.wire.extension_blocks import Extensions
-from aiodtls.core.wire.extensions import UnknownExtension
+from aiodtls.core.wire.extensions import SessionTicket, UnknownExtension
 from aiodtls.core.wire.fragments import encode_fragment, encode_whole
 from aiodtls.core.wire.messages import ClientHello, encode_body, parse_body
 from aiodtls.core.wire.records import (
@@ -33,7 +33,8 @@ from aiodtls.core.wire.records import (
 from tests.adversary import network
 from tests.adversary.attackers import Attackers, Handshaking, Peers, Sent
 from tests.adversary.machine import Victim
-from tests.malicious import altered_messages, plaintext, seal
+from tests.adversary.server import RAISE
+from tests.malicious import altered_messages, plaintext, seal, with_extension
 
 Sends = Callable[[Attackers], Iterator[Sent]]
 # The random of a ClientHello that is alone in its record: behind the headers of record and
@@ -41,6 +42,7 @@ Sends = Callable[[Attackers], Iterator[Sent]]
 RANDOM = slice(27, 59)
 LONG_LIST = 1700
 COOKIE_HOSTS = 50
+NEIGHBOURS = 20
 
 
 @dataclass(frozen=True)
@@ -345,6 +347,18 @@ def guessed_psks(attackers: Attackers) -> Iterator[Sent]:
     return _handshakes(attackers, Peers(attackers, attackers.material.guesses))
 
 
+def forged_tickets(attackers: Attackers) -> Iterator[Sent]:
+    """Handshakes of DTLS 1.2 that offer a ticket of random bytes."""
+
+    def with_ticket(hs: Any, message: Any, index: int) -> list[Any] | None:
+        if not isinstance(message, ClientHello):
+            return None
+        return [with_extension(SessionTicket(attackers.rng.randbytes(300)))(message)]
+
+    with altered_messages(with_ticket):
+        yield from _handshakes(attackers, Peers(attackers, [attackers.material.clients["1.2"]]))
+
+
 # -- established associations ---------------------------------------------------------------------
 
 
@@ -422,32 +436,75 @@ def forged_handshakes(attackers: Attackers) -> Iterator[Sent]:
             yield plaintext(content_type, body, number), attackers.victim().address
 
 
-def neighbours(sends_of: Callable[[DTLSConnection, random.Random], bytes]) -> Sends:
-    """Some peers that complete their handshakes, and then send as much as they can."""
+Says = Callable[[Attackers, DTLSConnection, network.Address], Iterator[Sent]]
+
+
+def neighbours(says: Says, versions: tuple[str, ...] = ("1.2", "1.3")) -> Sends:
+    """Some peers that complete their handshakes, and then take turns to send what they can."""
 
     def sends(attackers: Attackers) -> Iterator[Sent]:
-        both = [attackers.material.clients[version] for version in ("1.2", "1.3")]
-        peers = Peers(attackers, both, at_once=10)
-        while len(peers.completed) < 20:
+        configs = [attackers.material.clients[version] for version in versions]
+        peers = Peers(attackers, configs, at_once=10)
+        while len(peers.completed) < NEIGHBOURS:
             yield from peers.step()
             yield None
+        known = {address: connection for connection, address in peers.completed}
         while True:
-            for connection, address in peers.completed:
-                yield sends_of(connection, attackers.rng), address
+            for data, address in attackers.received():
+                if address in known:
+                    known[address].receive_datagram(data, network.SERVER, time.monotonic())
+            for address, connection in known.items():
+                yield from says(attackers, connection, address)
+            yield None
 
     return sends
 
 
-def _data(connection: DTLSConnection, rng: random.Random) -> bytes:
-    return seal(connection, ContentType.application_data, b"x")
+def data(
+    attackers: Attackers, connection: DTLSConnection, address: network.Address
+) -> Iterator[Sent]:
+    """Records of one byte, each of which draws an echo."""
+    yield seal(connection, ContentType.application_data, b"x"), address
 
 
-def _pieces(connection: DTLSConnection, rng: random.Random) -> bytes:
-    """Pieces of one byte of a message after the handshake, under the right keys."""
+def movement(
+    attackers: Attackers, connection: DTLSConnection, address: network.Address
+) -> Iterator[Sent]:
+    """A record of each neighbour from one new address after the other."""
+    yield seal(connection, ContentType.application_data, b"x"), attackers.spoofed()
+
+
+def updates(
+    attackers: Attackers, connection: DTLSConnection, address: network.Address
+) -> Iterator[Sent]:
+    """Another KeyUpdate as soon as the last one is acknowledged."""
+    if not connection.closed:
+        connection.update_keys(time.monotonic())
+    for datagram, _ in connection.datagrams_to_send():
+        yield datagram, address
+
+
+def pieces(
+    attackers: Attackers, connection: DTLSConnection, address: network.Address
+) -> Iterator[Sent]:
+    """Pieces of one byte of messages after the handshake, under the right keys."""
+    rng = attackers.rng
     kind, start = (24, rng.randrange(40_000)) if connection.version == "1.3" else (1, 0)
-    first_seq = rng.randrange(1, 12)
-    pieces = [encode_fragment(kind, 60_000, first_seq, start + 17 * n, b"x") for n in range(51)]
-    return seal(connection, ContentType.handshake, b"".join(pieces))
+    seq = rng.randrange(1, 12)
+    made = [encode_fragment(kind, 60_000, seq, start + 17 * n, b"x") for n in range(51)]
+    yield seal(connection, ContentType.handshake, b"".join(made)), address
+
+
+def raising(attackers: Attackers) -> Iterator[Sent]:
+    """Handshakes, each with a message that makes the server's handler raise."""
+    both = [attackers.material.clients[version] for version in ("1.2", "1.3")]
+    peers = Peers(attackers, both)
+    while True:
+        yield from peers.step()
+        for connection, address in peers.completed:
+            yield seal(connection, ContentType.application_data, RAISE), address
+        peers.completed.clear()
+        yield None
 
 
 def nothing(attackers: Attackers) -> Iterator[Sent]:
@@ -489,7 +546,11 @@ ATTACKS = [
     Attack("stale-epochs", "records of other epochs", stale_epochs, (CAME, 550)),
     Attack("forged-alerts", "plaintext alerts", forged_alerts, (CAME, 2000)),
     Attack("forged-handshakes", "plaintext messages and ACKs", forged_handshakes, (CAME, 1000)),
-    Attack("neighbours-data", "small records", neighbours(_data), ("records_received", 1000)),
-    Attack("neighbours-pieces", "pieces of long messages", neighbours(_pieces), (CAME, 500)),
+    Attack("neighbours-data", "small records", neighbours(data), ("records_received", 1000)),
+    Attack("neighbours-pieces", "pieces of long messages", neighbours(pieces), (CAME, 500)),
+    Attack("neighbours-moving", "from new addresses", neighbours(movement), (CAME, 1000)),
+    Attack("neighbours-updating", "KeyUpdates", neighbours(updates, ("1.3",)), (CAME, 800)),
+    Attack("raising", "handlers that raise", raising, (COMPLETED, 100)),
+    Attack("forged-tickets", "tickets that do not open", forged_tickets, (COMPLETED, 80)),
     Attack("blocked-socket", "on a link of 1.2 Mbit/s", hellos("1.3"), (ANSWERED, 400), kbit=1200),
 ]

@@ -18,6 +18,8 @@ from tests.adversary import network
 from tests.adversary.machine import HONEST, SERVER_CORE, resident, settle, waited_for_core
 
 SAMPLE = 0.05
+# A message that makes the handler raise.
+RAISE = b"raise"
 # A slow link has to block the socket, and not fill a buffer of seconds.
 SMALL_BUFFER = 8192
 
@@ -111,6 +113,8 @@ class Meter:
 
 async def echo(endpoint: aiodtls.DTLSEndpoint) -> None:
     async for data in endpoint:
+        if data == RAISE:
+            raise ValueError("a peer made the handler raise")
         await endpoint.send(data)
 
 
