@@ -638,7 +638,10 @@ class Listener:
             if connection.lingers_until == float("-inf"):
                 self._unmap(connection)
             else:
-                self._lingering.setdefault(connection)
+                if connection not in self._lingering:
+                    self._lingering[connection] = None
+                    # Hardly any of their peers ask, and there may be thousands.
+                    connection.free_memory(connection.completed_at)
                 if connection.next_timeout() is not None:
                     self._resending.add(connection)
                 if len(self._lingering) > MAX_LINGERING:

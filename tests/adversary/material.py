@@ -75,7 +75,8 @@ def make(directory: Path) -> Material:
         server=server,
         honest=honest,
         clients=small(),
-        certified=small(credentials=device, anonymous_fallback=False),
+        # A record for each message: one of them is only the begin of a flight.
+        certified=small(credentials=device, anonymous_fallback=False, records_individually=True),
         bombs=small(credentials=_bomb(), anonymous_fallback=False),
         named=small(credentials=_named(), anonymous_fallback=False),
         guesses=[DTLSConfig(psk=psk, versions=[v], **short) for v in VERSIONS for psk in psks],

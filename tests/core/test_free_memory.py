@@ -112,6 +112,19 @@ def test_a_resend_to_a_peer_that_does_not_answer_leaves_no_cipher():
     assert not ciphers(server)
 
 
+@pytest.mark.parametrize("variant", ["certificate", "certificate13"])
+def test_a_closed_association_that_lingers_keeps_no_cipher(variant):
+    pair = Pair(*configs(variant))
+    assert pair.run(lambda: pair.connected)
+    server = pair.server
+    assert ciphers(server)
+    # Before the client is known to have the last flight.
+    server.close(pair.now)
+    pair.flush()
+    assert server in pair.listener.connections
+    assert not ciphers(server)
+
+
 @pytest.mark.parametrize("variant", ["certificate", "psk", "certificate13", "psk13", "cid13"])
 def test_a_dropped_association_is_freed_without_the_garbage_collector(variant):
     client_config, server_config = configs(variant)

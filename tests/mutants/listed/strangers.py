@@ -395,6 +395,12 @@ MUTANTS = [
             "        self._idle_memory.add(connection, now)\n",
             "",
         ),
+        (
+            "lingering-associations-keep-no-cipher",
+            "bound on memory",
+            "                    connection.free_memory(connection.completed_at)\n",
+            "",
+        ),
     ),
     *of(
         "core/handshake/post.py",
