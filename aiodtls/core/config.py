@@ -65,7 +65,7 @@ class DTLSConfig:
     trust: Trust | TrustFunction | Sequence[Trust | TrustFunction] | None = None
     client_auth: Literal["none", "optional", "required"] = "none"
     anonymous_fallback: bool = True
-    max_certificate_length: int = MAX_CERTIFICATE_LENGTH
+    max_certificate_length: int = 48 * 1024
     psk: PSKSource | None = field(default=None, repr=False)
     psk_identity_hint: str | bytes | None = None
     prefer_psk: bool | Literal["only"] = True

@@ -208,7 +208,7 @@ class DTLSConnection:
         )
         next_seq, outgoing = hello.message_seq + 1 if hello else 0, self._outgoing
         self._driver = HandshakeDriver(
-            layer, counters, timers, transmitter, outgoing, events, next_seq
+            layer, counters, timers, transmitter, outgoing, events, next_seq, config
         )
         parts = self.negotiated, layer, timers, transmitter, self._driver, self.own_ids
         self._post = post.PostHandshake13(self.role, config, *parts, events, self._wall_clock)
@@ -596,9 +596,7 @@ class DTLSConnection:
             self._driver.too_big(now)
             self._collect()
         elif self.role == "client" and code == errno.ECONNREFUSED:
-            # A server may have closed its port after its alert.
-            refused = self.alert_hint
-            self._end(caused_by(refused, error) if refused is not None else error)
+            self._end(error)
 
     def answer(self, question: Event, value: object, now: float) -> None:
         """Answers a :class:`Question`. A late or unknown answer is ignored."""
@@ -733,6 +731,17 @@ class DTLSConnection:
         if not self.closed:
             self._end(error)
         self._outgoing.forget()
+
+    @property
+    def fragment_bytes(self) -> int:
+        """The memory of handshake messages of the peer that have not been processed, in bytes."""
+        return self._driver.fragment_bytes
+
+    def drop_fragments(self) -> None:
+        """Frees that memory for other peers. The association ends if the peer cannot know it."""
+        if not self._driver.drop_fragments():
+            reason = "the memory for incomplete handshake messages is used up"
+            self.fail(EndpointClosed("evicted", reason))
 
     def evict(self) -> None:
         """Its place in a full table goes to another. An established peer is told (close_notify)."""
@@ -1240,10 +1249,19 @@ class DTLSConnection:
             self._act_on_path(self._paths.timer_due(self.peer, now), now)
         elif timer in post.POST_HANDSHAKE_TIMERS:
             self._post.timer_due(timer, now)
+        elif timer is Timer.retransmit and self._driver.offers_session_in_vain:
+            self._offer_no_session(now)
         elif not self._driver.timer_due(timer, now):
             self._give_up(now)
         elif timer is Timer.retransmit and self._outgoing.backoff.resends:
             self._events.append(PeerUnresponsive(self._outgoing.backoff.resends))
+
+    def _offer_no_session(self, now: float) -> None:
+        """Begins the handshake anew: a hello with a session may be longer than what the path, or
+        the server, lets through.
+        """
+        self._events.append(SessionRevoked())
+        self.begin(now, server_hostname=self.negotiated.server_hostname)
 
     def _give_up(self, now: float) -> None:
         """Called after too many resends. A client of DTLS 1.3 may be complete and still

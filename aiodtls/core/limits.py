@@ -43,6 +43,14 @@ class Limits:
         for field in fields(self):
             _check(field.name, getattr(self, field.name), is_int=field.type == "int")
 
+    def half_open_bytes(self, max_certificate_length: int) -> int:
+        """Bytes of incomplete handshake messages that one half-open peer may hold.
+
+        The longest certificate always fits, with the memory that a growing message takes.
+        """
+        growing = max_certificate_length // 8 + 4 * KIB
+        return max_certificate_length + max(self.half_open_fragment_bytes, growing)
+
     def network_of(self, peer: Any) -> Hashable:
         """The network of a peer's socket address, by the prefixes given here."""
         return network_of(peer, self.ipv4_prefix, self.ipv6_prefix)

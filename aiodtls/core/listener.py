@@ -21,11 +21,13 @@ from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.cookies import Cookies, ValidatedHello
 from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
 from aiodtls.core.events import Event
+from aiodtls.core.fragment_memory import FragmentMemory
 from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.held_hellos import HeldHellos
 from aiodtls.core.hello_pool import HelloPool
 from aiodtls.core.idle_memory import IdleMemory
+from aiodtls.core.limits import Limits
 from aiodtls.core.outbox import Address
 from aiodtls.core.refusals import Refusal, RefusalTable
 from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
@@ -36,7 +38,7 @@ from aiodtls.core.shared_secrets import SECRET_LENGTH
 from aiodtls.core.statistics import Counters, Statistics
 from aiodtls.core.tables import Tables
 from aiodtls.core.wire.extensions13 import Cookie
-from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragments
+from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragment
 from aiodtls.core.wire.messages import ClientHello, HelloVerifyRequest, encode_body, parse_body
 from aiodtls.core.wire.records import (
     CLIENT_HELLO,
@@ -57,6 +59,9 @@ from aiodtls.core.wire.records import (
 
 # From how many associations on they free memory while they are idle.
 FREE_MEMORY_FROM = 64
+# Records of hellos that are looked at in one datagram from a stranger. A client that cuts its hello
+# fills a datagram with each part.
+MAX_HELLO_RECORDS = 4
 # Ended associations that are kept for peers which may still ask; the oldest are forgotten first.
 MAX_LINGERING = 4096
 
@@ -99,6 +104,7 @@ class Listener:
         self.live_connection = self._routes.only
         self._held_hellos = HeldHellos()
         self._pool = HelloPool()
+        self._fragments: FragmentMemory[DTLSConnection] = FragmentMemory()
         self._refusals = RefusalTable()
         # Connections that changed since the last call of ``ready``. They add themselves.
         self._touched: set[DTLSConnection] = set()
@@ -138,7 +144,13 @@ class Listener:
         records, whole = split_datagram(data, self._routes.cid_length)
         if not whole:
             self._counters.count_discarded()
+        answers, hellos = len(self._out), 0
         for record in records:
+            if _is_hello(record):
+                hellos += 1
+                if hellos > MAX_HELLO_RECORDS or len(self._out) > answers:
+                    self._counters.count_discarded()
+                    continue
             self._route(record, addr, now, local)
 
     def _receive_named(
@@ -156,12 +168,12 @@ class Listener:
         """Routes one record. Epoch 0 belongs to the newest handshake, a protected record to the
         connection that opens it.
         """
-        content_type, number, body = record
+        content_type, number, _ = record
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
+        if _is_hello(record):
+            self._receive_hello_record(record, addr, now)
+            return
         if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
-            if content_type == HANDSHAKE and body[:1] == bytes((CLIENT_HELLO,)):
-                self._receive_hello_record(record, addr, now)
-                return
             target = shadow or live
         else:
             raw = encode_record(record)
@@ -262,21 +274,20 @@ class Listener:
             waiting.receive_datagram(encode_record(record), addr, now)
             return
         try:
-            fragments = parse_fragments(record[2])
+            # No client puts more than one fragment of its hello into a record.
+            fragment = parse_fragment(record[2])
         except DecodeError:
             self._counters.count_discarded()
             return
-        for fragment in fragments:
-            if fragment.msg_type != CLIENT_HELLO:
-                continue
-            if len(fragment.data) == fragment.length:
-                self._receive_hello(fragment.data, fragment.message_seq, record[1], addr, now)
-            else:
-                self._pool_part(fragment, record[1], addr, now)
+        if len(fragment.data) == fragment.length:
+            self._receive_hello(fragment.data, fragment.message_seq, record[1], addr, now)
+        else:
+            self._pool_part(fragment, record[1], addr, now)
 
     def _pool_part(self, fragment: Fragment, number: int, addr: Address, now: float) -> None:
         """Adds a fragment of a ClientHello, which may complete it."""
-        found = self._pool.add(fragment, number, addr, now)
+        limits = self.config.limits if self.config is not None else Limits()
+        found = self._pool.add(fragment, number, addr, now, limits)
         if not found:
             self._counters.count_discarded()
         elif not isinstance(found, bool):
@@ -588,6 +599,10 @@ class Listener:
         self._touched.clear()
         for connection in touched:
             self._settle(connection)
+        if self._fragments.total:
+            self._bound_fragments()
+            touched += self._touched.difference(touched)
+            self._touched.clear()
         return touched
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
@@ -623,7 +638,13 @@ class Listener:
             raise DTLSError("the address has an association already")
 
     def _settle(self, connection: DTLSConnection) -> None:
-        """Handles a connection whose handshake is complete, or that has ended."""
+        """Handles a connection that changed: its handshake may be complete, or it may have
+        ended.
+        """
+        held = 0 if connection.closed else connection.fragment_bytes
+        if held or connection in self._fragments:
+            network = connection.config.limits.network_of(connection.peer)
+            self._fragments.set(connection, network, held)
         if connection.handshake_complete and self._tables.is_half_open(connection):
             self._place(connection, connection.completed_at)
             # The owner is told of a peer that has left already, because there may be data from it.
@@ -651,6 +672,15 @@ class Listener:
         """It is an association, or a handshake that we began."""
         self._tables.place(connection)
         self._idle_memory.add(connection, now)
+
+    def _bound_fragments(self) -> None:
+        """The largest holders give up their incomplete messages if all together have too much."""
+        limits = self.config.limits if self.config is not None else Limits()
+        while self._fragments.total > limits.total_fragment_bytes:
+            connection = self._fragments.largest()
+            connection.drop_fragments()
+            self._counters.count_discarded()
+            self._settle(connection)
 
     def _promote(self, connection: DTLSConnection) -> None:
         """A server's handshake is complete: makes its connection the live one of its address."""
@@ -683,6 +713,16 @@ def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:
         return choose_version(config, hello) is ProtocolVersion.DTLSv1_3
     except AlertError:
         return False
+
+
+def _is_hello(record: Record) -> bool:
+    """Whether it is a plaintext record that begins with a fragment of a ClientHello."""
+    content_type, number, body = record
+    return (
+        content_type == HANDSHAKE
+        and number >> EPOCH_SHIFT == 0
+        and body[:1] == bytes((CLIENT_HELLO,))
+    )
 
 
 def _cookie_keys(config: DTLSConfig | None, random: Callable[[int], bytes]) -> CookieKeys:

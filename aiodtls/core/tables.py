@@ -16,13 +16,10 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.outbox import Address
 from aiodtls.core.shares import Shares
 
-# A network with so many times fewer places than the largest is let into a full table though nobody
-# gives way, until the table is twice as large.
+# Who has so many times fewer places than the largest is let into a full table though nobody gives
+# way, until the table is twice as large. A smaller factor would let many hosts of one network take
+# places from each other in turn, each time for the price of a handshake.
 SMALL_SHARE = 8
-# A host of the largest network with so many times fewer places than the largest host takes one of
-# that host's. If a whole /24 attacks, each of its hosts has four of a thousand places. A factor of
-# one would let them take places from each other in turn, each time for the price of a handshake.
-SMALL_SHARE_OF_HOST = 3
 # Associations that are looked at for one that has been silent.
 MAX_LOOKS = 16
 
@@ -40,8 +37,8 @@ class HalfOpenTable:
         self._awaited: set[DTLSConnection] = set()
         # The network and the host of each that takes a place.
         self._taken: dict[DTLSConnection, tuple[Hashable, Hashable]] = {}
-        self._networks = Shares()
-        self._hosts: dict[Hashable, Shares] = {}
+        self._networks: Shares[Hashable] = Shares()
+        self._hosts: dict[Hashable, Shares[Hashable]] = {}
         # Those of each network, and of each host of a network, whose peers' second flight had not
         # begun when they were last seen. The oldest is first, each has its begin.
         self._candidates: dict[Hashable, OrderedDict[DTLSConnection, float]] = {}
@@ -117,7 +114,7 @@ class HalfOpenTable:
         """The group of the host with most places, where ``host`` has many times fewer."""
         hosts = self._hosts[network]
         largest = hosts.largest()
-        is_small = (hosts[host] + 1) * SMALL_SHARE_OF_HOST <= hosts[largest]
+        is_small = (hosts[host] + 1) * SMALL_SHARE <= hosts[largest]
         return (network, largest) if is_small else None
 
     def may_overflow(self, network: Hashable, host: Hashable, limit: int) -> bool:
@@ -189,7 +186,7 @@ class AssociationTable:
         self._places: dict[DTLSConnection, _Place | None] = {}
         self._by_network: dict[Hashable, _Silence] = {}
         self._everywhere = _Silence()
-        self._shares = Shares()
+        self._shares: Shares[Hashable] = Shares()
 
     def __len__(self) -> int:
         return len(self._places)

@@ -51,3 +51,10 @@ def test_a_config_has_limits_of_its_own():
         Limits(1)
     with pytest.raises(ConfigError, match="limits"):
         DTLSConfig(limits={"ipv4_prefix": 8})
+
+
+def test_the_longest_certificate_fits_while_it_grows():
+    limits = Limits()
+    assert limits.half_open_bytes(48 << 10) == 64 << 10
+    assert limits.half_open_bytes(128 << 10) > (128 << 10) * 9 // 8
+    assert Limits(half_open_fragment_bytes=64 << 10).half_open_bytes(48 << 10) == 112 << 10

@@ -11,8 +11,9 @@ import aiodtls
 from aiodtls import CookieKeys, MemorySessionStore, TicketKeys
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.events import VerificationRequested
-from aiodtls.core.hello_pool import POOL_SLOTS
-from aiodtls.core.listener import Listener
+from aiodtls.core.hello_pool import SLOT_OVERHEAD
+from aiodtls.core.listener import MAX_HELLO_RECORDS, Listener
+from aiodtls.core.reliability.reassembly import MESSAGE_OVERHEAD, PIECE_OVERHEAD
 from aiodtls.core.wire.fragments import Fragment, parse_fragments
 from aiodtls.core.wire.records import HEADER, HEADER_LENGTH
 from tests.harness import CLIENT, SERVER, Link, Pair
@@ -78,20 +79,44 @@ def test_a_fragmented_first_hello_is_answered(pieces):
         assert int.from_bytes(answer[5:11], "big") == highest
 
 
-def test_the_pool_for_fragments_is_bounded_in_slots_bytes_and_time():
+def test_the_pool_for_fragments_is_bounded_in_bytes_and_time():
     listener = Listener(configs("certificate")[1])
+    limit = listener.config.limits.hello_pool_bytes
     part = fragmented(first_hello(), 2)[0]
-    for number in range(4 * POOL_SLOTS):
+    for number in range(4 * limit // SLOT_OVERHEAD):
         listener.receive_datagram(part, ("192.0.2.1", number), 0.0)
-    assert len(listener._pool) == POOL_SLOTS
-    listener.receive_datagram(part, "later", 4.5)
+    assert limit / 2 < listener._pool.held_bytes <= limit
+    listener.receive_datagram(part, ("192.0.2.1", 1), 4.5)
     assert len(listener._pool) == 1
     huge = Fragment(1, 60_000, 0, 0, bytes(1400)).encode()
     for number in range(40):
         body = huge[:6] + (1400 * number).to_bytes(3, "big") + huge[9:]
         record = HEADER.pack(22, 0xFEFD, number, len(body)) + body
-        listener.receive_datagram(record, "greedy", 4.5)
-    assert all(slot.reassembly.buffered <= 4096 for slot in listener._pool.slots)
+        listener.receive_datagram(record, ("192.0.2.1", 2), 4.5)
+    assert listener._pool.held_bytes <= 80_000
+
+
+def test_one_datagram_of_a_stranger_draws_one_answer():
+    listener = Listener(configs("certificate")[1])
+    listener.receive_datagram(first_hello() * 5, ("192.0.2.1", 1), 0.0)
+    assert len(listener.datagrams_to_send()) == 1
+
+
+def test_few_hello_records_of_a_datagram_are_looked_at():
+    listener = Listener(configs("certificate")[1])
+    part = fragmented(first_hello(), 50)
+    listener.receive_datagram(b"".join(part[: MAX_HELLO_RECORDS + 3]), ("192.0.2.1", 1), 0.0)
+    assert listener.statistics.records_discarded == 3
+
+
+def test_one_fragment_of_a_record_is_looked_at():
+    listener = Listener(configs("certificate")[1])
+    pieces = b"".join(Fragment(1, 300, 0, at, b"x").encode() for at in range(100))
+    listener.receive_datagram(
+        HEADER.pack(22, 0xFEFD, 0, len(pieces)) + pieces, ("192.0.2.1", 1), 0.0
+    )
+    [slot] = listener._pool._slots.values()
+    assert slot.reassembly.buffered == MESSAGE_OVERHEAD + PIECE_OVERHEAD + 1
 
 
 def test_an_invalid_cookie_counts_as_none():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from aiodtls.core.reliability.reassembly import (
     MAX_BUFFERED_BYTES,
     MAX_MESSAGES_AHEAD,
+    MESSAGE_OVERHEAD,
     PIECE_OVERHEAD,
     Coverage,
     Reassembly,
@@ -77,7 +78,7 @@ def test_decoys_do_not_keep_the_honest_message_out():
 def test_buffers_are_bounded_and_grow_with_received_bytes():
     reassembly = Reassembly()
     reassembly.add(Fragment(11, 100_000, 0, 99_000, b"x"), 0)
-    assert reassembly.buffered == 1 + PIECE_OVERHEAD
+    assert reassembly.buffered == 1 + PIECE_OVERHEAD + MESSAGE_OVERHEAD
     for seq in range(1, 16):
         for at in range(0, 100_000, 1000):
             reassembly.add(Fragment(11, 100_000, seq, at, bytes(900)), 0)
@@ -130,7 +131,7 @@ def test_two_readings_of_a_message_are_kept_and_no_more():
     reassembly = Reassembly()
     for length in range(100, 110):
         assert reassembly.add(Fragment(11, length, 0, 0, b"x" * 10), 0)
-        assert reassembly.buffered <= 2 * (10 + PIECE_OVERHEAD)
+        assert reassembly.buffered <= 2 * (11 + PIECE_OVERHEAD + MESSAGE_OVERHEAD)
     # The newest two are still there.
     assert reassembly.add(Fragment(11, 108, 0, 10, b"x" * 98), 0)
     message = reassembly.next_message(0)
@@ -146,3 +147,20 @@ def test_another_reading_goes_with_the_message_that_was_taken():
     message = reassembly.next_message(0)
     assert message is not None and message.body == BODY
     assert reassembly.buffered == 0 and not reassembly.has_begun
+
+
+@given(st.lists(st.tuples(st.integers(0, 29), st.integers(1, 30)), min_size=1, max_size=20))
+def test_pieces_in_any_order_against_an_array(ranges):
+    reassembly, expected = Reassembly(), bytearray(30)
+    for number, (start, size) in enumerate(ranges, 1):
+        end = min(start + size, 30)
+        expected[start:end] = bytes([number]) * (end - start)
+        # One byte is missing, so that the message stays incomplete.
+        reassembly.add(Fragment(11, 31, 0, start, bytes([number]) * (end - start)), 0)
+    held = bytearray(30)
+    end_of_last = -1
+    for _, fragment in reassembly.snapshot():
+        assert fragment.offset > end_of_last, "neighbours are one piece"
+        end_of_last = fragment.offset + len(fragment.data)
+        held[fragment.offset : end_of_last] = fragment.data
+    assert held == expected

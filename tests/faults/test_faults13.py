@@ -7,10 +7,9 @@ import random
 
 import pytest
 
-from aiodtls import DTLSConfig, Trust
+from aiodtls import DTLSConfig, Limits, Trust
 from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import SUITES, suite_by_name
-from aiodtls.core.hello_pool import POOL_SLOTS
 from aiodtls.core.listener import Listener
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13, number_masks
 from aiodtls.core.registry import ContentType, HandshakeType
@@ -260,7 +259,7 @@ def test_f16_strangers_hellos_in_parts_take_no_more_than_the_pool():
     hello = Pair(long_hello_config(2500), configs("certificate13")[1]).sent[CLIENT][0]
     for number in range(5_000):
         listener.receive_datagram(hello, ("192.0.2.1", number), 1.0)
-    assert len(listener._pool) <= POOL_SLOTS
+    assert listener._pool.held_bytes <= Limits().hello_pool_bytes
     assert listener.connections == [] and listener.datagrams_to_send() == []
     # And an honest one still gets through.
     pair = Pair(*configs("pq_hello13"))

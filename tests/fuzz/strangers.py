@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.hello_pool import POOL_SLOT_BYTES, POOL_SLOTS
 from aiodtls.core.listener import Listener
 from tests.fuzz.asking import answer, configs
 from tests.fuzz.courses import BEGINNING, check, course, drain
@@ -176,8 +175,8 @@ class Door(Subject):
 
     def _waiting(self, address: object) -> int:
         """Bytes of hellos that came in parts and are not whole yet."""
-        slots = self.door._pool._slots.items()
-        return sum(slot.reassembly.buffered for (of, _), slot in slots if of == address)
+        slot = self.door._pool._slots.get(address)
+        return slot.reassembly.buffered if slot is not None else 0
 
     def _knows(self, address: object) -> bool:
         return any(c.peer == address for c in self.door.connections)
@@ -186,10 +185,7 @@ class Door(Subject):
         door = self.door
         assert len(door.connections) <= MOST, "too many associations are kept"
         assert door._tables._half_open.taken <= HALF_OPEN
-        pool = door._pool
-        if len(pool):
-            assert len(pool) <= POOL_SLOTS
-            assert all(slot.reassembly.buffered <= POOL_SLOT_BYTES for slot in pool.slots)
+        assert door._pool.held_bytes <= door.config.limits.hello_pool_bytes
 
     def let_data_flow(self) -> None:
         """The honest client's association lives, whoever else has written from its address."""

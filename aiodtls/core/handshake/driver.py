@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import AlertError, DecodeError
 from aiodtls.core.events import Event, Question
 from aiodtls.core.handshake.script import Expect, Handshake, Script, ScriptRunner
@@ -62,6 +63,8 @@ _UPDATE = int(HandshakeType.key_update)
 _FIRST_MESSAGES = (_HELLO_REQUEST, int(HandshakeType.client_hello))
 # The epoch in which DTLS 1.3 protects its handshake (RFC 9147 section 6.1).
 HANDSHAKE_EPOCH = 2
+# A hello that offers a session is resent so often before the session is given up.
+RESENDS_WITH_SESSION = 2
 
 
 class HandshakeDriver:
@@ -77,7 +80,15 @@ class HandshakeDriver:
     """
 
     __slots__ = (
-        *("_answers", "_counters", "_events", "_flights_sent", "_handshake", "_is_dtls13"),
+        *(
+            "_answers",
+            "_config",
+            "_counters",
+            "_events",
+            "_flights_sent",
+            "_handshake",
+            "_is_dtls13",
+        ),
         *("_layer", "_made_acks", "_made_reassembly", "_may_have_acks", "_new_handshake"),
         *("_next_receive_seq", "_question", "_reopened", "_runner", "_stored_seq", "_timers"),
         *("_transmitter", "complete", "completed_at", "last_flight_arrived", "next_seq"),
@@ -93,6 +104,7 @@ class HandshakeDriver:
         outgoing: OutgoingFlight,
         events: list[Event],
         next_receive_seq: int,
+        config: DTLSConfig,
     ) -> None:
         self._layer = layer
         self._counters = counters
@@ -103,6 +115,7 @@ class HandshakeDriver:
         self._made_acks: Acknowledgement | None = None
         self._made_reassembly: Reassembly | None = None
         self._next_receive_seq = next_receive_seq
+        self._config = config
         self.outgoing = outgoing
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
@@ -140,8 +153,34 @@ class HandshakeDriver:
     @property
     def _reassembly(self) -> Reassembly:
         if self._made_reassembly is None:
-            self._made_reassembly = Reassembly(self._next_receive_seq)
+            self._made_reassembly = Reassembly(self._next_receive_seq, self._fragment_limit)
         return self._made_reassembly
+
+    @property
+    def _fragment_limit(self) -> int:
+        """How many bytes of incomplete messages the peer may hold."""
+        limits = self._config.limits
+        if self.complete:
+            return limits.established_fragment_bytes
+        return limits.half_open_bytes(self._config.max_certificate_length)
+
+    @property
+    def fragment_bytes(self) -> int:
+        """The memory of the peer's messages that have not been processed yet, in bytes."""
+        return self._made_reassembly.buffered if self._made_reassembly is not None else 0
+
+    def drop_fragments(self) -> bool:
+        """Frees that memory.
+
+        Returns whether the peer sends the messages again. It does not after an ACK of a part.
+        """
+        self._reassembly.discard_all()
+        return self._made_acks is None or self._made_acks.forget()
+
+    def _completed(self) -> None:
+        self.complete = True
+        if self._made_reassembly is not None:
+            self._made_reassembly.limit = self._fragment_limit
 
     @property
     def next_receive_seq(self) -> int:
@@ -197,7 +236,7 @@ class HandshakeDriver:
         self._next_receive_seq, self._made_reassembly = next_receive_seq, None
         for epoch, fragment in fragments:
             self._reassembly.add(fragment, epoch)
-        self.complete = True
+        self._completed()
         self.completed_at = now
         self._layer.expect_no_new_epoch()
 
@@ -237,6 +276,19 @@ class HandshakeDriver:
         self._may_have_acks = handshake.config.speaks13
         self._runner = ScriptRunner(script)
         self._suspended(now)
+
+    @property
+    def offers_session_in_vain(self) -> bool:
+        """Whether nothing has answered a hello that offers a session, nor enough resends of it."""
+        handshake = self._handshake
+        return (
+            handshake is not None
+            and handshake.session is not None
+            and self._flights_sent == 1
+            and not self._answers
+            and not self.receives_message
+            and self.outgoing.backoff.resends >= RESENDS_WITH_SESSION
+        )
 
     def receive(self, payload: bytes, record_number: int, now: float) -> bool:
         """Processes the plaintext of one handshake record.
@@ -401,7 +453,7 @@ class HandshakeDriver:
 
     def _exceeds_patience(self) -> bool:
         waiting = self._runner.waiting if self._runner is not None else None
-        if not isinstance(waiting, Expect) or waiting.patience is None or self.receives_message:
+        if not isinstance(waiting, Expect) or waiting.patience is None:
             return False
         return self.outgoing.backoff.resends > waiting.patience
 
@@ -549,7 +601,7 @@ class HandshakeDriver:
         self._transmitter.transmit(self.outgoing, 0, now)
 
     def _end_script(self, now: float, *, sent_last: bool) -> None:
-        self.complete = True
+        self._completed()
         self.completed_at = now
         self.sent_last = sent_last
         assert self._handshake is not None

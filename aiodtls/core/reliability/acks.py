@@ -29,13 +29,15 @@ _ACKNOWLEDGE = Timer.acknowledge
 class Acknowledgement:
     """The records whose handshake messages were processed or buffered, and the ACK that is due."""
 
-    __slots__ = ("_armed_at", "_gap_shown", "_numbers", "_timers", "pending")
+    __slots__ = ("_armed_at", "_gap_shown", "_numbers", "_sent", "_timers", "pending")
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._numbers: dict[int, None] = {}
         self._gap_shown = False
         self._armed_at = 0.0
+        # Whether an ACK was made since our last flight.
+        self._sent = False
         # Whether something came that neither an ACK nor a flight of ours has answered.
         self.pending = False
 
@@ -49,8 +51,14 @@ class Acknowledgement:
     def answered(self) -> None:
         """Our flight acknowledges everything that came before it."""
         self._numbers.clear()
-        self._gap_shown = False
+        self._gap_shown = self._sent = False
         self._settle()
+
+    def forget(self) -> bool:
+        """Acknowledges nothing of what has come. Returns whether no ACK has named any of it."""
+        sent = self._sent
+        self.answered()
+        return not sent
 
     def schedule(self, now: float, delay: float) -> None:
         """Sends an ACK after ``delay`` seconds at the latest."""
@@ -78,6 +86,7 @@ class Acknowledgement:
         The records stay in the list, so the next ACK repeats them in case this one is lost.
         """
         self._settle()
+        self._sent = True
         highest = epoch if epoch < APPLICATION_EPOCH else MAX_EPOCH
         fitting = [n for n in self._numbers if n >> EPOCH_SHIFT <= highest]
         count = max(0, (room - LIST_LENGTH) // RECORD_NUMBER.size)

@@ -14,13 +14,18 @@ from aiodtls.core.frozen import frozen
 from aiodtls.core.wire.fragments import Fragment
 
 MAX_MESSAGE_LENGTH = 1 << 17
-MAX_BUFFERED_BYTES = 1 << 18
+# The default bound on what is held of messages to come.
+MAX_BUFFERED_BYTES = 1 << 16
 # How far a fragment's message_seq may be ahead of the next message: more than the longest flight.
 MAX_MESSAGES_AHEAD = 16
 # How many different types and lengths are kept of one message.
 MAX_READINGS = 2
-# The memory overhead of a separate piece, in bytes.
-PIECE_OVERHEAD = 64
+# The memory overhead in bytes of a separate piece (a tuple, an int, a bytearray), and of a message
+# (a reading or the message itself, its key, its places in the tables).
+PIECE_OVERHEAD = 192
+MESSAGE_OVERHEAD = 512
+# A bytearray that grows has up to an eighth more memory than bytes.
+GROWTH = 8
 
 
 @frozen
@@ -81,36 +86,45 @@ class _Reading:
     that came before it, and the peer's resend repairs the rest.
     """
 
-    __slots__ = ("cost", "length", "msg_type", "pieces")
+    __slots__ = ("length", "msg_type", "pieces", "size")
 
     def __init__(self, msg_type: int, length: int) -> None:
         self.msg_type = msg_type
         self.length = length
-        self.cost = 0
+        # The bytes that have arrived.
+        self.size = 0
         self.pieces: list[tuple[int, bytearray]] = []
 
     def add(self, fragment: Fragment) -> None:
         """Adds the whole fragment, over the bytes that are here already."""
         position, end = fragment.offset, fragment.offset + len(fragment.data)
+        gaps = []
         for start, piece in self._overlapping(position, end):
             low, high = max(start, position), min(start + len(piece), end)
             if start > position:
-                self._insert(position, self._cut(fragment, position, start))
+                gaps.append((position, start))
             piece[low - start : high - start] = self._cut(fragment, low, high)
             position = high
         if position < end:
-            self._insert(position, self._cut(fragment, position, end))
+            gaps.append((position, end))
+        # Last, as what is inserted is joined to the pieces beside it.
+        for start, stop in gaps:
+            self._insert(start, self._cut(fragment, start, stop))
 
     def _insert(self, offset: int, data: bytes) -> None:
-        """Inserts a new piece. Joins it to the one before if they touch."""
+        """Inserts a new piece. Joins it to its neighbours if they touch."""
         pieces = self.pieces
         index = bisect_left(pieces, offset, key=lambda p: p[0])
-        self.cost += len(data)
+        self.size += len(data)
         if index and pieces[index - 1][0] + len(pieces[index - 1][1]) == offset:
-            pieces[index - 1][1].extend(data)
-            return
-        pieces.insert(index, (offset, bytearray(data)))
-        self.cost += PIECE_OVERHEAD
+            index -= 1
+            offset, piece = pieces[index]
+            piece.extend(data)
+        else:
+            piece = bytearray(data)
+            pieces.insert(index, (offset, piece))
+        if index + 1 < len(pieces) and offset + len(piece) == pieces[index + 1][0]:
+            piece.extend(pieces.pop(index + 1)[1])
 
     @staticmethod
     def _cut(fragment: Fragment, start: int, end: int) -> bytes:
@@ -126,21 +140,30 @@ class _Reading:
         return found
 
     @property
+    def cost(self) -> int:
+        """The memory in bytes."""
+        grown = self.size + self.size // GROWTH
+        return MESSAGE_OVERHEAD + grown + PIECE_OVERHEAD * len(self.pieces)
+
+    @property
     def body(self) -> bytes | None:
         """The body of the message; None while it is incomplete."""
-        if self.cost - PIECE_OVERHEAD * len(self.pieces) < self.length:
+        if self.size < self.length:
             return None
         return b"".join(piece for _, piece in self.pieces)
 
 
 class Reassembly:
-    """Reassembles one direction's messages. ``next_seq`` is the message_seq of the next one."""
+    """Reassembles one direction's messages.
 
-    __slots__ = ("_buffered", "_limit", "_readings", "_ready", "next_seq")
+    ``next_seq`` is the message_seq of the next one. ``limit`` bounds ``buffered``, and may change.
+    """
+
+    __slots__ = ("_buffered", "_readings", "_ready", "limit", "next_seq")
 
     def __init__(self, next_seq: int = 0, limit: int = MAX_BUFFERED_BYTES) -> None:
         self.next_seq = next_seq
-        self._limit = limit
+        self.limit = limit
         self._buffered = 0
         # (message_seq, epoch) -> its readings, the most recently touched one last.
         self._readings: dict[tuple[int, int], list[_Reading]] = {}
@@ -161,18 +184,17 @@ class Reassembly:
         if not size:
             # An empty fragment of a longer message contains nothing to keep.
             return True
-        if not self._make_room(key, size + PIECE_OVERHEAD):
+        if not self._make_room(key, MESSAGE_OVERHEAD + PIECE_OVERHEAD + size + size // GROWTH):
             return False
         reading = self._reading(key, fragment)
-        self._buffered -= reading.cost
         reading.add(fragment)
         self._buffered += reading.cost
         body = reading.body
         return self._finish(key, reading.msg_type, body) if body is not None else True
 
     def _reading(self, key: tuple[int, int], fragment: Fragment) -> _Reading:
-        """The reading with the fragment's type and length. A new one replaces the least recently
-        touched.
+        """The reading with the fragment's type and length, uncounted until it has the fragment. A
+        new one replaces the least recently touched.
         """
         readings = self._readings.setdefault(key, [])
         wanted = (fragment.msg_type, fragment.length)
@@ -183,21 +205,23 @@ class Reassembly:
                 self._buffered -= readings.pop(0).cost
         else:
             readings.remove(reading)
+            self._buffered -= reading.cost
         readings.append(reading)
         return reading
 
     def _finish(self, key: tuple[int, int], msg_type: int, body: bytes) -> bool:
         if self._readings:
             self._forget(key)
-        if self._buffered + len(body) > self._limit and not self._make_room(key, len(body)):
+        cost = MESSAGE_OVERHEAD + len(body)
+        if self._buffered + cost > self.limit and not self._make_room(key, cost):
             return False
-        self._buffered += len(body)
+        self._buffered += cost
         self._ready[key] = HandshakeMessage(msg_type, key[0], key[1], body)
         return True
 
     def _make_room(self, key: tuple[int, int], size: int) -> bool:
         """Drops readings of later messages first, then the older readings of one message."""
-        while self._buffered + size > self._limit:
+        while self._buffered + size > self.limit:
             latest = max((*self._readings, *self._ready), default=key)
             if latest > key:
                 self._drop(latest)
@@ -234,7 +258,7 @@ class Reassembly:
         message = self._ready.pop((self.next_seq, epoch), None)
         if message is None:
             return None
-        self._buffered -= len(message.body)
+        self._buffered -= MESSAGE_OVERHEAD + len(message.body)
         self.next_seq += 1
         if self._readings or self._ready:
             # Readings of the same message in another epoch were forged.
@@ -262,7 +286,7 @@ class Reassembly:
         self._forget(key)
         ready = self._ready.pop(key, None)
         if ready is not None:
-            self._buffered -= len(ready.body)
+            self._buffered -= MESSAGE_OVERHEAD + len(ready.body)
 
     def has_all_before(self, message_seq: int, epoch: int) -> bool:
         """Whether all messages before this one are complete or were taken."""

@@ -58,15 +58,20 @@ def parse_fragments(payload: bytes) -> list[Fragment]:
     fragments = []
     position, end = 0, len(payload)
     while position < end:
-        start = position + FRAGMENT_HEADER_LENGTH
-        if start > end:
-            raise DecodeError("a handshake header is cut short")
-        first, message_seq, high, low = _FRAGMENT_HEADER.unpack_from(payload, position)
-        length, offset, fragment_length = first & _24_BITS, high << 8 | low >> 24, low & _24_BITS
-        position = start + fragment_length
-        if position > end or offset + fragment_length > length:
-            raise DecodeError("a fragment reaches past the end of its record or message")
-        fragments.append(
-            Fragment(first >> 24, length, message_seq, offset, payload[start:position])
-        )
+        fragment = parse_fragment(payload, position)
+        position += FRAGMENT_HEADER_LENGTH + len(fragment.data)
+        fragments.append(fragment)
     return fragments
+
+
+def parse_fragment(payload: bytes, position: int = 0) -> Fragment:
+    """The fragment at a position of a handshake record. Raises :class:`DecodeError`."""
+    start = position + FRAGMENT_HEADER_LENGTH
+    if start > len(payload):
+        raise DecodeError("a handshake header is cut short")
+    first, message_seq, high, low = _FRAGMENT_HEADER.unpack_from(payload, position)
+    length, offset, fragment_length = first & _24_BITS, high << 8 | low >> 24, low & _24_BITS
+    end = start + fragment_length
+    if end > len(payload) or offset + fragment_length > length:
+        raise DecodeError("a fragment reaches past the end of its record or message")
+    return Fragment(first >> 24, length, message_seq, offset, payload[start:end])

@@ -145,8 +145,20 @@ MUTANTS = [
         (
             "fragments-have-room",
             "RFC 9147 5.5",
-            "        while self._buffered + size > self._limit:\n",
+            "        while self._buffered + size > self.limit:\n",
             "        while False:\n",
+        ),
+        (
+            "pieces-cost-memory",
+            "RFC 9147 5.5",
+            "        return MESSAGE_OVERHEAD + grown + PIECE_OVERHEAD * len(self.pieces)\n",
+            "        return grown\n",
+        ),
+        (
+            "pieces-are-joined",
+            "RFC 9147 5.5",
+            "        if index + 1 < len(pieces) and offset + len(piece) == pieces[index + 1][0]:\n",
+            "        if False:\n",
         ),
         (
             "junk-under-another-epoch",
