@@ -596,7 +596,9 @@ class DTLSConnection:
             self._driver.too_big(now)
             self._collect()
         elif self.role == "client" and code == errno.ECONNREFUSED:
-            self._end(error)
+            # A server may have closed its port after its alert.
+            refused = self.alert_hint
+            self._end(caused_by(refused, error) if refused is not None else error)
 
     def answer(self, question: Event, value: object, now: float) -> None:
         """Answers a :class:`Question`. A late or unknown answer is ignored."""
@@ -1249,19 +1251,10 @@ class DTLSConnection:
             self._act_on_path(self._paths.timer_due(self.peer, now), now)
         elif timer in post.POST_HANDSHAKE_TIMERS:
             self._post.timer_due(timer, now)
-        elif timer is Timer.retransmit and self._driver.offers_session_in_vain:
-            self._offer_no_session(now)
         elif not self._driver.timer_due(timer, now):
             self._give_up(now)
         elif timer is Timer.retransmit and self._outgoing.backoff.resends:
             self._events.append(PeerUnresponsive(self._outgoing.backoff.resends))
-
-    def _offer_no_session(self, now: float) -> None:
-        """Begins the handshake anew: a hello with a session may be longer than what the path, or
-        the server, lets through.
-        """
-        self._events.append(SessionRevoked())
-        self.begin(now, server_hostname=self.negotiated.server_hostname)
 
     def _give_up(self, now: float) -> None:
         """Called after too many resends. A client of DTLS 1.3 may be complete and still

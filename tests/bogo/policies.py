@@ -203,7 +203,8 @@ def shown_by_client(config: DTLSConfig) -> tuple[CertificateType, ...]:
 def install() -> None:
     """From here on connections of this process follow BoringSSL."""
     # The runner says how large a datagram may be; a path is not to be guessed at.
-    flight.RESENDS_AT_FULL_SIZE = client.UNANSWERED_RESENDS = NEVER
+    # It expects the same hello however often that is resent; we give its session up.
+    flight.RESENDS_AT_FULL_SIZE = client.RESENDS_WITH_SESSION = NEVER
     # It wants every last byte of a datagram used.
     flight.MIN_FRAGMENT_LENGTH = 1
     connection.HandshakeDriver = PatientDriver  # type: ignore[misc]

@@ -11,7 +11,6 @@ from struct import Struct
 
 from aiodtls.core.errors import ConfigError, EndpointClosed
 from aiodtls.core.events import CertificateReceived, FlightSent, SessionReceived, SignatureRequested
-from aiodtls.core.handshake import driver
 from aiodtls.core.registry import AlertLevel, KeyUpdateRequest
 from aiodtls.core.sessions import Session
 from tests.bogo import policies, trace
@@ -29,9 +28,6 @@ NO_TIMER = (1 << 64) - 1
 NANOSECONDS = 10**9
 INITIAL_WRITE = b"hello"
 DECOMPRESSION_FAILURE = 30
-
-# The runner expects the same hello however often it is resent; we give its session up.
-driver.RESENDS_WITH_SESSION = 1 << 16
 
 
 def run_test(arguments: list[str]) -> None:

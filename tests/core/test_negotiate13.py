@@ -123,7 +123,7 @@ def test_a_function_takes_the_first_of_several_psks_that_it_knows():
 
 
 def offer_of(config: DTLSConfig) -> Offer:
-    return make_offer(config, bytes(32), None, Transcript(), 1400, None)
+    return make_offer(config, bytes(32), None, Transcript(), 1400)
 
 
 def test_a_server_may_do_without_a_key_share_only_where_we_offered_that():
@@ -236,7 +236,7 @@ def test_a_second_hello_offers_no_psk_of_another_hash_than_the_suites():
     """RFC 8446 section 4.1.4."""
     psks = [PSK(name, bytes(16), hash=name) for name in ("SHA256", "SHA384")]
     config = DTLSConfig(versions=["1.3"], psk=psks[0])
-    offer = make_offer(config, bytes(32), None, Transcript(), 1200, None)
+    offer = make_offer(config, bytes(32), None, Transcript(), 1200)
     both = dataclasses.replace(offer, psks=tuple(map(OfferedPsk.external, psks)))
     for suite, kept in ((SUITES[0x1301], b"SHA256"), (SUITES[0x1302], b"SHA384")):
         again = second_offer(both, retry_request(suite, None, b"cookie"), suite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 
 import pytest
 
@@ -346,6 +347,17 @@ def test_a_timeout_names_the_alert_that_came():
     while not client.closed:
         client.handle_timeout(client.next_timeout())
     assert isinstance(client.failure, HandshakeRefused)
+
+
+def test_a_port_that_closes_after_an_alert_leaves_the_alert_as_the_reason():
+    """A program that refuses a handshake often ends at once, and its host tells of the port."""
+    closed = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+    client = DTLSConnection.client(configs("psk")[0], SERVER, 0.0)
+    client.receive_datagram(plaintext(ContentType.alert, ALERT), SERVER, 0.1)
+    client.transport_error(closed, 0.5)
+    assert client.closed and isinstance(client.failure, HandshakeRefused)
+    assert client.failure.description == "handshake_failure"
+    assert client.failure.__cause__ is closed
 
 
 def test_an_alert_says_nothing_while_we_owe_the_peer_an_answer():

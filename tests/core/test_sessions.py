@@ -278,6 +278,24 @@ def test_a_session_whose_hello_is_lost_twice_is_resumed(variant):
     assert not any(isinstance(event, SessionRevoked) for event in pair.events[CLIENT])
 
 
+def test_a_session_is_kept_while_an_answer_comes_in_parts():
+    """The first datagram of the ServerHello has come, and the rest is late."""
+    small = {"pmtu": 256, "groups": ["secp521r1"]}
+    client, server = (dataclasses.replace(config, **small) for config in configs("certificate13"))
+    server = dataclasses.replace(server, ticket_keys=TicketKeys())
+    first = Pair(client, server)
+    assert first.run() and first.connected
+    first.idle()
+
+    def late(who: str, number: int, data: bytes) -> list[tuple[float, bytes]] | None:
+        return [(9.0, data)] if who != CLIENT and number else None
+
+    pair = Pair(client, server, Link(filter=late), session=first.client.session, cookie=False)
+    assert pair.run(limit=60) and pair.connected, pair.client.failure
+    assert not any(isinstance(event, SessionRevoked) for event in pair.events[CLIENT])
+    assert pair.client.resumed
+
+
 def test_a_late_answer_to_the_hello_with_the_session_leads_to_a_handshake():
     """Its cookie fits no other hello, and the server asks for the next one (DTLS 1.2)."""
     pair = offering("certificate", lambda number, data, found: False)
@@ -290,5 +308,6 @@ def test_a_client_without_a_session_begins_once():
     client, server = configs("certificate")
     pair = Pair(client, server, Link(filter=lambda who, number, data: []))
     pair.idle(40)
+    assert not any(isinstance(event, SessionRevoked) for event in pair.events[CLIENT])
     hellos = {data[25:] for data in pair.sent[CLIENT]}
     assert len(pair.sent[CLIENT]) > 4 and len(hellos) == 1

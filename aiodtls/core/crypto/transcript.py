@@ -16,7 +16,6 @@ from aiodtls.core.wire.fragments import (
     FRAGMENT_HEADER_LENGTH,
     TYPE_AND_LENGTH,
     encode_whole,
-    message_seq_of,
 )
 
 # To look a hash up by its name in hashlib takes longer.
@@ -51,12 +50,6 @@ class Transcript:
         ClientHello.
         """
         self._begin([])
-
-    def replace_hello(self, body: bytes) -> None:
-        """Replaces the first message by another ClientHello with the same message_seq."""
-        former, *rest = self._messages
-        hello = encode_whole(HandshakeType.client_hello, message_seq_of(former), body)
-        self._begin([hello, *rest])
 
     def use_dtls13(self) -> None:
         """From now on messages are hashed without their fragment headers."""

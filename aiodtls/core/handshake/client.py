@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aiodtls.core.crypto.key_exchange import KeyShare
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import negotiate13, offer13
 from aiodtls.core.handshake.client12 import client12
@@ -20,14 +21,14 @@ from aiodtls.core.handshake.extensions import connection_id, supported_versions
 from aiodtls.core.handshake.offer13 import Offer
 from aiodtls.core.handshake.resumption import may_offer
 from aiodtls.core.handshake.script import Handshake, Script, Step
-from aiodtls.core.registry import AlertDescription, NamedGroup
+from aiodtls.core.registry import AlertDescription
 from aiodtls.core.wire.messages import RANDOM_LENGTH, HelloVerifyRequest, Message, ServerHello
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 # A server's cookie secret may change between two hellos. No genuine server needs more requests.
 MAX_HELLO_VERIFY_REQUESTS = 3
-# After so many unanswered resends a long hello is replaced by a shorter one.
-UNANSWERED_RESENDS = 2
+# A hello that offers a session is resent so often before the session is given up.
+RESENDS_WITH_SESSION = 2
 
 
 def client(hs: Handshake) -> Script:
@@ -59,42 +60,37 @@ def client(hs: Handshake) -> Script:
 def _exchange_first_hello(
     hs: Handshake, answers: Sequence[type[Message]]
 ) -> Step[tuple[Offer, Message]]:
-    """Sends the first ClientHello, or a shorter one if that has no answer. Returns the offer and
-    its answer.
+    """Sends the first ClientHello. Returns the offer and its answer.
+
+    The hello stays the same however often it is resent, because an answer does not tell which of
+    two hellos it answers. Only a session that draws no answer is left out after some time.
     """
-    offer = _send_offer(hs, hs.config.first_groups)
-    lesser = offer13.lesser_group(hs.config, offer)
-    if lesser is None:
+    hs.negotiated.client_random = hs.random(RANDOM_LENGTH)
+    offer = _send_offer(hs)
+    if hs.session is None:
         return offer, (yield from hs.expect(*answers))
-    reply: Message | None = yield from hs.expect_within(UNANSWERED_RESENDS, *answers)
+    reply: Message | None = yield from hs.expect_within(RESENDS_WITH_SESSION, *answers)
     if reply is None:
-        # Many servers drop a hello that spans two datagrams.
-        longer, offer = offer, _send_offer(hs, (lesser,))
+        # With a session it may be longer than what the path, or the server, lets through.
+        hs.give_up_session()
+        offer = _send_offer(hs, offer.shares)
         reply = yield from hs.expect(*answers)
-        if offer13.answers_earlier(reply, longer, offer):
-            # The longer hello had arrived; only its answers were lost.
-            offer = longer
-            hs.answered_earlier(longer.hello)
-            hs.negotiated.client_random = longer.hello.random
     return offer, reply
 
 
-def _send_offer(hs: Handshake, groups: Sequence[NamedGroup] | None) -> Offer:
-    """Sends a first ClientHello with key shares in ``groups``. None: in as many as fit."""
-    hs.restart()
-    random = hs.random(RANDOM_LENGTH)
+def _send_offer(hs: Handshake, shares: tuple[KeyShare, ...] | None = None) -> Offer:
+    """Sends a first ClientHello, with new key shares unless some are given."""
     offer = offer13.make_offer(
         hs.config,
-        random,
+        hs.negotiated.client_random,
         hs.server_hostname,
         hs.transcript,
         hs.datagram_size,
-        groups,
         hs.session,
         connection_id.offer(hs),
         hs.wall_clock(),
+        shares,
     )
-    hs.negotiated.client_random = random
     hs.send(offer.hello)
     return offer
 

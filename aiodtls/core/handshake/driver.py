@@ -63,8 +63,6 @@ _UPDATE = int(HandshakeType.key_update)
 _FIRST_MESSAGES = (_HELLO_REQUEST, int(HandshakeType.client_hello))
 # The epoch in which DTLS 1.3 protects its handshake (RFC 9147 section 6.1).
 HANDSHAKE_EPOCH = 2
-# A hello that offers a session is resent so often before the session is given up.
-RESENDS_WITH_SESSION = 2
 
 
 class HandshakeDriver:
@@ -277,19 +275,6 @@ class HandshakeDriver:
         self._runner = ScriptRunner(script)
         self._suspended(now)
 
-    @property
-    def offers_session_in_vain(self) -> bool:
-        """Whether nothing has answered a hello that offers a session, nor enough resends of it."""
-        handshake = self._handshake
-        return (
-            handshake is not None
-            and handshake.session is not None
-            and self._flights_sent == 1
-            and not self._answers
-            and not self.receives_message
-            and self.outgoing.backoff.resends >= RESENDS_WITH_SESSION
-        )
-
     def receive(self, payload: bytes, record_number: int, now: float) -> bool:
         """Processes the plaintext of one handshake record.
 
@@ -453,7 +438,7 @@ class HandshakeDriver:
 
     def _exceeds_patience(self) -> bool:
         waiting = self._runner.waiting if self._runner is not None else None
-        if not isinstance(waiting, Expect) or waiting.patience is None:
+        if not isinstance(waiting, Expect) or waiting.patience is None or self.receives_message:
             return False
         return self.outgoing.backoff.resends > waiting.patience
 

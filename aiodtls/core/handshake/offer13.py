@@ -1,4 +1,4 @@
-"""A client's ClientHello and its keys: the first one, a shorter one, and the second one."""
+"""A client's ClientHello and its keys: the first one, and the second one."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from aiodtls.core.handshake.psks import HASH_LENGTHS, OfferedPsk, offered_by
 from aiodtls.core.registry import NamedGroup
 from aiodtls.core.sessions import Session
 from aiodtls.core.wire.extensions import Extension
-from aiodtls.core.wire.extensions13 import KeyShares, PreSharedKey
+from aiodtls.core.wire.extensions13 import PreSharedKey
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH
-from aiodtls.core.wire.messages import ClientHello, Message, ServerHello, encode_body
+from aiodtls.core.wire.messages import ClientHello, encode_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 from aiodtls.core.wire.records import HEADER_LENGTH
 
@@ -52,15 +52,15 @@ def make_offer(
     server_hostname: str | None,
     transcript: Transcript,
     datagram_size: int,
-    groups: Sequence[NamedGroup] | None,
     session: Session | None = None,
     connection_ids: Sequence[Extension] = (),
     wall_time: float = 0.0,
+    shares: tuple[KeyShare, ...] | None = None,
 ) -> Offer:
-    """Makes the first ClientHello, with key shares in ``groups``.
+    """Makes the first ClientHello.
 
-    If ``groups`` is None, with as many shares as fit one datagram. ``wall_time`` is in seconds
-    since 1970, for the age of a ticket.
+    Without ``shares`` it gets new ones: in the groups that the config names, else as many as fit
+    one datagram. ``wall_time`` is in seconds since 1970, for the age of a ticket.
     """
     psks = offered_by(config)
     hello = functools.partial(
@@ -79,10 +79,12 @@ def make_offer(
         hello13 = hello(_extensions13(config, shares, psks))
         return bind(Offer(hello13, shares, psks), transcript, 0, wall_time)
 
-    if groups is not None:
-        return offer(tuple(KeyShare.generate(group) for group in groups))
+    if shares is not None:
+        return offer(shares)
+    if config.first_groups is not None:
+        return offer(tuple(KeyShare.generate(group) for group in config.first_groups))
     room = datagram_size - HEADER_LENGTH - FRAGMENT_HEADER_LENGTH
-    shares: tuple[KeyShare, ...] = ()
+    shares = ()
     # One share of either kind, hybrid and classic. Every further share is usually wasted work.
     for kind in (True, False):
         group = next((g for g in config.named_groups if (g in HYBRIDS) is kind), None)
@@ -92,38 +94,6 @@ def make_offer(
         if (not shares and not kind) or len(encode_body(offer(more).hello)) <= room:
             shares = more
     return offer(shares)
-
-
-def lesser_group(config: DTLSConfig, offer: Offer) -> NamedGroup | None:
-    """A group whose share alone makes a shorter hello than this offer's; None if there is none.
-
-    It is preferably a group without a share in the offer, because then the answer tells which hello
-    it answers.
-    """
-    if not offer.shares or (len(offer.shares) == 1 and offer.shares[0].group not in HYBRIDS):
-        return None
-    groups = config.named_groups12
-    without_share = next((group for group in groups if offer.share(group) is None), None)
-    if without_share is None and not any(share.group in HYBRIDS for share in offer.shares):
-        # The offer is as short already, and answers to the two could not be told apart.
-        return None
-    return without_share or next(iter(groups), None)
-
-
-def answers_earlier(reply: Message, first: Offer, second: Offer) -> bool:
-    """Whether the message can only be meant for the first of two offers.
-
-    A server that received the first takes the second for a repeat. The group shows it: a
-    ServerHello chooses a group that has a share, a HelloRetryRequest one that has none.
-    """
-    if not isinstance(reply, ServerHello | HelloRetryRequest):
-        return False
-    shares = reply.extensions.find(KeyShares)
-    if shares is None:
-        return False
-    group = shares.shares[0][0]
-    has_share = [offer.share(group) is not None for offer in (first, second)]
-    return has_share == ([True, False] if isinstance(reply, ServerHello) else [False, True])
 
 
 def _extensions13(

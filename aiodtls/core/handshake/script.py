@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.events import Event, Question
+from aiodtls.core.events import Event, Question, SessionRevoked
 from aiodtls.core.frozen import frozen
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
@@ -25,7 +25,7 @@ from aiodtls.core.registry import AlertDescription, HandshakeType
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.sessions import Session
-from aiodtls.core.wire.messages import ClientHello, Message, encode_body, parse_body
+from aiodtls.core.wire.messages import Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import HelloRetryRequest
 
 _HELLO_REQUEST = int(HandshakeType.hello_request)
@@ -171,16 +171,14 @@ class Handshake:
         """
         self.keys.discard_early()
 
-    def restart(self) -> None:
-        """Begins the handshake again with the next ClientHello, because there was no answer."""
+    def give_up_session(self) -> None:
+        """Called if a hello with the session has no answer. The next one begins the handshake
+        again.
+        """
+        self.offer_no_session()
+        self.events.append(SessionRevoked())
         self.transcript.restart()
         self.next_seq = 0
-
-    def answered_earlier(self, hello: ClientHello) -> None:
-        """Called if the peer's newest message answers this ClientHello of ours, not the last
-        one.
-        """
-        self.transcript.replace_hello(encode_body(hello))
 
     def _expect(self, expect: Expect) -> Step[Any]:
         received: HandshakeMessage | None = yield expect

@@ -62,6 +62,13 @@ MUTANTS = [
             'elif self.role == "client":',
         ),
         (
+            "alert-before-a-closed-port",
+            "errors of sockets",
+            "            self._end(caused_by(refused, error) if refused is not None else error)\n",
+            "            self._end(error)\n",
+            "core/test_refusals.py",
+        ),
+        (
             "last-flight-has-a-limit",
             "max_retransmits=None",
             "            self._timers.set(Timer.handshake, now + self.config.handshake_timeout)\n"

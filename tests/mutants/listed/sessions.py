@@ -255,19 +255,30 @@ MUTANTS = [
         ),
     ),
     *of(
-        "core/handshake/driver.py",
+        "core/handshake/client.py",
         "core/test_sessions.py",
         (
             "a-session-is-given-up-after-two-resends",
             "RFC 5077 3.4",
-            "            and self.outgoing.backoff.resends >= RESENDS_WITH_SESSION\n",
-            "            and self.outgoing.backoff.resends > RESENDS_WITH_SESSION\n",
+            "RESENDS_WITH_SESSION = 2\n",
+            "RESENDS_WITH_SESSION = 3\n",
         ),
         (
-            "a-session-is-given-up-once",
+            "only-a-session-is-given-up",
+            "RFC 8446 4.1.2",
+            "    if hs.session is None:\n        return offer",
+            "    if False:\n        return offer",
+            "core/test_late_answers.py core/test_sessions.py",
+        ),
+    ),
+    *of(
+        "core/handshake/driver.py",
+        "core/test_sessions.py",
+        (
+            "a-session-that-is-being-answered-is-kept",
             "RFC 5077 3.4",
-            "            and handshake.session is not None\n",
-            "",
+            "waiting.patience is None or self.receives_message:",
+            "waiting.patience is None:",
         ),
     ),
     *of(
