@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiodtls.core.networks import network_of
-from aiodtls.net.send_queue import DATAGRAM_OVERHEAD, Priority, SendQueue
+from aiodtls.net.send_queue import ANSWER_TURNS, DATAGRAM_OVERHEAD, Priority, SendQueue
 
 ANSWER, HANDSHAKE, CONTROL, DATA = Priority
 
@@ -112,6 +112,25 @@ def test_of_stateless_answers_the_older_are_dropped():
     left = [addr for addr, _ in one_by_one(queue)]
     assert 5 <= len(left) <= 10 and left == list(range(1000 - len(left), 1000))
     assert queue.dropped == 1000 - len(left)
+
+
+def test_a_flood_from_one_network_neither_delays_nor_drops_the_answers_to_another():
+    queue = queue_of(800, size=10)
+    # Two networks may have one turn, by chance.
+    queue._salt = 0
+    for number in range(1000):
+        queue.add([b"%010d" % number], f"192.0.2.{number % 250}", ANSWER)
+        if number == 500:
+            queue.add([b"0123456789"] * 3, "198.51.100.1", ANSWER)
+    left = [addr for addr, _ in one_by_one(queue)]
+    assert [index for index, addr in enumerate(left) if addr == "198.51.100.1"] == [1, 3, 5]
+
+
+def test_answers_to_forged_addresses_have_a_bounded_number_of_turns():
+    queue = queue_of(80_000, size=10)
+    for number in range(5000):
+        queue.add([b"0123456789"], f"10.{number // 250}.{number % 250}.1", ANSWER)
+    assert 32 < len(queue._answers.turns) <= ANSWER_TURNS
 
 
 def test_of_handshakes_the_network_with_most_loses_the_older_half():

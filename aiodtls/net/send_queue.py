@@ -4,7 +4,9 @@ While a socket has no room, datagrams that unauthenticated peers cause must not 
 must not delay others once there is room again. So there are three queues, each with a share of the
 bytes that may wait:
 
-- Stateless answers. The older ones are dropped, because the peer will ask again.
+- Stateless answers. The networks of the peers take turns, several of them one turn, because whoever
+  forges addresses has any number of networks. The turn with most waiting loses the older part of
+  it, because the peers will ask again.
 - Handshakes. The networks of the peers take turns. The network with most waiting loses the older
   part of it, and the timers of those handshakes resend it.
 - Established associations, which take turns. Their data is never dropped, because ``send`` waits
@@ -15,6 +17,7 @@ The queues share the socket by weight, so none of them waits until another is em
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from enum import IntEnum
@@ -23,6 +26,9 @@ from typing import Any
 DEFAULT_LIMIT = 1 << 20
 # The memory of a datagram beyond its bytes, if each goes to another address.
 DATAGRAM_OVERHEAD = 256
+# Into so many turns a secret hash sorts the networks of stateless answers. A flood from one network
+# takes room from few others, and the search for the largest turn is short.
+ANSWER_TURNS = 64
 
 
 class Priority(IntEnum):
@@ -135,11 +141,12 @@ class SendQueue:
     """
 
     __slots__ = (
-        *("_answers", "_clock", "_data", "_handshakes", "_network_of"),
+        *("_answers", "_clock", "_data", "_handshakes", "_network_of", "_salt"),
         *("data_size", "dropped", "size"),
     )
 
     def __init__(self) -> None:
+        self._salt = int.from_bytes(os.urandom(8), "big")
         self._answers, self._handshakes, self._data = _Line(1), _Line(2), _Line(4)
         # The ``served`` of the last queue that was served. A queue that was empty continues from
         # there.
@@ -169,7 +176,7 @@ class SendQueue:
         elif priority is Priority.handshake:
             line, key = self._handshakes, self._network_of(addr)
         else:
-            line, key = self._answers, None
+            line, key = self._answers, hash((self._salt, self._network_of(addr))) % ANSWER_TURNS
         if not line.turns:
             line.served = max(line.served, self._clock)
         line.add(key, datagrams, addr, priority)

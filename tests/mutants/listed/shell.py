@@ -37,6 +37,18 @@ MUTANTS = [
             "line, key = self._handshakes, None",
         ),
         (
+            "networks-of-answers-take-turns",
+            "bound on output",
+            "hash((self._salt, self._network_of(addr))) % ANSWER_TURNS",
+            "None",
+        ),
+        (
+            "answers-have-a-bounded-number-of-turns",
+            "bound on output",
+            "hash((self._salt, self._network_of(addr))) % ANSWER_TURNS",
+            "self._network_of(addr)",
+        ),
+        (
             "associations-take-turns",
             "bound on output",
             "            line, key = self._data, addr\n",
