@@ -130,6 +130,7 @@ def _report(result: Result, options: argparse.Namespace) -> None:
         print(f"  {what}")
     if options.verbose or result.missed:
         print(f"  {measured.associations} associations, {measured.log_lines} log lines")
+        print(f"  the clients' own loop was {1000 * seen.stall:.0f} ms late at most")
         print(f"  {result.datagrams} datagrams sent; the server: {measured.counters}")
         print(*(f"  {line}" for line in seen.failures[:10]), sep="\n")
     sys.stdout.flush()

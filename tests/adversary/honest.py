@@ -14,7 +14,7 @@ from typing import Any
 import aiodtls
 from aiodtls import DTLSConfig
 from tests.adversary import network
-from tests.adversary.machine import HONEST, OTHER_CORE, Directory, settle, waited_for_core
+from tests.adversary.machine import HONEST, OTHER_CORE, Directory, Watch, settle
 
 CLIENTS, STAYING = 50, 15
 PATIENCE = 3.0
@@ -29,11 +29,12 @@ SETTING_UP = 30.0
 
 @dataclass
 class Seen:
-    """Seconds of each handshake, infinite where it failed, and of each echo."""
+    """Seconds of each handshake and echo, infinite where it failed, and of the clients' loop."""
 
     handshakes: list[float] = field(default_factory=list)
     echoes: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    stall: float = 0.0
     waited: float = 0.0
 
 
@@ -56,7 +57,8 @@ class Clients:
                 await self._ready.acquire()
 
     async def measure(self, seconds: float) -> Seen:
-        waited = waited_for_core()
+        watch = Watch()
+        watch.begin()
         self._measures, self._until = True, time.monotonic() + seconds
         await asyncio.sleep(seconds)
         # Those that stay hold their associations for the server to close.
@@ -64,7 +66,8 @@ class Clients:
         for task in done:
             task.result()
         self._measures = False
-        self.seen.waited = waited_for_core() - waited
+        watch.end()
+        self.seen.stall, self.seen.waited = watch.stall, watch.waited
         return self.seen
 
     def end(self) -> None:

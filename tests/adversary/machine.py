@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import mmap
 import os
@@ -12,6 +13,7 @@ from struct import Struct
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SERVER_CORE, OTHER_CORE = 0, 1
+SAMPLE = 0.05
 # Address, port, and a connection id with its length.
 ENTRY = Struct("!4sHB20s")
 # Real-time priorities: other work of the machine must not look like an effect of the attack, and
@@ -41,6 +43,34 @@ def waited_for_core() -> float:
             return int(file.read().split()[1]) / 1e9
     except OSError:
         return 0.0
+
+
+class Watch:
+    """Measures from ``begin`` to ``end`` how late the event loop is at most, the most memory, and
+    the time that the process waited for its core.
+    """
+
+    def __init__(self) -> None:
+        self.stall = self.waited = 0.0
+        self.most_memory = 0
+
+    def begin(self) -> None:
+        self._waited_before = waited_for_core()
+        self.most_memory = resident()
+        self._task = asyncio.create_task(self._run())
+
+    def end(self) -> None:
+        self._task.cancel()
+        self.waited = waited_for_core() - self._waited_before
+        self.most_memory = max(self.most_memory, resident())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + SAMPLE
+            await asyncio.sleep(SAMPLE)
+            self.stall = max(self.stall, loop.time() - due)
+            self.most_memory = max(self.most_memory, resident())
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from multiprocessing.connection import Connection
 import aiodtls
 from aiodtls import DTLSConfig
 from tests.adversary import network
-from tests.adversary.machine import HONEST, SERVER_CORE, resident, settle, waited_for_core
+from tests.adversary.machine import HONEST, SERVER_CORE, Watch, resident, settle
 
-SAMPLE = 0.05
 # A message that makes the handler raise.
 RAISE = b"raise"
 # A slow link has to block the socket, and not fill a buffer of seconds.
@@ -60,8 +59,7 @@ class Meter:
         self._lines = Lines()
         self._collection = 0.0
         self._collecting_since = 0.0
-        self._most = 0
-        self._stall = 0.0
+        self._watch = Watch()
         logger = logging.getLogger("aiodtls")
         logger.setLevel(logging.DEBUG)
         logger.addHandler(self._lines)
@@ -71,37 +69,27 @@ class Meter:
         gc.collect()
         gc.callbacks.append(self._collects)
         self._began, self._cpu = time.monotonic(), time.process_time()
-        self._waited = waited_for_core()
-        self._before = self._most = resident()
+        self._before = resident()
         self._counters = self._server.statistics
-        self._task = asyncio.create_task(self._watch())
+        self._watch.begin()
 
-    async def end(self) -> Measured:
-        self._task.cancel()
+    def end(self) -> Measured:
+        self._watch.end()
         gc.callbacks.remove(self._collects)
         now = self._server.statistics
         names = now.__dataclass_fields__
         grown = {name: getattr(now, name) - getattr(self._counters, name) for name in names}
         return Measured(
             seconds=time.monotonic() - self._began,
-            memory=max(self._most, resident()) - self._before,
-            stall=self._stall,
+            memory=self._watch.most_memory - self._before,
+            stall=self._watch.stall,
             collection=self._collection,
             cpu=time.process_time() - self._cpu,
-            waited=waited_for_core() - self._waited,
+            waited=self._watch.waited,
             associations=len(self._server.endpoints),
             log_lines=self._lines.count,
             counters={name: count for name, count in grown.items() if count},
         )
-
-    async def _watch(self) -> None:
-        """How late the loop is, and the most memory."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + SAMPLE
-            await asyncio.sleep(SAMPLE)
-            self._stall = max(self._stall, loop.time() - due)
-            self._most = max(self._most, resident())
 
     def _collects(self, phase: str, info: dict[str, int]) -> None:
         now = time.perf_counter()
@@ -135,7 +123,7 @@ async def _serve(config: DTLSConfig, kbit: int | None, runner: Connection) -> No
     meter.begin()
     runner.send("measuring")
     await asyncio.to_thread(runner.recv)
-    measured = await meter.end()
+    measured = meter.end()
     began = time.monotonic()
     await server.__aexit__(None, None, None)
     measured.close = time.monotonic() - began
