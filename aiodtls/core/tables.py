@@ -16,10 +16,13 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.outbox import Address
 from aiodtls.core.shares import Shares
 
-# Who has so many times fewer places than the largest is let into a full table though nobody gives
-# way, until the table is twice as large. A smaller factor would let many hosts of one network take
-# places from each other in turn, each time for the price of a handshake.
+# A network with so many times fewer places than the largest is let into a full table though nobody
+# gives way, until the table is twice as large.
 SMALL_SHARE = 8
+# A host of the largest network with so many times fewer places than the largest host takes one of
+# that host's. If a whole /24 attacks, each of its hosts has four of a thousand places. A factor of
+# one would let them take places from each other in turn, each time for the price of a handshake.
+SMALL_SHARE_OF_HOST = 3
 # Associations that are looked at for one that has been silent.
 MAX_LOOKS = 16
 
@@ -114,7 +117,7 @@ class HalfOpenTable:
         """The group of the host with most places, where ``host`` has many times fewer."""
         hosts = self._hosts[network]
         largest = hosts.largest()
-        is_small = (hosts[host] + 1) * SMALL_SHARE <= hosts[largest]
+        is_small = (hosts[host] + 1) * SMALL_SHARE_OF_HOST <= hosts[largest]
         return (network, largest) if is_small else None
 
     def may_overflow(self, network: Hashable, host: Hashable, limit: int) -> bool:

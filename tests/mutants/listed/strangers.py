@@ -349,7 +349,7 @@ MUTANTS = [
         (
             "neighbours-do-not-churn",
             "bound on tables",
-            "is_small = (hosts[host] + 1) * SMALL_SHARE <= hosts[largest]",
+            "is_small = (hosts[host] + 1) * SMALL_SHARE_OF_HOST <= hosts[largest]",
             "is_small = hosts[host] < hosts[largest]",
         ),
         (
