@@ -15,7 +15,7 @@ from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.crypto import certificates
 from aiodtls.core.crypto.suites import DEFAULT_SUITES
 from aiodtls.core.errors import AlertError
-from aiodtls.core.handshake import client, offer13, post, server13
+from aiodtls.core.handshake import client, driver, offer13, post, server13
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.extensions import alpn, certificate_types, server_name
 from aiodtls.core.handshake.script import Handshake
@@ -26,6 +26,7 @@ from aiodtls.core.registry import (
     ProtocolVersion,
 )
 from aiodtls.core.reliability import flight
+from aiodtls.core.reliability.acks import Acknowledgement
 from aiodtls.core.reliability.outgoing_flight import Acknowledged, OutgoingFlight
 from aiodtls.core.reliability.timers import Timer
 from aiodtls.core.wire.extension_blocks import Extensions
@@ -74,11 +75,6 @@ class PatientDriver(HandshakeDriver):
         if due is not None:
             self.outgoing._timers.set(Timer.retransmit, due)
 
-    def receive_ack(self, record_numbers: list[int], epoch: int, now: float) -> None:
-        """Nothing while the version is not known."""
-        if self._is_dtls13:
-            super().receive_ack(record_numbers, epoch, now)
-
     def records_wait_for_keys(self, now: float) -> None:
         """No empty ACKs."""
 
@@ -111,6 +107,16 @@ class PatientDriver(HandshakeDriver):
     def _consider_ack(self, now: float, *, gap: bool) -> None:
         if self._knew_version:
             super()._consider_ack(now, gap=False)
+
+
+class RememberingAcks(Acknowledgement):
+    """Names the newest 32 records after the handshake too."""
+
+    def encode(self, epoch: int, room: int) -> bytes:
+        numbers = self._numbers.copy()
+        body = super().encode(epoch, room)
+        self._numbers.update(numbers)
+        return body
 
 
 class ForgetfulPost(post.PostHandshake13):
@@ -208,6 +214,7 @@ def install() -> None:
     # It wants every last byte of a datagram used.
     flight.MIN_FRAGMENT_LENGTH = 1
     connection.HandshakeDriver = PatientDriver  # type: ignore[misc]
+    driver.Acknowledgement = RememberingAcks  # type: ignore[misc]
     post.PostHandshake13 = ForgetfulPost  # type: ignore[misc]
     post.MAX_TIMED_RESENDS = TICKET_RESENDS
     connection.OutgoingFlight = post.OutgoingFlight = PatientOutgoingFlight  # type: ignore[misc]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.registry import ContentType
+from aiodtls.core.registry import ContentType, HandshakeType
 from aiodtls.core.reliability.acks import Acknowledgement, parse_ack
 from aiodtls.core.reliability.timers import Timer, Timers
+from aiodtls.core.wire.fragments import Fragment
 from aiodtls.core.wire.records import EPOCH_SHIFT
 from tests.harness import CLIENT, SERVER, Pair
 from tests.malicious import plaintext, seal
@@ -105,6 +106,59 @@ def test_a_part_of_a_record_number_does_not_parse(length):
     assert parse_ack(body((2, 1 << 48), (2, 5))) == [number(2, 5)]
 
 
+def test_an_ack_after_the_handshake_names_what_came_since_the_last_one():
+    acks = acknowledging((0, 1), (2, 1))
+    assert acks.encode(3, 1000) == body((0, 1), (2, 1))
+    # A repeat of the last flight is acknowledged with all of it.
+    acks.received(number(2, 2))
+    assert acks.encode(3, 1000) == body((0, 1), (2, 1), (2, 2))
+    acks.received(number(3, 0))
+    acks.encode(3, 1000)
+    acks.received(number(3, 1))
+    assert acks.encode(3, 1000) == body((3, 1))
+
+
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_acks_after_the_handshake_do_not_grow(side):
+    """An authenticated peer draws no more bytes by its fortieth message than by its first."""
+    pair = Pair(*configs("certificate13"))
+    assert pair.run() and pair.connected
+    pair.idle()
+    peer, other = (pair.client, SERVER) if side == CLIENT else (pair.server, CLIENT)
+    sizes = []
+    for _ in range(40):
+        before = len(pair.sent[other])
+        peer.update_keys(pair.now)
+        pair.flush()
+        pair.idle()
+        sizes.append(max(map(len, pair.sent[other][before:])))
+    assert peer.negotiated.traffic.write_epoch == 43
+    assert max(sizes) == sizes[0]
+
+
+def test_messages_that_become_whole_together_get_one_ack():
+    """The second one came first and was acknowledged then: no empty ACK asks for it again."""
+    pair = Pair(*configs("cid13"))
+    assert pair.run() and pair.connected
+    pair.idle()
+    server, seq = pair.server, pair.server._driver.next_receive_seq
+    first = pair.client._layer.next_number(3)
+    parts = [
+        Fragment(HandshakeType.request_connection_id, 1, seq + later, 0, b"\0").encode()
+        for later in (1, 0)
+    ]
+    for part in parts:
+        server.receive_datagram(seal(pair.client, ContentType.handshake, part), CLIENT, pair.now)
+    named = [
+        parse_ack(payload)
+        for data, _ in server.datagrams_to_send()
+        for kind, _, payload in pair.client._layer.receive(data, pair.now)
+        if kind == ContentType.ack
+    ]
+    # The first one also repeats the ACK of the handshake.
+    assert [ack[-1] for ack in named] == [first, first + 1] and len(named[1]) == 1
+
+
 def test_the_first_gap_in_a_flight_is_shown_at_once_and_no_other():
     """RFC 9147 section 7.1."""
     acks = acknowledging((2, 1))
@@ -121,6 +175,9 @@ def test_an_ack_is_due_once_and_moves_with_the_timeout():
     assert timers.get(Timer.acknowledge) == 10.25
     acks.rescale(2.0)
     assert timers.get(Timer.acknowledge) == 10.5
+    # Something else cannot wait for so long.
+    acks.schedule(10.2, 0.1)
+    assert timers.get(Timer.acknowledge) == pytest.approx(10.3)
     acks.encode(2, 100)
     assert timers.get(Timer.acknowledge) is None and not acks.pending
 

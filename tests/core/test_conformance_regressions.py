@@ -403,14 +403,56 @@ def test_no_ack_is_sent_or_believed_before_the_version_is_known(versions) -> Non
     config = dataclasses.replace(variants.configs("certificate13")[0], versions=versions)
     pair = Pair(config, variants.configs("certificate13")[1], cookie=False)
     client, before = pair.client, pair.client.next_timeout()
-    client.receive_datagram(EARLY13, SERVER, pair.now)
     names_the_hello = (16).to_bytes(2, "big") + bytes(16)
     ack = HEADER.pack(ContentType.ack, 0xFEFD, 0, 18) + names_the_hello
     client.receive_datagram(ack, SERVER, pair.now)
     assert client.statistics.records_discarded == 1
     assert client.next_timeout() == before
+    client.receive_datagram(EARLY13, SERVER, pair.now)
     client.handle_timeout(before)
     assert [datagram[0] for datagram in sent(client)] == [ContentType.handshake]
+
+
+def timeouts(connection: DTLSConnection, until: float) -> list[tuple[float, set[int]]]:
+    """When timers are due until then, and the content types of what is sent."""
+    found = []
+    while (at := connection.next_timeout()) is not None and at <= until:
+        connection.handle_timeout(at)
+        found.append((at, {datagram[0] for datagram in sent(connection)}))
+    return found
+
+
+@pytest.mark.parametrize("variant", ["certificate13", "psk13"])
+def test_an_early_record_brings_the_hello_forward_once_in_a_timeout(variant) -> None:
+    """The server's ServerHello may be lost. But anybody can send such a record."""
+    client = Pair(*variants.configs(variant), cookie=False).client
+    start, hello = 1000.0, {ContentType.handshake}
+    assert timeouts(client, start + 3.5) == [(start + 1.0, hello), (start + 3.0, hello)]
+    for at in (3.6, 3.7, 4.0):
+        client.receive_datagram(EARLY13, SERVER, start + at)
+    assert timeouts(client, start + 5.0) == [(pytest.approx(start + 3.85), hello)]
+    client.receive_datagram(EARLY13, SERVER, start + 5.0)
+    # Nothing but the timer, which began anew with the resend, and has not become slower.
+    assert [at for at, data in timeouts(client, start + 8.0) if data] == [
+        pytest.approx(start + 7.85)
+    ]
+    client.receive_datagram(EARLY13, SERVER, start + 8.0)
+    assert timeouts(client, start + 9.0) == [(pytest.approx(start + 8.25), hello)]
+
+
+def test_the_answer_to_an_early_record_is_not_slowed_by_the_back_off() -> None:
+    """After a HelloRetryRequest the version is known, and an empty ACK asks for the ServerHello."""
+    pair = Pair(*variants.configs("certificate13"))
+    pair.link.filter = lambda who, number, data: [] if who != CLIENT and number else None
+    assert pair.run(lambda: len(pair.sent[CLIENT]) >= 2)
+    client = pair.client
+    quiet = timeouts(client, pair.now + 10.0)
+    now = quiet[-1][0] + 0.1
+    client.receive_datagram(EARLY13, SERVER, now)
+    client.receive_datagram(EARLY13, SERVER, now + 0.2)
+    assert timeouts(client, now + 1.0) == [(pytest.approx(now + 0.25), {ContentType.ack})]
+    client.receive_datagram(EARLY13, SERVER, now + 1.0)
+    assert timeouts(client, now + 2.0) == [(pytest.approx(now + 1.25), {ContentType.ack})]
 
 
 def test_an_early_record_of_dtls12_is_not_answered() -> None:

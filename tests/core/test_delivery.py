@@ -22,6 +22,15 @@ def test_protected_acks_complete_a_flight():
     assert not delivery.acknowledge([1, 2, 3, 9], epoch=2)
 
 
+def test_an_ack_concerns_the_flight_whose_records_it_names_or_names_none():
+    delivery = carried()
+    assert delivery.concerns([1, 9]) and delivery.concerns([])
+    assert not delivery.concerns([9, 10])
+    # Also if an earlier ACK has named them.
+    delivery.acknowledge([1], epoch=2)
+    assert delivery.concerns([1]) and not delivery.acknowledge([1], epoch=2)
+
+
 def test_plaintext_acks_complete_nothing_and_are_dropped_later():
     """Anybody can send them: they save resends for a while."""
     delivery = carried()

@@ -6,7 +6,7 @@ import pytest
 
 from aiodtls.core.registry import HandshakeType
 from aiodtls.core.reliability.flight import OutgoingMessage
-from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
+from aiodtls.core.reliability.outgoing_flight import Acknowledged, OutgoingFlight
 from aiodtls.core.reliability.timers import Backoff, Timers
 from aiodtls.core.wire.fragments import Fragment
 
@@ -24,6 +24,32 @@ def flight() -> OutgoingFlight:
 
 def repeat_of_the_peer() -> Fragment:
     return Fragment(20, 12, 5, 0, bytes(12))
+
+
+def test_an_ack_of_another_flight_is_no_unanswered_resend_of_this_one():
+    """An empty one is: nothing of the flight has arrived, and its datagrams may be too big."""
+    made = OutgoingFlight(Timers(), Backoff(1.0, 64.0), max_resends=7)
+    message = OutgoingMessage(2, HandshakeType.certificate, 2, bytes(100))
+    made.start([message], {}, may_have_acks=True)
+    made.delivery.carried(7, [(2, 0, 60)])
+    made.delivery.carried(8, [(2, 60, 100)])
+    made.sent(0.0)
+    made.rearm(0.0)
+    assert made.acknowledge([1, 2], 2, 0.9) is Acknowledged.nothing and not made.size_resends
+    assert made.acknowledge([7], 2, 0.9) is Acknowledged.resend_missing and not made.size_resends
+    assert made.acknowledge([7], 2, 0.9) is Acknowledged.resend_missing and made.size_resends == 1
+    assert made.acknowledge([], 2, 0.9) is Acknowledged.resend_missing and made.size_resends == 2
+
+
+def test_a_flight_is_hurried_once_in_each_timeout(flight):
+    assert not flight.may_hurry()
+    flight.rearm(0.0)
+    assert not flight.may_hurry()
+    flight.timer_due(1.0, answer_has_begun=False)
+    assert [flight.may_hurry() for _ in range(3)] == [True, False, False]
+    flight.pause()
+    flight.timer_due(3.0, answer_has_begun=False)
+    assert flight.may_hurry()
 
 
 def test_the_last_flight_is_kept_for_twice_the_segment_lifetime(flight):

@@ -133,7 +133,8 @@ def test_f14_each_ack_lost_one_to_six_times(variant, times, acks):
             lost += len(seen) > first
             pair.run(lambda: False, limit=200)
             assert pair.client.next_timeout() is None and pair.server.next_timeout() is None
-    assert lost >= 5
+    # Two of each side: of the last flight, of the tickets (or of each), of both KeyUpdates.
+    assert lost >= 4
 
 
 def test_f14_the_list_of_an_ack_is_bounded():

@@ -416,8 +416,10 @@ class HandshakeDriver:
 
     def timer_due(self, timer: Timer, now: float) -> bool:
         """Handles a timer of handshake messages. Returns False after too many resends."""
-        if timer is Timer.acknowledge:
+        if timer is Timer.acknowledge and self._is_dtls13:
             self.acknowledge(now)
+        elif timer is Timer.acknowledge:
+            self._hurry(now)
         elif timer is Timer.burst:
             self._transmitter.continue_burst(now)
         else:
@@ -427,6 +429,23 @@ class HandshakeDriver:
                 self._resend_or_go_on(now)
             return verdict is not Verdict.give_up
         return True
+
+    def _hurry(self, now: float) -> None:
+        """Resends the hello early, because an answer seems to have come without its first part."""
+        if self._version_is_open and not self.answer_has_begun and self.outgoing.may_hurry():
+            self._resend(now)
+
+    @property
+    def _version_is_open(self) -> bool:
+        """Of a client that may speak DTLS 1.3: whether its server has not chosen a version yet."""
+        handshake = self._handshake
+        return (
+            self._may_have_acks
+            and not self._is_dtls13
+            and handshake is not None
+            and handshake.negotiated.version is None
+            and not self.expects_hello
+        )
 
     def _resend_or_go_on(self, now: float) -> None:
         """Resends the flight, unless the script prefers to continue without an answer."""
@@ -497,10 +516,12 @@ class HandshakeDriver:
         return first
 
     def acknowledge(self, now: float) -> None:
-        """Sends an ACK of what has arrived. It is empty if no record can be named.
+        """Sends an ACK of what has arrived. During the handshake it may be empty.
 
         A client without the keys of the server's flight requests the ServerHello again so.
         """
+        if self.complete and not self._acks.pending:
+            return
         if self._stored_seq is not None and (
             self.next_receive_seq != self._stored_seq or self.receives_message
         ):
@@ -518,10 +539,12 @@ class HandshakeDriver:
     def records_wait_for_keys(self, now: float) -> None:
         """Records came in an epoch whose keys the script has not installed yet.
 
-        Anybody can make such a record, so it tells nothing about the version.
+        Soon an ACK asks for what is missing, however long the timeout is by now. Before the version
+        is known a resend of the hello does: anybody can make such a record, so it tells nothing
+        about the version.
         """
-        if self._is_dtls13 and not self.complete:
-            self._acks.schedule(now, self.outgoing.backoff.timeout / 4)
+        if not self.complete and (self._is_dtls13 or self._version_is_open):
+            self._acks.schedule(now, self.outgoing.initial / 4)
 
     def _consider_ack(self, now: float, *, gap: bool) -> None:
         if gap and self._acks.shows_gap():

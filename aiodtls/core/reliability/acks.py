@@ -2,7 +2,9 @@
 
 A flight acknowledges the whole flight that it answers. If no answer follows at once, an ACK is sent
 a quarter of the timeout after the first record came. The first gap in a flight, and messages that
-have no answer, are acknowledged at once.
+have no answer, are acknowledged at once. During the handshake an ACK repeats what earlier ones
+named. After it each message is a flight of its own, so an ACK names only what came since the last
+one.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ class Acknowledgement:
 
     def schedule(self, now: float, delay: float) -> None:
         """Sends an ACK after ``delay`` seconds at the latest."""
-        if self._timers.get(_ACKNOWLEDGE) is None:
+        due = self._timers.get(_ACKNOWLEDGE)
+        if due is None or now + delay < due:
             self._armed_at = now
             self._timers.set(_ACKNOWLEDGE, now + delay)
 
@@ -83,7 +86,9 @@ class Acknowledgement:
 
         During the handshake it names only records of epochs up to ``epoch`` (RFC 9147 section 7,
         erratum 8108). They are in the order of their numbers, and the newest ones if not all fit.
-        The records stay in the list, so the next ACK repeats them in case this one is lost.
+        The records stay in the list, so the next ACK repeats them in case this one is lost. But
+        after the handshake a peer whose message is not acknowledged sends it again, in a new
+        record.
         """
         self._settle()
         self._sent = True
@@ -94,6 +99,8 @@ class Acknowledgement:
             RECORD_NUMBER.pack(number >> EPOCH_SHIFT, number & SEQUENCE_NUMBER_MASK)
             for number in sorted(fitting[len(fitting) - min(count, len(fitting)) :])
         ]
+        if fitting and max(fitting) >> EPOCH_SHIFT >= APPLICATION_EPOCH:
+            self._numbers.clear()
         return Writer().vector(b"".join(named), LIST_LENGTH).finish()
 
     def _settle(self) -> None:

@@ -6,7 +6,7 @@ was sent later is acknowledged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from aiodtls.core.reliability.reassembly import Coverage
 
@@ -29,7 +29,8 @@ class Delivery:
 
     def __init__(self, lengths: Mapping[int, int]) -> None:
         self._lengths = lengths
-        # Record number -> its position in the order of sending, and the parts in it.
+        # Record number -> its position in the order of sending, and the parts in it that no ACK has
+        # named yet.
         self._carried: dict[int, tuple[int, list[Part]]] = {}
         self._sent = 0
         # ``forget_stale`` removes the records at positions below this one.
@@ -51,11 +52,19 @@ class Delivery:
         stale, self._stale_below = self._stale_below, self._sent
         self._carried = {n: sent for n, sent in self._carried.items() if sent[0] >= stale}
 
+    def concerns(self, record_numbers: Collection[int]) -> bool:
+        """Whether an ACK tells something about this flight. An empty one does: nothing of it has
+        arrived.
+        """
+        return not record_numbers or any(number in self._carried for number in record_numbers)
+
     def acknowledge(self, record_numbers: Iterable[int], epoch: int) -> bool:
         """Processes an ACK that came in ``epoch``. Returns whether it acknowledged anything new."""
         news = False
         for number in record_numbers:
-            place, parts = self._carried.pop(number, (-1, []))
+            place, parts = self._carried.get(number, (-1, []))
+            if parts:
+                self._carried[number] = place, []
             self._newest_arrived = max(self._newest_arrived, place)
             for message_seq, start, end in parts:
                 news = True

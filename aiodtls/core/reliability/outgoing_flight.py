@@ -57,6 +57,7 @@ class OutgoingFlight:
 
     __slots__ = (
         "_armed_at",
+        "_has_hurried",
         "_initial",
         "_last_flight_until",
         "_made_backoff",
@@ -90,7 +91,7 @@ class OutgoingFlight:
         self._initial, self._maximum = backoff.initial, backoff.maximum
         self._max_resends = max_resends
         self._skip_after_partial = skip_after_partial
-        self._may_skip = False
+        self._may_skip = self._has_hurried = False
         self._armed_at = self._sent_at = 0.0
         self._timeouts_without_progress = 0
         # None if no message of the peer triggers a resend.
@@ -133,6 +134,7 @@ class OutgoingFlight:
             )
         self._size_known, self.size_resends = self.size_resends, 0
         self._timeouts_without_progress = 0
+        self._has_hurried = False
         self.backoff.restart()
         self._repeats = RepeatDetector()
         self._repeats.watch(answers)
@@ -221,6 +223,7 @@ class OutgoingFlight:
             return Verdict.hold
         if self._max_resends is not None and self.backoff.resends >= self._max_resends:
             return Verdict.give_up
+        self._has_hurried = False
         self._timeouts_without_progress += 1
         if (
             self._timeouts_without_progress >= MAX_TIMEOUTS_WITHOUT_PROGRESS
@@ -231,6 +234,11 @@ class OutgoingFlight:
         self._count_for_size()
         self.rearm(now)
         return Verdict.resend
+
+    def may_hurry(self) -> bool:
+        """Whether the flight may be resent before its timer is due: once in each timeout."""
+        first, self._has_hurried = not self._has_hurried, True
+        return first and self.is_running
 
     def count_late_resend(self) -> None:
         """Counts a resend long after the timer has stopped. Call it before the flight is resent."""
@@ -255,9 +263,10 @@ class OutgoingFlight:
         """Processes an ACK that came in ``epoch`` (RFC 9147 section 7.2).
 
         A late ACK speaks for the whole flight, so all that it does not name is resent. After an
-        earlier one only the parts that later records overtook are resent.
+        earlier one only the parts that later records overtook are resent. An ACK of another flight
+        tells nothing about this one.
         """
-        if not self.flight or self.delivery is None:
+        if not self.flight or self.delivery is None or not self.delivery.concerns(record_numbers):
             return Acknowledged.nothing
         news = self.delivery.acknowledge(record_numbers, epoch)
         if news:

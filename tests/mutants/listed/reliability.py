@@ -45,6 +45,50 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/handshake/driver.py",
+        "core/test_acks.py core/test_conformance_regressions.py",
+        (
+            "no-empty-ack-after-the-handshake",
+            "RFC 9147 7.1",
+            "        if self.complete and not self._acks.pending:\n            return\n",
+            "",
+        ),
+        (
+            "pace-of-empty-acks",
+            "RFC 9147 7.1",
+            "            self._acks.schedule(now, self.outgoing.initial / 4)\n",
+            "            self._acks.schedule(now, self.outgoing.backoff.timeout / 4)\n",
+        ),
+        (
+            "early-record-brings-the-hello-forward",
+            "RFC 9147 7.1",
+            "(self._is_dtls13 or self._version_is_open):",
+            "self._is_dtls13:",
+        ),
+        (
+            "early-record-of-a-peer-without-ack",
+            "RFC 9147 7",
+            "        if timer is Timer.acknowledge and self._is_dtls13:\n",
+            "        if timer is Timer.acknowledge:\n",
+        ),
+        (
+            "hello-comes-forward-once",
+            "RFC 9147 4.5.2",
+            "not self.answer_has_begun and self.outgoing.may_hurry():",
+            "not self.answer_has_begun:",
+        ),
+    ),
+    *of(
+        "core/reliability/outgoing_flight.py",
+        "core/test_outgoing_flight.py",
+        (
+            "ack-of-another-flight",
+            "RFC 9147 7.2",
+            " or not self.delivery.concerns(record_numbers):",
+            ":",
+        ),
+    ),
+    *of(
         "core/reliability/acks.py",
         "core/test_acks.py",
         (
@@ -58,6 +102,18 @@ MUTANTS = [
             "RFC 9147 7",
             "sorted(fitting[len(fitting) - min(count, len(fitting)) :])",
             "fitting[len(fitting) - min(count, len(fitting)) :]",
+        ),
+        (
+            "acks-after-the-handshake-do-not-grow",
+            "RFC 9147 7.1",
+            "            self._numbers.clear()\n        return",
+            "            pass\n        return",
+        ),
+        (
+            "a-late-ack-comes-forward",
+            "RFC 9147 7.1",
+            "        if due is None or now + delay < due:\n",
+            "        if due is None:\n",
         ),
         (
             "ack-names-the-newest",
