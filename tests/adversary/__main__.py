@@ -65,7 +65,11 @@ def main(arguments: list[str]) -> int:
     os.environ["PATH"] = SYSTEM_PATH
     with tempfile.TemporaryDirectory() as directory:
         made = material.make(Path(directory))
-    network.enter_namespace()
+    try:
+        network.enter_namespace()
+    except PermissionError as error:
+        print(f"skipped: {error}")
+        return 0
     _show(HEADINGS)
     missed = []
     for attack, place in _plan(chosen, options):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import mmap
 import os
 import random
+import signal
 import socket
 from dataclasses import dataclass
 from struct import Struct
@@ -14,6 +16,7 @@ from struct import Struct
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SERVER_CORE, OTHER_CORE = 0, 1
 SAMPLE = 0.05
+PR_SET_PDEATHSIG = 1
 # Address, port, and a connection id with its length.
 ENTRY = Struct("!4sHB20s")
 # Real-time priorities: other work of the machine must not look like an effect of the attack, and
@@ -22,7 +25,11 @@ HONEST, ATTACKING = 2, 1
 
 
 def settle(core: int, priority: int) -> None:
-    """Pins this process to a core, if there are several, and sets its priority where it may."""
+    """Pins this process to a core, if there are several, and sets its priority where it may.
+
+    It ends with its parent, however that ends.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > 1:
         os.sched_setaffinity(0, {cores[core]})
