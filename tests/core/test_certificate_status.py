@@ -16,6 +16,7 @@ from aiodtls.core.registry import SignatureScheme
 from aiodtls.core.wire.extension_blocks import Extensions
 from aiodtls.core.wire.extensions import SignatureAlgorithms, StatusRequest
 from aiodtls.core.wire.extensions13 import CertificateAuthorities, SignatureAlgorithmsCert
+from aiodtls.core.wire.messages import ClientHello
 from tests.harness import Pair
 from tests.pki import PKI
 
@@ -64,6 +65,18 @@ def test_a_server_without_a_certificate_status_sends_none(version):
     )
     assert pair.connected
     assert pair.client.negotiated.ocsp_response == b""
+
+
+def test_the_response_is_made_for_clients_that_ask_for_it_alone():
+    """By a function, it may be costly; a handshake by a PSK has no certificate that it is for."""
+    made = []
+    item = CREDENTIALS.stapled(ocsp_response=lambda: made.append(1) or b"response")
+    asking, silent = (
+        ClientHello(bytes(32), (), Extensions.of(asked)) for asked in ([StatusRequest()], [])
+    )
+    assert certificate_status.accept(silent, item) == b"" and not made
+    assert certificate_status.accept(asking, None) == b""
+    assert certificate_status.accept(asking, item) == b"response" and made
 
 
 def test_an_announced_response_may_be_left_out(monkeypatch):

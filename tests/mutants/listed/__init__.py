@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.listed import (
     callers,
+    extensions,
     faults,
     handshake,
     identity,
@@ -17,6 +18,7 @@ from tests.mutants.listed import (
 
 MUTANTS = [
     *callers.MUTANTS,
+    *extensions.MUTANTS,
     *handshake.MUTANTS,
     *record.MUTANTS,
     *reliability.MUTANTS,

@@ -250,14 +250,14 @@ MUTANTS = [
         (
             "resends-end",
             "RFC 6347 4.2.4",
-            "        if self.backoff.resends >= self._max_resends:\n",
-            "        if False:\n",
+            "and self.backoff.resends >= self._max_resends:\n",
+            "and False:\n",
         ),
         (
             "one-resend-more",
             "RFC 6347 4.2.4",
-            "        if self.backoff.resends >= self._max_resends:\n",
-            "        if self.backoff.resends > self._max_resends:\n",
+            "and self.backoff.resends >= self._max_resends:\n",
+            "and self.backoff.resends > self._max_resends:\n",
         ),
         (
             "resends-get-smaller",

@@ -240,7 +240,7 @@ MUTANTS = [
         (
             "a-cancelled-distant-timer",
             "timers",
-            "            self._loop.remove_reader(self._file)\n            self._file.close()\n",
+            "            self._loop.remove_reader(self._file)\n        self._close()\n",
             "            pass\n",
         ),
         (
@@ -254,6 +254,12 @@ MUTANTS = [
             "timers",
             "        with contextlib.suppress(OSError):\n",
             "        with contextlib.suppress(KeyError):\n",
+        ),
+        (
+            "a-distant-timer-outlives-its-loop",
+            "timers",
+            "if self._file >= 0 and not self._loop.is_closed():",
+            "if self._file >= 0:",
         ),
         (
             "distant-timers-cost-nothing",
