@@ -228,7 +228,7 @@ async def test_a_hundred_slow_look_ups_run_side_by_side():
     client_config = DTLSConfig(psk=aiodtls.PSK("a", b"k" * 16))
     async with aiodtls.serve(None, "127.0.0.1", config=server_config) as server:
         connecting = [aiodtls.connect(*server.sockname, config=client_config) for _ in range(100)]
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             endpoints = await asyncio.gather(*map(asyncio.ensure_future, connecting))
             for endpoint in endpoints:
                 await endpoint.wait_confirmed()

@@ -8,6 +8,7 @@ from tests.mutants.listed import (
     faults,
     handshake,
     identity,
+    negotiation,
     record,
     reliability,
     sessions,
@@ -19,6 +20,7 @@ from tests.mutants.listed import (
 MUTANTS = [
     *callers.MUTANTS,
     *extensions.MUTANTS,
+    *negotiation.MUTANTS,
     *handshake.MUTANTS,
     *record.MUTANTS,
     *reliability.MUTANTS,
