@@ -100,3 +100,29 @@ def test_a_hello_grows_little_by_what_is_trusted(many):
     for trust in (many, trust_of(MOST_OFFERED), trust_of(MOST_OFFERED + 1)):
         grown = dataclasses.replace(few, trust=trust)
         assert hello_size(grown) - hello_size(few) <= MOST_OFFERED
+
+
+def test_a_pinned_raw_key_has_no_issuer_that_could_be_missing():
+    """So the names of the others are still all that are accepted."""
+    by_key = Trust.public_keys(LEAF.key.public_key())
+    by_print = Trust.fingerprints(CREDENTIALS.fingerprint())
+    cas = Trust.from_certificates(CA.certificate)
+    names = (CA.certificate.subject.public_bytes(),)
+    assert authorities_of([cas, by_key], MOST_OFFERED) == names
+    assert authorities_of([cas, by_print], MOST_OFFERED) == ()
+
+
+def test_a_ca_below_another_is_named_itself():
+    """And a pinned certificate by its issuer: that is what clients choose by."""
+    below = Issued("Intermediate", ca_flag(True), by=CA)
+    trust = Trust.from_certificates(below.certificate, LEAF.certificate)
+    assert trust.authorities == tuple(
+        name.public_bytes() for name in (below.certificate.subject, CA.certificate.subject)
+    )
+
+
+def test_names_are_checked_where_a_pinned_certificate_has_one():
+    nameless = Issued("nobody").certificate
+    assert not Trust.from_certificates(nameless).checks_names
+    for others in ([LEAF.certificate], [nameless, LEAF.certificate], [CA.certificate, nameless]):
+        assert Trust.from_certificates(*others).checks_names

@@ -12,9 +12,9 @@ from aiodtls.core.events import FlightSent, SessionRevoked
 from aiodtls.core.sessions import MAX_LIFETIME
 from aiodtls.core.wire.extensions import SessionTicket
 from aiodtls.core.wire.extensions13 import PreSharedKey, PskKeyExchangeModes
-from aiodtls.core.wire.messages import ClientHello
-from tests.harness import CLIENT, Link, Pair
-from tests.malicious import Deviation, with_extension
+from aiodtls.core.wire.messages import ClientHello, NewSessionTicket12
+from tests.harness import CLIENT, SERVER, Link, Pair
+from tests.malicious import Deviation, with_extension, with_fields
 from tests.simulated.variants import configs
 
 DAY = 24 * 3600
@@ -311,3 +311,58 @@ def test_a_client_without_a_session_begins_once():
     assert not any(isinstance(event, SessionRevoked) for event in pair.events[CLIENT])
     hellos = {data[25:] for data in pair.sent[CLIENT]}
     assert len(pair.sent[CLIENT]) > 4 and len(hellos) == 1
+
+
+def test_the_age_of_a_ticket_is_in_milliseconds():
+    """RFC 8446 section 4.2.11.1."""
+    issued = session(issued_at=1000.0, age_add=7)
+    assert issued.ticket_age_at(1000.0) == 7
+    assert issued.ticket_age_at(1001.5) == 1507
+    # The clock was set back.
+    assert issued.ticket_age_at(900.0) == 7
+    late = dataclasses.replace(issued, age_add=(1 << 32) - 1)
+    assert late.ticket_age_at(1001.0) == 999
+
+
+def test_a_store_and_a_cache_have_room_for_something():
+    for wrong in ({"limit": 0}, {"max_bytes": 0}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            MemorySessionStore(**wrong)
+    for wrong in ({"limit": 0}, {"per_server": 0}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            SessionCache(**wrong)
+
+
+def test_one_session_of_a_server_can_be_discarded(clock):
+    cache = SessionCache()
+    sessions = [session(ticket=name) for name in (b"a", b"b", b"c")]
+    for each in sessions:
+        cache.put("server", each)
+    cache.discard("server", sessions[2])
+    assert cache.get("server") == sessions[1]
+    cache.discard("server", sessions[1])
+    assert cache.get("server") == sessions[0]
+    cache.put("server", sessions[0])
+    cache.discard("server")
+    assert cache.get("server") is None
+
+
+def test_a_cache_keeps_sessions_of_dtls13_beside_one_of_dtls12(clock):
+    cache = SessionCache()
+    for name in (b"a", b"b"):
+        cache.put("server", session(ticket=name))
+    of_12 = session(version="1.2", ticket=b"c")
+    cache.put("server", of_12)
+    cache.put("server", session(ticket=b"d"))
+    assert [cache.get("server").ticket for _ in range(3)] == [b"d", b"c", b"c"]
+    cache.discard("server", of_12)
+    assert [cache.get("server").ticket for _ in range(2)] == [b"b", b"a"]
+
+
+def test_an_empty_ticket_is_no_session():
+    """RFC 5077 section 3.3: the server has changed its mind."""
+    change = with_fields(ticket=b"")
+    outcome = Deviation("certificate", SERVER, NewSessionTicket12, change).run()
+    assert outcome.connected
+    session = outcome.honest.session
+    assert session is None or not session.ticket
