@@ -264,7 +264,8 @@ def _is_coroutine_function(function: Any) -> bool:
 
 
 def _mismatch(value: object, hint: Any) -> str:
-    return f"must be {describe(hint)}, not {_kind(value, hint)}"
+    advice = ": put it into a list" if isinstance(value, str) and fits([value], hint) else ""
+    return f"must be {describe(hint)}, not {_kind(value, hint)}{advice}"
 
 
 def describe(hint: Any) -> str:

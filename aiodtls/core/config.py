@@ -211,7 +211,8 @@ class DTLSConfig:
             return None
         shares = self._resolve("key_shares", group_by_name, ())
         if not set(shares) <= set(self.named_groups):
-            raise ConfigError("key_shares: every one of them must be among groups")
+            outside = ", ".join(group.name for group in shares if group not in self.named_groups)
+            raise ConfigError(f"key_shares names {outside}, which is not among groups")
         return shares
 
     def _resolve_suites(self) -> tuple[Suite, ...]:
@@ -223,27 +224,47 @@ class DTLSConfig:
         versions = self.versions or tuple(VERSIONS)
         suites = tuple(suite for suite in wanted if suite.version in versions)
         if not suites:
-            raise ConfigError(f"none of cipher_suites is of versions {', '.join(versions)}")
-        usable = tuple(suite for suite in suites if self._is_usable(suite))
-        if not usable:
-            if self.psk is None:
-                need = "psk=, which is not given"
-            elif self.psks is None:
-                need = "certificates (credentials= or trust=), which are not given"
-            else:
-                need = "another psk= (one for this version and hash), or credentials= or trust="
             raise ConfigError(
-                f"every one of cipher_suites of versions {', '.join(versions)} needs {need}"
+                f"versions is {', '.join(versions)}, and none of cipher_suites is of these versions"
             )
+        usable = tuple(suite for suite in suites if self._obstacle(suite) is None)
+        if not usable:
+            raise ConfigError(f"none of cipher_suites can be used: {self._obstacles(suites)}")
+        for version in self.versions or ():
+            if version not in {suite.version for suite in usable}:
+                unusable = [suite for suite in wanted if suite.version == version]
+                reason = self._obstacles(unusable) if unusable else "it names none of that version"
+                raise ConfigError(
+                    f"versions names {version}, for which cipher_suites has no usable suite: "
+                    f"{reason}. Add one, or leave the version out"
+                )
         return usable
 
-    def _is_usable(self, suite: Suite) -> bool:
+    def _obstacles(self, suites: Sequence[Suite]) -> str:
+        """Why none of the suites can be used. Suites with the same obstacle are named together."""
+        found: dict[str, list[str]] = {}
+        for suite in suites:
+            found.setdefault(str(self._obstacle(suite)), []).append(suite.name)
+        return "; ".join(
+            f"{', '.join(names[:2])}{f' and {len(names) - 2} more' if names[2:] else ''}: {why}"
+            for why, names in found.items()
+        )
+
+    def _obstacle(self, suite: Suite) -> str | None:
+        """Why a suite cannot be used with the credentials and keys of this config; or None."""
         exchange = suite.key_exchange
         if exchange is None:
-            return self._has_certificates or self._has_psk_for(suite)
+            needs = "in DTLS 1.3 needs a psk= with an identity and "
+            usable = self._has_certificates or self._has_psk_for(suite)
+            return None if usable else f"{needs}hash={suite.hash_name.upper()!r}"
         if self.require_forward_secrecy and not exchange.uses_ecdhe:
-            return False
-        return self._has_psk_for(suite) if exchange.uses_psk else self._has_certificates
+            return "has no ECDHE, which require_forward_secrecy=True demands"
+        if not exchange.uses_psk:
+            needs = "needs certificates: credentials= at a server, trust= at a client"
+            return None if self._has_certificates else needs
+        if self._has_psk_for(suite):
+            return None
+        return "needs psk=" if self.psk is None else "needs a psk= that is not imported"
 
     def _has_psk_for(self, suite: Suite) -> bool:
         """Whether a PSK may serve a suite, as far as that can be told: a function's may be any."""
@@ -255,14 +276,8 @@ class DTLSConfig:
         return any(psk.serves_dtls13(suite.hash_name) for psk in psks)
 
     def _resolve_versions(self) -> tuple[ProtocolVersion, ...]:
-        """The versions, newest first. A version that is named must have a suite."""
+        """The versions that have a suite, newest first."""
         spoken = {suite.version for suite in self.suites}
-        for version in self.versions or ():
-            if version not in spoken:
-                raise ConfigError(
-                    f"versions names {version}, for which cipher_suites has no usable suite: "
-                    "add one, or leave the version out"
-                )
         return tuple(sorted(VERSIONS[version] for version in spoken))
 
     def _check_versions(self) -> None:
@@ -395,7 +410,9 @@ class DTLSConfig:
         if self.psk is None:
             return ()
         if self.psks is None:
-            raise ConfigError("a client needs its PSK at once: a function cannot be asked for it")
+            raise ConfigError(
+                "psk is a function, which a server can ask; a client names its PSK: psk=PSK(...)"
+            )
         psks = tuple(self.psks.values())
         if self.speaks12 and sum(psk.serves_dtls12 for psk in psks) > 1:
             raise ConfigError(
@@ -469,7 +486,7 @@ def _resolve_psks(psk: PSKSource | None) -> dict[bytes, PSK] | None:
     if isinstance(psk, PSK):
         return {psk.identity: psk}
     if not psk:
-        raise ConfigError("psk is an empty mapping")
+        raise ConfigError("psk is an empty mapping: it needs at least one identity and key")
     return {encode_identity(k): v if isinstance(v, PSK) else PSK(k, v) for k, v in psk.items()}
 
 

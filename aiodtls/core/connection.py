@@ -53,7 +53,7 @@ from aiodtls.core.events import (
     SessionRevoked,
 )
 from aiodtls.core.exported_state import ExportedState
-from aiodtls.core.handshake import post
+from aiodtls.core.handshake import advice, post
 from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.restored_keys import install_keys
@@ -1099,7 +1099,7 @@ class DTLSConnection:
         if ends and code != AlertDescription.close_notify:
             self._revoke_session()
         if ends:
-            self._ended_by_peer(alert_name(code), closing=closing)
+            self._ended_by_peer(code, closing=closing)
         elif level != AlertLevel.warning:
             raise AlertError(AlertDescription.illegal_parameter, f"an alert of level {level}")
 
@@ -1111,7 +1111,7 @@ class DTLSConnection:
         if not ends or says_nothing or self._alert_hint is not None:
             self.counters.count_discarded()
             return
-        hint = self._alert_hint = AlertHint(alert_name(code), outgoing.patience(now))
+        hint = self._alert_hint = AlertHint(self._refused_by_peer(code), outgoing.patience(now))
         self._timers.set(Timer.alert_hint, now + hint.patience)
 
     def _refute_alert(self) -> None:
@@ -1144,20 +1144,31 @@ class DTLSConnection:
         """
         return self._alert_hint.error if self._alert_hint is not None else None
 
-    def _ended_by_peer(self, description: str, *, closing: bool) -> None:
+    def _refused_by_peer(self, code: int) -> HandshakeRefused:
+        description = alert_name(code)
+        is_client = self.role == "client"
+        text = advice.refused(description, self.config, self.negotiated, is_client=is_client)
+        return HandshakeRefused(description, text)
+
+    def _ended_by_peer(self, code: int, *, closing: bool) -> None:
         if not self.handshake_complete:
             if closing and self._peer_proved:
                 # It came before the peer's Finished. It takes effect when that arrives.
                 self._early_close = True
             else:
-                self._end(HandshakeRefused(description))
+                self._end(self._refused_by_peer(code))
             return
         if closing:
             # We answer with our own, and then send nothing more (RFC 5246 section 7.2.1).
             self._send_close_notify()
             self._end(EndpointClosed("close_notify"))
             return
-        error = EndpointClosed("peer_alert", f"the peer ended the association: {description}")
+        description = alert_name(code)
+        message = f"the peer ended the association: {description}"
+        if not self.confirmed:
+            # In DTLS 1.3 this is how a server refuses a client's certificate, or its absence.
+            message = str(self._refused_by_peer(code))
+        error = EndpointClosed("peer_alert", message)
         self._end(caused_by(error, PeerAlert(description)))
 
     def _receive_after_close(self, data: bytes, now: float) -> None:
@@ -1276,16 +1287,18 @@ class DTLSConnection:
         if self._alert_hint is not None:
             self._end(self._alert_hint.error)
             return
-        forged = self.counters.records_forged
-        hint = ""
+        forged, heard = self.counters.records_forged, self.counters.datagrams_received
+        is_client = self.role == "client"
         if forged:
-            hint = f"; {forged} records did not open: is the key the same?"
-        elif self.role == "client" and self.negotiated.psk_identity is not None:
-            hint = "; the server may have another key, or not know this identity"
+            hint = f"{forged} records did not open: is the key the same?"
+        elif heard and is_client and self.negotiated.psk_identity is not None:
+            hint = "the server may have another key, or not know this identity"
+        else:
+            hint = advice.silence(heard, self.counters.flights_resent, is_client=is_client)
         if self._layer.writer.is_protected:
             # The peer may have completed the handshake; the alert tells it that we have not.
             self._send_last_alert(AlertLevel.warning, AlertDescription.close_notify, now)
-        self._end(HandshakeTimeout(f"the handshake timed out: {reason}{hint}"))
+        self._end(HandshakeTimeout(f"the handshake timed out: {reason}; {hint}"))
 
     def _watch_idleness(self, now: float) -> None:
         """Starts to watch for silence of the peer, if the configuration asks for it
@@ -1552,7 +1565,7 @@ class DTLSConnection:
         for payload in self._inbox.take_early():
             self._deliver(payload)
         if self._early_close:
-            self._ended_by_peer(AlertDescription.close_notify.name, closing=True)
+            self._ended_by_peer(AlertDescription.close_notify, closing=True)
 
     def _expect_data(self, *, held: bool) -> None:
         """The handshake is complete. With ``held`` nothing may be read yet."""

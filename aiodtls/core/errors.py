@@ -54,8 +54,9 @@ class SimultaneousOpen(HandshakeError):
 class HandshakeRefused(HandshakeError, PeerAlert):
     """The peer's alert ended the handshake."""
 
-    def __init__(self, description: str) -> None:
-        PeerAlert.__init__(self, description, f"the peer refused the handshake: {description}")
+    def __init__(self, description: str, advice: str = "") -> None:
+        message = f"the peer refused the handshake: {description}"
+        PeerAlert.__init__(self, description, f"{message}; {advice}" if advice else message)
 
 
 # The values of ``EndpointClosed.reason``.

@@ -107,22 +107,18 @@ class RefusalTable:
 class AlertHint:
     """A plaintext alert that came during a handshake.
 
-    ``patience`` is in seconds. If no part of the awaited flight comes for so long, our flight is
+    ``error`` is that with which the handshake ends, if nothing contradicts the alert. ``patience``
+    is in seconds. If no part of the awaited flight comes for so long, our flight is
     resent. If none comes for as long again, the handshake has failed.
     """
 
-    __slots__ = ("_description", "has_resent", "patience")
+    __slots__ = ("error", "has_resent", "patience")
 
-    def __init__(self, description: str, patience: float) -> None:
-        self._description = description
+    def __init__(self, error: HandshakeRefused, patience: float) -> None:
+        self.error = error
         self.patience = patience
         self.has_resent = False
 
     def resent(self) -> None:
         """Call it when the flight was resent."""
         self.has_resent = True
-
-    @property
-    def error(self) -> HandshakeRefused:
-        """The error with which the handshake ends, if nothing contradicts the alert."""
-        return HandshakeRefused(self._description)

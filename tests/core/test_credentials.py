@@ -251,7 +251,7 @@ def test_dates() -> None:
     middle = Issued("Middle", ca_flag(True), by=CA, number=2, start=NOW - 9 * DAY, end=NOW - DAY)
     refused(
         "certificate_expired",
-        "a CA certificate",
+        "the peer's CA certificate",
         trusting(CA),
         Issued(HOST, san(HOST), by=middle),
         middle,
@@ -383,13 +383,13 @@ def test_a_certificate_that_is_no_ca_is_pinned_as_itself() -> None:
     refused("unknown_ca", "not the pinned one", trusting(SELF), LEAF)
     # The same name, key and dates make it no more the pinned one.
     refused("unknown_ca", "not the pinned one", trusting(SELF), Issued(HOST, san(HOST)))
-    refused("bad_certificate", "not other.example", trusting(SELF), SELF, host="other.example")
+    refused("bad_certificate", "not for other.example", trusting(SELF), SELF, host="other.example")
 
 
 def test_a_pinned_leaf_issues_nothing() -> None:
     issued = Issued("other", san(HOST), by=SELF)
     refused("unknown_ca", "pinned", trusting(SELF), issued)
-    refused("unknown_ca", "trusted CA", trusting(SELF, CA), issued, SELF)
+    refused("unknown_ca", "not marked as a CA", trusting(SELF, CA), issued, SELF)
 
 
 def test_a_pin_without_names_is_enough_while_it_is_valid() -> None:
@@ -405,7 +405,7 @@ def test_a_self_signed_ca_is_its_own_anchor() -> None:
     own = Issued(HOST, san(HOST), ca_flag(True), usage(key_cert_sign=True))
     check(trusting(own), own)
     check(trusting(own), own, role="client")
-    refused("bad_certificate", "not other.example", trusting(own), own, host="other.example")
+    refused("bad_certificate", "not for other.example", trusting(own), own, host="other.example")
 
 
 @pytest.mark.parametrize("hash_name", ["sha-256", "sha-384", "sha-512"])
@@ -549,8 +549,8 @@ def test_one_of_several_is_enough_else_the_most_telling_speaks() -> None:
     other = trusting(Issued("Other CA", ca_flag(True)))
     check([other, trusting(CA)], LEAF)
     for order in ([other, trusting(CA)], [trusting(CA), other]):
-        refused("bad_certificate", "not a.example", order, LEAF, host="a.example")
-    refused("unknown_ca", "no trust is configured", [], LEAF)
+        refused("bad_certificate", "not for a.example", order, LEAF, host="a.example")
+    refused("unknown_ca", "no trust= to check it by", [], LEAF)
 
 
 def test_authorities() -> None:

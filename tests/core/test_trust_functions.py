@@ -60,7 +60,7 @@ def test_the_name_of_a_server_is_checked_after_the_function(version, trust):
     assert meet(client, server).connected
     pair = meet(client, server, host="other.example")
     assert isinstance(pair.client.failure, CertificateError)
-    assert "not other.example" in str(pair.client.failure)
+    assert "not for other.example" in str(pair.client.failure)
     assert pair.server.failure.description == "bad_certificate"
     with pytest.raises(ConfigError, match="check_name=False"):
         DTLSConfig(**client).check_client(None)

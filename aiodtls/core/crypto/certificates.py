@@ -87,17 +87,25 @@ def date_of(wall_time: float) -> datetime:
     return datetime.fromtimestamp(wall_time, UTC)
 
 
-def check_dates(
-    certificate: x509.Certificate, wall_time: float, what: str = "the peer's certificate"
-) -> None:
+def described(certificate: x509.Certificate, kind: str = "certificate") -> str:
+    """The peer's certificate in messages, by its subject."""
+    subject = shown(certificate.subject.rfc4514_string())
+    return f"the peer's {kind} ({subject or 'without a subject'})"
+
+
+def check_dates(certificate: x509.Certificate, wall_time: float, kind: str = "certificate") -> None:
     now = date_of(wall_time)
     if now > certificate.not_valid_after_utc:
-        message = f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        message = f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
     elif now < certificate.not_valid_before_utc:
-        message = f"{what} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+        message = f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
     else:
         return
-    raise refusal(AlertDescription.certificate_expired, message)
+    raise refusal(
+        AlertDescription.certificate_expired,
+        f"{described(certificate, kind)} {message}, and our clock says {now:%Y-%m-%d}: "
+        "renew the certificate, or set the clock",
+    )
 
 
 def check_usage(leaf: x509.Certificate, peer_role: Role) -> None:
@@ -108,12 +116,13 @@ def check_usage(leaf: x509.Certificate, peer_role: Role) -> None:
     if usage is not None and not usage.digital_signature:
         raise refusal(
             AlertDescription.unsupported_certificate,
-            "keyUsage of the peer's certificate lacks digitalSignature",
+            f"{described(leaf)} may not sign a handshake: its keyUsage lacks digitalSignature",
         )
     if not allows_role(extension(leaf, x509.ExtendedKeyUsage), peer_role):
         raise refusal(
             AlertDescription.unsupported_certificate,
-            f"the peer's certificate is not for use as a {peer_role} (extendedKeyUsage)",
+            f"{described(leaf)} is not for use as a {peer_role}: its extendedKeyUsage lacks "
+            f"{peer_role}Auth",
         )
 
 
@@ -188,7 +197,10 @@ def load_pem(path: FilePath) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(Path(path).read_bytes())
     except PARSE_ERRORS as error:
-        raise ConfigError(f"{path} contains no usable PEM certificate: {error}") from None
+        raise ConfigError(
+            f"{path} contains no usable PEM certificate; one begins with -----BEGIN "
+            f"CERTIFICATE-----: {error}"
+        ) from None
 
 
 def refusal(description: AlertDescription, message: str) -> AlertError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -22,8 +22,11 @@ from aiodtls.core.crypto.certificates import (
     allows_role,
     check_dates,
     date_of,
+    described,
     extension,
+    fingerprint_of,
     refusal,
+    show_fingerprint,
     to_der,
 )
 from aiodtls.core.errors import AlertError
@@ -113,7 +116,7 @@ class Anchors:
             verifier.verify(leaf, useful)
         except verification.VerificationError as error:
             # The library's text repeats names from the peer's certificates.
-            raise _explain(chain, error, peer_role, wall_time) from None
+            raise _explain(chain, self._certificates, error, peer_role, wall_time) from None
 
     def _check_work(
         self, leaf: x509.Certificate, issuers: Sequence[x509.Certificate], spent: int
@@ -231,25 +234,63 @@ _LEAF_POLICY = verification.ExtensionPolicy.permit_all()
 
 
 def _explain(
-    chain: Sequence[x509.Certificate], error: Exception, peer_role: Role, wall_time: float
+    chain: Sequence[x509.Certificate],
+    trusted: Collection[x509.Certificate],
+    error: Exception,
+    peer_role: Role,
+    wall_time: float,
 ) -> AlertError:
     """The refusal of a chain. Its text says what to do about it."""
     for certificate in chain[1:]:
-        check_dates(certificate, wall_time, "a CA certificate of the peer's chain")
+        check_dates(certificate, wall_time, "CA certificate")
     if "extendedKeyUsage of a CA" in str(error):
         return refusal(
             AlertDescription.unsupported_certificate,
-            f"a CA of the peer's chain may not issue for a {peer_role} (extendedKeyUsage)",
+            f"a CA of the peer's chain may not issue for a {peer_role}: its extendedKeyUsage "
+            f"lacks {peer_role}Auth",
         )
-    if chain[0].subject == chain[0].issuer:
-        message = "the peer's certificate is self-signed and not among the trusted ones"
-    elif any(certificate.signature_algorithm_oid in _EDWARDS for certificate in chain):
+    leaf = chain[0]
+    if leaf.subject == leaf.issuer:
+        print_ = show_fingerprint("sha-256", fingerprint_of("sha-256", to_der(leaf)))
+        return refusal(
+            AlertDescription.unknown_ca,
+            f"{described(leaf)} is self-signed and not among the trusted ones: if {print_} is the "
+            "fingerprint that the peer's owner tells you, trust it with Trust.fingerprints",
+        )
+    if any(certificate.signature_algorithm_oid in _EDWARDS for certificate in chain):
         return refusal(
             AlertDescription.unsupported_certificate,
             "a CA of the peer's chain signs with Ed25519 or Ed448, which is not supported; "
             "pin the peer's certificate instead",
         )
-    else:
-        issuer = shown(chain[-1].issuer.rfc4514_string())
-        message = f"the peer's certificate does not chain to a trusted CA (last issuer: {issuer})"
-    return refusal(AlertDescription.unknown_ca, f"{message}: {shown(str(error))}")
+    return refusal(
+        AlertDescription.unknown_ca,
+        f"{described(leaf)} {_where_it_ends(chain, trusted)}{_detail(error)}",
+    )
+
+
+def _where_it_ends(chain: Sequence[x509.Certificate], trusted: Collection[x509.Certificate]) -> str:
+    """Where the way from the leaf to a trusted CA ends."""
+    by_subject = {certificate.subject: certificate for certificate in chain[1:]}
+    last = chain[0]
+    for _ in chain[1:]:
+        last = by_subject.get(last.issuer, last)
+    issuer = shown(last.issuer.rfc4514_string())
+    if any(last.issuer == ca.subject for ca in trusted):
+        return (
+            f"chains to the trusted CA {issuer}, but the chain does not verify; where a signature "
+            "is wrong, another CA of that name may have issued it"
+        )
+    if last.issuer == last.subject:
+        return f"chains to {issuer}, which is not trusted: if it should be, add it to the trust"
+    return (
+        f"does not chain to a trusted CA: the certificate of {issuer} is neither trusted nor in "
+        "the peer's chain. If it is an intermediate CA, the peer has to send it"
+    )
+
+
+def _detail(error: Exception) -> str:
+    """What the library says, where that tells more than that it found no path."""
+    text = str(error).replace("validation failed: ", "").replace("candidates exhausted: ", "")
+    found_nothing = "no interior errors" in text or "candidates exhausted" in text
+    return "" if found_nothing else f" ({shown(text)})"

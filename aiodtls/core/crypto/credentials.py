@@ -115,8 +115,8 @@ class Credentials:
         public_key = _key_of(chain)
         if to_spki(public_key) != to_spki(private_key.public_key()):
             raise ConfigError(
-                "the private key does not belong to the first certificate; "
-                "the leaf comes first in the chain"
+                "the private key does not belong to the first certificate "
+                f"({chain[0].subject.rfc4514_string()}); the leaf comes first in the chain"
             )
         _check_signs(public_key)
         return cls(tuple(to_der(certificate) for certificate in chain), private_key, chain[0])

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from cryptography import x509
 
-from aiodtls.core.crypto.certificates import extension, refusal
+from aiodtls.core.crypto.certificates import described, extension, refusal
 from aiodtls.core.errors import ConfigError
 from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription
@@ -39,11 +39,23 @@ def check_name(leaf: x509.Certificate, server_hostname: str | None) -> None:
     names = subject_names(leaf)
     if server_hostname is not None and matches(names, server_hostname):
         return
-    wanted = "no server_hostname is given" if server_hostname is None else f"not {server_hostname}"
     raise refusal(
         AlertDescription.bad_certificate,
-        f"the peer's certificate is for {_listed(names)}; {wanted}",
+        f"{described(leaf)} is for {_listed(names)}; {_why_not(names, server_hostname)}",
     )
+
+
+def _why_not(names: Sequence[HostName], server_hostname: str | None) -> str:
+    """Why none of the names matches, and what to do."""
+    if server_hostname is None:
+        return "no server_hostname is given to compare"
+    if server_hostname in [name.value for name in names]:
+        # The library gives the value of an iPAddress as an object.
+        return (
+            f"{server_hostname} is a dNSName there, but an IP address has to be an iPAddress "
+            "of subjectAltName: issue it again"
+        )
+    return f"not for {server_hostname}: connect by one of its names, or issue one for this host"
 
 
 def subject_names(certificate: x509.Certificate) -> list[HostName]:
@@ -90,7 +102,10 @@ def host_name(name: str) -> HostName:
         or not all(_LABEL.fullmatch(label) for label in labels)
         or _NUMBER.fullmatch(labels[-1])
     ):
-        raise ConfigError(f'"{shown(name)}" is neither a host name nor an IP address')
+        raise ConfigError(
+            f'"{shown(name)}" is neither a host name nor an IP address; give the '
+            "name alone, without scheme, port or path"
+        )
     return x509.DNSName(".".join(labels))
 
 
@@ -125,7 +140,7 @@ def _canonical(address: _Address) -> _Address:
 def _listed(names: Sequence[HostName]) -> str:
     """The first names of a certificate, because there may be thousands."""
     if not names:
-        return "no host (it has no subjectAltName with one)"
+        return "no host (it has no subjectAltName with one, and its common name does not count)"
     more = len(names) - MAX_NAMES_SHOWN
     listed = shown(", ".join(str(name.value) for name in names[:MAX_NAMES_SHOWN]))
     return f"{listed} and {more} more" if more > 0 else listed

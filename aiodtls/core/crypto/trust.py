@@ -33,6 +33,7 @@ from aiodtls.core.crypto.certificates import (
     check_dates,
     check_keys,
     check_usage,
+    described,
     fingerprint_of,
     is_ca,
     load_pem,
@@ -48,6 +49,7 @@ from aiodtls.core.crypto.certificates import (
 from aiodtls.core.crypto.chains import Anchors, check_size
 from aiodtls.core.crypto.names import check_name, subject_names
 from aiodtls.core.errors import AlertError, ConfigError
+from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription, CertificateType
 
 
@@ -281,7 +283,10 @@ def why_refused(
         except AlertError as error:
             errors.append(error)
     if not errors:
-        return refusal(AlertDescription.unknown_ca, "no trust is configured to check the peer by")
+        return refusal(
+            AlertDescription.unknown_ca,
+            "the peer shows a certificate, and there is no trust= to check it by",
+        )
     # "Unknown CA" says the least about what is wrong.
     return min(errors, key=lambda error: error.description == AlertDescription.unknown_ca)
 
@@ -377,7 +382,9 @@ class _PublicKeys(Trust):
             raise unparsable(error, "raw public key") from None
         if not known:
             raise refusal(
-                AlertDescription.certificate_unknown, "the peer's raw public key is not expected"
+                AlertDescription.certificate_unknown,
+                "the peer's raw public key is not among the trusted ones; the SHA-256 of its "
+                f"SubjectPublicKeyInfo is {fingerprint_of('sha-256', chain[0]).hex(':').upper()}",
             )
 
 
@@ -396,10 +403,11 @@ class _Fingerprints(Trust):
         leaf = _require_leaf(chain)
         if not any(fingerprint_of(name, leaf) == digest for name, digest in self._pins):
             name = self._pins[0][0] if self._pins else "sha-256"
-            shown = show_fingerprint(name, fingerprint_of(name, leaf))
+            found = show_fingerprint(name, fingerprint_of(name, leaf))
             raise refusal(
                 AlertDescription.bad_certificate,
-                f"the peer's certificate has the fingerprint {shown}, which is not expected",
+                f"the peer's certificate has the fingerprint {found}, which is not expected: if it "
+                "was replaced on purpose, trust the new one",
             )
 
 
@@ -413,6 +421,9 @@ class _Certificates(Trust):
     _anchors: Anchors | None = field(repr=False, compare=False)
     _named: bool
     _authorities: tuple[bytes, ...] = field(repr=False)
+    # The names of the CAs, and of the other certificates, which may have been meant to be CAs.
+    _cas: frozenset[x509.Name] = field(repr=False, compare=False)
+    _not_cas: frozenset[x509.Name] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, certificates: Sequence[x509.Certificate], *, announce: bool = True) -> Trust:
@@ -432,6 +443,8 @@ class _Certificates(Trust):
             anchors,
             named,
             tuple(authorities),
+            frozenset(c.subject for c in cas),
+            frozenset(c.subject for c in others),
         )
 
     @property
@@ -484,9 +497,20 @@ class _Certificates(Trust):
     ) -> None:
         leaf = chain[0]
         check_dates(leaf, wall_time)
+        issuers = [c.issuer for c in chain if c.issuer != c.subject]
+        not_a_ca = next((name for name in issuers if name in self._not_cas), None)
+        if not_a_ca is not None and not_a_ca not in self._cas:
+            issuer = shown(not_a_ca.rfc4514_string())
+            raise refusal(
+                AlertDescription.unknown_ca,
+                f"{described(leaf)} was issued by {issuer}, whose certificate was given as trust "
+                "but is not marked as a CA (basicConstraints is missing, as in X.509 version 1, "
+                "or says CA:FALSE), so it is only pinned: issue it again with CA:TRUE",
+            )
         if self._anchors is None:
             raise refusal(
-                AlertDescription.unknown_ca, "the peer's certificate is not the pinned one"
+                AlertDescription.unknown_ca,
+                f"{described(leaf)} is not the pinned one, and no CA is trusted",
             )
         self._anchors.check(chain, peer_role, wall_time)
         check_usage(leaf, peer_role)

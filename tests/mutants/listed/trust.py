@@ -158,6 +158,13 @@ MUTANTS = [
             "        # A pinned",
         ),
         (
+            "not-marked-as-a-ca",
+            "a message that says why",
+            "not_a_ca is not None and not_a_ca not in self._cas",
+            "False",
+            "test_messages.py",
+        ),
+        (
             "name-of-a-pin",
             "RFC 9525 6",
             '        if peer_role == "server" and subject_names(leaf):\n',
