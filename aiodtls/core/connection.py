@@ -549,7 +549,7 @@ class DTLSConnection:
         if self._layer.alarmed:
             self._forgery_alarm(now)
         if self._layer.take_kept_early():
-            self._driver.records_wait_for_keys(now)
+            self._guarded(now, self._driver.records_wait_for_keys, now)
 
     def handle_timeout(self, now: float) -> None:
         """Handles the timers that are due. Call it after ``next_timeout()``; calling it early is

@@ -304,6 +304,93 @@ def test_a_late_answer_to_the_hello_with_the_session_leads_to_a_handshake():
     pair.exchange()
 
 
+def late_answers(
+    variant: str, seconds: float, *, cookie: bool, refused: bool, groups: list[str] | None = None
+) -> Pair:
+    """A client with a session, and a server whose answers come no earlier than that."""
+    client, server = (dataclasses.replace(config, groups=groups) for config in configs(variant))
+    server = dataclasses.replace(server, ticket_keys=TicketKeys())
+    first = Pair(client, server)
+    assert first.run() and first.connected
+    first.idle()
+    if refused:
+        server = dataclasses.replace(server, ticket_keys=TicketKeys())
+    pair = Pair(client, server, session=first.client.session, cookie=cookie)
+
+    def late(who: str, number: int, data: bytes) -> list[tuple[float, bytes]] | None:
+        return None if who == CLIENT else [(max(0.0, seconds - pair.elapsed), data)]
+
+    pair.link.filter = late
+    return pair
+
+
+def was_given_up(pair: Pair) -> bool:
+    return any(isinstance(event, SessionRevoked) for event in pair.events[CLIENT])
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("retries", [False, True])
+@pytest.mark.parametrize("variant", ["certificate13", "mutual13", "cid13"])
+@pytest.mark.parametrize("seconds", [7.02, 8.0, 15.0])
+def test_a_late_answer_to_a_hello_with_a_session_is_understood(variant, seconds, retries, refused):
+    """DTLS 1.3: two hellos are out, and the transcript is that of the one which was answered."""
+    groups = {"cookie": retries, "groups": None if retries else ["x25519"]}
+    pair = late_answers(variant, seconds, refused=refused, **groups)
+    assert pair.run(limit=60) and pair.connected, pair.client.failure
+    assert was_given_up(pair)
+    # After a HelloRetryRequest the second hello offers it no more.
+    wanted = not (refused or retries)
+    assert [pair.client.resumed, pair.server.resumed] == [wanted, wanted]
+    pair.idle()
+    pair.exchange()
+
+
+def test_a_retry_without_a_cookie_is_understood_too():
+    """A server that keeps state and wants another group."""
+    pair = late_answers("certificate13", 8.0, cookie=False, refused=False)
+    assert pair.run(limit=60) and pair.connected, pair.client.failure
+    assert was_given_up(pair)
+    pair.exchange()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_late_answer_with_a_psk_is_understood(refused):
+    """The first PSK is the session's in one hello, and the configured one in the other."""
+    pair = late_answers("psk13", 8.0, cookie=False, refused=refused, groups=["x25519"])
+    assert pair.run(limit=60) and pair.connected, pair.client.failure
+    wanted = not refused
+    assert was_given_up(pair)
+    assert [pair.client.resumed, pair.server.resumed] == [wanted, wanted]
+    assert pair.client.psk_identity == pair.server.psk_identity is not None
+    pair.exchange()
+
+
+def test_a_late_resumption_of_dtls12_is_understood():
+    pair = late_answers("certificate", 8.0, cookie=False, refused=False)
+    assert pair.run(limit=60) and pair.connected, pair.client.failure
+    assert was_given_up(pair) and pair.client.resumed
+    pair.exchange()
+
+
+@pytest.mark.parametrize("retries", [False, True])
+def test_forged_records_do_not_decide_which_hello_was_answered(retries):
+    """The server's own records are late behind its ServerHello."""
+    groups = {"cookie": retries, "groups": None if retries else ["x25519"]}
+    pair = late_answers("certificate13", 8.0, refused=True, **groups)
+    late = pair.link.filter
+
+    def later(who: str, number: int, data: bytes) -> list[tuple[float, bytes]] | None:
+        fate = late(who, number, data)
+        if who == CLIENT or data[0] & 0xE0 != 0x20:
+            return fate
+        junk = bytes((0x2E, 0, number, 0, 40)) + bytes(40)
+        return [(at, junk) for at, _ in fate] + [(at + 0.1, data) for at, data in fate]
+
+    pair.link.filter = later
+    assert pair.run(limit=60) and pair.connected, pair.client.failure
+    pair.exchange()
+
+
 def test_a_client_without_a_session_begins_once():
     client, server = configs("certificate")
     pair = Pair(client, server, Link(filter=lambda who, number, data: []))

@@ -51,6 +51,19 @@ class Transcript:
         """
         self._begin([])
 
+    def with_first_hello(self, body: bytes, hash_name: str) -> Transcript:
+        """A copy in which the first ClientHello is another one, or its hash is that of another
+        one.
+        """
+        first, *rest = self._messages
+        copy = Transcript()
+        copy.is_dtls13 = self.is_dtls13
+        copy.add(HandshakeType.client_hello, 0, body)
+        if first[0] == HandshakeType.message_hash:
+            copy.begin_with_hash(copy.hash(hash_name))
+        copy._messages += rest
+        return copy
+
     def use_dtls13(self) -> None:
         """From now on messages are hashed without their fragment headers."""
         self.is_dtls13 = True

@@ -15,6 +15,7 @@ from dataclasses import replace
 from aiodtls.core.crypto.key_exchange import KeyShare
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake import negotiate13, offer13
+from aiodtls.core.handshake.answered_hello import GivenUp, find_answered12, find_answered13
 from aiodtls.core.handshake.client12 import client12
 from aiodtls.core.handshake.client13 import client13
 from aiodtls.core.handshake.extensions import connection_id, supported_versions
@@ -42,7 +43,7 @@ def client(hs: Handshake) -> Script:
     if hs.config.speaks13:
         answers.append(HelloRetryRequest)
 
-    offer, first = yield from _exchange_first_hello(hs, answers)
+    offer, given_up, first = yield from _exchange_first_hello(hs, answers)
     reply = first
     if isinstance(first, HelloVerifyRequest):
         reply = yield from _verify(hs, offer, first, answers)
@@ -51,6 +52,11 @@ def client(hs: Handshake) -> Script:
 
     chose13 = _check_version(hs, first, reply)
     assert isinstance(reply, ServerHello)
+    if chose13 and given_up is not None:
+        retried = first is not reply
+        offer = yield from find_answered13(hs, given_up, offer, reply, retried=retried)
+    elif given_up is not None:
+        offer = find_answered12(hs, given_up, offer, reply)
     if chose13:
         yield from client13(hs, offer, reply)
     else:
@@ -59,23 +65,25 @@ def client(hs: Handshake) -> Script:
 
 def _exchange_first_hello(
     hs: Handshake, answers: Sequence[type[Message]]
-) -> Step[tuple[Offer, Message]]:
-    """Sends the first ClientHello. Returns the offer and its answer.
+) -> Step[tuple[Offer, GivenUp | None, Message]]:
+    """Sends the first ClientHello. Returns the newest offer, the one given up, and the answer.
 
     The hello stays the same however often it is resent, because an answer does not tell which of
     two hellos it answers. Only a session that draws no answer is left out after some time.
     """
     hs.negotiated.client_random = hs.random(RANDOM_LENGTH)
     offer = _send_offer(hs)
-    if hs.session is None:
-        return offer, (yield from hs.expect(*answers))
+    session, given_up = hs.session, None
+    if session is None:
+        return offer, None, (yield from hs.expect(*answers))
     reply: Message | None = yield from hs.expect_within(RESENDS_WITH_SESSION, *answers)
     if reply is None:
         # With a session it may be longer than what the path, or the server, lets through.
         hs.give_up_session()
+        given_up = GivenUp(session, offer)
         offer = _send_offer(hs, offer.shares)
         reply = yield from hs.expect(*answers)
-    return offer, reply
+    return offer, given_up, reply
 
 
 def _send_offer(hs: Handshake, shares: tuple[KeyShare, ...] | None = None) -> Offer:

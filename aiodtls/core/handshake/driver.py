@@ -37,9 +37,10 @@ from collections.abc import Callable, Sequence
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import AlertError, DecodeError
 from aiodtls.core.events import Event, Question
-from aiodtls.core.handshake.script import Expect, Handshake, Script, ScriptRunner
+from aiodtls.core.handshake.script import AwaitEarly, Expect, Handshake, Script, ScriptRunner
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.layer import RecordLayer
+from aiodtls.core.record.protection13 import RecordReader13
 from aiodtls.core.registry import AlertDescription, ContentType, HandshakeType
 from aiodtls.core.reliability.acks import Acknowledgement
 from aiodtls.core.reliability.flight import Flight
@@ -265,6 +266,9 @@ class HandshakeDriver:
     def discard_early(self) -> None:
         self._reassembly.discard_all()
         self._layer.discard_early()
+
+    def opens_early(self, reader: RecordReader13) -> bool:
+        return self._layer.opens_early(reader)
 
     # -- called by the connection --------------------------------------------------------------
     # Each of these raises AlertError or DecodeError if the handshake must end.
@@ -543,6 +547,11 @@ class HandshakeDriver:
         is known a resend of the hello does: anybody can make such a record, so it tells nothing
         about the version.
         """
+        runner = self._runner
+        if runner is not None and isinstance(runner.waiting, AwaitEarly):
+            runner.resume(None)
+            self._suspended(now)
+            self._advance(now)
         if not self.complete and (self._is_dtls13 or self._version_is_open):
             self._acks.schedule(now, self.outgoing.initial / 4)
 

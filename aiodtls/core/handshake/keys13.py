@@ -11,6 +11,7 @@ import hmac
 
 from aiodtls.core.crypto.key_schedule import KeySchedule, TrafficKeys, verify_data
 from aiodtls.core.crypto.suites import Suite
+from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
@@ -27,6 +28,20 @@ SERVER_CONTEXT = b"TLS 1.3, server CertificateVerify"
 def signed_content(context: bytes, transcript_hash: bytes) -> bytes:
     """The data that a CertificateVerify signs (RFC 8446 section 4.4.3)."""
     return b" " * 64 + context + b"\0" + transcript_hash
+
+
+def server_reader(
+    suite: Suite,
+    psk: bytes | None,
+    shared_secret: bytes | None,
+    transcript: Transcript,
+    replay_window: int,
+) -> RecordReader13:
+    """Opens a server's records of epoch 2, if its transcript up to ServerHello is this one."""
+    schedule = KeySchedule(suite.hash_name, psk)
+    schedule.advance(shared_secret)
+    secret = schedule.derive(b"s hs traffic", transcript.hash(suite.hash_name))
+    return RecordReader13(HANDSHAKE_EPOCH, TrafficKeys.derive(suite, secret), replay_window)
 
 
 class Secrets13:

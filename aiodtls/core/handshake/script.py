@@ -21,6 +21,7 @@ from aiodtls.core.frozen import frozen
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
+from aiodtls.core.record.protection13 import RecordReader13
 from aiodtls.core.registry import AlertDescription, HandshakeType
 from aiodtls.core.reliability.flight import OutgoingMessage
 from aiodtls.core.reliability.reassembly import HandshakeMessage
@@ -43,7 +44,12 @@ class Expect:
     patience: int | None = None
 
 
-Wait: TypeAlias = Expect | Question
+@frozen
+class AwaitEarly:
+    """The script waits for a record that arrives before its keys."""
+
+
+Wait: TypeAlias = Expect | AwaitEarly | Question
 Script: TypeAlias = Generator[Wait, Any, None]
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -62,6 +68,8 @@ class KeyStore(Protocol):
     def limit_records(self, sent: int, received: int) -> None: ...
 
     def discard_early(self) -> None: ...
+
+    def opens_early(self, reader: RecordReader13) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -162,6 +170,10 @@ class Handshake:
         """As ``expect``, but returns None after ``patience`` unanswered resends."""
         step: Step[M | None] = self._expect(Expect(kinds, patience))
         return step
+
+    def await_early(self) -> Step[None]:
+        """Suspends until a record arrives whose keys are not installed yet."""
+        yield AwaitEarly()
 
     def discard_early(self) -> None:
         """Drops what has arrived of later messages.

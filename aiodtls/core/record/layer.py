@@ -341,6 +341,19 @@ class RecordLayer:
         records, _ = split_datagram(record, self._cids.length)
         return bool(records) and all(self._is_early(item) for item in records)
 
+    def opens_early(self, reader: RecordReader13) -> bool:
+        """Whether a record that arrived before its keys opens with this reader. Counts nothing."""
+        return any(self._opens_with(reader, record) for record in self._early or ())
+
+    def _opens_with(self, reader: RecordReader13, record: Record) -> bool:
+        content_type, _, body = record
+        if content_type & FIXED_MASK != FIXED_BITS:
+            return False
+        try:
+            return reader.open(body, self._number_at(content_type)) is not None
+        except InvalidTag:
+            return False
+
     def _would_open(self, record: Record) -> bool:
         content_type, number, body = record
         try:

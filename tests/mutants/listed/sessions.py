@@ -272,6 +272,56 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/handshake/answered_hello.py",
+        "core/test_sessions.py",
+        (
+            "late-resumption-of-12",
+            "RFC 5077 3.4",
+            "    if not is_resumed(given_up.offer.hello, reply):\n",
+            "    if True:\n",
+        ),
+        (
+            "first-hello-is-in-doubt-13",
+            "RFC 8446 4.4.1",
+            "            found = next((each for reader, each in readers if hs.keys.opens_early(reader)), None)\n",
+            "            found = candidates[-1]\n",
+        ),
+        (
+            "first-hello-is-in-doubt-after-a-retry",
+            "RFC 8446 4.4.1",
+            "    earlier = offer if retried else given_up.offer\n",
+            "    earlier = given_up.offer\n",
+        ),
+        (
+            "psk-that-only-one-hello-offers",
+            "RFC 8446 4.2.11",
+            "    return selected is None or selected.index < len(offer.psks)\n",
+            "    return True\n",
+        ),
+    ),
+    *of(
+        "core/crypto/transcript.py",
+        "core/test_sessions.py",
+        (
+            "hash-of-the-other-hello",
+            "RFC 8446 4.4.1",
+            "        if first[0] == HandshakeType.message_hash:\n",
+            "        if False:\n",
+        ),
+    ),
+    *of(
+        "core/record/layer.py",
+        "core/test_sessions.py",
+        (
+            "forged-record-decides-nothing",
+            "RFC 9147 4.5.2",
+            "            return reader.open(body, self._number_at(content_type)) is not None\n"
+            "        except InvalidTag:\n            return False\n",
+            "            return reader.open(body, self._number_at(content_type)) is not None\n"
+            "        except InvalidTag:\n            return True\n",
+        ),
+    ),
+    *of(
         "core/handshake/driver.py",
         "core/test_sessions.py",
         (
