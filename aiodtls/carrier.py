@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from aiodtls.core.events import HandshakeFailed
 from aiodtls.net.batching import BatchingTransport
 from aiodtls.net.send_queue import Priority
 
@@ -32,6 +33,9 @@ class Carrier(Protocol):
 
     def address_changed(self, channel: Any, old: Any) -> None:
         """The peer of a channel has moved away from ``old``."""
+
+    def admits(self, event: HandshakeFailed) -> bool:
+        """Whether the user is told of a failed handshake; only so many are, in a second."""
 
     def endpoint_of(self, channel: Any) -> Any:
         """The user's endpoint for a channel."""

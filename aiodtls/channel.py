@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from aiodtls import log
+from aiodtls import log, reports
 from aiodtls.carrier import Carrier
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
@@ -22,9 +22,11 @@ from aiodtls.core.errors import EndpointClosed, HandshakeError
 from aiodtls.core.events import (
     AddressChanged,
     CertificateReceived,
+    Closed,
     Confirmed,
     Event,
     HandshakeCompleted,
+    HandshakeFailed,
     PSKRequested,
     Question,
     SessionReceived,
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
 # Seconds for which a handshake waits for the session store.
 STORE_TIMEOUT = 3.0
-STORE_FAILED = "%s of the session store failed"
 # They go on when the channel has ended.
 _deletions: set[asyncio.Task[None]] = set()
 
@@ -181,6 +182,13 @@ class Channel(Sending):
             return
         if isinstance(event, HandshakeCompleted):
             resolve(self.handshake)
+            reports.connected(self.loop, self.connection)
+        elif isinstance(event, HandshakeFailed):
+            reports.failed(self.loop, event, began=True)
+            if not self.carrier.admits(event):
+                return
+        elif isinstance(event, Closed):
+            reports.ended(self.loop, self.connection, event.error)
         elif isinstance(event, Confirmed):
             resolve(self.confirmed)
         elif isinstance(event, AddressChanged):
@@ -190,7 +198,7 @@ class Channel(Sending):
         elif isinstance(event, SessionRevoked) and self.on_revoked is not None:
             self.on_revoked()
         elif isinstance(event, SessionStoreFailed):
-            self._log(log.server, STORE_FAILED, event.operation, event.error)
+            self._log(log.server, log.STORE_FAILED, event.operation, event.error)
         self.emit(event)
 
     def emit(self, event: Event) -> None:
@@ -203,15 +211,14 @@ class Channel(Sending):
         try:
             self.on_event(endpoint, event)
         except Exception as error:
-            logger = log.client if self.connection.role == "client" else log.server
-            self._log(logger, "on_event raised for %s", type(event).__name__, error)
+            logger = log.of(self.connection.role)
+            self._log(logger, log.CALLBACK_RAISED, type(event).__name__, error)
 
     def _log(
-        self, logger: logging.Logger, message: str, name: str, error: Exception | None
+        self, logger: logging.Logger, line: log.Line, name: str, error: Exception | None
     ) -> None:
         """Logs what a function of the user did for this peer."""
-        peer = self.connection.peer
-        log.about(self.loop, logger, logging.ERROR, peer, message, name, error=error)
+        log.about(self.loop, logger, line, self.connection.peer, name, error=error)
 
     def _end(self) -> None:
         self._schedule(None)
@@ -238,7 +245,7 @@ class Channel(Sending):
         try:
             value = self._call(question)
         except Exception as error:
-            self._complain(question, "raised", error)
+            self._complain(question, log.QUESTION_RAISED, error)
             value = error
         if inspect.isawaitable(value):
             task = asyncio.ensure_future(self._await_answer(question, value), loop=self.loop)
@@ -266,19 +273,18 @@ class Channel(Sending):
             if self.connection.closed:
                 raise
             # The function cancelled itself, or something that it awaited was cancelled.
-            self._complain(question, "was cancelled", None)
+            self._complain(question, log.QUESTION_CANCELLED, None)
             answer = HandshakeError("cancelled")
         except Exception as error:
-            self._complain(question, "raised", error)
+            self._complain(question, log.QUESTION_RAISED, error)
             answer = error
         self.connection.answer(question, answer, self.loop.time())
         self.carrier.drain()
 
-    def _complain(self, question: Question, what: str, error: Exception | None) -> None:
+    def _complain(self, question: Question, line: log.Line, error: Exception | None) -> None:
         """Of a store's failure the core tells, for a plain and an async store alike."""
         if not isinstance(question, StoreAwaited):
-            message = f"the function asked for %s {what}"
-            self._log(log.handshake, message, type(question).__name__, error)
+            self._log(log.handshake, line, type(question).__name__, error)
 
     def _delete(self, question: StoreAwaited) -> None:
         """From the store; the association has ended, and its channel does so now."""
@@ -290,7 +296,7 @@ class Channel(Sending):
         try:
             await asyncio.wait_for(_result_of(question), STORE_TIMEOUT)
         except Exception as error:
-            self._log(log.server, STORE_FAILED, question.operation, error)
+            self._log(log.server, log.STORE_FAILED, question.operation, error)
 
     def _verify(self, question: VerificationRequested) -> None:
         """Has the chain verified. The verdict comes from another thread through the loop, or at

@@ -23,6 +23,8 @@ from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 
 EventHandler: TypeAlias = Callable[["DTLSEndpoint", Event], object]
+# The endpoint is None only with ``HandshakeFailed``, if no association came to be.
+ServerEventHandler: TypeAlias = Callable[["DTLSEndpoint | None", Event], object]
 
 GRACEFUL_ENDS = frozenset({"close_notify", "local"})
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-import logging
 import os
 import time
 import weakref
@@ -17,22 +16,24 @@ from collections.abc import Awaitable, Callable
 from operator import itemgetter
 from typing import Any, TypeAlias, cast
 
-from aiodtls import log
+from aiodtls import log, reports
 from aiodtls.channel import Channel
 from aiodtls.core import checks
 from aiodtls.core.config import MINIMUM_PMTU, DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, EndpointClosed
+from aiodtls.core.events import HandshakeFailed
 from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
-from aiodtls.endpoint import DTLSEndpoint, EventHandler
+from aiodtls.endpoint import DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import distant_timer, sockets
 from aiodtls.net.batching import FLUSH_TIME, BatchingTransport
 from aiodtls.net.eager_future import resolve
 from aiodtls.net.recent import RecentDatagrams
 from aiodtls.net.segments import split_batch
 from aiodtls.net.send_queue import DEFAULT_LIMIT, Priority, SendQueue
+from aiodtls.reports import FailureReports
 
 # The first byte of a datagram distinguishes DTLS from STUN, TURN, SRTP and QUIC (RFC 7983,
 # RFC 9443).
@@ -72,7 +73,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         *,
         handler: Handler | None = None,
         max_datagram_size: int | None = None,
-        on_event: EventHandler | None = None,
+        on_event: ServerEventHandler | None = None,
     ) -> None:
         if max_datagram_size is not None:
             checks.at_least(LEAST_DATAGRAM, "max_datagram_size", max_datagram_size)
@@ -83,6 +84,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._handler = handler
         self._max_datagram_size = max_datagram_size
         self.on_event = on_event
+        # A server's sockets share them.
+        self.failure_reports = FailureReports()
         self.transport: asyncio.DatagramTransport | None = None
         self.is_paused = False
         # The bytes of an IP packet before the UDP payload.
@@ -188,8 +191,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """
         if self._connected_to is not None:
             addr = self._connected_to
-        if not isinstance(error, OSError):
-            self._log(log.server, addr, "the transport failed to send to %s: %r", addr, error)
+        if not isinstance(error, OSError) and self._loop is not None:
+            log.about(self._loop, log.server, log.SEND_FAILED, addr, error)
         fits = self._fits(addr) if getattr(error, "errno", None) == errno.EMSGSIZE else None
         self._listener.transport_error(error, addr, self._now(), size=size, fits=fits)
         self.drain()
@@ -425,6 +428,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             self._send_answers()
             self._take_events()
         self._send_answers()
+        self._take_events()
         # Without a transport the state that the listener keeps for peers is useless.
         self._listener_timer(listener.next_timeout() if self.transport is not None else None)
 
@@ -432,6 +436,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         while (event := self._listener.next_event()) is not None:
             if isinstance(event, PeerConnected):
                 self._peer_connected(event)
+            elif isinstance(event, HandshakeFailed):
+                self._failed_without_endpoint(event, began=False)
 
     def _drain_connection(self, connection: DTLSConnection) -> None:
         datagrams = connection.datagrams_to_send()
@@ -444,9 +450,10 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             # The listener may keep it for its peer. For its owner it has ended.
             channel = self._channels.pop(connection, None)
             if channel is not None:
-                self._log_end(connection)
                 channel.drain()
                 self.association_ended(channel)
+            else:
+                self._take_last_events(connection)
             self._listener.remove(connection)
             return
         self._channel(connection).drain()
@@ -588,17 +595,29 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """The association has ended and is drained. The transport stays, because it has others."""
         channel.released()
 
-    def _log_end(self, connection: DTLSConnection) -> None:
-        if connection.handshake_complete or connection.failure is None:
-            return
-        logger = log.client if connection.role == "client" else log.server
-        peer, failure = connection.peer, connection.failure
-        self._log(logger, peer, "handshake with %s failed: %s", peer, failure)
+    def _take_last_events(self, connection: DTLSConnection) -> None:
+        """A connection that ended at once never had a channel."""
+        while (event := connection.next_event()) is not None:
+            if isinstance(event, HandshakeFailed):
+                self._failed_without_endpoint(event, began=True)
 
-    def _log(self, logger: logging.Logger, peer: Any, message: str, *arguments: object) -> None:
-        """Logs what a peer or its path did. Without a loop nothing happens."""
-        if self._loop is not None:
-            log.about(self._loop, logger, logging.INFO, peer, message, *arguments)
+    def _failed_without_endpoint(self, event: HandshakeFailed, *, began: bool) -> None:
+        """Reports a handshake that failed before there was an endpoint."""
+        loop = self._loop
+        if loop is None:
+            return
+        reports.failed(loop, event, began=began)
+        if self.on_event is None or not self.admits(event):
+            return
+        try:
+            self.on_event(None, event)
+        except Exception as error:
+            name = type(event).__name__
+            log.about(loop, log.server, log.CALLBACK_RAISED, event.peername, name, error=error)
+
+    def admits(self, event: HandshakeFailed) -> bool:
+        """Whether ``on_event`` is told of this failed handshake: only so many are, in a second."""
+        return self._loop is not None and self.failure_reports.admits(event, self._loop)
 
     def _listener_timer(self, at: float | None) -> None:
         timer, self._timer = self._timer, None
@@ -646,18 +665,8 @@ async def run_handler(handler: Handler, endpoint: DTLSEndpoint) -> None:
     try:
         await handler(endpoint)
     except EndpointClosed as error:
-        log.about(
-            loop,
-            log.server,
-            logging.DEBUG,
-            peer,
-            "the handler for %s ended with the association: %s",
-            peer,
-            error,
-        )
+        log.about(loop, log.server, log.HANDLER_ENDED, peer, error)
     except Exception as error:
-        log.about(
-            loop, log.server, logging.ERROR, peer, "the handler for %s raised", peer, error=error
-        )
+        log.about(loop, log.server, log.HANDLER_RAISED, peer, error=error)
     finally:
         endpoint.close()

@@ -19,10 +19,11 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
-from aiodtls.endpoint import DTLSEndpoint, EventHandler
+from aiodtls.endpoint import DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import sockets as udp
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol, run_handler
+from aiodtls.reports import FailureReports
 
 BACKLOG = 100
 
@@ -39,7 +40,7 @@ def serve(
     sock: socket.socket | None = None,
     sockets: Sequence[socket.socket] | None = None,
     reuse_port: bool = False,
-    on_event: EventHandler | None = None,
+    on_event: ServerEventHandler | None = None,
     close_timeout: float | None = 5.0,
 ) -> DTLSServer:
     """A server: ``await`` it, or enter it with ``async with``; it is bound then.
@@ -100,7 +101,7 @@ class DTLSServer:
         handler: Handler | None,
         config: DTLSConfig,
         bind: Callable[[], Awaitable[list[socket.socket]]],
-        on_event: EventHandler | None,
+        on_event: ServerEventHandler | None,
         close_timeout: float | None,
     ) -> None:
         self._handler = handler
@@ -117,6 +118,7 @@ class DTLSServer:
         # Endpoints that the user does not hold: ``messages`` needs no task that would hold them.
         self._held: dict[Channel, DTLSEndpoint] = {}
         self._reads_messages = False
+        self._failure_reports = FailureReports()
         self._wakeup = asyncio.Event()
         self._closed = False
         self._serving: asyncio.Future[None] | None = None
@@ -143,6 +145,7 @@ class DTLSServer:
 
     async def _open(self, sock: socket.socket) -> None:
         protocol = _ServerProtocol(self, self._config, on_event=self._on_event)
+        protocol.failure_reports = self._failure_reports
         await open_transport(protocol, sock)
         self._protocols.append(protocol)
 
@@ -462,7 +465,7 @@ class DTLSServer:
             for task in late:
                 task.cancel()
             if late:
-                log.server.info("%d handlers were cancelled", len(late))
+                log.say(log.server, log.HANDLERS_CANCELLED, len(late))
         await self.wait_closed()
 
 
@@ -472,7 +475,7 @@ class _ServerProtocol(DTLSProtocol):
     accepts_all = True
 
     def __init__(
-        self, server: DTLSServer, config: DTLSConfig, *, on_event: EventHandler | None
+        self, server: DTLSServer, config: DTLSConfig, *, on_event: ServerEventHandler | None
     ) -> None:
         super().__init__(config, on_event=on_event)
         self._server = server

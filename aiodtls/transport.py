@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
@@ -201,8 +200,7 @@ class _Carrier(DTLSProtocol, ABC):
             method(*arguments)
         except Exception as error:
             loop, peer = asyncio.get_running_loop(), _peer_of(arguments)
-            message = "%s of the datagram protocol raised"
-            log.about(loop, log.server, logging.ERROR, peer, message, name, error=error)
+            log.about(loop, log.server, log.PROTOCOL_RAISED, peer, name, error=error)
 
 
 class _ConnectedCarrier(_Carrier, ClientProtocol):

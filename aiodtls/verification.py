@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 
-from aiodtls.core.errors import AlertError, HandshakeError
+from aiodtls.core.errors import AlertError
 from aiodtls.core.events import VerificationRequested
 from aiodtls.core.registry import AlertDescription
 
@@ -40,7 +40,7 @@ class VerificationRefused(AlertError):
             "too many certificate chains wait for verification, most of them from the peer's "
             "network; try again later"
         )
-        super().__init__(AlertDescription.internal_error, message, HandshakeError(message))
+        super().__init__(AlertDescription.internal_error, message, reason="queue_full")
 
 
 class Verification:

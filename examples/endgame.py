@@ -22,7 +22,7 @@ class Diary:
     def __init__(self, side: str) -> None:
         self.side = side
 
-    def __call__(self, endpoint: aiodtls.DTLSEndpoint, event: Event) -> None:
+    def __call__(self, endpoint: aiodtls.DTLSEndpoint | None, event: Event) -> None:
         match event:
             case FlightSent(messages=messages, resend=0):
                 print(f"  {self.side} sends {', '.join(messages)}")

@@ -77,8 +77,8 @@ class Server:
         endpoint.export_stored(state)
         self._states[endpoint] = state
 
-    def on_event(self, endpoint: DTLSEndpoint, event: Event) -> None:
-        if isinstance(event, ExportNeeded):
+    def on_event(self, endpoint: DTLSEndpoint | None, event: Event) -> None:
+        if isinstance(event, ExportNeeded) and endpoint is not None:
             self.save(endpoint)
 
     async def echo(self, endpoint: DTLSEndpoint) -> None:

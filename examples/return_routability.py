@@ -18,7 +18,7 @@ class Report:
     def __init__(self) -> None:
         self.moved = asyncio.Event()
 
-    def __call__(self, endpoint: aiodtls.DTLSEndpoint, event: Event) -> None:
+    def __call__(self, endpoint: aiodtls.DTLSEndpoint | None, event: Event) -> None:
         if isinstance(event, AddressChanged):
             print("the device has a new address, and has answered there")
             self.moved.set()

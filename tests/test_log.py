@@ -13,6 +13,9 @@ from aiodtls import PSK, DTLSConfig, log
 from aiodtls.log import BURST, MAX_SOURCES, RATE, SOURCE_BURST, SOURCE_RATE, RateLimit
 
 KEY = b"0123456789abcdef"
+LEVELS = {
+    level: log.Line(level, "about %s") for level in (logging.DEBUG, logging.INFO, logging.ERROR)
+}
 
 
 class Lines(logging.Handler):
@@ -40,7 +43,7 @@ def lines():
 
 
 def say(limit: RateLimit, now: float, peer, level: int = logging.INFO) -> None:
-    limit.log(log.server, level, now, peer, "about %s", peer)
+    limit.log(log.server, LEVELS[level], now, peer)
 
 
 def host(number: int) -> tuple[str, int]:
@@ -57,8 +60,8 @@ def test_one_network_gets_a_share_and_leaves_room_for_others(lines):
     say(limit, 0.0, host(1))
     left_out = 2000 - SOURCE_BURST
     assert lines.texts()[-2:] == [
-        f"{left_out} messages about peers were suppressed",
-        f"about {host(1)}",
+        f"{left_out} lines about peers were left out: 'about %s'",
+        "about 10.0.1.1:4433",
     ]
 
 
@@ -87,7 +90,7 @@ def test_what_peers_do_at_one_level_keeps_no_other_level_silent(lines):
         say(limit, 0.0, host(number), logging.DEBUG)
     say(limit, 0.0, host(1), logging.ERROR)
     levels = Counter(record.levelno for record in lines.records)
-    assert levels == {logging.INFO: BURST, logging.DEBUG: BURST, logging.ERROR: 1}
+    assert levels == {logging.INFO: BURST, logging.DEBUG: 500, logging.ERROR: 1}
 
 
 def test_forgotten_networks_do_not_grow_and_silence_nobody(lines):
@@ -111,19 +114,28 @@ def test_what_nobody_listens_to_costs_nothing_and_counts_for_nothing(lines):
         say(limit, 0.0, host(number))
     logging.getLogger("aiodtls").setLevel(logging.INFO)
     say(limit, 0.0, host(1))
-    assert lines.texts() == [f"about {host(1)}"]
+    assert lines.texts() == ["about 10.0.1.1:4433"]
+
+
+def test_one_kind_of_line_keeps_no_other_kind_silent(lines):
+    limit, other = RateLimit(), log.Line(logging.INFO, "another about %s")
+    for _ in range(500):
+        say(limit, 0.0, host(1))
+    limit.log(log.server, other, 0.0, host(1))
+    assert lines.texts()[-1] == "another about 10.0.1.1:4433"
 
 
 async def test_loops_are_limited_apart_and_leave_nothing(lines):
     loop = asyncio.get_running_loop()
-    log.about(loop, log.server, logging.INFO, host(1), "one")
+    one, two, other_line = (log.Line(logging.INFO, f"{text} %s") for text in ("1", "2", "3"))
+    log.about(loop, log.server, one, host(1))
     assert loop in log._limits
     other = asyncio.new_event_loop()
     other.close()
     for _ in range(500):
-        log.about(other, log.server, logging.INFO, host(1), "other")
-    log.about(loop, log.server, logging.INFO, host(1), "two")
-    assert lines.texts() == ["one", *["other"] * SOURCE_BURST, "two"]
+        log.about(other, log.server, other_line, host(1))
+    log.about(loop, log.server, two, host(1))
+    assert [text[0] for text in lines.texts()] == ["1", *["3"] * SOURCE_BURST, "2"]
 
 
 def raising(*_: object) -> None:
@@ -160,7 +172,7 @@ TIMES = 3 * SOURCE_BURST
         (
             DTLSConfig(psk={"device": KEY}),
             {"handler": lambda endpoint: asyncio.sleep(0), "on_event": raising},
-            "on_event raised for",
+            "on_event raised at",
         ),
         (DTLSConfig(psk={"another": KEY}), {}, "handshake with"),
     ],
@@ -173,9 +185,8 @@ async def test_lines_that_many_peers_cause_are_bounded(
     monkeypatch.setattr(log, "RATE", 0.0)
     monkeypatch.setattr(log, "SOURCE_RATE", 0.0)
     await connect_often(config, TIMES, **options)
-    for level in (logging.INFO, logging.ERROR):
-        about = [record for record in lines.records if record.levelno == level]
-        assert len(about) <= SOURCE_BURST
+    kinds = Counter(record.msg for record in lines.records if record.levelno >= logging.INFO)
+    assert all(count <= SOURCE_BURST for count in kinds.values())
     found = [record for record in lines.records if message in record.getMessage()]
     assert found
     is_error = found[0].levelno == logging.ERROR

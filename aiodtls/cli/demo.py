@@ -28,8 +28,8 @@ async def run(options: argparse.Namespace, output: Output) -> int:
     server_config, client_config = _configs(options)
     start = time.perf_counter()
 
-    def on_event(endpoint: DTLSEndpoint, event: events.Event) -> None:
-        if isinstance(event, events.FlightSent):
+    def on_event(endpoint: DTLSEndpoint | None, event: events.Event) -> None:
+        if isinstance(event, events.FlightSent) and endpoint is not None:
             _show_flight(output, endpoint.role, event, time.perf_counter() - start)
 
     async def echo(endpoint: DTLSEndpoint) -> None:

@@ -49,8 +49,19 @@ class Output:
     def closed(self, peer: Any, error: Exception) -> None:
         self.tell("closed", f"{show_address(peer)}: {error}", peer=peer, error=str(error))
 
-    def on_event(self, endpoint: DTLSEndpoint, event: events.Event) -> None:
-        """Reports progress, so that a wait is explained."""
+    def on_event(self, endpoint: DTLSEndpoint | None, event: events.Event) -> None:
+        """Reports progress, so that a wait is explained, and who was refused."""
+        if isinstance(event, events.HandshakeFailed):
+            peer = show_address(event.peername)
+            self.tell(
+                "handshake_failed",
+                f"refused {peer} ({event.stage}): {event.error}",
+                peer=peer,
+                stage=event.stage,
+                reason=event.reason,
+                error=str(event.error),
+                address_proved=event.address_proved,
+            )
         if isinstance(event, events.FlightSent) and (self.as_json or event.resend):
             names = ", ".join(event.messages)
             self.tell(

@@ -36,6 +36,7 @@ from aiodtls.core.errors import (
     PeerAlert,
     alert_name,
     caused_by,
+    failure_reason,
     fatal_alert,
 )
 from aiodtls.core.events import (
@@ -45,15 +46,17 @@ from aiodtls.core.events import (
     Event,
     ExportNeeded,
     HandshakeCompleted,
+    HandshakeFailed,
     KeyLimitReached,
     NullSet,
     PathMTUChanged,
     PeerUnresponsive,
     SessionReceived,
     SessionRevoked,
+    Stage,
 )
 from aiodtls.core.exported_state import ExportedState
-from aiodtls.core.handshake import advice, post
+from aiodtls.core.handshake import advice, in_common, post
 from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.restored_keys import install_keys
@@ -826,6 +829,12 @@ class DTLSConnection:
         self._touched.add(self)
 
     @property
+    def stage(self) -> Stage:
+        """How far the handshake came: see ``events.HandshakeFailed``."""
+        timed_out = isinstance(self.failure, HandshakeTimeout)
+        return "timeout" if timed_out else self._driver.stage
+
+    @property
     def awaits_hello(self) -> bool:
         """Whether this is a server that waits for a first ClientHello, without a listener's
         cookie.
@@ -982,12 +991,13 @@ class DTLSConnection:
         except AlertError as error:
             self._refuse(error.description, caused_by(error.error, error.__cause__), now)
         except DecodeError as error:
-            self._refuse(error.description, HandshakeError(f"the peer's message: {error}"), now)
+            malformed = AlertError(error.description, f"the peer's message: {error}")
+            self._refuse(error.description, malformed.error, now)
         except Exception as error:
             # An error of ours, caused by bytes of the peer. It must not reach the owner's loop, and
             # the state of the association is unknown.
-            failure = caused_by(HandshakeError("an internal error"), error)
-            self._refuse(AlertDescription.internal_error, failure, now)
+            failed = AlertError(AlertDescription.internal_error, "an internal error")
+            self._refuse(failed.description, caused_by(failed.error, error), now)
         self._collect()
         if self._driver.complete and not self.handshake_complete and not self.closed:
             self._complete(now)
@@ -1287,18 +1297,31 @@ class DTLSConnection:
         if self._alert_hint is not None:
             self._end(self._alert_hint.error)
             return
-        forged, heard = self.counters.records_forged, self.counters.datagrams_received
-        is_client = self.role == "client"
-        if forged:
-            hint = f"{forged} records did not open: is the key the same?"
-        elif heard and is_client and self.negotiated.psk_identity is not None:
-            hint = "the server may have another key, or not know this identity"
-        else:
-            hint = advice.silence(heard, self.counters.flights_resent, is_client=is_client)
+        error = HandshakeTimeout(f"the handshake timed out: {reason}")
+        self._explain_timeout(error)
         if self._layer.writer.is_protected:
             # The peer may have completed the handshake; the alert tells it that we have not.
             self._send_last_alert(AlertLevel.warning, AlertDescription.close_notify, now)
-        self._end(HandshakeTimeout(f"the handshake timed out: {reason}; {hint}"))
+        self._end(error)
+
+    def _explain_timeout(self, error: HandshakeTimeout) -> None:
+        """Adds what is known. A wrong PSK of DTLS 1.2 is silence: nothing of the peer opens."""
+        counters, negotiated = self.counters, self.negotiated
+        forged, heard = counters.records_forged, counters.datagrams_received
+        identity, is_client = negotiated.psk_identity, self.role == "client"
+        if not is_client and identity is not None and not negotiated.psk_check:
+            error.reason = "unknown_psk"
+            hint = f"we know no PSK with {in_common.psk_name(identity)}"
+        elif forged:
+            error.reason = "undecryptable" if identity is None else "wrong_psk"
+            hint = f"{forged} records did not open: is the key the same?"
+            if not is_client and identity is not None:
+                hint += f" The client named {in_common.psk_name(identity)}"
+        elif heard and is_client and identity is not None:
+            hint = "the server may have another key, or not know this identity"
+        else:
+            hint = advice.silence(heard, counters.flights_resent, is_client=is_client)
+        error.args = (f"{error}; {hint}",)
 
     def _watch_idleness(self, now: float) -> None:
         """Starts to watch for silence of the peer, if the configuration asks for it
@@ -1618,13 +1641,20 @@ class DTLSConnection:
         if isinstance(error, DTLSError):
             error.peername = self.peer
         if not self.handshake_complete:
-            self.counters.count_failed()
+            self._handshake_failed(error)
             self._outgoing.forget()
         self._timers.clear()
         self._driver.abandon()
         self._inbox.drop_early()
         self._touched.add(self)
         self._events.append(Closed(error))
+
+    def _handshake_failed(self, error: Exception) -> None:
+        """Counts it, and reports it at a server, whose user has no endpoint that would raise."""
+        reason = failure_reason(error)
+        self.counters.count_failed(reason)
+        if self.role == "server":
+            self._events.append(HandshakeFailed(self.peer, error, self.stage, reason))
 
     def _send_last_alert(
         self, level: AlertLevel, description: AlertDescription, now: float

@@ -36,7 +36,12 @@ class PeerAlert(DTLSError):
 
 
 class HandshakeError(DTLSError):
-    """The handshake failed."""
+    """The handshake failed. ``reason`` is a short name of the cause, as in ``Statistics.failures``.
+
+    It is one of ``FAILURE_REASONS``, or the name of the alert that was sent.
+    """
+
+    reason: str = "handshake_failure"
 
 
 class CertificateError(HandshakeError):
@@ -46,19 +51,34 @@ class CertificateError(HandshakeError):
 class HandshakeTimeout(HandshakeError, TimeoutError):
     """The peer did not answer within ``handshake_timeout`` or ``max_retransmits`` resends."""
 
+    reason = "timeout"
+
 
 class SimultaneousOpen(HandshakeError):
     """Both sides connected at once, and the peer keeps the client role."""
 
+    reason = "simultaneous_open"
+
 
 class HandshakeRefused(HandshakeError, PeerAlert):
     """The peer's alert ended the handshake."""
+
+    reason = "peer_alert"
 
     def __init__(self, description: str, advice: str = "") -> None:
         message = f"the peer refused the handshake: {description}"
         PeerAlert.__init__(self, description, f"{message}; {advice}" if advice else message)
 
 
+# The reasons of failed handshakes that the name of an alert would not tell. An ended association's
+# reason, and the name of any alert, can be a reason too.
+FAILURE_REASONS = (
+    *("no_common_cipher_suite", "no_common_group", "no_common_signature_scheme"),
+    *("no_common_certificate_type", "no_accepted_issuer", "no_common_psk_mode", "no_psk"),
+    *("unknown_psk", "wrong_psk", "wrong_signature", "wrong_finished", "no_certificate"),
+    *("undecryptable", "timeout", "simultaneous_open", "transport_error"),
+    *("invalid_cookie", "table_full", "not_accepting", "hellos_full", "queue_full"),
+)
 # The values of ``EndpointClosed.reason``.
 END_REASONS = (
     *("close_notify", "local", "peer_alert", "idle", "replaced", "key_limit", "evicted"),
@@ -119,21 +139,35 @@ class AlertError(Exception):
     """The handshake must end: the alert to send, and the text for the user.
 
     Scripts and the functions they call raise it; it never leaves the core. ``error`` is the public
-    exception to raise, if it is a more specific one than :class:`HandshakeError`.
+    exception to raise, if it is a more specific one than :class:`HandshakeError`. ``reason`` is one
+    of ``FAILURE_REASONS``, if the name of the alert does not tell enough.
     """
 
     def __init__(
-        self, description: AlertDescription, message: str, error: DTLSError | None = None
+        self,
+        description: AlertDescription,
+        message: str,
+        error: HandshakeError | None = None,
+        *,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.description = description
         self.error = error or HandshakeError(message)
+        self.error.reason = reason or description.name
 
 
 def caused_by(error: E, cause: BaseException | None) -> E:
     """``error`` with ``cause`` as its cause."""
     error.__cause__ = cause
     return error
+
+
+def failure_reason(error: Exception) -> str:
+    """Why a handshake failed, as a short name: see ``Statistics.failures``."""
+    if isinstance(error, HandshakeError | EndpointClosed):
+        return error.reason
+    return "transport_error"
 
 
 def fatal_alert(name: str) -> AlertDescription:

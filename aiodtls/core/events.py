@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiodtls.core.crypto.trust import why_refused
 from aiodtls.core.frozen import frozen
@@ -26,6 +26,34 @@ class Event:
     """The base class of all events."""
 
     __slots__ = ()
+
+
+# How far a handshake came.
+Stage = Literal["hello", "negotiation", "authentication", "finished", "timeout"]
+
+
+@frozen
+class HandshakeFailed(Event):
+    """At a server: a handshake failed, or a ClientHello was refused.
+
+    ``on_event`` gets it with the endpoint None if no association came to be. At most 100 a second
+    are reported, and 10 a second of peers whose address is not proved; the counters count all.
+
+    Attributes:
+        peername: The peer's address.
+        error: Why, with what the client offered and what we have.
+        stage: How far the handshake came: "hello" (nothing was agreed on yet), "negotiation"
+            (versions, suites, groups and extensions), "authentication" (certificates, keys,
+            PSKs), "finished" (the Finished messages), or "timeout" at any of them.
+        reason: The short name of ``error``, as in ``Statistics.failures``.
+        address_proved: False if the address may be forged: no cookie came back from there.
+    """
+
+    peername: Any
+    error: Exception
+    stage: Stage
+    reason: str
+    address_proved: bool = True
 
 
 @frozen

@@ -20,7 +20,7 @@ from aiodtls.core.connection import ConnectionOptions, DTLSConnection
 from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.cookies import Cookies, ValidatedHello
 from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
-from aiodtls.core.events import Event
+from aiodtls.core.events import Event, HandshakeFailed, Stage
 from aiodtls.core.fragment_memory import FragmentMemory
 from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
@@ -30,7 +30,13 @@ from aiodtls.core.idle_memory import IdleMemory
 from aiodtls.core.limits import Limits
 from aiodtls.core.outbox import Address
 from aiodtls.core.refusals import Refusal, RefusalTable
-from aiodtls.core.registry import AlertLevel, ContentType, HandshakeType, ProtocolVersion
+from aiodtls.core.registry import (
+    AlertDescription,
+    AlertLevel,
+    ContentType,
+    HandshakeType,
+    ProtocolVersion,
+)
 from aiodtls.core.reliability.timers import SLACK
 from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
@@ -64,6 +70,14 @@ FREE_MEMORY_FROM = 64
 MAX_HELLO_RECORDS = 4
 # Ended associations that are kept for peers which may still ask; the oldest are forgotten first.
 MAX_LINGERING = 4096
+# Refused hellos that are remembered, so that a repeat is not reported again, and reports that wait.
+MAX_REPORTED = 256
+MAX_REPORTS = 1024
+# Why a hello is refused before it is known whether there is anything in common.
+HELLO_REASONS = frozenset(
+    {"not_accepting", "hellos_full", "table_full", "invalid_cookie", "missing_extension"}
+    | {"illegal_parameter", "decode_error"}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +132,8 @@ class Listener:
         self._turn_keys_at: float | None = None
         self._out: list[tuple[bytes, Address]] = []
         self._events: deque[Event] = deque()
+        # Address, client random and reason of refused hellos, the oldest first.
+        self._reported_hellos: dict[tuple[Address, bytes, str], None] = {}
         # The newest export generation of each association that was adopted here.
         self._generations: dict[bytes, int] = {}
         self._counters = Counters()
@@ -314,12 +330,12 @@ class Listener:
             self._repeat_refusal(refusal, addr, now)
             return
         if self.config is None or not self.accepting:
-            self._counters.count_hello_refused()
+            self._refuse_hello(addr, hello, "we accept no new peers", "not_accepting")
             return
         if self.holds_hellos:
             limit = self.config.limits.hello_pool_bytes
             if not self._held_hellos.keep(addr, body, message_seq, record_number, limit):
-                self._counters.count_hello_refused()
+                self._refuse_hello(addr, hello, "too many hellos wait for accept()", "hellos_full")
             return
         dialling = live is not None and live.role == "client" and not live.handshake_complete
         if dialling and live is not None and live.client_random > hello.random:
@@ -371,9 +387,35 @@ class Listener:
         except AlertError as error:
             alert = encode_alert(AlertLevel.fatal, error.description)
             self._answer(ContentType.alert, DTLSv1_2, alert, record_number, addr)
+            self._report_refusal(addr, hello, error, proved=False)
             return None
         self._answer_hello(HandshakeType.server_hello, answer, message_seq, record_number, addr)
         return None
+
+    def _refuse_hello(
+        self, addr: Address, hello: ClientHello, message: str, reason: str, *, proved: bool = False
+    ) -> None:
+        """Nothing is wrong with the hello, and it draws no answer."""
+        self._counters.count_hello_refused()
+        error = AlertError(AlertDescription.internal_error, message, reason=reason)
+        self._report_refusal(addr, hello, error, proved=proved)
+
+    def _report_refusal(
+        self, addr: Address, hello: ClientHello, refused: AlertError, *, proved: bool
+    ) -> None:
+        """A hello was refused, and no association came to be. Its repeats are not reported."""
+        error = refused.error
+        name = addr, hello.random, error.reason
+        if name in self._reported_hellos:
+            return
+        self._reported_hellos[name] = None
+        if len(self._reported_hellos) > MAX_REPORTED:
+            del self._reported_hellos[next(iter(self._reported_hellos))]
+        error.peername = addr
+        self._counters.count_failure(error.reason)
+        stage: Stage = "hello" if error.reason in HELLO_REASONS else "negotiation"
+        if len(self._events) < MAX_REPORTS:
+            self._events.append(HandshakeFailed(addr, error, stage, error.reason, proved))
 
     def _answer_hello(
         self,
@@ -403,7 +445,8 @@ class Listener:
         assert config is not None
         room = self._tables.room_for(config, addr, now)
         if room is False:
-            self._counters.count_hello_refused()
+            message = "no room: the table is full, and nobody gives way to this peer"
+            self._refuse_hello(addr, hello.hello, message, "table_full", proved=True)
             return
         if room is not True:
             self._evict(room)

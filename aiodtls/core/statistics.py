@@ -2,8 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from operator import add, attrgetter
+
+
+class Counts(Mapping[str, int]):
+    """Counts by name, read-only. They can be added and subtracted."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        self._counts = dict(counts or {})
+
+    def __getitem__(self, name: str) -> int:
+        return self._counts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._counts.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._counts)
+
+    def __add__(self, other: Mapping[str, int]) -> Counts:
+        if not other:
+            return self
+        names = dict.fromkeys((*self, *other))
+        return Counts({name: self.get(name, 0) + other.get(name, 0) for name in names})
+
+    def __sub__(self, other: Mapping[str, int]) -> Counts:
+        """What was counted since ``other``. Names without a difference are left out."""
+        differences = {name: self[name] - other.get(name, 0) for name in self}
+        return Counts({name: count for name, count in differences.items() if count})
+
+
+NONE = Counts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +82,7 @@ class Statistics:
     """silent associations that a full table replaced by a new one (a listener's)"""
     handshakes_completed: int = 0
     handshakes_failed: int = 0
+    """handshakes that began and failed; ``failures`` counts refused hellos too"""
     addresses_changed: int = 0
     """how often the association moved to a new address of the peer"""
     path_checks_failed: int = 0
@@ -51,6 +91,8 @@ class Statistics:
     """handshakes ended because too many certificate chains of the peer's network wait"""
     transport_errors: int = 0
     """errors of the transport about this peer; a listener's: about addresses without a peer"""
+    failures: Mapping[str, int] = NONE
+    """failed handshakes and refused ClientHellos, by reason (a listener's)"""
     datagrams_dropped: int = 0
     """datagrams dropped because too much waited for the socket (a socket's)"""
 
@@ -81,6 +123,8 @@ class Counters:
         self.addresses_changed = self.path_checks_failed = 0
         self.verifications_refused = self.transport_errors = 0
         self.datagrams_dropped = 0
+        # Made when first needed, so that an association without failures stays light.
+        self.failures: Counts = NONE
 
     # Events that occur for each record of data are counted in place (HOT PATH), all others by
     # these.
@@ -152,9 +196,14 @@ class Counters:
         """Counts one error of the transport."""
         self.transport_errors += 1
 
-    def count_failed(self) -> None:
+    def count_failed(self, reason: str) -> None:
         """Counts one failed handshake."""
         self.handshakes_failed += 1
+        self.count_failure(reason)
+
+    def count_failure(self, reason: str) -> None:
+        """Counts a reason for which a handshake failed, or a hello was refused."""
+        self.failures += Counts({reason: 1})
 
     def count_address_changed(self) -> None:
         self.addresses_changed += 1

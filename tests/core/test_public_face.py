@@ -12,7 +12,8 @@ from aiodtls import core
 SANS_IO = """
 PSK AddressChanged CertificateError CertificateReceived Closed ConfigError Confirmed DTLSConfig
 DTLSConnection DTLSError EndpointClosed Event ExportNeeded FlightSent HandshakeCompleted
-HandshakeError HandshakeRefused HandshakeTimeout KeyLimitReached KeysUpdated LeaseExhausted Limits
+HandshakeError HandshakeFailed HandshakeRefused HandshakeTimeout KeyLimitReached KeysUpdated
+LeaseExhausted Limits
 Listener MessageTooLarge PSKRequested PathMTUChanged PeerAlert PeerConnected PeerUnresponsive
 Question SessionReceived SessionRevoked SessionStoreFailed SignatureRequested StoreAwaited
 ValidatedHello VerificationRequested

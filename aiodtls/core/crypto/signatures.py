@@ -194,7 +194,9 @@ def verify(
     # The library raises UnsupportedAlgorithm and ValueError for odd keys and encodings.
     except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
         raise AlertError(
-            AlertDescription.decrypt_error, f"the peer's {scheme.name} signature is not valid"
+            AlertDescription.decrypt_error,
+            f"the peer's {scheme.name} signature is not valid",
+            reason="wrong_signature",
         ) from error
 
 

@@ -50,6 +50,7 @@ def client(hs: Handshake) -> Script:
     elif isinstance(first, HelloRetryRequest):
         offer, reply = yield from _retry(hs, offer, first)
 
+    hs.enter("negotiation")
     chose13 = _check_version(hs, first, reply)
     assert isinstance(reply, ServerHello)
     if chose13 and given_up is not None:

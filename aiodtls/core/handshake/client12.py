@@ -83,6 +83,7 @@ def client12(hs: Handshake, hello: ClientHello, reply: ServerHello) -> Script:
         return
     exchange = suite.key_exchange
     assert exchange is not None
+    hs.enter("authentication")
     if exchange.uses_certificate:
         certificate_types.check_reply(hs, hello, reply.extensions)
         yield from _receive_certificate(hs, suite)
@@ -242,6 +243,7 @@ def _exchange_finished(
     hs.send(Finished(verify_data(hs, suite, master, CLIENT_LABEL)))
 
     hs.await_last_flight()
+    hs.enter("finished")
     session = yield from receive_ticket(hs, reply)
     hs.install_read(EPOCH, reader)
     finished = yield from hs.expect(Finished)

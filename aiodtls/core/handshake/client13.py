@@ -40,10 +40,12 @@ def client13(hs: Handshake, offer: Offer, reply: ServerHello) -> Script:
     psk, secrets = _accept_server_hello(hs, offer, reply)
     yield from _receive_extensions(hs, offer, psk)
     request = None
+    hs.enter("authentication")
     if psk is None:
         request = yield from _authenticate_server(hs, offer)
     elif hs.negotiated.peer_chain:
         yield from check_trust(hs, hs.negotiated.peer_chain, "server")
+    hs.enter("finished")
     finished = yield from hs.expect(Finished)
     secrets.check_finished(finished)
     traffic = secrets.derive_application()

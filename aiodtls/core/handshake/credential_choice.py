@@ -8,6 +8,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import KeyExchange, Suite
 from aiodtls.core.errors import AlertError, CertificateError
+from aiodtls.core.handshake import in_common
 from aiodtls.core.handshake.extensions import (
     certificate_authorities,
     certificate_types,
@@ -105,8 +106,10 @@ def choose_credentials13(
     return _first_with_scheme(config, ordered, schemes or ())
 
 
-def why_nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> AlertError:
-    """Explains why a server has no credentials for this client: their type, or else ``message``."""
+def why_no_credentials(
+    config: DTLSConfig, hello: ClientHello, version: ProtocolVersion
+) -> AlertError:
+    """Explains why a server has no credentials for this client."""
     usable = certificate_types.usable_credentials(config, hello)
     if config.credential_list and not usable:
         message = "the client accepts none of our certificate types (RFC 7250)"
@@ -118,11 +121,20 @@ def why_nothing_fits(config: DTLSConfig, hello: ClientHello, message: str) -> Al
             if negotiates
             else AlertDescription.handshake_failure
         )
-        return AlertError(description, message, CertificateError(message))
+        return AlertError(
+            description, message, CertificateError(message), reason="no_common_certificate_type"
+        )
     named = certificate_authorities.accept(hello.extensions)
     if usable and not any(item.suits(named) for item in usable):
         message = "the client accepts no issuer of our credentials"
-    return AlertError(AlertDescription.handshake_failure, message)
+        return AlertError(AlertDescription.handshake_failure, message, reason="no_accepted_issuer")
+    ours = dict.fromkeys(
+        scheme
+        for credentials in usable
+        for scheme in credentials.schemes(version)
+        if scheme in config.schemes
+    )
+    return in_common.no_scheme(signature_algorithms.accept(hello.extensions), ours)
 
 
 def choose_client_credentials12(

@@ -36,7 +36,7 @@ from collections.abc import Callable, Sequence
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import AlertError, DecodeError
-from aiodtls.core.events import Event, Question
+from aiodtls.core.events import Event, Question, Stage
 from aiodtls.core.handshake.script import AwaitEarly, Expect, Handshake, Script, ScriptRunner
 from aiodtls.core.record.epochs import RecordReader, RecordWriter
 from aiodtls.core.record.layer import RecordLayer
@@ -87,6 +87,7 @@ class HandshakeDriver:
             "_flights_sent",
             "_handshake",
             "_is_dtls13",
+            "_last_stage",
         ),
         *("_layer", "_made_acks", "_made_reassembly", "_may_have_acks", "_new_handshake"),
         *("_next_receive_seq", "_question", "_reopened", "_runner", "_stored_seq", "_timers"),
@@ -119,6 +120,7 @@ class HandshakeDriver:
         self._handshake: Handshake | None = None
         self._runner: ScriptRunner | None = None
         self._question: Question | None = None
+        self._last_stage: Stage = "hello"
         # Whether the version is DTLS 1.3, or may become DTLS 1.3 by our configuration.
         self._is_dtls13 = self._may_have_acks = False
         self._flights_sent = 0
@@ -196,6 +198,11 @@ class HandshakeDriver:
     def answer_has_begun(self) -> bool:
         """Whether something of the peer's answer to our first flight has come."""
         return self._flights_sent > 0 and (bool(self._answers) or self.receives_message)
+
+    @property
+    def stage(self) -> Stage:
+        """How far the handshake is, or was when it was abandoned."""
+        return self._handshake.stage if self._handshake is not None else self._last_stage
 
     @property
     def owes_ack(self) -> bool:
@@ -479,6 +486,7 @@ class HandshakeDriver:
 
     def abandon(self) -> None:
         """Ends the association: drops the script and its secrets."""
+        self._last_stage = self.stage
         self._runner = self._handshake = self._question = None
         self._transmitter.drop_remaining()
 

@@ -86,4 +86,5 @@ def check_finished(
     digest = hs.transcript.hash_before_last(suite.hash_name)
     expected = prf.verify_data(suite.hash_name, master, label, digest)
     if not hmac.compare_digest(expected, finished.verify_data):
-        raise AlertError(AlertDescription.decrypt_error, "the peer's Finished does not verify")
+        message = "the peer's Finished does not verify"
+        raise AlertError(AlertDescription.decrypt_error, message, reason="wrong_finished")

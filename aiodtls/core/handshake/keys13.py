@@ -80,7 +80,8 @@ class Secrets13:
         digest = self._hs.transcript.hash_before_last(self._suite.hash_name)
         expected = verify_data(self._suite.hash_name, self._peer, digest)
         if not hmac.compare_digest(expected, finished.verify_data):
-            raise AlertError(AlertDescription.decrypt_error, "the peer's Finished does not verify")
+            message = "the peer's Finished does not verify"
+            raise AlertError(AlertDescription.decrypt_error, message, reason="wrong_finished")
 
     def derive_application(self) -> ApplicationTraffic:
         """Derives the secrets of application data. The transcript ends with the server's Finished.

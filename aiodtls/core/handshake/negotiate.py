@@ -11,7 +11,8 @@ from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.errors import AlertError
 from aiodtls.core.frozen import frozen
-from aiodtls.core.handshake.credential_choice import choose_credentials12, why_nothing_fits
+from aiodtls.core.handshake import in_common
+from aiodtls.core.handshake.credential_choice import choose_credentials12, why_no_credentials
 from aiodtls.core.handshake.extensions import ec_point_formats, supported_groups, supported_versions
 from aiodtls.core.registry import (
     AlertDescription,
@@ -55,10 +56,7 @@ def choose_version(config: DTLSConfig, hello: ClientHello) -> ProtocolVersion:
     for version in config.version_list:
         if version in offered:
             return version
-    raise AlertError(
-        AlertDescription.protocol_version,
-        f"no version in common: the client says {hello.client_version:#06x}",
-    )
+    raise in_common.no_version(config, hello, offered)
 
 
 def check_client_hello12(config: DTLSConfig, hello: ClientHello) -> None:
@@ -94,11 +92,23 @@ def choose12(config: DTLSConfig, hello: ClientHello) -> Choice12:
         chosen = choose_credentials12(config, hello, suite)
         if chosen is not None:
             return Choice12(suite, *chosen, group)
-    raise why_nothing_fits(
-        config,
-        hello,
-        "no cipher suite, group and signature scheme of the client fit our credentials",
-    )
+    raise _why_nothing_fits(config, hello, group)
+
+
+def _why_nothing_fits(
+    config: DTLSConfig, hello: ClientHello, group: NamedGroup | None
+) -> AlertError:
+    """Explains why no suite of DTLS 1.2 can be used with this client."""
+    ours = [suite for suite in config.suites if suite.key_exchange is not None]
+    common = [suite for suite in ours if suite.code in hello.cipher_suites]
+    exchanges = [suite.key_exchange for suite in common if suite.key_exchange is not None]
+    if not exchanges:
+        return in_common.no_suite(ours, hello)
+    if group is None and all(exchange.uses_ecdhe for exchange in exchanges):
+        return in_common.no_group(config.named_groups12, hello)
+    if not any(exchange.uses_certificate for exchange in exchanges):
+        return in_common.no_psk()
+    return why_no_credentials(config, hello, ProtocolVersion.DTLSv1_2)
 
 
 def server_random12(config: DTLSConfig, random: bytes) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.suites import SUITES, Suite
 from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import in_common
 from aiodtls.core.handshake.extensions import key_share, supported_versions
 from aiodtls.core.handshake.negotiate import check_only_offered
 from aiodtls.core.handshake.offer13 import Offer
@@ -134,7 +135,7 @@ def choose_suite13(config: DTLSConfig, hello: ClientHello, wall_time: float) -> 
     """
     offered = [s for s in config.suites if s.key_exchange is None and s.code in hello.cipher_suites]
     if not offered:
-        raise AlertError(AlertDescription.handshake_failure, "no cipher suite in common")
+        raise in_common.no_suite([s for s in config.suites if s.key_exchange is None], hello)
     return _suite_of_psk(config, hello, offered, wall_time) or offered[0]
 
 

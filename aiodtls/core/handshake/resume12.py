@@ -52,7 +52,9 @@ def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Scr
     use_session(hs.negotiated, session)
     master = use_master_secret(hs, suite, session.secret)
     if session.peer_chain:
+        hs.enter("authentication")
         yield from check_trust(hs, session.peer_chain, "server")
+    hs.enter("finished")
     renewed = yield from receive_ticket(hs, reply)
     writer, reader = derive_record_keys(
         hs.negotiated, suite, master, hs.config.replay_window, is_client=True
@@ -136,6 +138,7 @@ def server_resumes12(hs: Handshake, session: Session, *, gives_ticket: bool) -> 
 
     hs.install_read(EPOCH, reader)
     hs.await_last_flight()
+    hs.enter("finished")
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, master, CLIENT_LABEL, finished)
 

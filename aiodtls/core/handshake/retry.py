@@ -58,7 +58,7 @@ def check_retry(
     sealed = cookies.unseal(address, cookie.cookie, wall_time)
     if sealed is None:
         message = "the cookie is not ours, too old, or used up"
-        raise AlertError(AlertDescription.illegal_parameter, message)
+        raise AlertError(AlertDescription.illegal_parameter, message, reason="invalid_cookie")
     suite = SUITES[sealed.suite]
     group = NamedGroup(sealed.group) if sealed.group != NO_GROUP else None
     if suite.code not in hello.cipher_suites or (

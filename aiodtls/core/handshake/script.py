@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.transcript import Transcript
 from aiodtls.core.errors import AlertError, CertificateError
-from aiodtls.core.events import Event, Question, SessionRevoked
+from aiodtls.core.events import Event, Question, SessionRevoked, Stage
 from aiodtls.core.frozen import frozen
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.record.connection_ids import ConnectionIds
@@ -80,6 +80,7 @@ class Handshake:
         next_seq: the message_seq of our next message.
         flight: our messages since the script was last suspended.
         datagram_size: the largest datagram, in bytes of UDP payload.
+        stage: how far the handshake is: see ``events.HandshakeFailed``.
         awaits_last_flight: whether the flight that we wait for is the peer's last. The peer repeats
             that one only if we repeat ours.
     """
@@ -98,6 +99,7 @@ class Handshake:
     write_epoch: int = 0
     # The owner's queue, for what it should know and nothing waits for.
     events: list[Event] = field(default_factory=list)
+    stage: Stage = "hello"
     awaits_last_flight: bool = False
     negotiated: Negotiated = field(default_factory=Negotiated)
     transcript: Transcript = field(default_factory=Transcript)
@@ -110,6 +112,10 @@ class Handshake:
         whole = self.transcript.add(msg_type, message_seq, body)
         self.flight.append(OutgoingMessage(self.write_epoch, msg_type, message_seq, body, whole))
         self.next_seq += 1
+
+    def enter(self, stage: Stage) -> None:
+        """The next stage has begun."""
+        self.stage = stage
 
     def await_last_flight(self) -> None:
         """Says that the next flight is the peer's last."""

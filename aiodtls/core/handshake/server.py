@@ -28,6 +28,7 @@ def server(hs: Handshake, validated: ValidatedHello | None) -> Script:
         hs.transcript.add(hello.msg_type, validated.message_seq, validated.body)
     # From here on a repeat of this hello is known as one, also where it is refused.
     hs.negotiated.client_random = hello.random
+    hs.enter("negotiation")
     version = negotiate.choose_version(hs.config, hello)
     if version is ProtocolVersion.DTLSv1_3:
         yield from server13(hs, hello, validated.retry if validated else None)

@@ -102,6 +102,7 @@ def server12(hs: Handshake, hello: ClientHello) -> Script:
     share = yield from _send_server_key(hs, answer.choice)
     _send_request(hs, answer.asked)
 
+    hs.enter("authentication")
     chain = yield from _receive_certificate(hs, answer.asked)
     premaster = yield from _receive_client_key(hs, suite, share)
     master = derive_master_secret(hs, suite, premaster)
@@ -220,7 +221,12 @@ def _receive_certificate(hs: Handshake, asked: CertificateType | None) -> Step[t
     certificate = yield from hs.expect(certificate_types.MESSAGES12[asked])
     if not certificate.chain and hs.config.client_auth == "required":
         message = "the client has no certificate, which client_auth asks for"
-        raise AlertError(AlertDescription.handshake_failure, message, CertificateError(message))
+        raise AlertError(
+            AlertDescription.handshake_failure,
+            message,
+            CertificateError(message),
+            reason="no_certificate",
+        )
     return certificate.chain
 
 
@@ -266,6 +272,7 @@ def _exchange_finished(hs: Handshake, answer: _Answer, master: hmacs.Secret) -> 
         hs.negotiated, suite, master, hs.config.replay_window, is_client=False
     )
     hs.install_read(EPOCH, reader)
+    hs.enter("finished")
     finished = yield from hs.expect(Finished)
     check_finished(hs, suite, master, CLIENT_LABEL, finished)
 

@@ -21,7 +21,7 @@ from aiodtls.core.crypto.key_exchange import respond
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import AlertError, CertificateError
 from aiodtls.core.frozen import frozen
-from aiodtls.core.handshake import credential_choice, negotiate13
+from aiodtls.core.handshake import credential_choice, in_common, negotiate13
 from aiodtls.core.handshake.authenticate import check_signature, check_trust, sign
 from aiodtls.core.handshake.extensions import (
     alpn,
@@ -54,6 +54,7 @@ from aiodtls.core.registry import (
     CertificateType,
     ExtensionType,
     NamedGroup,
+    ProtocolVersion,
     PskKeyExchangeMode,
     SignatureScheme,
 )
@@ -111,8 +112,10 @@ def server13(hs: Handshake, hello: ClientHello, retry: Retry | None) -> Script:
     traffic = secrets.derive_application()
 
     if asked is not None:
+        hs.enter("authentication")
         hs.negotiated.peer_certificate_type = asked
         yield from _authenticate_client(hs)
+    hs.enter("finished")
     finished = yield from hs.expect(Finished)
     secrets.check_finished(finished)
     if hs.negotiated.wants_tickets:
@@ -165,17 +168,26 @@ def _choose(
 def _nothing_fits(hs: Handshake, hello: ClientHello, group: NamedGroup | None) -> AlertError:
     """Explains why neither a PSK nor credentials fit this client."""
     if hs.config.credential_list:
+        if group is None:
+            return in_common.no_group(hs.config.named_groups, hello)
         if key_share.accept(hello, group) is None:
-            return AlertError(
-                AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure,
-                "no key share in a group that we support",
-            )
-        message = "no signature scheme of the client fits our keys"
-        return credential_choice.why_nothing_fits(hs.config, hello, message)
+            message = f"the client sent no key share in the group {group.name}, as was requested"
+            return AlertError(AlertDescription.illegal_parameter, message)
+        offered = hello.extensions.find(PreSharedKey)
+        if offered is not None and ExtensionType.signature_algorithms not in hello.extensions:
+            if not hs.config.serves_psk:
+                return in_common.no_psk()
+            identity = offered.identities[0][0]
+            return in_common.unknown_psk(AlertDescription.handshake_failure, identity)
+        return credential_choice.why_no_credentials(hs.config, hello, ProtocolVersion.DTLSv1_3)
     if ExtensionType.pre_shared_key not in hello.extensions:
-        return AlertError(AlertDescription.missing_extension, "the client offers no PSK")
-    message = "no PSK key exchange mode in common"
-    return AlertError(AlertDescription.handshake_failure, message)
+        message = "the client offers no PSK, and we have no certificate"
+        return AlertError(AlertDescription.missing_extension, message, reason="no_psk")
+    return AlertError(
+        AlertDescription.handshake_failure,
+        "no PSK key exchange mode in common",
+        reason="no_common_psk_mode",
+    )
 
 
 def _unknown_psk(hs: Handshake, offered: PreSharedKey, suite: Suite) -> AlertError:
@@ -184,7 +196,8 @@ def _unknown_psk(hs: Handshake, offered: PreSharedKey, suite: Suite) -> AlertErr
     random_psk = OfferedPsk(b"", key, suite.hash_name, EXTERNAL_BINDER)
     binder = random_psk.binder(hs.transcript, offered.binders_length)
     hmac.compare_digest(binder, offered.binders[0])
-    return AlertError(UNKNOWN_PSK, "no PSK of the client is known")
+    hs.enter("authentication")
+    return in_common.unknown_psk(UNKNOWN_PSK, offered.identities[0][0])
 
 
 def _choose_psk(
@@ -211,8 +224,11 @@ def _accept_psk(hs: Handshake, hello: ClientHello, index: int, psk: OfferedPsk) 
     offered = hello.extensions.find(PreSharedKey)
     assert offered is not None
     expected = psk.binder(hs.transcript, offered.binders_length)
+    hs.enter("authentication")
     if not hmac.compare_digest(expected, offered.binders[index]):
-        raise AlertError(AlertDescription.decrypt_error, "the client's binder does not verify")
+        name = in_common.psk_name(offered.identities[index][0])
+        message = f"the client's binder does not verify: it has another key for {name}"
+        raise AlertError(AlertDescription.decrypt_error, message, reason="wrong_psk")
     if psk.session is not None:
         use_session(hs.negotiated, psk.session)
     elif psk.psk is not None:
@@ -308,7 +324,10 @@ def _authenticate_client(hs: Handshake) -> Step[None]:
         if hs.config.client_auth == "required":
             message = "the client has no certificate, which client_auth asks for"
             raise AlertError(
-                AlertDescription.certificate_required, message, CertificateError(message)
+                AlertDescription.certificate_required,
+                message,
+                CertificateError(message),
+                reason="no_certificate",
             )
         return
     proof = yield from hs.expect(CertificateVerify)

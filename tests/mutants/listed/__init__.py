@@ -11,6 +11,7 @@ from tests.mutants.listed import (
     negotiation,
     record,
     reliability,
+    seeing,
     sessions,
     shell,
     strangers,
@@ -29,5 +30,6 @@ MUTANTS = [
     *strangers.MUTANTS,
     *faults.MUTANTS,
     *identity.MUTANTS,
+    *seeing.MUTANTS,
     *shell.MUTANTS,
 ]

@@ -538,8 +538,7 @@ MUTANTS = [
         (
             "alpn-in-common",
             "RFC 7301 3.2",
-            "    raise AlertError(AlertDescription.no_application_protocol,"
-            ' "no ALPN protocol in common")',
+            "    raise in_common.no_protocol(config, offered.protocols)",
             "    return None",
             "core/test_deviations.py core/test_connection.py",
         ),

@@ -100,7 +100,7 @@ MUTANTS = [
         (
             "cookie-is-ours",
             "RFC 9147 5.1",
-            "        raise AlertError(AlertDescription.illegal_parameter, message)\n    suite = SUITES",
+            '        raise AlertError(AlertDescription.illegal_parameter, message, reason="invalid_cookie")\n    suite = SUITES',
             "        sealed = SealedHello(bytes(32), 0x1301, NO_GROUP)\n    suite = SUITES",
             "core/test_retry.py",
         ),

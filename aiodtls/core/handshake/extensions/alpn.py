@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aiodtls.core.config import ALPNFunction, DTLSConfig
 from aiodtls.core.errors import AlertError
+from aiodtls.core.handshake import in_common
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.sessions import Session
@@ -52,7 +53,7 @@ def _choose(config: DTLSConfig, hello: ClientHello) -> bytes | None:
     for protocol in config.alpn:
         if protocol in offered.protocols:
             return protocol
-    raise AlertError(AlertDescription.no_application_protocol, "no ALPN protocol in common")
+    raise in_common.no_protocol(config, offered.protocols)
 
 
 def _ask_for_alpn(choose: ALPNFunction, offered: Sequence[bytes]) -> bytes | None:

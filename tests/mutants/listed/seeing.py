@@ -1,0 +1,78 @@
+"""What an operator is told: lines, events and counters."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+REPORTS = "test_reports.py"
+
+MUTANTS = [
+    *of(
+        "reports.py",
+        REPORTS,
+        (
+            "reports-of-failures-are-limited",
+            "at most 100 a second after a proved cookie, and 10 before it",
+            "if len(reported) < (reported.maxlen or 0) or now >= reported[0] + 1.0:",
+            "if True:",
+        ),
+        (
+            "left-out-reports-are-counted",
+            "a line says how many were left out",
+            "        self._left_out += 1\n",
+            "        self._left_out = 1\n",
+        ),
+    ),
+    *of(
+        "core/listener.py",
+        REPORTS,
+        (
+            "repeated-hellos-are-reported-once",
+            "a device that repeats its hello is one device",
+            "        if name in self._reported_hellos:\n            return\n",
+            "",
+        ),
+        (
+            "reports-that-wait-are-bounded",
+            "strangers grow no memory",
+            "        if len(self._events) < MAX_REPORTS:\n",
+            "        if True:\n",
+        ),
+        (
+            "refused-hellos-are-reported",
+            "a refused hello is seen even when no association came to be",
+            "            self._report_refusal(addr, hello, error, proved=False)\n",
+            "",
+        ),
+    ),
+    *of(
+        "protocol.py",
+        REPORTS,
+        (
+            "what-failed-at-once-is-reported",
+            "an event also where no channel came to be",
+            "                self._take_last_events(connection)\n",
+            "                pass\n",
+        ),
+    ),
+    *of(
+        "core/connection.py",
+        REPORTS,
+        (
+            "an-unknown-identity-is-told-from-a-timeout",
+            "the operator finds the reason",
+            "if is_server and identity is not None and not negotiated.psk_check:",
+            "if False:",
+        ),
+    ),
+    *of(
+        "log.py",
+        "test_log.py",
+        (
+            "kinds-of-lines-are-limited-apart",
+            "who connects does not hide who is refused",
+            "        key = line, network_of(peer)\n",
+            "        key = LINES_LEFT_OUT, network_of(peer)\n",
+        ),
+    ),
+]
