@@ -174,6 +174,8 @@ class Channel(Sending):
         self.carrier.drain()
 
     def _handle(self, event: Event) -> None:
+        if reports.is_detailed():
+            reports.detail(self.loop, self.connection, event)
         if isinstance(event, StoreAwaited) and event.operation == "delete":
             self._delete(event)
             return

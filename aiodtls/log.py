@@ -61,6 +61,14 @@ CONNECTED = Line(logging.INFO, "%s connected: %s")
 CLOSED = Line(logging.INFO, "%s closed after %.3f s: %s; %s")
 FAILED = Line(logging.INFO, "handshake with %s failed, %s: %s")
 HELLO_REFUSED = Line(logging.INFO, "hello of %s refused, %s: %s")
+# The course of a handshake, and what follows it.
+FLIGHT_SENT = Line(logging.DEBUG, "to %s: %s")
+FLIGHT_RESENT = Line(logging.DEBUG, "to %s again, resend %d: %s")
+FLIGHT_RECEIVED = Line(logging.DEBUG, "from %s: %s")
+FLIGHT_REPEATED = Line(logging.DEBUG, "from %s again, repeat %d: %s")
+NO_ANSWER = Line(logging.DEBUG, "%s: no answer, the timer was due; %d resends until now")
+ASKED = Line(logging.DEBUG, "%s: the handshake waits for the answer to %s")
+EVENT = Line(logging.DEBUG, "%s: %s")
 # The network.
 SEND_FAILED = Line(logging.INFO, "the transport failed to send to %s: %r")
 # What is not said.

@@ -598,6 +598,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def _take_last_events(self, connection: DTLSConnection) -> None:
         """A connection that ended at once never had a channel."""
         while (event := connection.next_event()) is not None:
+            if reports.is_detailed() and self._loop is not None:
+                reports.detail(self._loop, connection, event)
             if isinstance(event, HandshakeFailed):
                 self._failed_without_endpoint(event, began=True)
 

@@ -12,7 +12,16 @@ from collections import deque
 from aiodtls import log
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import failure_reason
-from aiodtls.core.events import HandshakeFailed
+from aiodtls.core.events import (
+    Closed,
+    Event,
+    FlightReceived,
+    FlightSent,
+    HandshakeCompleted,
+    HandshakeFailed,
+    PeerUnresponsive,
+    Question,
+)
 from aiodtls.core.peer_text import shown
 
 # How many failed handshakes a second are reported to ``on_event``: of proved addresses, of others.
@@ -100,6 +109,41 @@ def failed(loop: asyncio.AbstractEventLoop, event: HandshakeFailed, *, began: bo
             "address_proved": event.address_proved,
         },
     )
+
+
+def is_detailed() -> bool:
+    """Whether ``detail`` has a reader."""
+    return log.handshake.isEnabledFor(logging.DEBUG)
+
+
+def detail(loop: asyncio.AbstractEventLoop, connection: DTLSConnection, event: Event) -> None:
+    """A step of an association. Call it if ``is_detailed``."""
+    if isinstance(event, HandshakeCompleted | HandshakeFailed | Closed):
+        # They have lines of their own.
+        return
+    line, values = _line_of(event)
+    fields: dict[str, object] = {"event": type(event).__name__, "role": connection.role}
+    if isinstance(event, FlightSent | FlightReceived):
+        fields |= {"messages": event.messages, "datagram_sizes": event.datagram_sizes}
+    log.about(loop, log.handshake, line, connection.peer, *values, fields=fields)
+
+
+def _line_of(event: Event) -> tuple[log.Line, tuple[object, ...]]:
+    if isinstance(event, FlightSent | FlightReceived):
+        text, sizes = ", ".join(event.messages), " + ".join(map(str, event.datagram_sizes))
+        if sizes:
+            text += f" ({sizes} bytes)"
+        if isinstance(event, FlightSent):
+            first, again, times = log.FLIGHT_SENT, log.FLIGHT_RESENT, event.resend
+        else:
+            first, again, times = log.FLIGHT_RECEIVED, log.FLIGHT_REPEATED, event.repeat
+        return (again, (times, text)) if times else (first, (text,))
+    if isinstance(event, PeerUnresponsive):
+        return log.NO_ANSWER, (event.resends,)
+    if isinstance(event, Question):
+        return log.ASKED, (type(event).__name__,)
+    # Their text leaves out what is secret.
+    return log.EVENT, (shown(repr(event)),)
 
 
 def _how_far(stage: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import aiodtls
-from aiodtls import PSK, Credentials, DTLSConfig, Trust, log
+import aiodtls.testing
+from aiodtls import PSK, Credentials, DTLSConfig, Trust, log, reports
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import END_REASONS, FAILURE_REASONS, HandshakeError, HandshakeTimeout
 from aiodtls.core.events import HandshakeFailed
@@ -342,3 +343,30 @@ def test_reasons_are_names_that_mean_one_thing():
     assert len(set(FAILURE_REASONS)) == len(FAILURE_REASONS)
     assert not set(FAILURE_REASONS) & set(AlertDescription.__members__)
     assert not set(FAILURE_REASONS) & set(END_REASONS)
+
+
+async def test_at_debug_each_flight_is_a_line_and_resends_say_so(lines, credentials):  # noqa: F811
+    config = DTLSConfig(credentials=credentials, retransmit_initial=0.05)
+    async with aiodtls.testing.pair(server_config=config, loss=0.3, seed=5) as (client, _):
+        await client.wait_confirmed()
+    texts = [r.getMessage() for r in lines.records if r.name == "aiodtls.handshake"]
+    for peer in ("192.0.2.2:2", "192.0.2.1:1"):
+        assert any(text.startswith(f"to {peer}: ") for text in texts)
+        assert any(text.startswith(f"from {peer}: ") for text in texts)
+    assert any(" again, resend 1: client_hello (" in text for text in texts)
+    [hello, *_] = [r for r in lines.records if r.msg == log.FLIGHT_SENT.text]
+    assert hello.dtls_messages == ("client_hello",) and hello.dtls_event == "FlightSent"
+    assert len(hello.dtls_datagram_sizes) == 1
+
+
+async def test_lines_that_nobody_reads_are_not_made(monkeypatch):
+    def made(*_: object) -> None:
+        raise AssertionError("a line was made")
+
+    monkeypatch.setattr(reports, "detail", made)
+    monkeypatch.setattr(reports, "_negotiated", made)
+    monkeypatch.setattr(log, "address", made)
+    assert not logging.getLogger("aiodtls").isEnabledFor(logging.INFO)
+    async with aiodtls.testing.pair() as (client, server):
+        await client.send(b"data")
+        await server.recv()

@@ -338,6 +338,8 @@ class DTLSConnection:
             events=self._events,
             negotiated=self.negotiated,
         )
+        if hello is not None:
+            self._driver.hello_came()
         script = client(handshake) if self.role == "client" else server(handshake, hello)
         self._guarded(now, self._driver.begin, handshake, script, now)
 
@@ -521,6 +523,7 @@ class DTLSConnection:
         ``path`` is the peer's address and ours.
         """
         was_complete = self.handshake_complete
+        self._driver.datagram_came(size)
         for record in records:
             content_type, number, payload = record
             if content_type == APPLICATION_DATA:
@@ -1075,6 +1078,8 @@ class DTLSConnection:
                 continue
             if (warning := post.receive12(self.role, message)) is not None:
                 self._send_alert(AlertLevel.warning, warning)
+        if driver.complete:
+            driver.end_of_flight(now)
 
     def _receive_data(self, payload: bytes) -> None:
         """Processes application data that came before the handshake was complete, or was opened
@@ -1297,6 +1302,7 @@ class DTLSConnection:
         if self._alert_hint is not None:
             self._end(self._alert_hint.error)
             return
+        self._driver.end_of_flight(now)
         error = HandshakeTimeout(f"the handshake timed out: {reason}")
         self._explain_timeout(error)
         if self._layer.writer.is_protected:
@@ -1562,7 +1568,7 @@ class DTLSConnection:
         self._update_max_payload()
         self._watch_idleness(now)
         self._events.append(
-            HandshakeCompleted(str(negotiated.version), str(negotiated.cipher_suite))
+            HandshakeCompleted(str(negotiated.version), str(negotiated.cipher_suite), now)
         )
         self._expect_data(
             # This does not depend on a certificate: a peer may have shown none.
@@ -1608,6 +1614,7 @@ class DTLSConnection:
 
     def _refuse(self, description: AlertDescription, error: Exception, now: float) -> None:
         """Sends one fatal alert and ends the association."""
+        self._driver.end_of_flight(now)
         if not self.handshake_complete:
             self._send_last_alert(AlertLevel.fatal, description, now)
         else:

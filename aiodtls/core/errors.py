@@ -77,7 +77,7 @@ FAILURE_REASONS = (
     *("no_common_certificate_type", "no_accepted_issuer", "no_common_psk_mode", "no_psk"),
     *("unknown_psk", "wrong_psk", "wrong_signature", "wrong_finished", "no_certificate"),
     *("undecryptable", "timeout", "simultaneous_open", "transport_error"),
-    *("invalid_cookie", "table_full", "not_accepting", "hellos_full", "queue_full"),
+    *("invalid_cookie", "table_full", "not_accepting", "hello_too_long", "queue_full"),
 )
 # The values of ``EndpointClosed.reason``.
 END_REASONS = (

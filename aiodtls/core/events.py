@@ -58,10 +58,14 @@ class HandshakeFailed(Event):
 
 @frozen
 class HandshakeCompleted(Event):
-    """Both Finished messages are verified; data can be sent and received."""
+    """Both Finished messages are verified; data can be sent and received.
+
+    ``at`` is when, in seconds on the clock of the event loop.
+    """
 
     version: str
     cipher_suite: str
+    at: float = field(default=0.0, compare=False)
 
 
 @frozen
@@ -74,12 +78,31 @@ class FlightSent(Event):
     """A handshake flight was sent: the names of its messages, and the size of each datagram in
     bytes.
 
-    ``resend`` is 0 for the first transmission, then 1, 2 and so on.
+    ``resend`` is 0 for the first transmission, then 1, 2 and so on. ``at`` is when, in seconds on
+    the clock of the event loop.
     """
 
     messages: tuple[str, ...]
     datagram_sizes: tuple[int, ...]
     resend: int
+    at: float = field(default=0.0, compare=False)
+
+
+@frozen
+class FlightReceived(Event):
+    """A handshake flight of the peer is complete: the names of its messages, and the size of each
+    datagram that had a part of it, in bytes.
+
+    ``repeat`` is 0 for the first time, then 1, 2 and so on for repeats that make us resend our own
+    flight. Where a handshake ends early, its last event has the messages until then. A server's
+    listener has taken the first ClientHello before there was an association: it has no sizes.
+    ``at`` is when, in seconds on the clock of the event loop.
+    """
+
+    messages: tuple[str, ...]
+    datagram_sizes: tuple[int, ...]
+    repeat: int
+    at: float = field(default=0.0, compare=False)
 
 
 @frozen

@@ -75,7 +75,7 @@ MAX_REPORTED = 256
 MAX_REPORTS = 1024
 # Why a hello is refused before it is known whether there is anything in common.
 HELLO_REASONS = frozenset(
-    {"not_accepting", "hellos_full", "table_full", "invalid_cookie", "missing_extension"}
+    {"not_accepting", "hello_too_long", "table_full", "invalid_cookie", "missing_extension"}
     | {"illegal_parameter", "decode_error"}
 )
 
@@ -335,7 +335,8 @@ class Listener:
         if self.holds_hellos:
             limit = self.config.limits.hello_pool_bytes
             if not self._held_hellos.keep(addr, body, message_seq, record_number, limit):
-                self._refuse_hello(addr, hello, "too many hellos wait for accept()", "hellos_full")
+                message = "the hello is longer than a record, too long to wait for accept()"
+                self._refuse_hello(addr, hello, message, "hello_too_long")
             return
         dialling = live is not None and live.role == "client" and not live.handshake_complete
         if dialling and live is not None and live.client_random > hello.random:

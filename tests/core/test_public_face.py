@@ -11,7 +11,8 @@ from aiodtls import core
 
 SANS_IO = """
 PSK AddressChanged CertificateError CertificateReceived Closed ConfigError Confirmed DTLSConfig
-DTLSConnection DTLSError EndpointClosed Event ExportNeeded FlightSent HandshakeCompleted
+DTLSConnection DTLSError EndpointClosed Event ExportNeeded FlightReceived FlightSent
+HandshakeCompleted
 HandshakeError HandshakeFailed HandshakeRefused HandshakeTimeout KeyLimitReached KeysUpdated
 LeaseExhausted Limits
 Listener MessageTooLarge PSKRequested PathMTUChanged PeerAlert PeerConnected PeerUnresponsive

@@ -44,6 +44,7 @@ from aiodtls.core.record.protection13 import RecordReader13
 from aiodtls.core.registry import AlertDescription, ContentType, HandshakeType
 from aiodtls.core.reliability.acks import Acknowledgement
 from aiodtls.core.reliability.flight import Flight
+from aiodtls.core.reliability.incoming_flight import IncomingFlight
 from aiodtls.core.reliability.outgoing_flight import (
     LAST_FLIGHT_LIFETIME,
     Acknowledged,
@@ -79,20 +80,11 @@ class HandshakeDriver:
     """
 
     __slots__ = (
-        *(
-            "_answers",
-            "_config",
-            "_counters",
-            "_events",
-            "_flights_sent",
-            "_handshake",
-            "_is_dtls13",
-            "_last_stage",
-        ),
-        *("_layer", "_made_acks", "_made_reassembly", "_may_have_acks", "_new_handshake"),
-        *("_next_receive_seq", "_question", "_reopened", "_runner", "_stored_seq", "_timers"),
-        *("_transmitter", "complete", "completed_at", "last_flight_arrived", "next_seq"),
-        *("outgoing", "sent_last"),
+        *("_answers", "_config", "_counters", "_datagram_size", "_events", "_flights_sent"),
+        *("_handshake", "_is_dtls13", "_last_stage", "_layer", "_made_acks", "_made_incoming"),
+        *("_made_reassembly", "_may_have_acks", "_new_handshake", "_next_receive_seq"),
+        *("_question", "_reopened", "_runner", "_stored_seq", "_timers", "_transmitter"),
+        *("complete", "completed_at", "last_flight_arrived", "next_seq", "outgoing", "sent_last"),
     )
 
     def __init__(
@@ -114,6 +106,9 @@ class HandshakeDriver:
         # Made when first needed; ``free_memory`` drops them.
         self._made_acks: Acknowledgement | None = None
         self._made_reassembly: Reassembly | None = None
+        self._made_incoming: IncomingFlight | None = None
+        # The size of the datagram that is being processed; 0 once it was noted.
+        self._datagram_size = 0
         self._next_receive_seq = next_receive_seq
         self._config = config
         self.outgoing = outgoing
@@ -182,6 +177,12 @@ class HandshakeDriver:
         self.complete = True
         if self._made_reassembly is not None:
             self._made_reassembly.limit = self._fragment_limit
+
+    @property
+    def _incoming(self) -> IncomingFlight:
+        if self._made_incoming is None:
+            self._made_incoming = IncomingFlight()
+        return self._made_incoming
 
     @property
     def next_receive_seq(self) -> int:
@@ -286,6 +287,19 @@ class HandshakeDriver:
         self._runner = ScriptRunner(script)
         self._suspended(now)
 
+    def hello_came(self) -> None:
+        """A listener has validated the ClientHello."""
+        self._incoming.message_came(HandshakeType.client_hello)
+
+    def end_of_flight(self, now: float) -> None:
+        """Reports what has come of the peer's flight, because no more is awaited."""
+        if self._made_incoming is not None:
+            self._events += self._made_incoming.end(now)
+
+    def datagram_came(self, size: int) -> None:
+        """A datagram of ``size`` bytes is being processed."""
+        self._datagram_size = size
+
     def receive(self, payload: bytes, record_number: int, now: float) -> bool:
         """Processes the plaintext of one handshake record.
 
@@ -304,6 +318,10 @@ class HandshakeDriver:
             self._counters.count_discarded()
             return False
         all_taken, in_order, is_awaited = True, False, False
+        if self._datagram_size and fragments:
+            is_repeat = fragments[0].message_seq < self._reassembly.next_seq
+            self._incoming.datagram_came(self._datagram_size, is_repeat=is_repeat)
+            self._datagram_size = 0
         for fragment in fragments:
             next_seq = self._reassembly.next_seq
             in_order = in_order or fragment.message_seq <= next_seq
@@ -335,6 +353,7 @@ class HandshakeDriver:
                 self.outgoing.free_memory()
                 self._layer.forget_writers(data_epoch)
             self._answers = {}
+            self._made_incoming = None
             if self._made_acks is not None and not self._made_acks.pending:
                 self._made_acks.answered()
                 self._made_acks = None
@@ -382,6 +401,7 @@ class HandshakeDriver:
         if self._question is None and self.outgoing.repeat_completed(
             fragment, now, authenticated=epoch > 0
         ):
+            self._events.append(self._incoming.repeated(now))
             self._resend(now)
 
     def hello_repeated(self, message_seq: int, now: float) -> None:
@@ -393,6 +413,7 @@ class HandshakeDriver:
             return
         first = next(iter(outgoing.flight), None)
         if first and first.message_seq == message_seq and outgoing.peer_repeats(now):
+            self._events.append(self._incoming.repeated(now))
             self._resend(now)
 
     @property
@@ -482,12 +503,16 @@ class HandshakeDriver:
         handshake has no body.
         """
         message, self._new_handshake = self._new_handshake, None
-        return message or self._reassembly.next_message(self._layer.read_epoch)
+        message = message or self._reassembly.next_message(self._layer.read_epoch)
+        if message is not None:
+            self._incoming.message_came(message.msg_type)
+        return message
 
     def abandon(self) -> None:
         """Ends the association: drops the script and its secrets."""
         self._last_stage = self.stage
         self._runner = self._handshake = self._question = None
+        self._made_incoming = None
         self._transmitter.drop_remaining()
 
     # -- ACKs (RFC 9147 section 7) -------------------------------------------------------------
@@ -592,6 +617,7 @@ class HandshakeDriver:
             if message is None:
                 return
             self._answers[message.message_seq] = len(message.body)
+            self._incoming.message_came(message.msg_type)
             runner.resume(message)
             self._suspended(now)
 
@@ -607,6 +633,8 @@ class HandshakeDriver:
             self.outgoing.pause()
             return
         flight = handshake.flight
+        if flight or waiting is None:
+            self.end_of_flight(now)
         if flight:
             self._start_flight(handshake.take_flight(), now)
         if waiting is None:

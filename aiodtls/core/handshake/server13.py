@@ -171,7 +171,7 @@ def _nothing_fits(hs: Handshake, hello: ClientHello, group: NamedGroup | None) -
         if group is None:
             return in_common.no_group(hs.config.named_groups, hello)
         if key_share.accept(hello, group) is None:
-            message = f"the client sent no key share in the group {group.name}, as was requested"
+            message = f"no key share in a group that we support: {group.name} was requested"
             return AlertError(AlertDescription.illegal_parameter, message)
         offered = hello.extensions.find(PreSharedKey)
         if offered is not None and ExtensionType.signature_algorithms not in hello.extensions:

@@ -25,10 +25,15 @@ RESENDS_AT_FULL_SIZE = 1
 
 
 # Type names. A lookup in the enum takes longer.
-_NAMES: dict[HandshakeType | None, str] = {
+_NAMES: dict[int | None, str] = {
     None: ContentType.change_cipher_spec.name,
     **{msg_type: msg_type.name for msg_type in HandshakeType},
 }
+
+
+def message_name(msg_type: int) -> str:
+    """The name of a type of messages in the registry, or its number."""
+    return _NAMES.get(msg_type) or f"type {msg_type}"
 
 
 @frozen

@@ -136,7 +136,7 @@ class Transmitter:
             if outgoing.is_running:
                 outgoing.rearm(now)
         sizes = tuple([len(datagram.data) for datagram in datagrams])
-        self._events.append(FlightSent(tuple(packer.names), sizes, resend))
+        self._events.append(FlightSent(tuple(packer.names), sizes, resend, now))
         # Without an ACK for a quarter of the timeout, the whole burst may have been lost.
         self._pause = outgoing.backoff.timeout / 4
         self._held_back = datagrams

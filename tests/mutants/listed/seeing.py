@@ -66,6 +66,32 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/reliability/incoming_flight.py",
+        "core/test_incoming_flight.py",
+        (
+            "noted-datagrams-are-bounded",
+            "strangers grow no memory",
+            "        if len(sizes) < MOST_DATAGRAMS:\n",
+            "        if True:\n",
+        ),
+        (
+            "repeats-are-noted-apart",
+            "FlightReceived: the datagrams of this flight",
+            "        sizes = self._repeated_sizes if is_repeat else self._sizes\n",
+            "        sizes = self._sizes\n",
+        ),
+    ),
+    *of(
+        "channel.py",
+        REPORTS,
+        (
+            "no-line-is-made-for-nobody",
+            "when DEBUG is off no string is built",
+            "        if reports.is_detailed():\n            reports.detail(self.loop",
+            "        if True:\n            reports.detail(self.loop",
+        ),
+    ),
+    *of(
         "log.py",
         "test_log.py",
         (
