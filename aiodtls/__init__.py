@@ -34,7 +34,7 @@ from aiodtls.core.sessions import (
     SessionCache,
     SessionStore,
 )
-from aiodtls.core.statistics import Statistics
+from aiodtls.core.statistics import Gauges, Histogram, Statistics
 from aiodtls.core.ticket_keys import TicketKeys
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.protocol import DTLSProtocol
@@ -54,9 +54,11 @@ __all__ = [
     "DTLSProtocol",
     "DTLSServer",
     "EndpointClosed",
+    "Gauges",
     "HandshakeError",
     "HandshakeRefused",
     "HandshakeTimeout",
+    "Histogram",
     "LeaseExhausted",
     "Limits",
     "MemorySessionStore",

@@ -25,7 +25,7 @@ from aiodtls.core.errors import DTLSError, EndpointClosed
 from aiodtls.core.events import HandshakeFailed
 from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
-from aiodtls.core.statistics import Statistics
+from aiodtls.core.statistics import Gauges, Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import distant_timer, sockets
 from aiodtls.net.batching import FLUSH_TIME, BatchingTransport
@@ -114,6 +114,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._is_closed = False
         self._closing: asyncio.Future[None] | None = None
         self._dropped, self._output_bytes = 0, DEFAULT_LIMIT
+        self._kernel_drops = self._wire_sent = self._wire_received = 0
         _alive.add(self)
 
     # -- asyncio.DatagramProtocol -------------------------------------------------------------
@@ -145,6 +146,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """
         if self._connected_to is not None:
             addr = self._connected_to
+        self._wire_received += len(batch)
         taken = 0
         connection = self._listener.live_connection(addr)
         if connection is not None:
@@ -206,6 +208,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed: every association on it ends."""
         self._dropped += self._unsent_dropped()
+        self._kernel_drops += self._receive_buffer()[1]
         self.transport = self.batching = None
         self._held_back.clear()
         if self._flush_timer is not None:
@@ -381,10 +384,34 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     @property
     def statistics(self) -> Statistics:
-        for channel in self._channels.values():
-            channel.flush()
-        unsent = Statistics(datagrams_dropped=self._dropped + self._unsent_dropped())
-        return self._listener.statistics + unsent
+        """The sums over all associations of this transport, ended ones included.
+
+        They are kept as they happen, so this takes as long for one association as for 100,000.
+        """
+        if self.batching is not None:
+            # What is coalesced was sent, as far as its sender knows.
+            self.batching.end_iteration_early()
+        own = Statistics(
+            datagrams_dropped=self._dropped + self._unsent_dropped(),
+            wire_bytes_sent=self._wire_sent,
+            wire_bytes_received=self._wire_received,
+            kernel_drops=self._kernel_drops + self._receive_buffer()[1],
+        )
+        return self._listener.statistics + own
+
+    @property
+    def gauges(self) -> Gauges:
+        """What there is now."""
+        waiting = self.batching.get_write_buffer_size() if self.batching is not None else 0
+        own = Gauges(
+            output_bytes=waiting + self._held_back.size, input_bytes=self._receive_buffer()[0]
+        )
+        return self._listener.gauges + own
+
+    def _receive_buffer(self) -> tuple[int, int]:
+        """The memory of datagrams that wait in the system's buffer, and how many it has dropped."""
+        get = getattr(self.transport, "get_extra_info", lambda name: None)
+        return sockets.receive_buffer(get("socket"))
 
     def endpoint_of(self, channel: Channel) -> DTLSEndpoint:
         """The user's endpoint for a channel."""
@@ -465,6 +492,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def send_datagrams(self, datagrams: list[tuple[bytes, Any]], priority: Priority) -> None:
         """Gives datagrams to the transport in order; those to one address together."""
+        self._wire_sent += sum(len(data) for data, _ in datagrams)
         batching = self.batching
         if batching is None:
             for data, addr in datagrams:
@@ -553,6 +581,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def send_batch(self, batch: bytes, size: int, addr: Any) -> None:
         """Gives datagrams of ``size`` bytes, concatenated, to the transport at once."""
+        self._wire_sent += len(batch)
         if self.batching is None:
             for data in split_batch(batch, size):
                 self._send_or_hold_back(data, addr, Priority.data)

@@ -18,7 +18,7 @@ from aiodtls.core import checks, sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.sessions import Session
-from aiodtls.core.statistics import Statistics
+from aiodtls.core.statistics import Gauges, Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import sockets as udp
 from aiodtls.net.transports import open_transport
@@ -245,11 +245,16 @@ class DTLSServer:
 
     @property
     def statistics(self) -> Statistics:
-        """The sums over all peers, ended ones included."""
+        """The sums over all peers, ended ones included, kept as they happen."""
         total = self._past
         for protocol in self._protocols:
             total += protocol.statistics
         return total
+
+    @property
+    def gauges(self) -> Gauges:
+        """What there is now: associations, half-open handshakes, bytes that wait."""
+        return sum((protocol.gauges for protocol in self._protocols), Gauges())
 
     # -- peers --------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ ENDPOINT = (
     "update_keys"
 )
 SERVER = (
-    "sockets sockname endpoints statistics serve_forever messages connect config update_config "
-    "close wait_closed"
+    "sockets sockname endpoints statistics gauges serve_forever messages connect config "
+    "update_config close wait_closed"
 )
 
 

@@ -12,6 +12,8 @@ import pytest
 
 import aiodtls
 from aiodtls import DTLSConfig
+from aiodtls.channel import Channel
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.protocol import DTLSProtocol
 
 
@@ -290,3 +292,38 @@ async def test_update_config_on_two_sockets_changes_all_or_nothing(server_config
         server.update_config(dataclasses.replace(config, ticket_keys=aiodtls.TicketKeys()))
         assert not await resumes("::1")
         assert await resumes("127.0.0.1")
+
+
+async def test_statistics_and_gauges_of_a_server(server_config, client_config):
+    async with aiodtls.serve(None, "127.0.0.1", config=server_config) as server:
+        assert server.gauges == aiodtls.Gauges()
+        async with aiodtls.connect(*server.sockname, config=client_config) as client:
+            await client.send(b"one")
+            peer = await anext(aiter(server))
+            assert await peer.recv() == b"one"
+            for _ in range(5):
+                # They may wait for the end of the iteration, and are counted.
+                await peer.send(b"four")
+            assert server.statistics.bytes_sent == 20
+            assert server.gauges.associations == 1 and server.gauges.half_open == 0
+            both = server.statistics
+            assert both.handshakes_completed == both.handshake_seconds.count == 1
+            assert both.wire_bytes_received > 3 and both.wire_bytes_sent > 20
+        await peer.wait_closed()
+        assert server.gauges.associations == 0
+        assert server.statistics.alerts_received == {"close_notify": 1}
+
+
+async def test_statistics_look_at_no_association(server_config, client_config, monkeypatch):
+    async with aiodtls.serve(None, "127.0.0.1", config=server_config) as server:
+        async with aiodtls.connect(*server.sockname, config=client_config):
+            peer = await anext(aiter(server))
+
+            def walked(*_: object) -> None:
+                raise AssertionError("an association was looked at")
+
+            monkeypatch.setattr(Channel, "flush", walked)
+            monkeypatch.setattr(DTLSConnection, "statistics", property(walked))
+            assert server.statistics.handshakes_completed == 1
+            monkeypatch.undo()
+            peer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -217,3 +218,19 @@ async def test_a_port_that_is_none_is_told(port):
     ):
         with pytest.raises((TypeError, ValueError), match="port"):
             await call()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
+def test_what_the_system_drops_for_want_of_room_is_known():
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        receiver.bind(("127.0.0.1", 0))
+        assert sockets.receive_buffer(receiver) == (0, 0)
+        for _ in range(100):
+            sender.sendto(bytes(1000), receiver.getsockname())
+        waiting, dropped = sockets.receive_buffer(receiver)
+        assert waiting > 1000 and 0 < dropped < 100
+    assert sockets.receive_buffer(None) == (0, 0)

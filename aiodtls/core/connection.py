@@ -81,7 +81,7 @@ from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.sessions import Session
-from aiodtls.core.statistics import Counters, Statistics
+from aiodtls.core.statistics import Counters, Statistics, Sums
 from aiodtls.core.wire.records import (
     EPOCH_SHIFT,
     HANDSHAKE,
@@ -109,7 +109,8 @@ class ConnectionOptions(TypedDict, total=False):
     ``random`` returns so many random bytes. ``wall_clock`` returns seconds since 1970, for tickets
     and certificates. In ``own_ids`` a listener keeps the connection ids of all associations. The
     connection adds itself to the set ``touched`` whenever something changed. ``max_datagram_size``
-    is in bytes of UDP payload; without it the headers are assumed to be those of IPv6.
+    is in bytes of UDP payload; without it the headers are assumed to be those of IPv6. A listener
+    sums up in ``sums`` what all its connections count.
     """
 
     random: Callable[[int], bytes]
@@ -117,6 +118,7 @@ class ConnectionOptions(TypedDict, total=False):
     own_ids: ConnectionIds | None
     touched: set[DTLSConnection] | None
     max_datagram_size: int | None
+    sums: Sums | None
 
 
 class DTLSConnection:
@@ -149,9 +151,10 @@ class DTLSConnection:
         own_ids: ConnectionIds | None = None,
         touched: set[Any] | None = None,
         max_datagram_size: int | None = None,
+        sums: Sums | None = None,
     ) -> None:
         self.role, self.config, self.peer = role, config, peer
-        self.counters = Counters()
+        self.counters = Counters(sums)
         self.handshake_complete = self.confirmed = self.closed = False
         self.failure: Exception | None = None
         self._touched: set[Any] = touched if touched is not None else NullSet()
@@ -214,7 +217,9 @@ class DTLSConnection:
             layer, counters, timers, transmitter, outgoing, events, next_seq, config
         )
         parts = self.negotiated, layer, timers, transmitter, self._driver, self.own_ids
-        self._post = post.PostHandshake13(self.role, config, *parts, events, self._wall_clock)
+        self._post = post.PostHandshake13(
+            self.role, config, *parts, events, counters, self._wall_clock
+        )
         self._outbox = Outbox(layer, transmitter)
 
     @classmethod
@@ -275,6 +280,7 @@ class DTLSConnection:
         random: Callable[[int], bytes] = os.urandom,
         wall_clock: Callable[[], float] = wall_clock,
         touched: set[DTLSConnection] | None = None,
+        sums: Sums | None = None,
     ) -> DTLSConnection:
         """Continues the association that ``export_state`` put into ``state``, in the same role.
 
@@ -291,6 +297,7 @@ class DTLSConnection:
             random: returns so many random bytes.
             wall_clock: returns seconds since 1970.
             touched: the connection adds itself to this set whenever something changed.
+            sums: those of a listener, to which the connection adds what it counts.
 
         Raises:
             ValueError: the state was not sealed with ``key``.
@@ -308,6 +315,7 @@ class DTLSConnection:
             wall_clock=wall_clock,
             own_ids=own_ids,
             touched=touched,
+            sums=sums,
             max_datagram_size=exported.max_datagram_size,
         )
         adopted.restore(exported, sealed_state.association_of(state), now)
@@ -387,13 +395,15 @@ class DTLSConnection:
                 return 0
             if message:
                 messages.append(message)
-                counters.datagrams_received += 1
-                counters.records_received += 1
-                counters.bytes_received += len(message)
+                total, length = counters.total, len(message)
+                counters.lone_received += 1
+                counters.bytes_received += length
+                total.lone_received += 1
+                total.bytes_received += length
                 return 1
             if message is None:
                 return 0
-            counters.datagrams_received += 1
+            counters.count_received()
             return 1
         taken = reader.open_batch(batch, size, layer.max_plaintext, messages)
         if taken:
@@ -419,9 +429,11 @@ class DTLSConnection:
         ):
             return None
         counters = self.counters
-        counters.datagrams_sent += 1
-        counters.records_sent += 1
+        total = counters.total
+        counters.lone_sent += 1
         counters.bytes_sent += size
+        total.lone_sent += 1
+        total.bytes_sent += size
         return writer.protect(APPLICATION_DATA, data)
 
     def admits(self, size: int, waiting: int) -> bool:
@@ -1057,6 +1069,7 @@ class DTLSConnection:
         if not expected or (self.handshake_complete and not epoch):
             self.counters.count_discarded()
             return
+        self.counters.count_ack_received()
         if epoch:
             self._layer.acknowledged(numbers)
         self._driver.receive_ack(numbers, epoch, now)
@@ -1107,6 +1120,7 @@ class DTLSConnection:
         if not epoch:
             self._receive_plaintext_alert(code, now, ends=ends)
             return
+        self._count_alert_received(code)
         closing = code == AlertDescription.close_notify
         if self._is_dtls13 and level == AlertLevel.warning:
             # In DTLS 1.3 the description decides, not the level (RFC 8446 section 6).
@@ -1126,8 +1140,14 @@ class DTLSConnection:
         if not ends or says_nothing or self._alert_hint is not None:
             self.counters.count_discarded()
             return
+        self._count_alert_received(code)
         hint = self._alert_hint = AlertHint(self._refused_by_peer(code), outgoing.patience(now))
         self._timers.set(Timer.alert_hint, now + hint.patience)
+
+    def _count_alert_received(self, code: int) -> None:
+        """A name that the registry lacks could be any of 256, and counts as one."""
+        known = code in AlertDescription.__members__.values()
+        self.counters.count_named("alerts_received", alert_name(code) if known else "unknown")
 
     def _refute_alert(self) -> None:
         """The peer continues the handshake, so a plaintext alert was forged."""
@@ -1564,7 +1584,6 @@ class DTLSConnection:
     def _complete(self, now: float) -> None:
         self.handshake_complete = True
         negotiated = self.negotiated
-        self.counters.count_completed()
         self._update_max_payload()
         self._watch_idleness(now)
         self._events.append(
@@ -1667,6 +1686,7 @@ class DTLSConnection:
         self, level: AlertLevel, description: AlertDescription, now: float
     ) -> None:
         """The alert that ends a handshake; kept for a peer that has not heard it."""
+        self.counters.count_named("alerts_sent", description.name)
         body = encode_alert(level, description)
         datagram = self._layer.protect(self._driver.write_epoch, ContentType.alert, body)
         self._outbox.put(datagram, self.peer)
@@ -1690,7 +1710,8 @@ class DTLSConnection:
     def _send_alert(self, level: AlertLevel, description: AlertDescription) -> None:
         """Sends an alert under the newest keys that the peer can have. It is not resent."""
         body = encode_alert(level, description)
-        self._send_control(self._driver.write_epoch, ContentType.alert, body, self.peer)
+        if self._send_control(self._driver.write_epoch, ContentType.alert, body, self.peer):
+            self.counters.count_named("alerts_sent", description.name)
 
     def _send_control(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
         """Sends a record that may be lost. Returns the size of its datagram, 0 if the lease has no

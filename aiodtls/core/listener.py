@@ -41,7 +41,7 @@ from aiodtls.core.reliability.timers import SLACK
 from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
 from aiodtls.core.sessions import Session
 from aiodtls.core.shared_secrets import SECRET_LENGTH
-from aiodtls.core.statistics import Counters, Statistics
+from aiodtls.core.statistics import Gauges, Statistics, Sums
 from aiodtls.core.tables import Tables
 from aiodtls.core.wire.extensions13 import Cookie
 from aiodtls.core.wire.fragments import Fragment, encode_whole, parse_fragment
@@ -136,8 +136,7 @@ class Listener:
         self._reported_hellos: dict[tuple[Address, bytes, str], None] = {}
         # The newest export generation of each association that was adopted here.
         self._generations: dict[bytes, int] = {}
-        self._counters = Counters()
-        self._ended = Statistics()
+        self._sums = Sums()
 
     # -- receiving --------------------------------------------------------------------------
 
@@ -156,16 +155,16 @@ class Listener:
         if live is not None and not begins_client_hello(data) and addr not in self._refusals:
             live.receive_datagram(data, addr, now, local)
             return
-        self._counters.count_received()
+        self._sums.count_received()
         records, whole = split_datagram(data, self._routes.cid_length)
         if not whole:
-            self._counters.count_discarded()
+            self._sums.count_discarded()
         answers, hellos = len(self._out), 0
         for record in records:
             if _is_hello(record):
                 hellos += 1
                 if hellos > MAX_HELLO_RECORDS or len(self._out) > answers:
-                    self._counters.count_discarded()
+                    self._sums.count_discarded()
                     continue
             self._route(record, addr, now, local)
 
@@ -199,7 +198,7 @@ class Listener:
             # The newest handshake may still be waiting for the keys of this record.
             target = target or next((c for c in candidates if c.keeps_early(raw)), None)
         if target is None:
-            self._counters.count_discarded()
+            self._sums.count_discarded()
             refusal = self._refusals.get(addr)
             if refusal is not None and refusal.is_asked_for_by(record):
                 self._repeat_refusal(refusal, addr, now)
@@ -228,7 +227,7 @@ class Listener:
         """
         there = self._routes.at(addr)
         if not there:
-            self._counters.count_transport_error()
+            self._sums.count_transport_error()
         for connection in there:
             connection.transport_error(error, now, size=size, fits=fits)
 
@@ -293,7 +292,7 @@ class Listener:
             # No client puts more than one fragment of its hello into a record.
             fragment = parse_fragment(record[2])
         except DecodeError:
-            self._counters.count_discarded()
+            self._sums.count_discarded()
             return
         if len(fragment.data) == fragment.length:
             self._receive_hello(fragment.data, fragment.message_seq, record[1], addr, now)
@@ -305,7 +304,7 @@ class Listener:
         limits = self.config.limits if self.config is not None else Limits()
         found = self._pool.add(fragment, number, addr, now, limits)
         if not found:
-            self._counters.count_discarded()
+            self._sums.count_discarded()
         elif not isinstance(found, bool):
             message, highest = found
             self._receive_hello(message.body, message.message_seq, highest, addr, now)
@@ -317,7 +316,7 @@ class Listener:
         try:
             hello = parse_body(ClientHello, body)
         except DecodeError:
-            self._counters.count_discarded()
+            self._sums.count_discarded()
             return
         assert isinstance(hello, ClientHello)
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
@@ -387,6 +386,7 @@ class Listener:
             answer = make_retry_request(self._cookies, self.config, addr, hello, body, wall_time)
         except AlertError as error:
             alert = encode_alert(AlertLevel.fatal, error.description)
+            self._sums.count_named("alerts_sent", error.description.name)
             self._answer(ContentType.alert, DTLSv1_2, alert, record_number, addr)
             self._report_refusal(addr, hello, error, proved=False)
             return None
@@ -397,7 +397,7 @@ class Listener:
         self, addr: Address, hello: ClientHello, message: str, reason: str, *, proved: bool = False
     ) -> None:
         """Nothing is wrong with the hello, and it draws no answer."""
-        self._counters.count_hello_refused()
+        self._sums.count_hello_refused()
         error = AlertError(AlertDescription.internal_error, message, reason=reason)
         self._report_refusal(addr, hello, error, proved=proved)
 
@@ -413,7 +413,7 @@ class Listener:
         if len(self._reported_hellos) > MAX_REPORTED:
             del self._reported_hellos[next(iter(self._reported_hellos))]
         error.peername = addr
-        self._counters.count_failure(error.reason)
+        self._sums.count_named("failures", error.reason)
         stage: Stage = "hello" if error.reason in HELLO_REASONS else "negotiation"
         if len(self._events) < MAX_REPORTS:
             self._events.append(HandshakeFailed(addr, error, stage, error.reason, proved))
@@ -433,7 +433,7 @@ class Listener:
         oldest = msg_type is HandshakeType.hello_verify_request
         version = ProtocolVersion.DTLSv1_0 if oldest else DTLSv1_2
         self._answer(ContentType.handshake, version, fragment, record_number, addr)
-        self._counters.count_hello_answered()
+        self._sums.count_hello_answered()
 
     def _answer(
         self, content_type: ContentType, version: int, body: bytes, number: int, addr: Address
@@ -466,9 +466,9 @@ class Listener:
     def _evict(self, connection: DTLSConnection) -> None:
         """Its place goes to a newcomer."""
         if connection.handshake_complete:
-            self._counters.count_association_evicted()
+            self._sums.count_association_evicted()
         else:
-            self._counters.count_handshake_evicted()
+            self._sums.count_handshake_evicted()
         connection.evict()
         self._settle(connection)
 
@@ -486,6 +486,7 @@ class Listener:
             "wall_clock": self._wall_clock,
             "own_ids": self._routes.new_ids(config, peer, cid_length),
             "touched": self._touched,
+            "sums": self._sums,
             "max_datagram_size": self.datagram_size and self.datagram_size(config.pmtu),
         }
 
@@ -611,6 +612,7 @@ class Listener:
             wall_clock=self._wall_clock,
             new_ids=self._routes.adopted_ids,
             touched=self._touched,
+            sums=self._sums,
         )
         identity, generation = connection.export_id
         if generation <= self._generations.get(identity, 0):
@@ -652,7 +654,7 @@ class Listener:
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Removes and returns the stateless answers."""
         out, self._out = self._out, []
-        self._counters.count_sent(len(out))
+        self._sums.count_sent(len(out))
         return out
 
     def next_event(self) -> Event | None:
@@ -668,11 +670,18 @@ class Listener:
 
     @property
     def statistics(self) -> Statistics:
-        """The sums of the counters of the listener and all connections, ended ones included."""
-        total = self._ended + self._counters.snapshot()
-        for connection in self.connections:
-            total += connection.statistics
-        return total
+        """The sums of the listener and all connections, ended ones included, kept as they count."""
+        return self._sums.snapshot()
+
+    @property
+    def gauges(self) -> Gauges:
+        """How many connections there are now."""
+        return Gauges(
+            associations=self._tables.associations,
+            half_open=self._tables.half_open,
+            lingering=len(self._lingering),
+            hellos_waiting=len(self._held_hellos),
+        )
 
     # -- internal ---------------------------------------------------------------------------
 
@@ -710,6 +719,7 @@ class Listener:
                 if connection.next_timeout() is not None:
                     self._resending.add(connection)
                 if len(self._lingering) > MAX_LINGERING:
+                    self._sums.count_lingering_evicted()
                     self._unmap(next(iter(self._lingering)))
 
     def _place(self, connection: DTLSConnection, now: float) -> None:
@@ -723,7 +733,7 @@ class Listener:
         while self._fragments.total > limits.total_fragment_bytes:
             connection = self._fragments.largest()
             connection.drop_fragments()
-            self._counters.count_discarded()
+            self._sums.count_discarded()
             self._settle(connection)
 
     def _promote(self, connection: DTLSConnection) -> None:
@@ -745,7 +755,6 @@ class Listener:
         self._lingering.pop(connection, None)
         self._resending.discard(connection)
         if connection in self._routes:
-            self._ended += connection.statistics
             self._routes.remove(connection)
 
 

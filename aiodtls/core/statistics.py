@@ -1,10 +1,21 @@
-"""Counters, and the public snapshot of them."""
+"""Counters of associations, their running sums, and the public snapshots of both.
+
+Each association has :class:`Counters`. Each listener has :class:`Sums`, to which the counters of
+all its associations add as they count. So a snapshot of the sums costs the same for one association
+as for 100,000.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from operator import add, attrgetter
+from operator import add, attrgetter, sub
+from typing import Any
+
+# The upper bounds in seconds: handshakes, and round trips.
+HANDSHAKE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+RTT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Counts(Mapping[str, int]):
@@ -46,10 +57,56 @@ NONE = Counts()
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
-    """A snapshot of the counters of one association, or their sums over a server. They only grow.
+class Histogram:
+    """How many measured values there were of each size. Histograms of the same bounds can be added
+    and subtracted.
 
-    Datagrams are UDP payloads, records are DTLS records, bytes are application data.
+    Attributes:
+        bounds: The upper bounds, ascending; a value equal to a bound counts below it.
+        counts: How many values are below each bound and above the one before; last, how many are
+            above all bounds.
+        sum: The sum of all values.
+    """
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.counts)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        self._check(other)
+        return Histogram(
+            self.bounds, tuple(map(add, self.counts, other.counts)), self.sum + other.sum
+        )
+
+    def __sub__(self, other: Histogram) -> Histogram:
+        self._check(other)
+        return Histogram(
+            self.bounds, tuple(map(sub, self.counts, other.counts)), self.sum - other.sum
+        )
+
+    def _check(self, other: Histogram) -> None:
+        if other.bounds != self.bounds:
+            raise ValueError("the histograms have different bounds")
+
+
+def _empty(bounds: tuple[float, ...]) -> Histogram:
+    return Histogram(bounds, (0,) * (len(bounds) + 1), 0.0)
+
+
+NO_HANDSHAKES, NO_ROUND_TRIPS = _empty(HANDSHAKE_BOUNDS), _empty(RTT_BOUNDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot of the counters of one association, or of the sums of a socket or a server.
+
+    They only grow. Snapshots can be added and subtracted. Datagrams are UDP payloads, records are
+    DTLS records, bytes are application data. docs/reference/statistics.md explains each.
     """
 
     datagrams_sent: int = 0
@@ -73,14 +130,16 @@ class Statistics:
     messages_dropped: int = 0
     """received messages dropped because the receive queue was full"""
     hellos_answered: int = 0
-    """ClientHellos answered statelessly (a listener's)"""
+    """ClientHellos answered statelessly (a socket's)"""
     hellos_refused: int = 0
-    """ClientHellos refused because of ``max_half_open`` or ``max_associations``"""
+    """ClientHellos that drew no answer, because there was no room or no new peers are accepted (a
+    socket's)"""
     handshakes_evicted: int = 0
-    """half-open handshakes that a full table replaced by a new one (a listener's)"""
+    """half-open handshakes that a full table replaced by a new one (a socket's)"""
     associations_evicted: int = 0
-    """silent associations that a full table replaced by a new one (a listener's)"""
+    """silent associations that a full table replaced by a new one (a socket's)"""
     handshakes_completed: int = 0
+    """full and resumed ones"""
     handshakes_failed: int = 0
     """handshakes that began and failed; ``failures`` counts refused hellos too"""
     addresses_changed: int = 0
@@ -90,91 +149,276 @@ class Statistics:
     verifications_refused: int = 0
     """handshakes ended because too many certificate chains of the peer's network wait"""
     transport_errors: int = 0
-    """errors of the transport about this peer; a listener's: about addresses without a peer"""
-    failures: Mapping[str, int] = NONE
-    """failed handshakes and refused ClientHellos, by reason (a listener's)"""
+    """errors of the transport about this peer; a socket's: about addresses without a peer too"""
     datagrams_dropped: int = 0
     """datagrams dropped because too much waited for the socket (a socket's)"""
+    handshakes_resumed: int = 0
+    """of ``handshakes_completed``, those that resumed a session"""
+    acks_sent: int = 0
+    acks_received: int = 0
+    """ACKs of DTLS 1.3"""
+    key_updates_sent: int = 0
+    key_updates_received: int = 0
+    """how often the keys of one direction were replaced (DTLS 1.3)"""
+    wire_bytes_sent: int = 0
+    wire_bytes_received: int = 0
+    """bytes of UDP payload (a socket's)"""
+    kernel_drops: int = 0
+    """received datagrams that the system dropped for want of room in its buffer (a socket's, on
+    Linux)"""
+    failures: Mapping[str, int] = NONE
+    """failed handshakes and refused ClientHellos, by reason"""
+    alerts_sent: Mapping[str, int] = NONE
+    alerts_received: Mapping[str, int] = NONE
+    """alerts, by their names in the IANA registry"""
+    evictions: Mapping[str, int] = NONE
+    """what had to give way in a full table: "half_open", "silent" and "lingering" (a socket's)"""
+    handshake_seconds: Histogram = NO_HANDSHAKES
+    """how long complete handshakes took; a server's, from the ClientHello with a cookie on (a
+    socket's)"""
+    rtt_seconds: Histogram = NO_ROUND_TRIPS
+    """from a flight that was sent once to the first message of its answer (a socket's)"""
+
+    @property
+    def handshakes_full(self) -> int:
+        """Complete handshakes that resumed no session."""
+        return self.handshakes_completed - self.handshakes_resumed
 
     def __add__(self, other: Statistics) -> Statistics:
-        return Statistics(*map(add, _all_counters(self), _all_counters(other)))
+        return Statistics(*map(add, _all_fields(self), _all_fields(other)))
+
+    def __sub__(self, other: Statistics) -> Statistics:
+        """What was counted since ``other``, an earlier snapshot."""
+        return Statistics(*map(sub, _all_fields(self), _all_fields(other)))
 
 
-COUNTER_NAMES = tuple(item.name for item in fields(Statistics))
-_all_counters = attrgetter(*COUNTER_NAMES)
+_all_fields = attrgetter(*(item.name for item in fields(Statistics)))
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What a listener, a socket or a server has now. They can be added."""
+
+    associations: int = 0
+    """associations, and handshakes that we began ourselves"""
+    half_open: int = 0
+    """handshakes that peers began, from a proved address on"""
+    lingering: int = 0
+    """ended associations that are kept for a peer that may have missed the end"""
+    parked: int = 0
+    """associations that are put aside; always 0, as nothing parks any yet"""
+    hellos_waiting: int = 0
+    """ClientHellos that wait for ``accept``"""
+    output_bytes: int = 0
+    """bytes of UDP payload that wait for the socket"""
+    input_bytes: int = 0
+    """memory of received datagrams that wait in the system's buffer, in bytes (Linux)"""
+
+    def __add__(self, other: Gauges) -> Gauges:
+        return Gauges(*map(add, _all_gauges(self), _all_gauges(other)))
+
+
+_all_gauges = attrgetter(*(item.name for item in fields(Gauges)))
+
+# The numbers of one association, and those of a socket alone. ``lone`` ones are records that are
+# the only one in their datagram, on the fast path: both a record and a datagram.
+_OF_ASSOCIATIONS = (
+    *("datagrams_sent", "datagrams_received", "records_sent", "records_received"),
+    *("lone_sent", "lone_received", "bytes_sent", "bytes_received", "flights_resent"),
+    *("records_replayed", "records_forged", "records_discarded", "records_too_early"),
+    *("messages_dropped", "handshakes_completed", "handshakes_failed", "handshakes_resumed"),
+    *("addresses_changed", "path_checks_failed", "verifications_refused", "transport_errors"),
+    *("acks_sent", "acks_received", "key_updates_sent", "key_updates_received"),
+)
+_OF_SOCKETS = ("hellos_answered", "hellos_refused", "handshakes_evicted", "associations_evicted")
 
 
 class Counters:
-    """The mutable counters behind a :class:`Statistics` snapshot."""
+    """The counters of one association. ``total`` counts everything too."""
 
-    __slots__ = COUNTER_NAMES
+    __slots__ = (*_OF_ASSOCIATIONS, "named", "total")
 
-    def __init__(self) -> None:
+    def __init__(self, total: Sums | None = None) -> None:
+        self.total: Sums = total if total is not None else _NOBODYS
         self.datagrams_sent = self.datagrams_received = 0
         self.records_sent = self.records_received = 0
+        self.lone_sent = self.lone_received = 0
         self.bytes_sent = self.bytes_received = 0
         self.flights_resent = 0
         self.records_replayed = self.records_forged = 0
         self.records_discarded = self.records_too_early = 0
         self.messages_dropped = 0
-        self.hellos_answered = self.hellos_refused = 0
-        self.handshakes_evicted = self.associations_evicted = 0
-        self.handshakes_completed = self.handshakes_failed = 0
+        self.handshakes_completed = self.handshakes_failed = self.handshakes_resumed = 0
         self.addresses_changed = self.path_checks_failed = 0
         self.verifications_refused = self.transport_errors = 0
-        self.datagrams_dropped = 0
-        # Made when first needed, so that an association without failures stays light.
-        self.failures: Counts = NONE
+        self.acks_sent = self.acks_received = 0
+        self.key_updates_sent = self.key_updates_received = 0
+        # The mappings of the snapshot, by their names. Made when first needed.
+        self.named: dict[str, dict[str, int]] | None = None
 
-    # Events that occur for each record of data are counted in place (HOT PATH), all others by
-    # these.
+    # What happens for each record of data on the fast path is counted in place (HOT PATH),
+    # everything else by these.
 
     def count_discarded(self) -> None:
         self.records_discarded += 1
+        self.total.records_discarded += 1
 
     def count_replayed(self) -> None:
         self.records_replayed += 1
+        self.total.records_replayed += 1
 
     def count_forged(self) -> None:
         self.records_forged += 1
+        self.total.records_forged += 1
 
     def count_too_early(self) -> None:
         self.records_too_early += 1
+        self.total.records_too_early += 1
 
     def count_dropped(self, messages: int = 1) -> None:
         self.messages_dropped += messages
+        self.total.messages_dropped += messages
 
     def count_data(self, size: int) -> None:
         """Counts one received message."""
         self.records_received += 1
         self.bytes_received += size
+        self.total.records_received += 1
+        self.total.bytes_received += size
 
     def count_data_batch(self, datagrams: int, messages: int, size: int) -> None:
         """Counts a batch of datagrams that carried ``size`` bytes of messages."""
-        self.datagrams_received += datagrams
-        self.records_received += messages
-        self.bytes_received += size
+        for counters in (self, self.total):
+            counters.datagrams_received += datagrams
+            counters.records_received += messages
+            counters.bytes_received += size
 
     def count_data_sent(self, records: int, size: int) -> None:
         """Counts sent records with ``size`` bytes of data in all. Their datagrams are counted
         separately.
         """
-        self.records_sent += records
-        self.bytes_sent += size
+        for counters in (self, self.total):
+            counters.records_sent += records
+            counters.bytes_sent += size
 
     def count_verification_refused(self) -> None:
         self.verifications_refused += 1
+        self.total.verifications_refused += 1
 
     def count_sent(self, datagrams: int) -> None:
         self.datagrams_sent += datagrams
+        self.total.datagrams_sent += datagrams
 
     def count_received(self) -> None:
         """Counts one received datagram."""
         self.datagrams_received += 1
+        self.total.datagrams_received += 1
 
     def count_resent(self) -> None:
         """Counts one resent flight."""
         self.flights_resent += 1
+        self.total.flights_resent += 1
+
+    def count_completed(self, seconds: float, *, resumed: bool) -> None:
+        """Counts one complete handshake, which took so long."""
+        for counters in (self, self.total):
+            counters.handshakes_completed += 1
+            counters.handshakes_resumed += resumed
+        self.total.handshake_seconds.add(seconds)
+
+    def count_round_trip(self, seconds: float) -> None:
+        self.total.rtt_seconds.add(seconds)
+
+    def count_transport_error(self) -> None:
+        """Counts one error of the transport."""
+        self.transport_errors += 1
+        self.total.transport_errors += 1
+
+    def count_failed(self, reason: str) -> None:
+        """Counts one failed handshake."""
+        self.handshakes_failed += 1
+        self.total.handshakes_failed += 1
+        self.count_named("failures", reason)
+
+    def count_address_changed(self) -> None:
+        self.addresses_changed += 1
+        self.total.addresses_changed += 1
+
+    def count_path_check_failed(self) -> None:
+        self.path_checks_failed += 1
+        self.total.path_checks_failed += 1
+
+    def count_ack_sent(self) -> None:
+        self.acks_sent += 1
+        self.total.acks_sent += 1
+
+    def count_ack_received(self) -> None:
+        self.acks_received += 1
+        self.total.acks_received += 1
+
+    def count_key_update_sent(self) -> None:
+        self.key_updates_sent += 1
+        self.total.key_updates_sent += 1
+
+    def count_key_update_received(self) -> None:
+        self.key_updates_received += 1
+        self.total.key_updates_received += 1
+
+    def count_named(self, mapping: str, name: str) -> None:
+        """Counts a name in one of the mappings: failures, alerts_sent, alerts_received."""
+        for counters in (self, self.total):
+            if counters.named is None:
+                counters.named = {}
+            counts = counters.named.setdefault(mapping, {})
+            counts[name] = counts.get(name, 0) + 1
+
+    def snapshot(self) -> Statistics:
+        return Statistics(**self._values())
+
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = dict(zip(_OF_ASSOCIATIONS, _of_associations(self), strict=True))
+        for direction in ("sent", "received"):
+            lone = values.pop(f"lone_{direction}")
+            values[f"datagrams_{direction}"] += lone
+            values[f"records_{direction}"] += lone
+        for mapping, counts in (self.named or {}).items():
+            values[mapping] = Counts(counts)
+        return values
+
+
+_of_associations = attrgetter(*_OF_ASSOCIATIONS)
+_of_sockets = attrgetter(*_OF_SOCKETS)
+
+
+class Timings:
+    """A histogram that grows."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def snapshot(self) -> Histogram:
+        return Histogram(self._bounds, tuple(self._counts), self._sum)
+
+
+class Sums(Counters):
+    """The sums of a listener: of all its associations, ended ones included, and its own."""
+
+    __slots__ = (*_OF_SOCKETS, "handshake_seconds", "rtt_seconds")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hellos_answered = self.hellos_refused = 0
+        self.handshakes_evicted = self.associations_evicted = 0
+        self.handshake_seconds = Timings(HANDSHAKE_BOUNDS)
+        self.rtt_seconds = Timings(RTT_BOUNDS)
 
     def count_hello_answered(self) -> None:
         self.hellos_answered += 1
@@ -184,32 +428,24 @@ class Counters:
 
     def count_handshake_evicted(self) -> None:
         self.handshakes_evicted += 1
+        self.count_named("evictions", "half_open")
 
     def count_association_evicted(self) -> None:
         self.associations_evicted += 1
+        self.count_named("evictions", "silent")
 
-    def count_completed(self) -> None:
-        """Counts one completed handshake."""
-        self.handshakes_completed += 1
+    def count_lingering_evicted(self) -> None:
+        self.count_named("evictions", "lingering")
 
-    def count_transport_error(self) -> None:
-        """Counts one error of the transport."""
-        self.transport_errors += 1
+    def _values(self) -> dict[str, Any]:
+        return {
+            **super()._values(),
+            **dict(zip(_OF_SOCKETS, _of_sockets(self), strict=True)),
+            "handshake_seconds": self.handshake_seconds.snapshot(),
+            "rtt_seconds": self.rtt_seconds.snapshot(),
+        }
 
-    def count_failed(self, reason: str) -> None:
-        """Counts one failed handshake."""
-        self.handshakes_failed += 1
-        self.count_failure(reason)
 
-    def count_failure(self, reason: str) -> None:
-        """Counts a reason for which a handshake failed, or a hello was refused."""
-        self.failures += Counts({reason: 1})
-
-    def count_address_changed(self) -> None:
-        self.addresses_changed += 1
-
-    def count_path_check_failed(self) -> None:
-        self.path_checks_failed += 1
-
-    def snapshot(self) -> Statistics:
-        return Statistics(*_all_counters(self))
+# The total of connections that belong to no listener, and of the sums themselves. It is not read.
+_NOBODYS: Sums = object.__new__(Sums)
+_NOBODYS.__init__()  # type: ignore[misc]

@@ -261,6 +261,16 @@ class Tables:
         self._half_open = HalfOpenTable()
         self._associations = AssociationTable()
 
+    @property
+    def associations(self) -> int:
+        """How many associations there are, and handshakes that the owner has dialled."""
+        return len(self._associations)
+
+    @property
+    def half_open(self) -> int:
+        """How many handshakes of servers there are."""
+        return len(self._half_open)
+
     def begin(self, connection: DTLSConnection, config: DTLSConfig, now: float) -> None:
         """The handshake of a peer that came in, for which ``room_for`` had a place."""
         peer = connection.peer

@@ -241,6 +241,10 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._loop.call_soon(self._end_iteration)
         self._at_end[callback] = None
 
+    def end_iteration_early(self) -> None:
+        """Calls now what ``at_end_of_iteration`` was given."""
+        self._end_iteration()
+
     def send_batch(
         self, batch: bytes, size: int, addr: Any = None, priority: Priority = Priority.data
     ) -> None:

@@ -21,6 +21,7 @@ def owned(connection: DTLSConnection) -> list[object]:
     tracked = {id(item): item for item in gc.get_objects()}
     # What others share with it: configuration, code points, classes, functions.
     shared = {id(connection.config), id(connection._random), id(connection._touched)}
+    shared.add(id(connection.counters.total))
     found: dict[int, object] = {}
     waiting: list[object] = [connection]
     while waiting:

@@ -21,7 +21,8 @@ ValidatedHello VerificationRequested
 """.split()  # noqa: SIM905 - a list of words is read better so
 PACKAGE = """
 PSK BufferFull CertificateError ConfigError CookieKeys Credentials DTLSConfig DTLSEndpoint
-DTLSError DTLSProtocol DTLSServer EndpointClosed HandshakeError HandshakeRefused HandshakeTimeout
+DTLSError DTLSProtocol DTLSServer EndpointClosed Gauges HandshakeError HandshakeRefused
+HandshakeTimeout Histogram
 LeaseExhausted Limits MemorySessionStore MessageTooLarge PSKContext PeerAlert SRTPKeys Session
 SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust TrustContext __version__
 activated_sockets adopt association_of connect create_datagram_endpoint events serve

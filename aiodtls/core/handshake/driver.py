@@ -282,6 +282,7 @@ class HandshakeDriver:
     # Each of these raises AlertError or DecodeError if the handshake must end.
 
     def begin(self, handshake: Handshake, script: Script, now: float) -> None:
+        handshake.began_at = self._handshake.began_at if self._handshake is not None else now
         self._handshake = handshake
         self._may_have_acks = handshake.config.speaks13
         self._runner = ScriptRunner(script)
@@ -566,6 +567,7 @@ class HandshakeDriver:
         epoch = self.write_epoch if self._is_dtls13 else 0
         body = self._acks.encode(epoch, self._transmitter.room(epoch))
         self._transmitter.send_record(epoch, ContentType.ack, body)
+        self._counters.count_ack_sent()
 
     def rescale(self, initial: float) -> None:
         """Sets another initial timeout. The ACK timer changes in proportion."""
@@ -616,10 +618,18 @@ class HandshakeDriver:
             message = self._reassembly.next_message(self._layer.read_epoch)
             if message is None:
                 return
+            if not self._answers:
+                self._answer_begins(now)
             self._answers[message.message_seq] = len(message.body)
             self._incoming.message_came(message.msg_type)
             runner.resume(message)
             self._suspended(now)
+
+    def _answer_begins(self, now: float) -> None:
+        """Measures the round trip of our flight, unless it was sent more than once."""
+        seconds = self.outgoing.round_trip(now)
+        if seconds is not None:
+            self._counters.count_round_trip(seconds)
 
     def _suspended(self, now: float) -> None:
         """Called when the script waits or has ended: the messages that it sent are a flight."""
@@ -658,6 +668,8 @@ class HandshakeDriver:
         self.completed_at = now
         self.sent_last = sent_last
         assert self._handshake is not None
+        took = now - self._handshake.began_at
+        self._counters.count_completed(took, resumed=self._handshake.negotiated.resumed)
         self.next_seq = self._handshake.next_seq
         self._runner = self._handshake = None
         self._layer.expect_no_new_epoch()

@@ -43,6 +43,7 @@ from aiodtls.core.reliability.outgoing_flight import (
 from aiodtls.core.reliability.reassembly import HandshakeMessage
 from aiodtls.core.reliability.timers import Backoff, Timer, Timers
 from aiodtls.core.reliability.transmitter import Transmitter
+from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.messages import Message, encode_body, parse_body
 from aiodtls.core.wire.messages13 import (
     KeyUpdate,
@@ -99,6 +100,7 @@ class PostHandshake13:
 
     __slots__ = (
         "_config",
+        "_counters",
         "_driver",
         "_events",
         "_flights",
@@ -134,6 +136,7 @@ class PostHandshake13:
         driver: HandshakeDriver,
         own_ids: ConnectionIds,
         events: list[Event],
+        counters: Counters,
         wall_clock: Callable[[], float],
     ) -> None:
         self._wall_clock = wall_clock
@@ -169,6 +172,7 @@ class PostHandshake13:
         # association.
         self.is_exhausted = False
         self._events = events
+        self._counters = counters
 
     @property
     def ids(self) -> IdUpdates:
@@ -226,6 +230,7 @@ class PostHandshake13:
         self.keeps_old_keys = True
         self._old_keys_until = NEVER
         self._watch()
+        self._counters.count_key_update_received()
         self._events.append(KeysUpdated("received"))
         if update.request_update == KeyUpdateRequest.update_requested:
             self._want(KeyUpdateRequest.update_not_requested, now)
@@ -462,6 +467,7 @@ class PostHandshake13:
         self._driver.install_write(traffic.write_epoch, writer)
         # Everything before the KeyUpdate is acknowledged, so nothing is resent under old keys.
         self._layer.forget_writers(traffic.write_epoch)
+        self._counters.count_key_update_sent()
         self._events.append(KeysUpdated("sent"))
 
     def timer_due(self, timer: Timer, now: float) -> None:

@@ -80,6 +80,7 @@ class Handshake:
         next_seq: the message_seq of our next message.
         flight: our messages since the script was last suspended.
         datagram_size: the largest datagram, in bytes of UDP payload.
+        began_at: when it began, on the clock of the connection.
         stage: how far the handshake is: see ``events.HandshakeFailed``.
         awaits_last_flight: whether the flight that we wait for is the peer's last. The peer repeats
             that one only if we repeat ours.
@@ -100,6 +101,7 @@ class Handshake:
     # The owner's queue, for what it should know and nothing waits for.
     events: list[Event] = field(default_factory=list)
     stage: Stage = "hello"
+    began_at: float = 0.0
     awaits_last_flight: bool = False
     negotiated: Negotiated = field(default_factory=Negotiated)
     transcript: Transcript = field(default_factory=Transcript)

@@ -16,6 +16,7 @@ from aiodtls.core.wire.fragments import Fragment
 
 # The sender of the last flight keeps it for twice the maximum segment lifetime.
 LAST_FLIGHT_LIFETIME = 240.0
+NEVER = float("-inf")
 # After so many timeouts without progress, plaintext ACKs are disregarded: they may be forged.
 MAX_TIMEOUTS_WITHOUT_PROGRESS = 2
 
@@ -64,6 +65,7 @@ class OutgoingFlight:
         "_max_resends",
         "_maximum",
         "_may_skip",
+        "_once",
         "_repeats",
         "_sent_at",
         "_size_known",
@@ -93,6 +95,8 @@ class OutgoingFlight:
         self._skip_after_partial = skip_after_partial
         self._may_skip = self._has_hurried = False
         self._armed_at = self._sent_at = 0.0
+        # Whether the flight was sent once, so that an answer tells the round-trip time.
+        self._once = False
         self._timeouts_without_progress = 0
         # None if no message of the peer triggers a resend.
         self._repeats: RepeatDetector | None = None
@@ -127,6 +131,7 @@ class OutgoingFlight:
         length.
         """
         self.flight = flight
+        self._sent_at = NEVER
         self.delivery = None
         if may_have_acks:
             self.delivery = Delivery(
@@ -255,9 +260,16 @@ class OutgoingFlight:
 
     def sent(self, now: float) -> None:
         """Call it when the flight was sent, the first time or again."""
+        self._once = self._sent_at == NEVER
         self._sent_at = now
         if self._repeats is not None:
             self._repeats.sent(now, self.backoff.timeout)
+
+    def round_trip(self, now: float) -> float | None:
+        """How long ago the flight was sent, in seconds; None if that is not known, because there is
+        none or it was sent again.
+        """
+        return now - self._sent_at if self.flight and self._once else None
 
     def acknowledge(self, record_numbers: list[int], epoch: int, now: float) -> Acknowledged:
         """Processes an ACK that came in ``epoch`` (RFC 9147 section 7.2).

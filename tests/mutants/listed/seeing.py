@@ -66,6 +66,58 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/statistics.py",
+        "core/test_statistics.py",
+        (
+            "data-counts-in-the-sums",
+            "sums are kept as they happen",
+            "        self.total.records_received += 1\n",
+            "",
+        ),
+        (
+            "a-value-at-a-bound-counts-below-it",
+            "Histogram(bounds, counts, sum)",
+            "bisect_left(self._bounds, seconds)",
+            "bisect_left(self._bounds, seconds + 1e-9)",
+        ),
+    ),
+    *of(
+        "core/reliability/outgoing_flight.py",
+        "core/test_statistics.py",
+        (
+            "a-resent-flight-tells-no-round-trip",
+            "RTT: which of two flights was answered is unknown",
+            "return now - self._sent_at if self.flight and self._once else None",
+            "return now - self._sent_at if self.flight else None",
+        ),
+    ),
+    *of(
+        "core/connection.py",
+        "core/test_statistics.py",
+        (
+            "the-fast-path-counts-in-the-sums",
+            "sums are kept as they happen",
+            "                total.lone_received += 1\n",
+            "",
+        ),
+    ),
+    *of(
+        "contrib/prometheus.py",
+        "test_prometheus.py",
+        (
+            "buckets-include-the-smaller-ones",
+            "Prometheus: le",
+            "        below += count\n",
+            "        below = count\n",
+        ),
+        (
+            "removed-servers-are-remembered",
+            "counters never go back",
+            "        self._past[name] = self._past.get(name, Statistics()) + source.statistics\n",
+            "",
+        ),
+    ),
+    *of(
         "core/reliability/incoming_flight.py",
         "core/test_incoming_flight.py",
         (
