@@ -1,0 +1,1 @@
+"""Adapters to other libraries. Each needs the extra of its name."""
