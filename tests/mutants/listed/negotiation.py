@@ -247,14 +247,14 @@ MUTANTS = [
         (
             "a-group-without-its-share",
             "RFC 8446 4.1.2",
-            "AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure",
-            "AlertDescription.handshake_failure",
+            "            return AlertError(AlertDescription.illegal_parameter, message)\n        offered",
+            "            return AlertError(AlertDescription.handshake_failure, message)\n        offered",
         ),
         (
             "no-group-in-common",
             "RFC 8446 4.1.1",
-            "AlertDescription.illegal_parameter if group else AlertDescription.handshake_failure",
-            "AlertDescription.illegal_parameter",
+            "        if group is None:\n            return in_common.no_group",
+            "        if False:\n            return in_common.no_group",
         ),
         (
             "a-psk-is-missing",

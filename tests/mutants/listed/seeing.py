@@ -61,7 +61,7 @@ MUTANTS = [
         (
             "an-unknown-identity-is-told-from-a-timeout",
             "the operator finds the reason",
-            "if is_server and identity is not None and not negotiated.psk_check:",
+            "if not is_client and identity is not None and not negotiated.psk_check:",
             "if False:",
         ),
     ),
