@@ -342,10 +342,11 @@ class Listener:
             # Both sides connected. Our handshake goes on; the peer ends its own when it receives
             # our hello.
             return
-        self.config.live_ticket_keys.advance(self._wall_clock(), now)
-        validated = self._validate(hello, body, message_seq, record_number, addr)
+        wall_time = self._wall_clock()
+        validated = self._validate(hello, body, message_seq, record_number, addr, wall_time)
         if validated is None:
             return
+        self.config.live_ticket_keys.advance(wall_time, now)
         if dialling and live is not None:
             live.fail(
                 SimultaneousOpen("the peer connected at the same time, and keeps the client role")
@@ -360,12 +361,12 @@ class Listener:
         message_seq: int,
         record_number: int,
         addr: Address,
+        wall_time: float,
     ) -> ValidatedHello | None:
         """Checks the cookie. Without a valid one, requests it in the way of the version to be
         chosen.
         """
         assert self.config is not None
-        wall_time = self._wall_clock()
         if not _speaks13(self.config, hello):
             if self._cookies.check(addr, hello, wall_time):
                 proof = hello.cookie

@@ -175,6 +175,18 @@ def test_f3_half_open_peers_together_have_a_bound_and_the_largest_gives_way(vari
     pair.exchange()
 
 
+def test_f3_an_established_peer_holds_so_much_and_no_more():
+    pair = connected("psk13")
+    most = Limits().established_fragment_bytes
+    for number in range(60):
+        next_seq = pair.server._driver._reassembly.next_seq
+        part = Fragment(24, 130_000, next_seq, 2000 * number, bytes(1000)).encode()
+        data = pair.client._layer.protect(3, ContentType.handshake, part)
+        pair.server.receive_datagram(data, CLIENT, pair.now)
+        assert pair.server.fragment_bytes <= most
+    assert pair.server.fragment_bytes > most / 2
+
+
 def test_f3_a_peer_that_has_an_ack_of_what_is_given_up_loses_its_association():
     """It would never send the rest of its message again."""
     pair = connected("psk13")

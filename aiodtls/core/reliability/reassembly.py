@@ -184,7 +184,8 @@ class Reassembly:
         if not size:
             # An empty fragment of a longer message contains nothing to keep.
             return True
-        if not self._make_room(key, MESSAGE_OVERHEAD + PIECE_OVERHEAD + size + size // GROWTH):
+        cost = MESSAGE_OVERHEAD + PIECE_OVERHEAD + size + size // GROWTH
+        if not self._make_room(key, cost, (fragment.msg_type, length)):
             return False
         reading = self._reading(key, fragment)
         reading.add(fragment)
@@ -219,16 +220,23 @@ class Reassembly:
         self._ready[key] = HandshakeMessage(msg_type, key[0], key[1], body)
         return True
 
-    def _make_room(self, key: tuple[int, int], size: int) -> bool:
-        """Drops readings of later messages first, then the older readings of one message."""
+    def _make_room(
+        self, key: tuple[int, int], size: int, kind: tuple[int, int] | None = None
+    ) -> bool:
+        """Drops readings of later messages first, then those of this message that are not of this
+        type and length: parts of it may have been acknowledged.
+        """
         while self._buffered + size > self.limit:
             latest = max((*self._readings, *self._ready), default=key)
             if latest > key:
                 self._drop(latest)
-            elif self._readings.get(key):
-                self._buffered -= self._readings[key].pop(0).cost
-            else:
+                continue
+            readings = self._readings.get(key, [])
+            other = next((r for r in readings if (r.msg_type, r.length) != kind), None)
+            if other is None:
                 return False
+            readings.remove(other)
+            self._buffered -= other.cost
         return True
 
     def _forget(self, key: tuple[int, int]) -> None:

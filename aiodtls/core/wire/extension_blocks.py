@@ -58,6 +58,9 @@ LONGEST_KEPT = 64
 BLOCKS_KEPT = 128
 LONGEST_BLOCK_KEPT = 512
 ENCODED_KEPT = 512
+# No message needs more. A stranger's hello is parsed before its address is proved, so the work on
+# it has a bound.
+MAX_EXTENSIONS = 64
 # The largest length that a 16-bit field can hold.
 LONGEST = 0xFFFF
 
@@ -164,6 +167,8 @@ def _parse_block(block: bytes, place: Place) -> Extensions:
     for code, body in _split(block):
         if code in extensions:
             raise DecodeError(f"extension {code} occurs twice")
+        if len(extensions) == MAX_EXTENSIONS:
+            raise DecodeError(f"there are more than {MAX_EXTENSIONS} extensions")
         if code in PLACES and place not in PLACES[code]:
             raise DecodeError(
                 f"extension {code} is not allowed in {place.name}",

@@ -48,6 +48,10 @@ class CertificateAuthorities:
         writer.vectors(self.names, 2, 2)
 
 
+# More than there are groups. It bounds the work on a hello of a stranger.
+MAX_SHARES = 32
+
+
 @frozen
 class KeyShares:
     """RFC 8446 section 4.2.8: groups and public values. A client may send several.
@@ -67,6 +71,8 @@ class KeyShares:
         block = reader.sub(2)
         shares = []
         while block.remaining:
+            if len(shares) == MAX_SHARES:
+                raise DecodeError(f"there are more than {MAX_SHARES} key shares")
             shares.append((block.u16(), block.vector(2, 1)))
         if len({group for group, _ in shares}) != len(shares):
             raise DecodeError("two shares of one group", AlertDescription.illegal_parameter)

@@ -258,6 +258,26 @@ MUTANTS = [
         ),
     ),
     *of(
+        "core/wire/extension_blocks.py",
+        "core/test_extension_blocks.py",
+        (
+            "extensions-are-few",
+            "bound on work",
+            "        if len(extensions) == MAX_EXTENSIONS:\n",
+            "        if False:\n",
+        ),
+    ),
+    *of(
+        "core/wire/extensions13.py",
+        "core/test_extension_blocks.py",
+        (
+            "key-shares-are-few",
+            "bound on work",
+            "            if len(shares) == MAX_SHARES:\n",
+            "            if False:\n",
+        ),
+    ),
+    *of(
         "core/fragment_memory.py",
         "core/test_fragment_memory.py",
         (
