@@ -115,9 +115,11 @@ def test_a_pinned_raw_key_has_no_issuer_that_could_be_missing():
 def test_a_ca_below_another_is_named_itself():
     """And a pinned certificate by its issuer: that is what clients choose by."""
     below = Issued("Intermediate", ca_flag(True), by=CA)
-    trust = Trust.from_certificates(below.certificate, LEAF.certificate)
+    other = Issued("Other", ca_flag(True))
+    leaf = Issued(HOST, san(HOST), by=other)
+    trust = Trust.from_certificates(below.certificate, leaf.certificate)
     assert trust.authorities == tuple(
-        name.public_bytes() for name in (below.certificate.subject, CA.certificate.subject)
+        name.public_bytes() for name in (below.certificate.subject, other.certificate.subject)
     )
 
 

@@ -86,7 +86,7 @@ def test_a_cookie_that_was_changed_is_none():
 @pytest.mark.parametrize("begun", [0, PERIOD - 2, PERIOD // 2])
 @pytest.mark.parametrize(
     ("passed", "good"),
-    [(0, 1), (LIFETIME - 1, 1), (LIFETIME + 1, 0), (-MAX_SKEW, 1), (-MAX_SKEW - 1, 0)],
+    [(0, 1), (LIFETIME, 1), (LIFETIME + 1, 0), (-MAX_SKEW, 1), (-MAX_SKEW - 1, 0)],
 )
 def test_a_cookie_is_good_for_120_seconds_with_5_of_skew(begun, passed, good):
     """Wherever in a period of its keys it was made, and in both versions."""

@@ -8,10 +8,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiodtls.core.crypto.key_schedule import TrafficKeys
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.record.epochs import PlaintextWriter
 from aiodtls.core.record.layer import MAX_EARLY_RECORDS, RecordLayer
 from aiodtls.core.record.protection12 import RecordReader12, RecordWriter12
+from aiodtls.core.record.protection13 import RecordReader13, RecordWriter13
 from aiodtls.core.record.replay import ReplayWindow
 from aiodtls.core.statistics import Counters
 from aiodtls.core.wire.records import split_datagram
@@ -41,6 +43,106 @@ def test_protection_against_the_formulas_of_the_rfcs(name):
     header = b"\x17\xfe\xfd" + number.to_bytes(8, "big") + len(sealed).to_bytes(2, "big")
     assert writer.protect(23, PLAINTEXT) == header + sealed
     assert len(header + sealed) == len(PLAINTEXT) + writer.overhead
+
+
+def sealed12(name: str, nonce_number: int, plaintext: bytes, additional: bytes) -> bytes:
+    """What follows the header of a record under the keys of ``pair12``."""
+    aead, explicit = AEADS[name], nonce_number.to_bytes(8, "big")
+    key, iv = bytes(range(aead.key_length)), bytes(range(100, 100 + aead.fixed_iv_length))
+    if name.startswith("ChaCha"):
+        nonce = bytes(a ^ b for a, b in zip(bytes(4) + explicit, iv, strict=True))
+        return ChaCha20Poly1305(key).encrypt(nonce, plaintext, additional)
+    cipher = AESGCM(key)
+    if "GCM" not in name:
+        cipher = AESCCM(key, tag_length=8 if name.endswith("-8") else 16)
+    return explicit + cipher.encrypt(iv + explicit, plaintext, additional)
+
+
+def pair12(name: str, cid: bytes = b"", epoch: int = 1) -> tuple[RecordWriter12, RecordReader12]:
+    aead = AEADS[name]
+    key, iv = bytes(range(aead.key_length)), bytes(range(100, 100 + aead.fixed_iv_length))
+    writer = RecordWriter12(epoch, aead, key, iv, cid)
+    return writer, RecordReader12(aead, key, iv, 64, cid)
+
+
+@pytest.mark.parametrize("name", AEADS)
+@pytest.mark.parametrize("content_type", [22, 23])
+def test_records_with_a_connection_id_against_the_formula(name, content_type):
+    """RFC 9146 section 5.3. No record of a peer of our own could tell."""
+    cid, number = b"the id", 1 << 48
+    inner = PLAINTEXT + bytes((content_type,))
+    encoded, length = number.to_bytes(8, "big"), len(inner).to_bytes(2, "big")
+    additional = b"\xff" * 8 + b"\x19\x06" + b"\x19\xfe\xfd" + encoded + cid + length
+    sealed = sealed12(name, number, inner, additional)
+    header = b"\x19\xfe\xfd" + encoded + cid + len(sealed).to_bytes(2, "big")
+    writer, reader = pair12(name, cid)
+    assert writer.protect(content_type, PLAINTEXT) == header + sealed
+    assert len(header + sealed) == len(PLAINTEXT) + writer.overhead
+    assert reader.open_one(header + sealed, 9000) == (PLAINTEXT if content_type == 23 else None)
+
+
+def test_a_record_has_our_connection_id_and_its_type():
+    """The id is covered by no tag where the reader puts its own into the additional data."""
+    writer, reader = pair12("AES-128-GCM", b"the id")
+    [(content_type, number, body)] = split_datagram(writer.protect(22, b"data"), 6)[0]
+    assert reader.deprotect(content_type, number, body) == b"data\x16"
+    for wrong_type, wrong in ((content_type, b"an id " + body[6:]), (22, body), (23, body)):
+        with pytest.raises(InvalidTag):
+            reader.deprotect(wrong_type, number, wrong)
+
+
+@pytest.mark.parametrize("name", AEADS)
+def test_a_record_without_data_opens(name):
+    """RFC 5246 section 6.2.1: application data may be empty."""
+    writer, reader = pair12(name)
+    record = writer.protect(23, b"")
+    [(content_type, number, body)] = split_datagram(record)[0]
+    assert reader.deprotect(content_type, number, body) == b""
+    assert reader.open_one(record, 9000) == b""
+
+
+@pytest.mark.parametrize("cid", [b"", b"the id"])
+def test_data_is_of_epoch_1_alone(cid):
+    """Also where another epoch has the same keys, which no peer may use."""
+    for epoch, opened in ((1, b"data"), (2, None)):
+        writer, reader = pair12("AES-128-GCM", cid, epoch)
+        assert reader.open_one(writer.protect(23, b"data"), 9000) == opened
+        writer, reader = pair12("AES-128-GCM", cid, epoch)
+        batch, messages = writer.protect_batch([b"data"] * 8), []
+        taken = reader.open_batch(batch, len(batch) // 8, 9000, messages)
+        assert taken == len(messages) == (8 if opened else 0)
+
+
+def pair13(name: str) -> tuple[RecordWriter13, RecordReader13]:
+    aead = AEADS[name]
+    keys = TrafficKeys(aead, bytes(aead.key_length), bytes(12), bytes(aead.key_length))
+    return RecordWriter13(3, keys), RecordReader13(3, keys, 64)
+
+
+@pytest.mark.parametrize("name", AEADS)
+@pytest.mark.parametrize("length", [1, 6, 7, 8, 9, 100])
+def test_a_short_record_of_dtls13_has_enough_to_hide_its_number(name, length):
+    """RFC 9147 section 4.2.3: 16 bytes of ciphertext, alone and in a batch."""
+    message = bytes(range(length))
+    for count in (1, 8):
+        writer, reader = pair13(name)
+        size = writer.record_size(length)
+        batch = writer.protect_batch([message] * count)
+        assert len(batch) == count * size and size >= 5 + 16
+        for number in range(count):
+            record = batch[number * size : (number + 1) * size]
+            assert reader.open(record) == (23, 3 << 48 | number, message)
+            reader.window.accept(number)
+
+
+@pytest.mark.parametrize("name", AEADS)
+def test_what_is_too_short_to_hide_a_number_is_not_authentic(name):
+    writer, reader = pair13(name)
+    record = writer.protect(23, b"data")
+    for length in range(5, 5 + 16):
+        with pytest.raises(InvalidTag):
+            reader.open(record[:length])
+    assert reader.open(record) is not None
 
 
 @pytest.mark.parametrize("name", AEADS)

@@ -335,4 +335,20 @@ MUTANTS = [
             "bool(cas)",
         ),
     ),
+    *of(
+        "core/cookies.py",
+        "core/test_cookies.py",
+        (
+            "a-cookie-of-two-minutes",
+            "RFC 6347 4.2.1",
+            "        if not -MAX_SKEW <= age <= LIFETIME:\n",
+            "        if not -MAX_SKEW <= age < LIFETIME:\n",
+        ),
+        (
+            "a-sealed-hello-of-two-minutes",
+            "RFC 9147 5.1",
+            "        if not -MAX_SKEW <= wall_time - made <= LIFETIME:\n",
+            "        if not -MAX_SKEW <= wall_time - made < LIFETIME:\n",
+        ),
+    ),
 ]

@@ -368,4 +368,72 @@ MUTANTS = [
             "if False:\n            self._post.update_keys",
         ),
     ),
+    *of(
+        "core/record/protection12.py",
+        "core/test_protection.py",
+        (
+            "the-additional-data-of-an-id",
+            "RFC 9146 5.3",
+            "PLACEHOLDER + OUTER_TYPE + BYTES[len(cid)] + CID_PREFIX if cid",
+            "PLACEHOLDER + OUTER_TYPE + CID_PREFIX if cid",
+        ),
+        (
+            "another-id-in-the-header",
+            "RFC 9146 4",
+            "length < 0 or not body.startswith(cid) or",
+            "length < 0 or",
+        ),
+        (
+            "an-id-needs-its-type",
+            "RFC 9146 4",
+            " or (cid and content_type != TLS12_CID):",
+            ":",
+        ),
+        (
+            "an-empty-record",
+            "RFC 5246 6.2.1",
+            "if length < 0 or not body.startswith(cid)",
+            "if length <= 0 or not body.startswith(cid)",
+        ),
+        (
+            "data-of-another-epoch",
+            "RFC 6347 4.1",
+            "            or number >> EPOCH_SHIFT != DATA_EPOCH\n",
+            "",
+        ),
+        (
+            "a-batch-of-another-epoch",
+            "RFC 6347 4.1",
+            "            or first >> EPOCH_SHIFT != DATA_EPOCH\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/record/protection13.py",
+        "core/test_protection.py",
+        (
+            "a-sample-to-hide-the-number",
+            "RFC 9147 4.2.3",
+            "        if len(body) < SAMPLE_LENGTH:\n            raise InvalidTag\n",
+            "",
+        ),
+        (
+            "the-size-of-a-short-record",
+            "RFC 9147 4.2.3",
+            "return max(length + 1, self._least_inner) - 1 + self.overhead",
+            "return length + self.overhead",
+        ),
+        (
+            "short-records-of-a-batch",
+            "RFC 9147 4.2.3",
+            "        if len(inside[0]) < self._least_inner:\n",
+            "        if False:\n",
+        ),
+        (
+            "a-short-record",
+            "RFC 9147 4.2.3",
+            "        if len(inner) < self._least_inner:\n",
+            "        if False:\n",
+        ),
+    ),
 ]
