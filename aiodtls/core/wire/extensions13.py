@@ -69,7 +69,7 @@ class KeyShares:
         if place == Place.SERVER_HELLO_13:
             return cls(((reader.u16(), reader.vector(2, 1)),))
         block = reader.sub(2)
-        shares = []
+        shares: list[tuple[int, bytes]] = []
         while block.remaining:
             if len(shares) == MAX_SHARES:
                 raise DecodeError(f"there are more than {MAX_SHARES} key shares")
