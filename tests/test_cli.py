@@ -69,6 +69,17 @@ async def test_connect_to_serve_with_psk(free_udp_port):
         assert await asyncio.wait_for(server.process.wait(), 10) == 0
 
 
+async def test_serve_says_who_was_refused_and_why(free_udp_port):
+    target = f"127.0.0.1:{free_udp_port}"
+    async with running(*AIODTLS, "serve", target, "--psk", PSK) as server:
+        await server.wait_for(b"serving on")
+        stranger = ("--psk", f"stranger:{PSK_HEX}", "--versions", "1.3")
+        status, _ = await status_of("connect", target, *stranger)
+        assert status == 1
+        await server.wait_for(b"refused 127.0.0.1:")
+        await server.wait_for(b"(authentication): no PSK of the client is known")
+
+
 async def test_connect_to_serve_with_raw_public_keys(pki: PKI, tmp_path, free_udp_port):
     target = f"127.0.0.1:{free_udp_port}"
     options = {}
