@@ -1,8 +1,9 @@
 """A pair of connected endpoints on a simulated link, for users' own tests.
 
-No sockets are used: datagrams reach the other side's queue in the next iteration of the loop. Loss
-is drawn from a seed, and affects handshake and data alike. Timers run on the loop's clock with a
-short initial timeout, so that a handshake with loss takes little time.
+No sockets are used: datagrams reach the other side's queue in the next iteration of the loop, or
+after the delay of the link. What the link does is drawn from a seed, and happens to handshake and
+data alike. Timers run on the loop's clock with a short initial timeout, so that a handshake with
+loss takes little time; or in virtual time, which takes none.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Generator
 from types import TracebackType
@@ -17,53 +19,115 @@ from typing import Any
 
 from aiodtls.client import ClientProtocol
 from aiodtls.core import checks
-from aiodtls.core.config import DTLSConfig
+from aiodtls.core.config import MINIMUM_PMTU, DTLSConfig
 from aiodtls.core.crypto.certificates import Role
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.registry import CertificateType, NamedGroup, SignatureScheme
 from aiodtls.endpoint import DTLSEndpoint
-from aiodtls.protocol import DTLSProtocol
+from aiodtls.virtual_time import VirtualClock, clock_of
 
 CLIENT_ADDRESS = ("192.0.2.1", 1)
 SERVER_ADDRESS = ("192.0.2.2", 2)
 RETRANSMIT_INITIAL = 0.02
+# Of an IPv4 packet with UDP, in bytes.
+HEADERS = 28
+# Seconds; without a delay, others overtake in an iteration of the loop.
+LEAST_HELD_BACK = 0.002
 # What both sides need in common.
-COMMON = ("versions", "cipher_suites", "groups", "signature_schemes", "srtp_profiles")
+COMMON = (
+    "versions",
+    "cipher_suites",
+    "groups",
+    "signature_schemes",
+    "srtp_profiles",
+    "connection_id",
+)
 
 
-class Loss:
-    """Chooses the datagrams that are lost, reproducibly by the seed."""
+class Link:
+    """The path between two transports, and what happens to datagrams on it.
 
-    def __init__(self, share: float, seed: int) -> None:
-        self._share = share
+    It is drawn from the seed, so it happens again in the next run. ``client_address`` is where the
+    client is; what goes to any other address is lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: float = 0,
+        delay: float = 0,
+        reorder: float = 0,
+        duplicate: float = 0,
+        mtu: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.delay = delay
+        self.client_address: Any = CLIENT_ADDRESS
+        self._loss = loss
+        self._reorder = reorder
+        self._duplicate = duplicate
+        self._mtu = mtu
         self._seed = seed
         self._datagrams = 0
 
-    def strikes(self) -> bool:
+    def delays(self, size: int) -> list[float]:
+        """When the copies of the next datagram arrive, in seconds from now; none if it is lost.
+
+        ``size`` is in bytes of UDP payload.
+        """
         self._datagrams += 1
-        digest = hashlib.sha256(f"{self._seed} {self._datagrams}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") < self._share * (1 << 64)
+        if self._mtu is not None and size + HEADERS > self._mtu:
+            return []
+        if self._draw("") < self._loss:
+            return []
+        copies = 2 if self._draw("duplicate") < self._duplicate else 1
+        return [self.delay + self._held_back(f"copy {number}") for number in range(copies)]
+
+    def _held_back(self, what: str) -> float:
+        """Seconds by which a datagram is later than the link's delay, so that others overtake."""
+        if self._draw(f"reorder {what}") >= self._reorder:
+            return 0.0
+        return max(self.delay, LEAST_HELD_BACK) * (1 + self._draw(f"late {what}"))
+
+    def _draw(self, what: str) -> float:
+        """A number from 0 to below 1 about the latest datagram."""
+        text = f"{self._seed} {self._datagrams}{what and ' '}{what}"
+        digest = hashlib.sha256(text.encode()).digest()
+        return int.from_bytes(digest[:8], "big") / (1 << 64)
 
 
 class SimulatedTransport(asyncio.DatagramTransport):
-    """One end of a link, that of ``protocol``. ``loss`` chooses which datagrams are dropped."""
+    """One end of a link, that of ``protocol``."""
 
-    def __init__(self, protocol: DTLSProtocol, address: Any, loss: Loss) -> None:
+    def __init__(self, protocol: ClientProtocol, link: Link, *, is_client: bool) -> None:
         super().__init__()
         self._protocol = protocol
-        self._address = address
-        self._loss = loss
+        self._link = link
+        self._is_client = is_client
         self._closing = False
-        self.peer: ClientProtocol | None = None
+        self.peer: SimulatedTransport | None = None
+
+    @property
+    def _address(self) -> Any:
+        return self._link.client_address if self._is_client else SERVER_ADDRESS
 
     def sendto(self, data: Any, addr: Any = None) -> None:
-        peer = self.peer
-        if self._closing or peer is None or self._loss.strikes():
+        if self._closing or self.peer is None:
             return
         loop = asyncio.get_running_loop()
-        loop.call_soon(peer.datagram_received, bytes(data), self._address)
+        arrive = functools.partial(self.peer.receive, bytes(data), self._address, addr)
+        for delay in self._link.delays(len(data)):
+            if delay:
+                loop.call_later(delay, arrive)
+            else:
+                loop.call_soon(arrive)
+
+    def receive(self, data: bytes, source: Any, target: Any) -> None:
+        """A datagram arrives at the address ``target``."""
+        if not self._closing and target in (None, self._address):
+            self._protocol.datagram_received(data, source)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._address if name == "sockname" else default
@@ -78,6 +142,10 @@ class SimulatedTransport(asyncio.DatagramTransport):
             if self.peer is not None:
                 self.peer.peer_is_gone()
 
+    def peer_is_gone(self) -> None:
+        """The other end was closed."""
+        self._protocol.peer_is_gone()
+
     def abort(self) -> None:
         self.close()
 
@@ -88,8 +156,29 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
     Where one config is given, the rest is made to fit it: the missing one has the same versions,
     suites, groups and ALPN protocols; a server without a key is given a certificate, or the
     client's PSKs; a client with neither ``trust`` nor ``psk`` is given what it needs to know the
-    server. Raises :class:`ConfigError` at once where that cannot be; entering raises what the
-    handshake raises.
+    server.
+
+    Args:
+        client_config: of the client; None for one that fits the server.
+        server_config: of the server; None for one that fits the client.
+        loss: the share of datagrams that are lost, from 0 to below 1.
+        delay: how long a datagram takes, in seconds.
+        reorder: the share of datagrams that are held back, so that later ones overtake them.
+        duplicate: the share of datagrams that arrive twice.
+        mtu: the largest IP packet that passes, in bytes, as ``pmtu`` of a config; larger ones are
+            lost, as on a path that tells nobody. None for no limit.
+        seed: what happens on the link is drawn from it.
+        virtual_time: in the block of ``async with`` the clock of the event loop stands still while
+            there is something to do, and then jumps to the next timer. It is for tests without
+            sockets and threads. Both sides keep the ``retransmit_initial`` of their configs, which
+            else is 20 ms and three times the delay at most.
+
+    Raises:
+        ConfigError: nothing can be made to fit the config.
+        ValueError: a number is out of bounds.
+        RuntimeError: on entering, with ``virtual_time``: the loop is not asyncio's own.
+
+    Entering raises what the handshake raises.
     """
 
     @checks.checked
@@ -99,28 +188,57 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
         server_config: DTLSConfig | None = None,
         *,
         loss: float = 0,
+        delay: float = 0,
+        reorder: float = 0,
+        duplicate: float = 0,
+        mtu: int | None = None,
         seed: int = 0,
+        virtual_time: bool = False,
     ) -> None:
-        if not 0 <= loss < 1:
-            raise ValueError("loss is a share of the datagrams, from 0 to below 1")
+        for name, share in (("loss", loss), ("reorder", reorder), ("duplicate", duplicate)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name} is a share of the datagrams, from 0 to below 1")
+        checks.at_least(0.0, "delay", delay)
+        if mtu is not None:
+            checks.at_least(MINIMUM_PMTU, "mtu", mtu)
         client_config, server_config = fit(client_config, server_config)
         client_config.check_client("localhost")
         server_config.check_server()
+        longest = float("inf") if virtual_time else RETRANSMIT_INITIAL + 3 * delay
         self._configs = tuple(
-            dataclasses.replace(
-                config,
-                retransmit_initial=min(config.retransmit_initial, RETRANSMIT_INITIAL),
-            )
+            dataclasses.replace(config, retransmit_initial=min(config.retransmit_initial, longest))
             for config in (client_config, server_config)
         )
-        self._loss = Loss(loss, seed)
+        self._link = Link(
+            loss=loss, delay=delay, reorder=reorder, duplicate=duplicate, mtu=mtu, seed=seed
+        )
+        self._virtual_time = virtual_time
+        self._clock: VirtualClock | None = None
         self._endpoints: tuple[DTLSEndpoint, DTLSEndpoint] | None = None
 
+    @checks.checked
+    def move_client(self, addr: tuple[str, int]) -> None:
+        """The client's datagrams come from ``addr`` from now on, as behind a NAT that forgot it.
+
+        What is sent to its old address is lost. An association follows its client by its
+        connection ids (RFC 9146), which are in use unless the server has ``connection_id=0``.
+        """
+        self._link.client_address = addr
+
     def __await__(self) -> Generator[Any, None, tuple[DTLSEndpoint, DTLSEndpoint]]:
+        if self._virtual_time:
+            raise RuntimeError("virtual_time ends with a block: use async with pair(...)")
         return self._connect().__await__()
 
     async def __aenter__(self) -> tuple[DTLSEndpoint, DTLSEndpoint]:
-        self._endpoints = await self
+        if self._virtual_time:
+            self._clock = clock_of(asyncio.get_running_loop())
+            self._clock.stop()
+        try:
+            self._endpoints = await self._connect()
+        except BaseException:
+            self._release_clock()
+            raise
         return self._endpoints
 
     async def __aexit__(
@@ -132,16 +250,22 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
         assert self._endpoints is not None
         for endpoint in self._endpoints:
             endpoint.close()
+        self._release_clock()
+
+    def _release_clock(self) -> None:
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            clock.release()
 
     async def _connect(self) -> tuple[DTLSEndpoint, DTLSEndpoint]:
         client_config, server_config = self._configs
         client, server = ClientProtocol(), ClientProtocol(server_config)
-        client_side = SimulatedTransport(client, CLIENT_ADDRESS, self._loss)
-        server_side = SimulatedTransport(server, SERVER_ADDRESS, self._loss)
-        client_side.peer, server_side.peer = server, client
+        client_side = SimulatedTransport(client, self._link, is_client=True)
+        server_side = SimulatedTransport(server, self._link, is_client=False)
+        client_side.peer, server_side.peer = server_side, client_side
         client.connection_made(client_side)
         server.connection_made(server_side)
-        accepting = asyncio.ensure_future(server.accept(CLIENT_ADDRESS))
+        accepting = asyncio.ensure_future(server.accept(self._link.client_address))
         try:
             endpoint = await client.connect(
                 SERVER_ADDRESS, config=client_config, server_hostname="localhost"

@@ -13,8 +13,8 @@ import pytest
 
 import aiodtls
 from aiodtls import EndpointClosed
-from aiodtls.protocol import DTLSProtocol
-from aiodtls.testing import Loss, SimulatedTransport, pair
+from aiodtls.client import ClientProtocol
+from aiodtls.testing import Link, SimulatedTransport, pair
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 EXPORT_KEY = bytes(range(32))
@@ -126,8 +126,8 @@ def test_a_forked_child_can_send_nothing_and_the_parent_goes_on(
 async def test_a_handshake_under_way_is_the_parents_too():
     credentials = aiodtls.Credentials.self_signed("localhost")
     config = aiodtls.DTLSConfig(trust=aiodtls.Trust.fingerprints(credentials.fingerprint()))
-    protocol = DTLSProtocol()
-    protocol.connection_made(SimulatedTransport(protocol, ("192.0.2.1", 1), Loss(0, 0)))
+    protocol = ClientProtocol()
+    protocol.connection_made(SimulatedTransport(protocol, Link(), is_client=True))
     connecting = asyncio.ensure_future(
         protocol.connect("peer", config=config, server_hostname="localhost")
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -109,3 +111,97 @@ async def test_two_configs_are_taken_as_they_are():
         await pair(DTLSConfig(trust=Trust.system()), DTLSConfig(credentials=OWN))
     with pytest.raises(ConfigError, match="server needs"):
         await pair(DTLSConfig(), DTLSConfig())
+
+
+async def received(endpoint) -> list[bytes]:
+    """What is queued, once nothing more arrives."""
+    messages = []
+    while True:
+        try:
+            async with asyncio.timeout(60):
+                messages.append(await endpoint.recv())
+        except TimeoutError:
+            return messages
+
+
+async def sent_over(**link) -> list[int]:
+    """Which of 100 numbered messages arrived, in this order."""
+    async with pair(virtual_time=True, seed=5, **link) as (client, server):
+        for number in range(100):
+            await client.send(b"%d" % number)
+            await asyncio.sleep(0.01)
+        return [int(message) for message in await received(server)]
+
+
+async def test_a_link_drops_reorders_and_repeats_by_its_seed():
+    numbers = list(range(100))
+    assert await sent_over() == numbers
+    lossy = await sent_over(loss=0.3)
+    assert 50 < len(lossy) < 90 and lossy == sorted(lossy)
+    assert await sent_over(loss=0.3) == lossy
+    mixed = await sent_over(delay=0.1, reorder=0.3)
+    assert sorted(mixed) == numbers != mixed
+    # The replay window drops the copies.
+    assert await sent_over(duplicate=0.5) == numbers
+
+
+async def test_copies_arrive():
+    async with pair(duplicate=0.5, seed=2) as (client, server):
+        for _ in range(20):
+            await client.send(b"message")
+            await asyncio.sleep(0)
+        await client.wait_confirmed()
+        assert server.statistics.records_replayed > 3
+
+
+async def test_a_delay_takes_time_of_the_loop():
+    async with pair(delay=0.5, virtual_time=True) as (client, server):
+        begun = asyncio.get_running_loop().time()
+        await client.send(b"there")
+        await server.recv()
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(0.5)
+
+
+async def test_the_handshake_fits_a_small_mtu():
+    server_config = DTLSConfig(credentials=OWN)
+    async with pair(server_config=server_config, mtu=500, virtual_time=True) as (client, server):
+        await client.send(b"x" * 100)
+        assert await server.recv() == b"x" * 100
+        before = server.statistics.datagrams_received
+        await client.send(b"x" * 1000)
+        await asyncio.sleep(1)
+        assert server.statistics.datagrams_received == before
+
+
+@BOTH_VERSIONS
+async def test_an_association_follows_a_client_that_moves(version):
+    link = pair(DTLSConfig(versions=[version]), delay=0.05, virtual_time=True)
+    async with link as (client, server):
+        before = server.peername
+        link.move_client(("198.51.100.7", 4433))
+        await client.send(b"from elsewhere")
+        assert await server.recv() == b"from elsewhere"
+        await asyncio.sleep(1)
+        assert server.peername == ("198.51.100.7", 4433) != before
+        await server.send(b"back")
+        assert await client.recv() == b"back"
+
+
+async def test_without_ids_a_client_that_moves_is_not_heard():
+    link = pair(server_config=DTLSConfig(credentials=OWN, connection_id=0), virtual_time=True)
+    async with link as (client, server):
+        link.move_client(("198.51.100.7", 4433))
+        await client.send(b"from elsewhere")
+        await server.send(b"to the old address")
+        assert await received(server) == await received(client) == []
+    with pytest.raises(TypeError, match="addr"):
+        link.move_client("198.51.100.7")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("loss", 1), ("reorder", -0.1), ("duplicate", 1.5), ("delay", -1), ("mtu", 100)],
+)
+def test_what_no_link_has_is_told(option, value):
+    with pytest.raises(ValueError, match=option):
+        pair(**{option: value})

@@ -10,6 +10,29 @@ TIMERS = "test_shell_timers.py"
 
 MUTANTS = [
     *of(
+        "testing.py",
+        "test_testing.py",
+        (
+            "mtu-of-a-simulated-link",
+            "a path drops what is too large",
+            "        if self._mtu is not None and size + HEADERS > self._mtu:\n",
+            "        if False:\n",
+        ),
+        (
+            "old-address-of-a-client-that-moved",
+            "a NAT forgets",
+            "if not self._closing and target in (None, self._address):",
+            "if not self._closing:",
+        ),
+        (
+            "virtual-time-without-a-block",
+            "nothing would end it",
+            "        if self._virtual_time:\n            raise",
+            "        if False:\n            raise",
+            "test_virtual_time.py",
+        ),
+    ),
+    *of(
         "net/send_queue.py",
         QUEUE,
         (
