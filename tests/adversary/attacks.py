@@ -40,7 +40,7 @@ Sends = Callable[[Attackers], Iterator[Sent]]
 # The random of a ClientHello that is alone in its record: behind the headers of record and
 # handshake, and the version.
 RANDOM = slice(27, 59)
-LONG_LIST = 1700
+LONG_LIST, PSKS = 1700, 350
 COOKIE_HOSTS = 50
 NEIGHBOURS = 20
 
@@ -174,8 +174,9 @@ def _long_lists(hello: ClientHello) -> Iterator[ClientHello]:
     yield dataclasses.replace(hello, cipher_suites=(*numbers, *hello.cipher_suites))
     shares = b"".join(n.to_bytes(2, "big") + b"\0\1\0" for n in numbers)
     names = b"".join(b"\4%04x" % n for n in numbers)
-    identities = b"".join(b"\0\4%04x" % n + bytes(4) for n in numbers[:1300])
-    binders = (b"\x20" + bytes(32)) * 1300
+    # As many as fit one record.
+    identities = b"".join(b"\0\4%04x" % n + bytes(4) for n in numbers[:PSKS])
+    binders = (b"\x20" + bytes(32)) * PSKS
     lists = {
         ExtensionType.supported_groups: vector,
         ExtensionType.signature_algorithms: vector,
@@ -196,7 +197,7 @@ def _long_lists(hello: ClientHello) -> Iterator[ClientHello]:
 
 
 def long_lists(attackers: Attackers) -> Iterator[Sent]:
-    """Whole hellos of 4 to 55 kB in one datagram: lists of 1,700 entries, and of 1,300 PSKs."""
+    """Whole hellos of 4 to 16 kB in one datagram: lists of 1,700 entries, and of 350 PSKs."""
     hellos = []
     for version in ("1.2", "1.3"):
         hello = parse_body(ClientHello, _body(_hello(attackers.material.clients[version])))
@@ -205,12 +206,7 @@ def long_lists(attackers: Attackers) -> Iterator[Sent]:
     while True:
         for body in hellos:
             message = encode_whole(HandshakeType.client_hello, 0, body)
-            if len(message) > 16384:
-                # A record holds no more. All pieces are in one datagram.
-                records = b"".join(_records(body, 16000))
-                yield records, attackers.spoofed()
-            else:
-                yield _renewed(plaintext(22, message, 0)), attackers.spoofed()
+            yield _renewed(plaintext(22, message, 0)), attackers.spoofed()
 
 
 # -- handshakes -----------------------------------------------------------------------------------

@@ -24,8 +24,9 @@ IN_TIME = 0.99
 LONGEST_ECHO = 0.25
 MOST_MEMORY = 64 * MIB
 LONGEST_CLOSE = 2.0
-# Levels are limited one by one, each to 20 lines and 5 more in a second.
-LOG_BURST, LOG_RATE = 80, 20
+# Kinds of lines are limited one by one, each to 20 lines and 5 more in a second. Peers can cause
+# about ten of them.
+LOG_BURST, LOG_RATE = 200, 50
 # A process that does not answer for so long, beside what it was asked for, has died.
 SILENCE = 60.0
 

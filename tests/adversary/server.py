@@ -43,7 +43,7 @@ class Lines(logging.Handler):
     """Counts what is logged, as if it were written."""
 
     def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
+        super().__init__(logging.INFO)
         self.count = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -61,7 +61,7 @@ class Meter:
         self._collecting_since = 0.0
         self._watch = Watch()
         logger = logging.getLogger("aiodtls")
-        logger.setLevel(logging.DEBUG)
+        logger.setLevel(logging.INFO)
         logger.addHandler(self._lines)
         logger.propagate = False
 
@@ -78,7 +78,8 @@ class Meter:
         gc.callbacks.remove(self._collects)
         now = self._server.statistics
         names = now.__dataclass_fields__
-        grown = {name: getattr(now, name) - getattr(self._counters, name) for name in names}
+        counters = [name for name in names if isinstance(getattr(now, name), int)]
+        grown = {name: getattr(now, name) - getattr(self._counters, name) for name in counters}
         return Measured(
             seconds=time.monotonic() - self._began,
             memory=self._watch.most_memory - self._before,
