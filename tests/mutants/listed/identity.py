@@ -54,8 +54,8 @@ MUTANTS = [
         (
             "issuer-in-an-error",
             "CWE-117",
-            "issuer = shown(chain[-1].issuer.rfc4514_string())",
-            "issuer = chain[-1].issuer.rfc4514_string()",
+            "issuer = shown(last.issuer.rfc4514_string())",
+            "issuer = last.issuer.rfc4514_string()",
         ),
     ),
     *of(

@@ -324,13 +324,6 @@ MUTANTS = [
             "",
         ),
         (
-            "ack-of-a-version-not-chosen",
-            "rfc9147bis 7",
-            "        if self._is_dtls13 and not self.complete:\n            self._acks.schedule",
-            "        if not self.complete:\n            self._acks.schedule",
-            "core/test_conformance_regressions.py core/test_acks.py core/test_transmitter.py",
-        ),
-        (
             "last-flight-is-acknowledged",
             "RFC 9147 7.1",
             "            if self._acks.pending:\n                self.acknowledge(now)\n        elif sent",

@@ -266,7 +266,7 @@ MUTANTS = [
         (
             "only-a-session-is-given-up",
             "RFC 8446 4.1.2",
-            "    if hs.session is None:\n        return offer",
+            "    if session is None:\n        return offer",
             "    if False:\n        return offer",
             "core/test_late_answers.py core/test_sessions.py",
         ),
