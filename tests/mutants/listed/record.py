@@ -436,4 +436,78 @@ MUTANTS = [
             "        if False:\n",
         ),
     ),
+    *of(
+        "core/record/protection12.py",
+        "core/test_protection.py",
+        (
+            "the-type-in-the-header-of-data",
+            "RFC 6347 4.1",
+            "            prefix != parameters.prefix\n            or tail != expected_tail\n",
+            "            tail != expected_tail\n",
+        ),
+        (
+            "the-length-in-the-header-of-data",
+            "RFC 6347 4.1",
+            "            or tail != expected_tail\n",
+            "",
+        ),
+        (
+            "late-records-on-the-fast-path",
+            "fast path",
+            "            or (number <= window.highest and not window.is_fresh(number))\n",
+            "            or number <= window.highest\n",
+        ),
+        (
+            "replays-on-the-fast-path",
+            "RFC 6347 4.1.2.6",
+            "            or (number <= window.highest and not window.is_fresh(number))\n",
+            "",
+        ),
+        (
+            "the-longest-record-of-a-batch",
+            "RFC 8449 4",
+            "            or size > longest\n            or first",
+            "            or first",
+        ),
+        (
+            "batches-are-opened-as-a-whole",
+            "fast path",
+            "        if self.window.are_fresh(first, count):\n            if parameters.explicit:",
+            "        if False:\n            if parameters.explicit:",
+        ),
+    ),
+    *of(
+        "core/record/protection13.py",
+        "core/test_protection.py",
+        (
+            "batches-are-opened-as-a-whole-13",
+            "fast path",
+            "        if not length > SAMPLE_LENGTH or size > longest or not batch",
+            "        if True or not batch",
+        ),
+        (
+            "the-longest-record-of-a-batch-13",
+            "RFC 8449 4",
+            "        if not length > SAMPLE_LENGTH or size > longest or not batch",
+            "        if not length > SAMPLE_LENGTH or not batch",
+        ),
+        (
+            "the-longest-record-of-the-fast-path",
+            "RFC 8449 4",
+            "if not SAMPLE_LENGTH < length <= longest - layout.size:",
+            "if not SAMPLE_LENGTH < length < longest - layout.size:",
+        ),
+        (
+            "numbers-out-of-order-on-the-fast-path",
+            "RFC 9147 4.2.2",
+            "            number = reconstruct(low, 16, number)\n            if not window",
+            "            number = reconstruct(low, 15, number)\n            if not window",
+        ),
+        (
+            "one-cipher-for-all-records-13",
+            "fast path",
+            "        cipher = self._cipher or self._make_cipher()\n        body = datagram",
+            "        cipher = self._make_cipher()\n        body = datagram",
+        ),
+    ),
 ]
