@@ -17,6 +17,7 @@ from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.suites import SUITES
 from aiodtls.core.crypto.trust import Trust
 from aiodtls.core.errors import ConfigError
+from aiodtls.core.limits import Limits
 from aiodtls.core.pre_shared_keys import PSK
 from aiodtls.core.registry import (
     AlertDescription,
@@ -203,6 +204,8 @@ def make_config(flags: Flags, server: ServerState, used: list[int]) -> DTLSConfi
         client_auth=client_auth(flags),
         anonymous_fallback=False,
         max_certificate_length=flags.numbers.get("max-cert-list", 1 << 17),
+        # Room for messages that are to be refused for their length once they are whole.
+        limits=Limits(half_open_fragment_bytes=1 << 18),
         prefer_psk=bool(flags.credentials) and bool(flags.credentials[0].psk),
         require_forward_secrecy=True,
         # BoringSSL takes a server without it.
