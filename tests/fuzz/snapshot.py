@@ -18,8 +18,14 @@ OURS = ("aiodtls", "tests.fuzz")
 DICTS = (dict, OrderedDict)
 SEQUENCES = (list, deque, bytearray)
 # What may differ although nothing has happened: how much was dropped, ciphers at rest, what is kept
-# of the length of the last record, and where the search for a lost record number goes on.
-COUNTERS = frozenset({"Counters", "GapSearch", "forged", "_cipher", "_masks", "_gap", "last_tails"})
+# of the lengths of the last record and datagram, and where the search for a lost record number goes
+# on.
+COUNTERS = frozenset(
+    {
+        *("Counters", "Sums", "GapSearch", "forged"),
+        *("_cipher", "_masks", "_gap", "last_tails", "_datagram_size"),
+    }
+)
 
 
 class Fields:

@@ -254,7 +254,7 @@ def test_what_is_sealed_with_the_right_keys_is_read():
         assert subject is not None
         check(subject.connection)
         assert not subject.connection.counters.records_forged
-        assert subject.connection.counters.records_received == 1
+        assert subject.connection.statistics.records_received == 1
 
 
 # -- the grammar, and histories -----------------------------------------------------------------
