@@ -233,6 +233,13 @@ class DTLSServer:
             return transport.get_extra_info("sockname")
         raise DTLSError("the server has no socket")
 
+    def __repr__(self) -> str:
+        names = [
+            transport.get_extra_info("sockname") for _, transport in self._accepting_transports()
+        ]
+        where = ", ".join(map(str, names)) or "no socket"
+        return f"<DTLSServer {'closed' if self._closed else 'open'}, {where}>"
+
     @property
     def endpoints(self) -> tuple[DTLSEndpoint, ...]:
         """The endpoints of all live associations."""

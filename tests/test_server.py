@@ -327,3 +327,14 @@ async def test_statistics_look_at_no_association(server_config, client_config, m
             assert server.statistics.handshakes_completed == 1
             monkeypatch.undo()
             peer.close()
+
+
+async def test_a_server_shows_where_it_serves(server_config):
+    async def handler(endpoint):
+        await endpoint.wait_closed()
+
+    server = aiodtls.serve(handler, "127.0.0.1", config=server_config)
+    assert repr(server) == "<DTLSServer open, no socket>"
+    async with server:
+        assert repr(server) == f"<DTLSServer open, {server.sockname}>"
+    assert repr(server) == "<DTLSServer closed, no socket>"
