@@ -42,9 +42,8 @@ class Hello:
         suites = self.suites
         if not is_13:
             suites += (SCSV,)
-        legacy = min(VERSIONS[self.version], ProtocolVersion.DTLSv1_0)
-        if self.version != "1.0":
-            legacy = ProtocolVersion.DTLSv1_2
+        is_10 = self.version == "1.0"
+        legacy = ProtocolVersion.DTLSv1_0 if is_10 else ProtocolVersion.DTLSv1_2
         writer = Writer()
         writer.u16(legacy).raw(self.random).vector(b"", 1)
         writer.vector(b"" if is_13 else cookie, 1)
