@@ -46,7 +46,9 @@ def finds(identity: bytes, context: aiodtls.PSKContext) -> bytes | None:
     return KEY if identity.startswith(b"device") else None
 
 
-def configs(version: str, wrap: Callable[[Any], Any]) -> tuple[DTLSConfig, DTLSConfig]:
+def configs(
+    version: str, wrap: Callable[[Any], Any], **options: Any
+) -> tuple[DTLSConfig, DTLSConfig]:
     """Both sides have a function for each decision about certificates."""
     sign = Credentials.from_signer([CREDENTIALS.leaf], wrap(signs))
     both = {
@@ -54,12 +56,15 @@ def configs(version: str, wrap: Callable[[Any], Any]) -> tuple[DTLSConfig, DTLSC
         "trust": wrap(is_ours),
         "versions": [version],
         "groups": ["x25519", "secp256r1"],
+        **options,
     }
     return DTLSConfig(**both), DTLSConfig(**both, client_auth="required")
 
 
-def psk_configs(version: str, wrap: Callable[[Any], Any]) -> tuple[DTLSConfig, DTLSConfig]:
-    both = {"versions": [version], "groups": ["x25519"]}
+def psk_configs(
+    version: str, wrap: Callable[[Any], Any], **options: Any
+) -> tuple[DTLSConfig, DTLSConfig]:
+    both = {"versions": [version], "groups": ["x25519"], **options}
     return DTLSConfig(psk=PSK("device", KEY), **both), DTLSConfig(psk=wrap(finds), **both)
 
 
@@ -189,7 +194,8 @@ async def test_a_broken_function_ends_its_handshake_alone(version, broken, how, 
         return now if how in ("raises", "returns nonsense") else later
 
     make = psk_configs if broken is finds else configs
-    client, _ = make(version, lambda function: function)
+    # An alert in the clear ends a handshake after two timeouts of the flight.
+    client, _ = make(version, lambda function: function, retransmit_initial=0.1)
     _, server = make(version, wrap)
     with caplog.at_level(logging.ERROR, "aiodtls.handshake"):
         (found,) = await connect_many(1, client, server)

@@ -223,7 +223,8 @@ async def until_answered(client: DTLSEndpoint, nonces: Nonces) -> None:
     """Messages are lost at first: the adopter does not take what may have been taken before."""
     async with asyncio.timeout(20):
         for attempt in range(1000):
-            await client.send(b"again %d" % attempt)
+            for part in range(10):
+                await client.send(b"again %d %d" % (attempt, part))
             await asyncio.sleep(0.01)
             nonces.note()
             with contextlib.suppress(BlockingIOError):

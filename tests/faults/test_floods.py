@@ -125,7 +125,7 @@ def test_f3_records_that_come_before_their_keys_are_bounded_in_bytes(variant):
     rng = random.Random(3)
 
     def early() -> None:
-        for number in range(20_000):
+        for number in range(5_000):
             body = rng.randbytes(1000)
             sealed = b"\x2e" + rng.randbytes(2) + len(body).to_bytes(2, "big") + body
             connection.receive_datagram(sealed, "peer", 0.0)
@@ -209,7 +209,7 @@ def test_f3_f11_strangers_take_no_more_than_the_pool(variant):
     part = record(22, 0, Fragment(1, 60_000, 0, 0, bytes(1300)).encode())
 
     def strangers() -> None:
-        for number in range(20_000):
+        for number in range(6_000):
             listener.receive_datagram(part, ("192.0.2.1", number), number * 1e-5)
             listener.receive_datagram(part[:200], ("192.0.2.2", number), number * 1e-5)
 
@@ -250,7 +250,7 @@ def test_f4_empty_records_under_the_right_keys_are_ignored(variant):
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_f13_one_peer_that_hangs_and_returns_ten_thousand_times_costs_its_neighbours_nothing(
+def test_f13_one_peer_that_hangs_and_returns_two_thousand_times_costs_its_neighbours_nothing(
     version,
 ):
     client, server = configs("psk" if version == "1.2" else "psk13")
@@ -276,14 +276,14 @@ def test_f13_one_peer_that_hangs_and_returns_ten_thousand_times_costs_its_neighb
     assert all(connections[name].handshake_complete for name in neighbours)
     sessions = {name: listener.live_connection(name) for name in neighbours}
     rng = random.Random(13)
-    for number in range(10_000):
+    for number in range(2_000):
         now += 0.001
         connections["rude"] = DTLSConnection.client(client, SERVER, now)
         # Hangs after none to all of its flights; sometimes says something that is no DTLS.
         carry(number % 5 if number % 20 == 0 else number % 2, "rude")
         listener.receive_datagram(rng.randbytes(30), "rude", now)
-        if number % 100 == 0:
-            name = number // 100
+        if number % 20 == 0:
+            name = number // 20
             connections[name].send(b"%d" % number, now)
             carry(1, name)
             assert sessions[name].read() == b"%d" % number

@@ -377,16 +377,16 @@ def test_ten_thousand_tickets_across_rotation_and_restart(calendar):
     [now] = calendar
     session = Session(version="1.3", suite=0x1301, secret=b"s" * 32, lifetime=6 * 24 * 3600)
     random = iter(range(1 << 20))
-    keys = TicketKeys(secret, older)
+    keys, before = TicketKeys(secret, older), TicketKeys(older)
     tickets: list[bytes] = []
     for number in range(10_000):
         calendar[0] = now = now + 30
         made = dataclasses.replace(session, issued_at=now, authenticated_at=now)
-        sealer = keys if number % 3 else TicketKeys(older)
+        sealer = keys if number % 3 else before
         tickets.append(sealer.seal(made, lambda n: next(random).to_bytes(n, "big"), now))
         if number % 1000 == 0:
             # A restart, or another host.
-            keys = TicketKeys(secret, older)
+            keys, before = TicketKeys(secret, older), TicketKeys(older)
         opened = keys.open(tickets[number * 7 // 10], now)
         assert opened is not None and opened.secret == session.secret
     assert len({ticket[:4] for ticket in tickets}) >= 3
