@@ -1,45 +1,15 @@
 """DTLS for asyncio: secure datagrams as an awaitable endpoint."""
 
-import warnings
-from typing import Any
+# The modules behind the names are loaded when the first name is used, or imported from here. So
+# ``import aiodtls`` costs nothing in a program that may not need it.
 
-from aiodtls import events
+import warnings
+from typing import TYPE_CHECKING, Any
+
 from aiodtls._version import __version__
-from aiodtls.client import adopt, connect
-from aiodtls.core.config import DTLSConfig
-from aiodtls.core.cookie_keys import CookieKeys
-from aiodtls.core.crypto.credentials import Credentials
-from aiodtls.core.crypto.srtp import SRTPKeys
-from aiodtls.core.crypto.trust import Trust, TrustContext
-from aiodtls.core.errors import (
-    BufferFull,
-    CertificateError,
-    ConfigError,
-    DTLSError,
-    EndpointClosed,
-    HandshakeError,
-    HandshakeRefused,
-    HandshakeTimeout,
-    LeaseExhausted,
-    MessageTooLarge,
-    PeerAlert,
-    SimultaneousOpen,
-)
-from aiodtls.core.limits import Limits
-from aiodtls.core.pre_shared_keys import PSK, PSKContext
-from aiodtls.core.sealed_state import association_of
-from aiodtls.core.sessions import (
-    MemorySessionStore,
-    Session,
-    SessionCache,
-    SessionStore,
-)
-from aiodtls.core.statistics import Gauges, Histogram, Statistics
-from aiodtls.core.ticket_keys import TicketKeys
-from aiodtls.endpoint import DTLSEndpoint
-from aiodtls.protocol import DTLSProtocol
-from aiodtls.server import DTLSServer, activated_sockets, serve
-from aiodtls.transport import create_datagram_endpoint
+
+if TYPE_CHECKING:
+    from aiodtls._public import *  # noqa: F403
 
 __all__ = [
     "PSK",
@@ -86,9 +56,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The old name of ``association_of``, until 0.3."""
+    if name not in (*__all__, "core", "lineage_of"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from aiodtls import _public
+
     if name == "lineage_of":
         message = "aiodtls.lineage_of is now aiodtls.association_of, and goes in 0.3"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return association_of
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        name = "association_of"
+    return getattr(_public, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 
 import aiodtls
+from aiodtls import _public
 
 SIGNATURES = {
     "connect": "host port config server_hostname local_addr family happy_eyeballs_delay session "
@@ -55,3 +58,25 @@ def test_exceptions_are_what_they_say():
         thing = getattr(aiodtls, name)
         if inspect.isclass(thing) and issubclass(thing, Exception):
             assert issubclass(thing, aiodtls.DTLSError)
+
+
+def test_importing_the_package_loads_nothing_until_a_name_is_used():
+    program = (
+        "import sys, aiodtls; dir(aiodtls); hasattr(aiodtls, 'nothing')\n"
+        "loaded = {'asyncio', 'cryptography', 'dataclasses', 'aiodtls.core'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+        "aiodtls.connect, aiodtls.core, aiodtls.events.Closed\n"
+        "assert 'aiodtls.client' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_package_has_the_names_that_type_checkers_are_told():
+    assert set(_public.__all__) == set(aiodtls.__all__) - {"__version__"} | {"core"}
+    assert all(getattr(aiodtls, name) is getattr(_public, name) for name in _public.__all__)
+
+
+def test_dir_lists_public_names_alone():
+    assert dir(aiodtls) == sorted(aiodtls.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Channel'"):
+        aiodtls.Channel  # type: ignore[attr-defined]  # noqa: B018

@@ -51,3 +51,25 @@ def test_there_is_no_room_for_other_attributes():
 def test_names_are_required_where_they_are_all_that_tells_fields_apart():
     with pytest.raises(TypeError):
         Named(1)  # type: ignore[misc]
+
+
+def test_only_shown_fields_are_in_the_repr():
+    @frozen
+    class Keyed:
+        name: str
+        key: bytes = dataclasses.field(repr=False)
+
+    assert repr(Point(1, (2,), "note")) == "Point(x=1, y=(2,), note='note')"
+    assert repr(Keyed("a", b"secret")).endswith("Keyed(name='a')")
+
+
+def test_a_class_keeps_the_methods_of_its_own():
+    @frozen
+    class Secret:
+        key: bytes
+
+        def __repr__(self) -> str:
+            return "Secret()"
+
+    assert repr(Secret(b"secret")) == "Secret()"
+    assert Secret(b"secret") == Secret(b"secret")

@@ -49,6 +49,7 @@ from aiodtls.core.crypto.certificates import (
 from aiodtls.core.crypto.chains import Anchors, check_size
 from aiodtls.core.crypto.names import check_name, subject_names
 from aiodtls.core.errors import AlertError, ConfigError
+from aiodtls.core.frozen import frozen
 from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription, CertificateType
 
@@ -305,7 +306,7 @@ def authorities_of(trusts: Sequence[Trust], limit: int) -> tuple[bytes, ...]:
     return names if sum(_NAME_HEADER + len(name) for name in names) <= limit else ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Unchecked(Trust):
     _deferred: bool
 
@@ -324,7 +325,7 @@ class _Unchecked(Trust):
         _require_leaf(chain)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Function(Trust):
     _function: TrustFunction
     _types: tuple[CertificateType, ...]
@@ -355,7 +356,7 @@ class _Function(Trust):
             raise unparsable(error) from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _PublicKeys(Trust):
     """Accepts raw public keys. ``_pinned`` has our own encodings, because a key can be encoded in
     several ways.
@@ -388,7 +389,7 @@ class _PublicKeys(Trust):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Fingerprints(Trust):
     _pins: tuple[tuple[str, bytes], ...]
 
@@ -411,7 +412,7 @@ class _Fingerprints(Trust):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Certificates(Trust):
     """Accepts certificates. ``_pinned`` contains all of them, CAs too: each is accepted as a
     leaf.
