@@ -61,6 +61,7 @@ class Channel(Sending):
         "_endpoint",
         "_given",
         "_kept",
+        "_on_event",
         "_questions",
         "_receivers",
         "_timer",
@@ -70,7 +71,6 @@ class Channel(Sending):
         "inbox",
         "is_claimed",
         "on_data",
-        "on_event",
         "on_revoked",
         "on_session",
     )
@@ -78,7 +78,7 @@ class Channel(Sending):
     def __init__(self, carrier: Carrier, connection: DTLSConnection) -> None:
         super().__init__(carrier, connection)
         # Called with the user's endpoint and an event.
-        self.on_event: Callable[[Any, Event], object] | None = None
+        self._on_event: Callable[[Any, Event], object] | None = None
         # Takes the sessions of a client.
         self.on_session: Callable[[Session], None] | None = None
         # Told when none of them may be resumed any more.
@@ -109,13 +109,17 @@ class Channel(Sending):
     def config(self) -> DTLSConfig:
         return self.connection.config
 
+    def report_to(self, on_event: Callable[[Any, Event], object] | None) -> None:
+        """Calls ``on_event`` with the user's endpoint and each event from now on."""
+        self._on_event = on_event
+
     @property
     def endpoint(self) -> Any:
         """The user's endpoint, while it exists; else None."""
         return self._endpoint() if self._endpoint is not None else None
 
-    @endpoint.setter
-    def endpoint(self, endpoint: Any) -> None:
+    def belongs_to(self, endpoint: Any) -> None:
+        """The user's endpoint, which this keeps weakly."""
         self._endpoint = weakref.ref(endpoint)
 
     def claim(self) -> None:
@@ -205,13 +209,13 @@ class Channel(Sending):
 
     def emit(self, event: Event) -> None:
         """Calls the user's function. Its exceptions are logged."""
-        if self.on_event is None:
+        if self._on_event is None:
             return
         endpoint = self.endpoint
         if endpoint is None:
             endpoint = self._kept = self.carrier.endpoint_of(self)
         try:
-            self.on_event(endpoint, event)
+            self._on_event(endpoint, event)
         except Exception as error:
             logger = log.of(self.connection.role)
             self._log(logger, log.CALLBACK_RAISED, type(event).__name__, error)
@@ -440,7 +444,7 @@ class Channel(Sending):
         if lease is None:
             self.inbox.clear()
             for receiver in self._given:
-                receiver.is_void = True
+                receiver.withdraw()
             self._given.clear()
         self.carrier.drain()
         return state

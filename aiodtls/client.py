@@ -198,7 +198,7 @@ async def _attempt(
         channel = protocol.dial(
             peer, config=config, server_hostname=server_hostname, session=sessions.take()
         )
-        channel.on_event = on_event
+        channel.report_to(on_event)
         channel.keep_sessions(sessions.keep, sessions.revoke)
         # Events of the handshake are reported with the endpoint that the user will get.
         endpoint.attach(channel)
@@ -251,7 +251,7 @@ async def adopt(
         protocol.abort()
         raise
     for channel in protocol.channels:
-        channel.on_event = on_event
+        channel.report_to(on_event)
     return endpoint
 
 
@@ -348,7 +348,7 @@ class ClientProtocol(DTLSProtocol):
     def abort(self) -> None:
         """Ends everything silently."""
         for channel in self.channels:
-            channel.on_event = None
+            channel.report_to(None)
             channel.abort()
         self.close_transport()
 

@@ -55,7 +55,7 @@ class DTLSEndpoint:
     def attach(self, channel: Channel) -> None:
         """Called by the modules of aiodtls that make channels."""
         self._attached = channel
-        channel.endpoint = self
+        channel.belongs_to(self)
 
     @property
     def _channel(self) -> Channel:

@@ -111,6 +111,9 @@ class _Bucket:
         self.at = now
         return self.tokens >= 1
 
+    def take(self) -> None:
+        self.tokens -= 1
+
 
 class RateLimit:
     """Limits the log lines about peers, by time in seconds. Counts the lines that are left out."""
@@ -164,8 +167,8 @@ class RateLimit:
             self._sources.popitem(last=False)
         if not (source.has_token(now) and total.has_token(now)):
             return False
-        source.tokens -= 1
-        total.tokens -= 1
+        source.take()
+        total.take()
         return True
 
 

@@ -77,9 +77,11 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     ) -> None:
         if max_datagram_size is not None:
             checks.at_least(LEAST_DATAGRAM, "max_datagram_size", max_datagram_size)
-        self._listener = Listener(config if _can_serve(config) else None)
-        self._listener.datagram_size = self.datagram_size
-        self._listener.holds_hellos = handler is None and not self.accepts_all
+        self._listener = Listener(
+            config if _can_serve(config) else None,
+            holds_hellos=handler is None and not self.accepts_all,
+            datagram_size=self.datagram_size,
+        )
         self._config = config
         self._handler = handler
         self._max_datagram_size = max_datagram_size
@@ -216,8 +218,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         for channel in list(self._channels.values()):
             channel.connection.fail(EndpointClosed("local", "the socket was closed"))
         self.drain()
-        # It would form a reference cycle.
-        self._listener.datagram_size = None
+        self._listener.release()
         self._take_no_more()
         for task in self._tasks:
             task.cancel()
@@ -330,7 +331,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     async def _complete(self, channel: Channel, on_event: EventHandler | None) -> DTLSEndpoint:
         endpoint = DTLSEndpoint.of(channel)
         channel.claim()
-        channel.on_event = on_event or self.on_event
+        channel.report_to(on_event or self.on_event)
         self.drain()
         try:
             await channel.handshake
@@ -433,7 +434,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._limit_output(config)
 
     def stop_accepting(self) -> None:
-        self._listener.accepting = False
+        self._listener.stop_accepting()
 
     # -- output of the core -------------------------------------------------------------------
 
@@ -592,7 +593,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         channel = self._channels.get(connection)
         if channel is None:
             channel = self._channels[connection] = Channel(self, connection)
-            channel.on_event = self.on_event
+            channel.report_to(self.on_event)
         return channel
 
     def datagram_size(self, pmtu: int) -> int:

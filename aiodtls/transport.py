@@ -20,7 +20,13 @@ from aiodtls.channel import Channel
 from aiodtls.client import ClientProtocol
 from aiodtls.core import checks
 from aiodtls.core.config import DTLSConfig
-from aiodtls.core.errors import DTLSError, EndpointClosed, MessageTooLarge, SimultaneousOpen
+from aiodtls.core.errors import (
+    DTLSError,
+    EndpointClosed,
+    MessageTooLarge,
+    SimultaneousOpen,
+    about_peer,
+)
 from aiodtls.core.events import HandshakeCompleted
 from aiodtls.endpoint import GRACEFUL_ENDS, DTLSEndpoint
 from aiodtls.net import sockets
@@ -188,8 +194,7 @@ class _Carrier(DTLSProtocol, ABC):
         try:
             channel.send_now(channel.pieces(data, split=False))
         except (MessageTooLarge, EndpointClosed) as error:
-            error.peername = channel.connection.peer
-            self._call("error_received", error)
+            self._call("error_received", about_peer(error, channel.connection.peer))
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Calls the user's protocol. Its exceptions are logged and end nothing else."""
@@ -334,14 +339,14 @@ class _BoundCarrier(_Carrier):
         self._waiting[addr] = deque()
         self._held[addr] = DTLSEndpoint.of(channel)
         channel.claim()
-        channel.on_event = lambda _, event: self._dialled(channel, event)
+        channel.report_to(lambda _, event: self._dialled(channel, event))
         self.drain()
         return True
 
     def _dialled(self, channel: Channel, event: object) -> None:
         """The handshake that sending began is complete: sends what waited."""
         if isinstance(event, HandshakeCompleted):
-            channel.on_event = None
+            channel.report_to(None)
             self._connected(channel)
 
     def peer_connected(self, channel: Channel) -> None:
@@ -385,10 +390,8 @@ class _BoundCarrier(_Carrier):
         super().association_ended(channel)
 
     def _tell(self, error: Exception | None, addr: Any) -> None:
-        if isinstance(error, DTLSError):
-            error.peername = addr
         if error is not None:
-            self._call("error_received", error)
+            self._call("error_received", about_peer(error, addr))
 
 
 def _visible(failure: Exception | None) -> Exception | None:

@@ -106,7 +106,7 @@ async def test_split_false_is_one_record_or_nothing():
 async def test_pmtu_has_a_least_value_and_an_event():
     seen = []
     async with pair() as (client, _):
-        client._channel.on_event = lambda endpoint, event: seen.append(event)
+        client._channel.report_to(lambda endpoint, event: seen.append(event))
         with pytest.raises(aiodtls.ConfigError):
             client.pmtu = 255
         client.pmtu = 600

@@ -156,7 +156,7 @@ async def test_nothing_leaks_from_associations_that_live_and_end(
     config = config_of(version, kind, secrets, tmp_path)
     async with asyncio.timeout(20), pair(config, config) as (client, server):
         for endpoint in (client, server):
-            endpoint._channel.on_event = lambda endpoint, event: seen.append(event)
+            endpoint._channel.report_to(lambda endpoint, event: seen.append(event))
             exported = endpoint.export_keying_material(LABEL, 32)
             secrets.add("exporter", exported)
         await client.send(b"data")

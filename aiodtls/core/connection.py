@@ -34,6 +34,7 @@ from aiodtls.core.errors import (
     LeaseExhausted,
     MessageTooLarge,
     PeerAlert,
+    about_peer,
     alert_name,
     caused_by,
     failure_reason,
@@ -1662,10 +1663,8 @@ class DTLSConnection:
 
     def _end(self, error: Exception) -> None:
         """Ends the association. All ends lead through here."""
-        self.closed, self.failure = True, error
+        self.closed, self.failure = True, about_peer(error, self.peer)
         self._set_fast_path()
-        if isinstance(error, DTLSError):
-            error.peername = self.peer
         if not self.handshake_complete:
             self._handshake_failed(error)
             self._outgoing.forget()

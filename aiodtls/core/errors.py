@@ -157,6 +157,13 @@ class AlertError(Exception):
         self.error.reason = reason or description.name
 
 
+def about_peer(error: E, peer: Any) -> E:
+    """``error`` with the address of the peer that it is about, if it is one of ours."""
+    if isinstance(error, DTLSError):
+        error.peername = peer
+    return error
+
+
 def caused_by(error: E, cause: BaseException | None) -> E:
     """``error`` with ``cause`` as its cause."""
     error.__cause__ = cause

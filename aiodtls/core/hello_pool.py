@@ -46,6 +46,12 @@ class Slot:
         self.record_number = 0
         self.last = last
 
+    def keep_until(self, expires: float) -> None:
+        self.expires = expires
+
+    def came_in(self, record_number: int) -> None:
+        self.record_number = max(self.record_number, record_number)
+
     @property
     def cost(self) -> int:
         return SLOT_OVERHEAD + self.reassembly.buffered + len(self.last or b"")
@@ -99,7 +105,7 @@ class HelloPool:
         before = slot.cost
         found = self._add(slot, fragment, record_number, limit)
         if found:
-            slot.expires = now + POOL_SECONDS
+            slot.keep_until(now + POOL_SECONDS)
             self._slots.move_to_end(address)
             # A complete hello gives way first.
             self._networks[slot.network].move_to_end(address, last=found is True)
@@ -120,7 +126,7 @@ class HelloPool:
         if seq != newest or slot.is_contradicted(fragment):
             # It is another hello. Late fragments of the previous one must not mix with it.
             slot.begin(limit, seq)
-        slot.record_number = max(slot.record_number, record_number)
+        slot.came_in(record_number)
         if not slot.reassembly.add(fragment, 0):
             return False
         message = slot.reassembly.next_message(0)

@@ -19,7 +19,14 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import ConnectionOptions, DTLSConnection
 from aiodtls.core.cookie_keys import CookieKeys
 from aiodtls.core.cookies import Cookies, ValidatedHello
-from aiodtls.core.errors import AlertError, DecodeError, DTLSError, EndpointClosed, SimultaneousOpen
+from aiodtls.core.errors import (
+    AlertError,
+    DecodeError,
+    DTLSError,
+    EndpointClosed,
+    SimultaneousOpen,
+    about_peer,
+)
 from aiodtls.core.events import Event, HandshakeFailed, Stage
 from aiodtls.core.fragment_memory import FragmentMemory
 from aiodtls.core.handshake.negotiate import choose_version
@@ -91,10 +98,10 @@ class PeerConnected(Event):
 class Listener:
     """``config`` is for new handshakes and may be replaced; None accepts none.
 
-    ``accepting`` may be cleared to refuse new peers. With ``holds_hellos`` nobody comes in unasked:
-    the hellos of strangers draw no answer and wait for ``accept``. ``datagram_size`` tells what a
-    ``pmtu`` comes to in UDP payload here; None leaves that to the connections. ``wall_clock`` gives
-    seconds since 1970, for cookies, tickets and certificates.
+    ``wall_clock`` gives seconds since 1970, for cookies, tickets and certificates. With
+    ``holds_hellos`` nobody comes in unasked: the hellos of strangers draw no answer and wait for
+    ``accept``. ``datagram_size`` tells what a ``pmtu`` comes to in UDP payload here; None leaves
+    that to the connections. ``accepting`` tells whether new peers are taken.
     """
 
     @checked
@@ -104,13 +111,15 @@ class Listener:
         *,
         random: Callable[[int], bytes] = os.urandom,
         wall_clock: Callable[[], float] = wall_clock,
+        holds_hellos: bool = False,
+        datagram_size: Callable[[int], int] | None = None,
     ) -> None:
         if config is not None:
             config.check_server()
         self.config = config
         self.accepting = True
-        self.holds_hellos = False
-        self.datagram_size: Callable[[int], int] | None = None
+        self.holds_hellos = holds_hellos
+        self.datagram_size = datagram_size
         self._random, self._wall_clock = random, wall_clock
         self._cookies = Cookies(_cookie_keys(config, random))
         self._routes = Routes(config, random)
@@ -137,6 +146,14 @@ class Listener:
         # The newest export generation of each association that was adopted here.
         self._generations: dict[bytes, int] = {}
         self._sums = Sums()
+
+    def stop_accepting(self) -> None:
+        """Refuses new peers from now on."""
+        self.accepting = False
+
+    def release(self) -> None:
+        """The socket is gone. Drops ``datagram_size``, which may hold whoever owns this."""
+        self.datagram_size = None
 
     # -- receiving --------------------------------------------------------------------------
 
@@ -406,14 +423,13 @@ class Listener:
         self, addr: Address, hello: ClientHello, refused: AlertError, *, proved: bool
     ) -> None:
         """A hello was refused, and no association came to be. Its repeats are not reported."""
-        error = refused.error
+        error = about_peer(refused.error, addr)
         name = addr, hello.random, error.reason
         if name in self._reported_hellos:
             return
         self._reported_hellos[name] = None
         if len(self._reported_hellos) > MAX_REPORTED:
             del self._reported_hellos[next(iter(self._reported_hellos))]
-        error.peername = addr
         self._sums.count_named("failures", error.reason)
         stage: Stage = "hello" if error.reason in HELLO_REASONS else "negotiation"
         if len(self._events) < MAX_REPORTS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,7 +141,7 @@ def _check_key(key: bytes) -> None:
 
 def _depth() -> int:
     """How many frames of this package are on the stack. The warning is about the caller's frame."""
-    depth = 1
-    while sys._getframe(depth).f_globals.get("__name__", "").startswith("aiodtls."):
-        depth += 1
+    depth, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("aiodtls."):
+        depth, frame = depth + 1, frame.f_back
     return depth

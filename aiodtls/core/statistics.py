@@ -8,10 +8,11 @@ as for 100,000.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import wraps
 from operator import add, attrgetter, sub
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 # The upper bounds in seconds: handshakes, and round trips.
 HANDSHAKE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -233,6 +234,23 @@ _OF_ASSOCIATIONS = (
 _OF_SOCKETS = ("hellos_answered", "hellos_refused", "handshakes_evicted", "associations_evicted")
 
 
+_P = ParamSpec("_P")
+_C = TypeVar("_C", bound="Counters")
+
+
+def _in_total_too(
+    method: Callable[Concatenate[_C, _P], None],
+) -> Callable[Concatenate[_C, _P], None]:
+    """Lets a method of :class:`Counters` count in the sums of the listener too."""
+
+    @wraps(method)
+    def count(counters: _C, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        method(counters, *args, **kwargs)
+        method(cast(_C, counters.total), *args, **kwargs)
+
+    return count
+
+
 class Counters:
     """The counters of one association. ``total`` counts everything too."""
 
@@ -259,32 +277,31 @@ class Counters:
     # What happens for each record of data on the fast path is counted in place (HOT PATH),
     # everything else by these.
 
+    @_in_total_too
     def count_discarded(self) -> None:
         self.records_discarded += 1
-        self.total.records_discarded += 1
 
+    @_in_total_too
     def count_replayed(self) -> None:
         self.records_replayed += 1
-        self.total.records_replayed += 1
 
+    @_in_total_too
     def count_forged(self) -> None:
         self.records_forged += 1
-        self.total.records_forged += 1
 
+    @_in_total_too
     def count_too_early(self) -> None:
         self.records_too_early += 1
-        self.total.records_too_early += 1
 
+    @_in_total_too
     def count_dropped(self, messages: int = 1) -> None:
         self.messages_dropped += messages
-        self.total.messages_dropped += messages
 
+    @_in_total_too
     def count_data(self, size: int) -> None:
         """Counts one received message."""
         self.records_received += 1
         self.bytes_received += size
-        self.total.records_received += 1
-        self.total.bytes_received += size
 
     def count_data_batch(self, datagrams: int, messages: int, size: int) -> None:
         """Counts a batch of datagrams that carried ``size`` bytes of messages. HOT PATH."""
@@ -306,76 +323,82 @@ class Counters:
         total.records_sent += records
         total.bytes_sent += size
 
+    @_in_total_too
     def count_verification_refused(self) -> None:
         self.verifications_refused += 1
-        self.total.verifications_refused += 1
 
+    @_in_total_too
     def count_sent(self, datagrams: int) -> None:
         self.datagrams_sent += datagrams
-        self.total.datagrams_sent += datagrams
 
+    @_in_total_too
     def count_received(self) -> None:
         """Counts one received datagram."""
         self.datagrams_received += 1
-        self.total.datagrams_received += 1
 
+    @_in_total_too
     def count_resent(self) -> None:
         """Counts one resent flight."""
         self.flights_resent += 1
-        self.total.flights_resent += 1
 
     def count_completed(self, seconds: float, *, resumed: bool) -> None:
         """Counts one complete handshake, which took so long."""
-        for counters in (self, self.total):
-            counters.handshakes_completed += 1
-            counters.handshakes_resumed += resumed
+        self._count_completed(resumed)
         self.total.handshake_seconds.add(seconds)
+
+    @_in_total_too
+    def _count_completed(self, resumed: bool) -> None:
+        self.handshakes_completed += 1
+        self.handshakes_resumed += resumed
 
     def count_round_trip(self, seconds: float) -> None:
         self.total.rtt_seconds.add(seconds)
 
+    @_in_total_too
     def count_transport_error(self) -> None:
         """Counts one error of the transport."""
         self.transport_errors += 1
-        self.total.transport_errors += 1
 
+    @_in_total_too
     def count_failed(self, reason: str) -> None:
         """Counts one failed handshake."""
         self.handshakes_failed += 1
-        self.total.handshakes_failed += 1
-        self.count_named("failures", reason)
+        self._count_name("failures", reason)
 
+    @_in_total_too
     def count_address_changed(self) -> None:
         self.addresses_changed += 1
-        self.total.addresses_changed += 1
 
+    @_in_total_too
     def count_path_check_failed(self) -> None:
         self.path_checks_failed += 1
-        self.total.path_checks_failed += 1
 
+    @_in_total_too
     def count_ack_sent(self) -> None:
         self.acks_sent += 1
-        self.total.acks_sent += 1
 
+    @_in_total_too
     def count_ack_received(self) -> None:
         self.acks_received += 1
-        self.total.acks_received += 1
 
+    @_in_total_too
     def count_key_update_sent(self) -> None:
         self.key_updates_sent += 1
-        self.total.key_updates_sent += 1
 
+    @_in_total_too
     def count_key_update_received(self) -> None:
         self.key_updates_received += 1
-        self.total.key_updates_received += 1
 
+    @_in_total_too
     def count_named(self, mapping: str, name: str) -> None:
         """Counts a name in one of the mappings: failures, alerts_sent, alerts_received."""
-        for counters in (self, self.total):
-            if counters.named is None:
-                counters.named = {}
-            counts = counters.named.setdefault(mapping, {})
-            counts[name] = counts.get(name, 0) + 1
+        self._count_name(mapping, name)
+
+    def _count_name(self, mapping: str, name: str) -> None:
+        if self.named is None:
+            self.named = {}
+        counts = self.named.setdefault(mapping, {})
+        counts[name] = counts.get(name, 0) + 1
 
     def snapshot(self) -> Statistics:
         return Statistics(**self._values())

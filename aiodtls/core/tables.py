@@ -144,6 +144,9 @@ class _Place:
         self.newest_number = newest_number
         self.silent_since = now
 
+    def heard(self, newest_number: int, now: float) -> None:
+        self.newest_number, self.silent_since = newest_number, now
+
 
 class _Silence:
     """Associations in the order of ``silent_since``, those without an identity apart."""
@@ -223,7 +226,7 @@ class AssociationTable:
     def _has_spoken(self, connection: DTLSConnection, place: _Place, now: float) -> bool:
         if connection.newest_number == place.newest_number:
             return False
-        place.newest_number, place.silent_since = connection.newest_number, now
+        place.heard(connection.newest_number, now)
         self._by_network[place.network].heard(connection)
         self._everywhere.heard(connection)
         return True

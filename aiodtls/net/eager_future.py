@@ -46,6 +46,10 @@ class EagerFuture(asyncio.Future[Any]):
             else:
                 context.run(callback, self)
 
+    def withdraw(self) -> None:
+        """Takes the result back, before the task has run."""
+        self.is_void = True
+
     def set_result(self, value: Any, /) -> None:
         self._schedule_callbacks()
         super().set_result(value)

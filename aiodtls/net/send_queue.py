@@ -71,6 +71,22 @@ class _Turn:
             newest.datagrams.extend(datagrams)
         else:
             self.entries.append(Waiting(addr, priority, list(datagrams)))
+        self.cost += _cost(datagrams)
+
+    def take(self, count: int) -> int:
+        """Removes the first datagrams of the first entry, and returns their cost."""
+        datagrams = self.entries[0].datagrams
+        cost = _cost(datagrams[:count])
+        self.cost -= cost
+        del datagrams[:count]
+        if not datagrams:
+            self.entries.popleft()
+        return cost
+
+    def take_first(self) -> Waiting:
+        entry = self.entries.popleft()
+        self.cost -= _cost(entry.datagrams)
+        return entry
 
 
 class _Line:
@@ -92,9 +108,7 @@ class _Line:
         if turn is None:
             turn = self.turns[key] = _Turn()
         turn.add(datagrams, addr, priority)
-        cost = _cost(datagrams)
-        turn.cost += cost
-        self.cost += cost
+        self.cost += _cost(datagrams)
 
     def first(self) -> Waiting:
         return next(iter(self.turns.values())).entries[0]
@@ -104,18 +118,13 @@ class _Line:
         follows.
         """
         key, turn = next(iter(self.turns.items()))
-        datagrams = turn.entries[0].datagrams
-        cost = _cost(datagrams[:count])
-        turn.cost -= cost
+        cost = turn.take(count)
         self.cost -= cost
         self.served += cost / self.weight
-        del datagrams[:count]
         if count:
             self.turns.move_to_end(key)
-        if not datagrams:
-            turn.entries.popleft()
-            if not turn.entries:
-                del self.turns[key]
+        if not turn.entries:
+            del self.turns[key]
 
     def drop_older_half(self) -> list[Waiting]:
         """Drops the older half of the largest turn, and returns it."""
@@ -123,14 +132,26 @@ class _Line:
         turn, lost = self.turns[key], []
         left = turn.cost // 2
         while turn.cost > left:
-            entry = turn.entries.popleft()
-            cost = _cost(entry.datagrams)
-            turn.cost -= cost
-            self.cost -= cost
+            entry = turn.take_first()
+            self.cost -= _cost(entry.datagrams)
             lost.append(entry)
         if not turn.entries:
             del self.turns[key]
         return lost
+
+    def resume(self, clock: float) -> None:
+        """It was empty: what the others have sent meanwhile is not made up for."""
+        self.served = max(self.served, clock)
+
+    def limit_to(self, limit: int) -> None:
+        self.limit = limit
+
+    def clear(self) -> None:
+        for turn in self.turns.values():
+            for entry in turn.entries:
+                entry.datagrams.clear()
+        self.turns.clear()
+        self.cost = 0
 
 
 class SendQueue:
@@ -159,9 +180,10 @@ class SendQueue:
         network of an address.
         """
         self._network_of = network_of
-        self._answers.limit = size // 8
-        self._handshakes.limit = size // 2
-        self._data.limit = size - self._answers.limit - self._handshakes.limit
+        answers, handshakes = size // 8, size // 2
+        self._answers.limit_to(answers)
+        self._handshakes.limit_to(handshakes)
+        self._data.limit_to(size - answers - handshakes)
 
     def __bool__(self) -> bool:
         return bool(self._data.turns or self._handshakes.turns or self._answers.turns)
@@ -178,7 +200,7 @@ class SendQueue:
         else:
             line, key = self._answers, hash((self._salt, self._network_of(addr))) % ANSWER_TURNS
         if not line.turns:
-            line.served = max(line.served, self._clock)
+            line.resume(self._clock)
         line.add(key, datagrams, addr, priority)
         size = sum(map(len, datagrams))
         self.size += size
@@ -222,11 +244,7 @@ class SendQueue:
 
     def clear(self) -> None:
         for line in (self._data, self._handshakes, self._answers):
-            for turn in line.turns.values():
-                for entry in turn.entries:
-                    entry.datagrams.clear()
-            line.turns.clear()
-            line.cost = 0
+            line.clear()
         self.size = self.data_size = 0
 
 

@@ -119,17 +119,22 @@ def _versions(versions: Iterable[int]) -> str:
 
 def _names(registry: type[IntEnum], codes: Iterable[int]) -> str:
     """The names of code points, or their numbers."""
-    known = registry._value2member_map_
-    names = []
-    for code in codes:
-        member = known.get(code)
-        names.append(f"{code:#06x}" if member is None else member.name)
-    return _cut(names)
+    codes = list(codes)
+    # A peer may list thousands; only the first of them are shown.
+    return _cut([_name(registry, code) for code in codes[:MOST_NAMES]], len(codes))
 
 
-def _cut(names: list[str]) -> str:
+def _name(registry: type[IntEnum], code: int) -> str:
+    try:
+        return registry(code).name
+    except ValueError:
+        return f"{code:#06x}"
+
+
+def _cut(names: list[str], count: int = 0) -> str:
+    """The first of ``names``, and how many more there are of ``count``, by default of them."""
     if not names:
         return "none"
-    rest = len(names) - MOST_NAMES
+    rest = (count or len(names)) - MOST_NAMES
     shown = ", ".join(names[:MOST_NAMES])
     return f"{shown} and {rest} more" if rest > 0 else shown

@@ -71,7 +71,7 @@ MUTANTS = [
         (
             "data-counts-in-the-sums",
             "sums are kept as they happen",
-            "        self.total.records_received += 1\n",
+            "        method(cast(_C, counters.total), *args, **kwargs)\n",
             "",
         ),
         (

@@ -92,8 +92,8 @@ MUTANTS = [
         (
             "an-empty-line-saves-nothing-up",
             "bound on output",
-            "            line.served = max(line.served, self._clock)\n",
-            "            pass\n",
+            "        self.served = max(self.served, clock)\n",
+            "        pass\n",
         ),
         (
             "the-largest-turn-loses",
@@ -104,8 +104,8 @@ MUTANTS = [
         (
             "the-older-are-dropped",
             "bound on output",
-            "entry = turn.entries.popleft()\n            cost",
-            "entry = turn.entries.pop()\n            cost",
+            "entry = self.entries.popleft()\n",
+            "entry = self.entries.pop()\n",
         ),
         (
             "overhead-of-a-datagram",
