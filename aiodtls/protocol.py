@@ -23,6 +23,7 @@ from aiodtls.core.config import MINIMUM_PMTU, DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, EndpointClosed
 from aiodtls.core.events import HandshakeFailed
+from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Gauges, Statistics
@@ -60,6 +61,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             each address waits for that, within ``Limits.hello_pool_bytes``, without an answer.
         max_datagram_size: in bytes; overrides what ``pmtu`` and the transport's address family
             give.
+        id_layout: makes connection ids that tell the process; without it they are random.
     """
 
     # Whether peers can connect without a handler. Subclasses that override ``peer_connected`` set
@@ -74,6 +76,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         handler: Handler | None = None,
         max_datagram_size: int | None = None,
         on_event: ServerEventHandler | None = None,
+        id_layout: IdLayout | None = None,
     ) -> None:
         if max_datagram_size is not None:
             checks.at_least(LEAST_DATAGRAM, "max_datagram_size", max_datagram_size)
@@ -81,6 +84,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             config if _can_serve(config) else None,
             holds_hellos=handler is None and not self.accepts_all,
             datagram_size=self.datagram_size,
+            id_layout=id_layout,
         )
         self._config = config
         self._handler = handler

@@ -17,6 +17,7 @@ from aiodtls.channel import Channel
 from aiodtls.core import checks, sealed_state
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.errors import DTLSError
+from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Gauges, Statistics
 from aiodtls.endpoint import DTLSEndpoint, EventHandler, ServerEventHandler
@@ -42,6 +43,7 @@ def serve(
     reuse_port: bool = False,
     on_event: ServerEventHandler | None = None,
     close_timeout: float | None = 5.0,
+    id_layout: IdLayout | None = None,
 ) -> DTLSServer:
     """A server: ``await`` it, or enter it with ``async with``; it is bound then.
 
@@ -50,6 +52,7 @@ def serve(
     server``, 100 at most, further ones being closed. ``host=None`` binds IPv4 and IPv6 on one
     port. ``sock`` is a bound datagram socket, used in the place of host and port; ``sockets`` are
     several, such as :func:`activated_sockets` returns. The server owns them then, and closes them.
+    ``id_layout`` makes connection ids that tell the process and the host.
 
     Raises :class:`ConfigError`, and TypeError and ValueError for arguments that cannot be; awaiting
     raises OSError where nothing can be bound.
@@ -65,7 +68,7 @@ def serve(
         checks.at_least(0.0, "close_timeout", close_timeout)
     config.check_server()
     bind = functools.partial(_bind, host, port, given=sockets, reuse_port=reuse_port)
-    return DTLSServer(handler, config, bind, on_event, close_timeout)
+    return DTLSServer(handler, config, bind, on_event, close_timeout, id_layout)
 
 
 def activated_sockets() -> list[socket.socket]:
@@ -103,12 +106,14 @@ class DTLSServer:
         bind: Callable[[], Awaitable[list[socket.socket]]],
         on_event: ServerEventHandler | None,
         close_timeout: float | None,
+        id_layout: IdLayout | None,
     ) -> None:
         self._handler = handler
         self._config = config
         self._bind: Callable[[], Awaitable[list[socket.socket]]] | None = bind
         self._on_event = on_event
         self._close_timeout = close_timeout
+        self._id_layout = id_layout
         self._protocols: list[_ServerProtocol] = []
         # What was counted on sockets that were removed.
         self._past = Statistics()
@@ -144,7 +149,9 @@ class DTLSServer:
         return self
 
     async def _open(self, sock: socket.socket) -> None:
-        protocol = _ServerProtocol(self, self._config, on_event=self._on_event)
+        protocol = _ServerProtocol(
+            self, self._config, on_event=self._on_event, id_layout=self._id_layout
+        )
         protocol.failure_reports = self._failure_reports
         await open_transport(protocol, sock)
         self._protocols.append(protocol)
@@ -487,9 +494,14 @@ class _ServerProtocol(DTLSProtocol):
     accepts_all = True
 
     def __init__(
-        self, server: DTLSServer, config: DTLSConfig, *, on_event: ServerEventHandler | None
+        self,
+        server: DTLSServer,
+        config: DTLSConfig,
+        *,
+        on_event: ServerEventHandler | None,
+        id_layout: IdLayout | None,
     ) -> None:
-        super().__init__(config, on_event=on_event)
+        super().__init__(config, on_event=on_event, id_layout=id_layout)
         self._server = server
         self._closes_when_idle = False
         # The server goes on without this socket.

@@ -12,6 +12,7 @@ import sys
 import pytest
 
 import aiodtls
+from aiodtls.cluster import IdLayout
 from aiodtls.net.sockets import RECEIVE_BUFFER
 
 SERVES_PASSED_SOCKETS = """
@@ -165,3 +166,13 @@ def test_a_number_of_sockets_that_is_none_is_an_error(monkeypatch):
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     with pytest.raises(ValueError, match="LISTEN_FDS is '-1'"):
         aiodtls.activated_sockets()
+
+
+async def test_the_ids_of_a_server_have_the_layout_that_is_given(server_config, client_config):
+    layout = IdLayout(b"a7", 1, 3)
+    async with (
+        aiodtls.serve(echo, "127.0.0.1", config=server_config, id_layout=layout) as server,
+        aiodtls.connect(*server.sockname, config=client_config) as endpoint,
+    ):
+        owner = layout.owner_of(endpoint.get_extra_info("peer_connection_id"))
+    assert owner is not None and (owner.node, owner.slot) == (b"a7", 1)

@@ -33,6 +33,7 @@ from aiodtls.core.handshake.negotiate import choose_version
 from aiodtls.core.handshake.retry import check_retry, make_retry_request
 from aiodtls.core.held_hellos import HeldHellos
 from aiodtls.core.hello_pool import HelloPool
+from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.idle_memory import IdleMemory
 from aiodtls.core.limits import Limits
 from aiodtls.core.outbox import Address
@@ -45,7 +46,7 @@ from aiodtls.core.registry import (
     ProtocolVersion,
 )
 from aiodtls.core.reliability.timers import SLACK
-from aiodtls.core.routes import DEFAULT_CID_LENGTH, Routes
+from aiodtls.core.routes import Routes
 from aiodtls.core.sessions import Session
 from aiodtls.core.shared_secrets import SECRET_LENGTH
 from aiodtls.core.statistics import Gauges, Statistics, Sums
@@ -102,6 +103,7 @@ class Listener:
     ``holds_hellos`` nobody comes in unasked: the hellos of strangers draw no answer and wait for
     ``accept``. ``datagram_size`` tells what a ``pmtu`` comes to in UDP payload here; None leaves
     that to the connections. ``accepting`` tells whether new peers are taken.
+    ``id_layout`` makes the connection ids; without one they are random.
     """
 
     @checked
@@ -113,6 +115,7 @@ class Listener:
         wall_clock: Callable[[], float] = wall_clock,
         holds_hellos: bool = False,
         datagram_size: Callable[[int], int] | None = None,
+        id_layout: IdLayout | None = None,
     ) -> None:
         if config is not None:
             config.check_server()
@@ -122,7 +125,7 @@ class Listener:
         self.datagram_size = datagram_size
         self._random, self._wall_clock = random, wall_clock
         self._cookies = Cookies(_cookie_keys(config, random))
-        self._routes = Routes(config, random)
+        self._routes = Routes(config, random, id_layout)
         # The only connection of an address; None if there are two or none.
         self.live_connection = self._routes.only
         self._held_hellos = HeldHellos()
@@ -474,7 +477,7 @@ class Listener:
             addr,
             now,
             hello=hello,
-            **self._options(config, addr, DEFAULT_CID_LENGTH),
+            **self._options(config, addr, self._routes.default_length),
         )
         self._adopt(connection, now)
         self._tables.begin(connection, config, now)
@@ -596,7 +599,7 @@ class Listener:
             self.config,
             peer,
             now,
-            **self._options(self.config, peer, DEFAULT_CID_LENGTH),
+            **self._options(self.config, peer, self._routes.default_length),
         )
         self._adopt(connection, now)
         self._tables.begin_awaited(connection)

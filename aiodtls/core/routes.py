@@ -7,11 +7,13 @@ ids identify it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import ConfigError, DTLSError
+from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.outbox import Address
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds, IdTable
 
@@ -22,10 +24,18 @@ DEFAULT_CID_LENGTH = 8
 class Routes:
     """All associations of one socket, in the order in which they were added."""
 
-    def __init__(self, config: DTLSConfig | None, random: Callable[[int], bytes]) -> None:
-        self._random = random
+    def __init__(
+        self,
+        config: DTLSConfig | None,
+        random: Callable[[int], bytes],
+        layout: IdLayout | None = None,
+    ) -> None:
+        self._layout = layout
+        self._make_id = functools.partial(layout.new, random=random) if layout else random
+        # The length of ids, if the configuration of a server does not say.
+        self.default_length = layout.length if layout is not None else DEFAULT_CID_LENGTH
         # The length of all our connection ids on this socket; 0 until there are any.
-        self.cid_length = _own_length(config, DEFAULT_CID_LENGTH) if config is not None else 0
+        self.cid_length = self._checked_length(config) if config is not None else 0
         self._all: dict[DTLSConnection, None] = {}
         self._live: dict[Address, DTLSConnection] = {}
         self._shadows: dict[Address, DTLSConnection] = {}
@@ -67,16 +77,18 @@ class Routes:
         here.
         """
         length = _own_length(config, default) if addr is not None else 0
+        if not self.cid_length and self._layout is not None:
+            self._layout.check_length(length)
         self.cid_length = self.cid_length or length
-        return ConnectionIds(self.cid_length, self._random, self._ids) if length else NO_IDS
+        return ConnectionIds(self.cid_length, self._make_id, self._ids) if length else NO_IDS
 
     def check_length(self, config: DTLSConfig, before: DTLSConfig) -> None:
         """Raises :class:`ConfigError` if the new configuration has another length of connection
         ids.
         """
-        length = _own_length(config, DEFAULT_CID_LENGTH)
-        known = self.cid_length or _own_length(before, DEFAULT_CID_LENGTH)
-        if length not in (known, _own_length(before, DEFAULT_CID_LENGTH)):
+        length, length_before = self._checked_length(config), self._checked_length(before)
+        known = self.cid_length or length_before
+        if length not in (known, length_before):
             raise ConfigError(
                 f"connection_id={config.connection_id}: all connection ids of a socket have one "
                 f"length, here {known} bytes; another length needs another socket"
@@ -90,7 +102,13 @@ class Routes:
                 f"connection_id={length} would do"
             )
         self.cid_length = self.cid_length or length
-        return ConnectionIds(length, self._random, self._ids) if length else NO_IDS
+        return ConnectionIds(length, self._make_id, self._ids) if length else NO_IDS
+
+    def _checked_length(self, config: DTLSConfig) -> int:
+        length = _own_length(config, self.default_length)
+        if self._layout is not None:
+            self._layout.check_length(length)
+        return length
 
     def add(self, connection: DTLSConnection) -> DTLSConnection | None:
         """Adds a connection as the live one of its address, or as the shadow.

@@ -572,4 +572,30 @@ MUTANTS = [
             "        if False:\n",
         ),
     ),
+    *of(
+        "core/id_layout.py",
+        "core/test_id_layout.py",
+        (
+            "mac-of-an-id",
+            "junk ids are not looked up",
+            "if hmac.compare_digest(_mac(key, named), mac):",
+            "if True:",
+        ),
+        (
+            "short-id-with-a-mac",
+            "junk ids are not looked up",
+            "        if len(named) < end + LEAST_NONCE_LENGTH:\n            return None\n",
+            "",
+        ),
+    ),
+    *of(
+        "core/routes.py",
+        "core/test_id_layout.py",
+        (
+            "ids-too-short-for-a-layout",
+            "an id has room for its layout",
+            "            self._layout.check_length(length)\n        return length\n",
+            "            pass\n        return length\n",
+        ),
+    ),
 ]
