@@ -18,6 +18,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.events import Event, Question, VerificationRequested
 from aiodtls.core.listener import Listener, PeerConnected
+from aiodtls.core.observed import Observe
 from aiodtls.core.sessions import Session
 
 CLIENT, SERVER = "client", "server"
@@ -75,8 +76,11 @@ def check_fast_path(connection: DTLSConnection) -> None:
     in_doubt = connection._doubt is not None
     closed = connection.closed
     unconfirmed = not connection.confirmed
-    expected = not (held or leased or in_doubt or closed or unconfirmed)
+    observed = connection._layer.is_observed
+    expected = not (held or leased or in_doubt or closed or unconfirmed or observed)
     assert connection._on_fast_path is expected, (held, leased, in_doubt, closed, unconfirmed)
+    can_send = connection.handshake_complete and not closed and not observed
+    assert connection._sends_fast is can_send
 
 
 class Pair:
@@ -94,6 +98,7 @@ class Pair:
         answers: Callable[[str, Question], Any] | None = None,
         now: float = 1000.0,
         wall_time: float | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self.link = link or Link()
         self.now = now
@@ -110,12 +115,14 @@ class Pair:
         self.sent_to: dict[Any, int] = {}
         # Seconds since 1970, when the pair meets; from then on the calendar goes with ``now``.
         self.wall_start = time.time() if wall_time is None else wall_time
-        self.listener = Listener(server_config, wall_clock=self.wall_clock) if cookie else None
+        self.listener = None
+        if cookie:
+            self.listener = Listener(server_config, wall_clock=self.wall_clock, observe=observe)
         self.accepted: list[DTLSConnection] = []
         self._server: DTLSConnection | None = None
         if not cookie:
             self._server = DTLSConnection.server(
-                server_config, CLIENT, now, wall_clock=self.wall_clock
+                server_config, CLIENT, now, wall_clock=self.wall_clock, observe=observe
             )
         self.client = DTLSConnection.client(
             client_config,
@@ -124,6 +131,7 @@ class Pair:
             server_hostname=server_hostname,
             session=session,
             wall_clock=self.wall_clock,
+            observe=observe,
         )
         self.flush()
 

@@ -69,6 +69,14 @@ from aiodtls.core.leases import UNKNOWN_STATE, DoubtfulData, LeaseKeeper
 from aiodtls.core.leaving import Leaving
 from aiodtls.core.liveness import IdleMonitor, Liveness
 from aiodtls.core.negotiated import Negotiated
+from aiodtls.core.observed import (
+    Observe,
+    ObservedEvents,
+    ObservedOutbox,
+    ObservedRecordLayer,
+    ObservedTimers,
+    Observer,
+)
 from aiodtls.core.outbox import Address, Outbox
 from aiodtls.core.path_validation import MESSAGE_LENGTH, PathValidator, PathVerdict
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds
@@ -111,7 +119,8 @@ class ConnectionOptions(TypedDict, total=False):
     and certificates. In ``own_ids`` a listener keeps the connection ids of all associations. The
     connection adds itself to the set ``touched`` whenever something changed. ``max_datagram_size``
     is in bytes of UDP payload; without it the headers are assumed to be those of IPv6. A listener
-    sums up in ``sums`` what all its connections count.
+    sums up in ``sums`` what all its connections count. ``observe(config, role, peer)`` returns the
+    observer of this connection, or None: see docs/guides/trace.md.
     """
 
     random: Callable[[int], bytes]
@@ -120,6 +129,7 @@ class ConnectionOptions(TypedDict, total=False):
     touched: set[DTLSConnection] | None
     max_datagram_size: int | None
     sums: Sums | None
+    observe: Observe | None
 
 
 class DTLSConnection:
@@ -132,10 +142,10 @@ class DTLSConnection:
     __slots__ = (
         *("__weakref__", "_alert_hint", "_doubt", "_driver", "_early_close", "_events", "_idle"),
         *("_inbox", "_last_alert", "_layer", "_leases", "_leaving", "_on_fast_path", "_outbox"),
-        *("_made_paths", "_peer_proved", "_post", "_random", "_outgoing", "_timers", "_touched"),
-        *("_transmitter", "_wall_clock", "closed", "config", "confirmed", "counters", "failure"),
-        *("handshake_complete", "export_id", "max_payload", "negotiated", "own_ids", "peer"),
-        *("refusal", "role"),
+        *("_made_paths", "_peer_proved", "_post", "_random", "_outgoing", "_sends_fast", "_timers"),
+        *("_touched", "_transmitter", "_wall_clock", "closed", "config", "confirmed"),
+        *("counters", "failure", "handshake_complete", "export_id", "max_payload"),
+        *("negotiated", "own_ids", "peer", "refusal", "role"),
     )
 
     def __init__(
@@ -153,6 +163,7 @@ class DTLSConnection:
         touched: set[Any] | None = None,
         max_datagram_size: int | None = None,
         sums: Sums | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self.role, self.config, self.peer = role, config, peer
         self.counters = Counters(sums)
@@ -160,11 +171,13 @@ class DTLSConnection:
         self.failure: Exception | None = None
         self._touched: set[Any] = touched if touched is not None else NullSet()
         self._touched.add(self)
-        self._events: list[Event] = []
+        observer = observe(config, role, peer) if observe is not None else None
+        self._events = [] if observer is None else ObservedEvents(observer)
         self._inbox = Inbox(self.counters, config.recv_queue)
         self._random, self._wall_clock = random, wall_clock
-        # Whether received data may take the fast path. Only ``_set_fast_path`` sets it.
-        self._on_fast_path = False
+        # Whether received data, and data to send, may take the fast path. Only ``_set_fast_path``
+        # sets them.
+        self._on_fast_path = self._sends_fast = False
         # Whether a close_notify of the peer came before its Finished.
         self._early_close = False
         # Whether a protected record of the peer was opened. Then plaintext ones are trusted less.
@@ -187,17 +200,22 @@ class DTLSConnection:
         self._leases: LeaseKeeper | None = None
         self._leaving: Leaving | None = None
         self._doubt: DoubtfulData | None = None
-        self._make_parts(hello, max_datagram_size or config.pmtu - HEADER_ALLOWANCE)
+        self._make_parts(hello, max_datagram_size or config.pmtu - HEADER_ALLOWANCE, observer)
         if config.handshake_timeout is not None:
             self._timers.set(Timer.handshake, now + config.handshake_timeout)
         self._update_max_payload()
 
-    def _make_parts(self, hello: ValidatedHello | None, max_datagram_size: int) -> None:
+    def _make_parts(
+        self, hello: ValidatedHello | None, max_datagram_size: int, observer: Observer | None
+    ) -> None:
         """Makes the parts that every association has."""
         config, counters, events = self.config, self.counters, self._events
-        self._timers = timers = Timers()
-        first_number = hello.record_number if hello else 0
-        self._layer = layer = RecordLayer(counters, first_number, self.own_ids)
+        self._timers = timers = Timers() if observer is None else ObservedTimers(observer)
+        if observer is None:
+            first_number = hello.record_number if hello else 0
+            self._layer = layer = RecordLayer(counters, first_number, self.own_ids)
+        else:
+            self._layer = layer = ObservedRecordLayer(observer, counters, hello, self.own_ids)
         self._outgoing = OutgoingFlight(
             timers,
             Backoff(config.retransmit_initial, config.retransmit_max),
@@ -222,6 +240,8 @@ class DTLSConnection:
             self.role, config, *parts, events, counters, self._wall_clock
         )
         self._outbox = Outbox(layer, transmitter)
+        if observer is not None:
+            self._outbox = ObservedOutbox(observer, layer, transmitter)
 
     @classmethod
     @checks.checked
@@ -282,6 +302,7 @@ class DTLSConnection:
         wall_clock: Callable[[], float] = wall_clock,
         touched: set[DTLSConnection] | None = None,
         sums: Sums | None = None,
+        observe: Observe | None = None,
     ) -> DTLSConnection:
         """Continues the association that ``export_state`` put into ``state``, in the same role.
 
@@ -299,6 +320,7 @@ class DTLSConnection:
             wall_clock: returns seconds since 1970.
             touched: the connection adds itself to this set whenever something changed.
             sums: those of a listener, to which the connection adds what it counts.
+            observe: chooses the observer of the connection.
 
         Raises:
             ValueError: the state was not sealed with ``key``.
@@ -317,6 +339,7 @@ class DTLSConnection:
             own_ids=own_ids,
             touched=touched,
             sums=sums,
+            observe=observe,
             max_datagram_size=exported.max_datagram_size,
         )
         adopted.restore(exported, sealed_state.association_of(state), now)
@@ -357,7 +380,7 @@ class DTLSConnection:
     # slow path through ``receive_datagram`` and ``send``. The results are the same.
 
     def _set_fast_path(self) -> None:
-        """Opens or closes the fast path for received data. Call it after one of these conditions
+        """Opens or closes the fast path in each direction. Call it after one of these conditions
         changed.
         """
         self._on_fast_path = (
@@ -366,6 +389,10 @@ class DTLSConnection:
             and not self._inbox.is_held
             and self._leases is None
             and self._doubt is None
+            and not self._layer.is_observed
+        )
+        self._sends_fast = (
+            self.handshake_complete and not self.closed and not self._layer.is_observed
         )
 
     def receive_batch(self, batch: bytes, size: int, messages: list[bytes], now: float) -> int:
@@ -425,8 +452,7 @@ class DTLSConnection:
         if (
             size > self.max_payload
             or writer.next_number + 1 >= writer.alarm
-            or self.closed
-            or not self.handshake_complete
+            or not self._sends_fast
         ):
             return None
         counters = self.counters
@@ -446,8 +472,7 @@ class DTLSConnection:
         return (
             size <= self.max_payload
             and self._layer.writer.next_number + waiting + 1 < self._layer.writer.alarm
-            and self.handshake_complete
-            and not self.closed
+            and self._sends_fast
         )
 
     def protect_batch(self, messages: Sequence[bytes]) -> bytes:
@@ -640,14 +665,17 @@ class DTLSConnection:
         """
         if type(data) is not bytes or not data:
             data = checks.message(data)
-        if not self.handshake_complete or self.closed:
+        if not self._sends_fast and (not self.handshake_complete or self.closed):
             self._refuse_call()
         if len(data) > self.max_payload:
             raise MessageTooLarge(len(data), self.max_payload)
         if not self.room:
             raise LeaseExhausted
-        writer = self._layer.writer
-        self._outbox.put(writer.protect(APPLICATION_DATA, data), self.peer)
+        layer, writer = self._layer, self._layer.writer
+        if layer.is_observed:
+            self._outbox.put_record(layer.write_epoch, APPLICATION_DATA, data, self.peer)
+        else:
+            self._outbox.put(writer.protect(APPLICATION_DATA, data), self.peer)
         self.counters.count_data_sent(1, len(data))
         self._touched.add(self)
         if writer.next_number >= writer.alarm:
@@ -1584,6 +1612,7 @@ class DTLSConnection:
 
     def _complete(self, now: float) -> None:
         self.handshake_complete = True
+        self._set_fast_path()
         negotiated = self.negotiated
         self._update_max_payload()
         self._watch_idleness(now)
@@ -1610,7 +1639,7 @@ class DTLSConnection:
             self._collect()
         elif self.role == "server" and negotiated.resumed and self.config.confirm_resumption:
             # The client sent the last flight. Only this record tells it that the flight arrived.
-            self._outbox.put(self._layer.writer.protect(APPLICATION_DATA, b""), self.peer)
+            self._outbox.put_record(self._layer.write_epoch, APPLICATION_DATA, b"", self.peer)
         for payload in self._inbox.take_early():
             self._deliver(payload)
         if self._early_close:

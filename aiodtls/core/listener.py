@@ -36,6 +36,7 @@ from aiodtls.core.hello_pool import HelloPool
 from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.idle_memory import IdleMemory
 from aiodtls.core.limits import Limits
+from aiodtls.core.observed import Observe
 from aiodtls.core.outbox import Address
 from aiodtls.core.refusals import Refusal, RefusalTable
 from aiodtls.core.registry import (
@@ -102,7 +103,8 @@ class Listener:
     ``wall_clock`` gives seconds since 1970, for cookies, tickets and certificates. With
     ``holds_hellos`` nobody comes in unasked: the hellos of strangers draw no answer and wait for
     ``accept``. ``datagram_size`` tells what a ``pmtu`` comes to in UDP payload here; None leaves
-    that to the connections. ``accepting`` tells whether new peers are taken.
+    that to the connections. ``observe`` chooses the observers of connections, as in their options.
+    ``accepting`` tells whether new peers are taken.
     ``id_layout`` makes the connection ids; without one they are random.
     """
 
@@ -116,6 +118,7 @@ class Listener:
         holds_hellos: bool = False,
         datagram_size: Callable[[int], int] | None = None,
         id_layout: IdLayout | None = None,
+        observe: Observe | None = None,
     ) -> None:
         if config is not None:
             config.check_server()
@@ -123,6 +126,7 @@ class Listener:
         self.accepting = True
         self.holds_hellos = holds_hellos
         self.datagram_size = datagram_size
+        self._observe = observe
         self._random, self._wall_clock = random, wall_clock
         self._cookies = Cookies(_cookie_keys(config, random))
         self._routes = Routes(config, random, id_layout)
@@ -507,6 +511,7 @@ class Listener:
             "own_ids": self._routes.new_ids(config, peer, cid_length),
             "touched": self._touched,
             "sums": self._sums,
+            "observe": self._observe,
             "max_datagram_size": self.datagram_size and self.datagram_size(config.pmtu),
         }
 
@@ -633,6 +638,7 @@ class Listener:
             new_ids=self._routes.adopted_ids,
             touched=self._touched,
             sums=self._sums,
+            observe=self._observe,
         )
         identity, generation = connection.export_id
         if generation <= self._generations.get(identity, 0):

@@ -9,7 +9,7 @@ HOT PATH: ``receive`` runs once for each datagram, ``protect`` once for each rec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 from cryptography.exceptions import InvalidTag
 
@@ -87,6 +87,9 @@ class RecordLayer:
         "write_epoch",
         "writer",
     )
+
+    # Whether every record has to be seen one by one (``observed.py``).
+    is_observed: ClassVar[bool] = False
 
     def __init__(
         self, counters: Counters, first_number: int = 0, cids: ConnectionIds | None = None

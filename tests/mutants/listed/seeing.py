@@ -153,4 +153,36 @@ MUTANTS = [
             "        key = LINES_LEFT_OUT, network_of(peer)\n",
         ),
     ),
+    *of(
+        "core/connection.py",
+        "core/test_observed.py",
+        (
+            "observed-data-is-received-one-by-one",
+            "a trace misses no record",
+            "            and self._doubt is None\n            and not self._layer.is_observed\n",
+            "            and self._doubt is None\n",
+        ),
+        (
+            "observed-data-is-sent-one-by-one",
+            "a trace misses no record",
+            "self.handshake_complete and not self.closed and not self._layer.is_observed",
+            "self.handshake_complete and not self.closed",
+        ),
+    ),
+    *of(
+        "core/observed.py",
+        "core/test_observed.py",
+        (
+            "begun-messages-are-bounded-in-a-trace",
+            "anybody can send fragments",
+            "            while len(seen) > MAX_BEGUN:\n",
+            "            while False:\n",
+        ),
+        (
+            "a-message-is-traced-once",
+            "a resend is no new message",
+            "                self._whole[seq] = None\n",
+            "",
+        ),
+    ),
 ]
