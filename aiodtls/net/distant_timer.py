@@ -58,7 +58,7 @@ class _KernelTimer:
         loop.add_reader(self._file, self._due)
 
     def cancel(self) -> None:
-        if self._file >= 0 and not self._loop.is_closed():
+        if self._file >= 0:
             self._loop.remove_reader(self._file)
         self._close()
 

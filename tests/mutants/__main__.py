@@ -51,7 +51,8 @@ def run_list(mutants: list[Mutant]) -> int:
 
     def report(result: Result) -> None:
         results.append(result)
-        print(f"{result.outcome}: {result.task.name} ({result.detail})", flush=True)
+        text = f"{result.outcome}: {result.task.name} ({result.detail}), {result.seconds:.1f} s"
+        print(text, flush=True)
 
     begun = time.monotonic()
     run(tasks, report)

@@ -159,7 +159,8 @@ def _substance(code: CodeType) -> tuple[Any, ...]:
 
 
 @cache
-def _living_functions() -> dict[tuple[str, Place], list[FunctionType]]:
+def living_functions() -> dict[tuple[str, Place], list[FunctionType]]:
+    """The functions of the package that are loaded, by file and place."""
     found: dict[tuple[str, Place], list[FunctionType]] = {}
     for thing in gc.get_objects():
         if type(thing) is FunctionType and thing.__code__.co_filename.startswith(str(PACKAGE)):
@@ -172,7 +173,7 @@ def _living_functions() -> dict[tuple[str, Place], list[FunctionType]]:
 def plant(path: Path, functions: dict[Place, CodeType]) -> None:
     """Changes functions of a module that is loaded, whoever holds them."""
     for place, code in functions.items():
-        for function in _living_functions().get((str(path), place), ()):
+        for function in living_functions().get((str(path), place), ()):
             function.__code__ = code
 
 

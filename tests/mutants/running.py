@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,14 @@ import pytest
 from tests.mutants.mutant import (
     Place,
     changed_functions,
+    living_functions,
     plant,
     plant_before_import,
 )
 
 WORKERS = 2
 # A mutant may wait for ever, or loop, which ends after a third of this.
-SECONDS = 300
+SECONDS = 120
 OPTIONS = ("-s", "-x", "-n0", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:terminal")
 KILLED, SURVIVED, HANGS, BROKEN = "killed", "survived", "hangs", "broken"
 
@@ -57,6 +60,7 @@ class Result:
     outcome: str
     # The test that failed, or what was wrong.
     detail: str = ""
+    seconds: float = 0.0
 
     @property
     def died(self) -> bool:
@@ -79,6 +83,9 @@ def run(tasks: Iterable[Task], report: Callable[[Result], None]) -> None:
         files = sorted({file for task, _ in in_place for file in task.files})
 
         def run_all(session: pytest.Session) -> None:
+            # Once, before the forks: it looks at every object there is.
+            living_functions()
+            gc.freeze()
             jobs = [
                 (task, lambda task=task, changed=changed: _run_in_place(session, task, changed))
                 for task, changed in in_place
@@ -187,7 +194,7 @@ def fork_each(
     seconds: int = SECONDS,
 ) -> None:
     """Runs each job in a process of its own, WORKERS at a time."""
-    running: dict[int, tuple[Task, int]] = {}
+    running: dict[int, tuple[Task, int, float]] = {}
     waiting = list(reversed(jobs))
     while waiting or running:
         while waiting and len(running) < WORKERS:
@@ -198,9 +205,9 @@ def fork_each(
                 os.close(reading)
                 _child(work, writing, seconds)
             os.close(writing)
-            running[pid] = (task, reading)
+            running[pid] = (task, reading, time.monotonic())
         pid, status = os.wait()
-        task, reading = running.pop(pid)
+        task, reading, began = running.pop(pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # What the tests have started and left.
         with os.fdopen(reading) as pipe:
@@ -209,7 +216,7 @@ def fork_each(
             name = signal.Signals(os.WTERMSIG(status)).name
             hung = name in ("SIGALRM", "SIGXCPU")
             outcome, detail = (HANGS, name) if hung else (KILLED, f"the process, by {name}")
-        report(Result(task, outcome, detail))
+        report(Result(task, outcome, detail, time.monotonic() - began))
 
 
 def _child(work: Callable[[], tuple[str, str]], pipe: int, seconds: int) -> None:

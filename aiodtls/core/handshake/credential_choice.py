@@ -109,9 +109,9 @@ def choose_credentials13(
 def why_no_credentials(
     config: DTLSConfig, hello: ClientHello, version: ProtocolVersion
 ) -> AlertError:
-    """Explains why a server has no credentials for this client."""
+    """Explains why none of a server's credentials suit this client. It has some."""
     usable = certificate_types.usable_credentials(config, hello)
-    if config.credential_list and not usable:
+    if not usable:
         message = "the client accepts none of our certificate types (RFC 7250)"
         negotiates = ServerCertificateTypes.type in hello.extensions
         # A client that does not know certificate types would take that alert to be about a

@@ -77,7 +77,7 @@ MUTANTS = [
             "a-peer-without-a-limit",
             "RFC 8449 4",
             "        hs.keys.limit_records(MAX_PLAINTEXT_LENGTH, MAX_PLAINTEXT_LENGTH)\n",
-            "        hs.keys.limit_records(0, 0)\n",
+            "        hs.keys.limit_records(64, 64)\n",
         ),
         (
             "the-limit-of-the-newest-version",

@@ -620,7 +620,7 @@ MUTANTS = [
             "RFC 7627 5.2",
             "if config.require_extended_master_secret and not present:",
             "if False:",
-            "faults/test_faults.py core/test_deviations.py",
+            "faults/test_faults.py::test_f18_extended_master_secret_is_required_by_default",
         ),
         (
             "extended-master-secret-of-a-server",

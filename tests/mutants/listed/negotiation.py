@@ -174,12 +174,6 @@ MUTANTS = [
             '        check_anonymous(config, "the server accepts no certificate with our kind of key")\n',
             "        return None\n",
         ),
-        (
-            "types-of-a-server-without-certificates",
-            "RFC 7250 4.2",
-            "    if config.credential_list and not usable:\n",
-            "    if not usable:\n",
-        ),
     ),
     *of(
         "core/handshake/server13.py",

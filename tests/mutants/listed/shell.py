@@ -279,12 +279,6 @@ MUTANTS = [
             "        with contextlib.suppress(KeyError):\n",
         ),
         (
-            "a-distant-timer-outlives-its-loop",
-            "timers",
-            "if self._file >= 0 and not self._loop.is_closed():",
-            "if self._file >= 0:",
-        ),
-        (
             "distant-timers-cost-nothing",
             "nothing slower than noise",
             "    if _LIBC is not None and is_plain",

@@ -495,6 +495,8 @@ MUTANTS = [
             "bound on memory",
             "        if self.complete:\n            return limits.established_fragment_bytes\n",
             "",
+            "faults/test_floods.py::test_f3_even_an_authenticated_peer_fills_no_memory_with_parts_"
+            "of_messages",
         ),
     ),
     *of(
