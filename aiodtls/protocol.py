@@ -423,6 +423,11 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         return DTLSEndpoint.of(channel)
 
     @property
+    def channel_count(self) -> int:
+        """How many associations and handshakes there are."""
+        return len(self._channels)
+
+    @property
     def channels(self) -> list[Channel]:
         return list(self._channels.values())
 

@@ -10,7 +10,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from aiodtls import log
 from aiodtls.channel import Channel
@@ -28,6 +28,23 @@ from aiodtls.reports import FailureReports
 
 BACKLOG = 100
 
+
+class GroupMember(Protocol):
+    """What a server needs of a worker of a group. :class:`aiodtls.cluster.Worker` is one."""
+
+    sockets: list[socket.socket]
+    id_layout: IdLayout
+
+    def complete(self, config: DTLSConfig) -> DTLSConfig:
+        """The config with the keys that the group shares."""
+
+    async def prepare(self, server: DTLSServer) -> None:
+        """Is awaited before the sockets are read."""
+
+    def serving(self) -> None:
+        """Is called when the sockets are read."""
+
+
 Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
 
 
@@ -44,6 +61,7 @@ def serve(
     on_event: ServerEventHandler | None = None,
     close_timeout: float | None = 5.0,
     id_layout: IdLayout | None = None,
+    worker: GroupMember | None = None,
 ) -> DTLSServer:
     """A server: ``await`` it, or enter it with ``async with``; it is bound then.
 
@@ -52,12 +70,21 @@ def serve(
     server``, 100 at most, further ones being closed. ``host=None`` binds IPv4 and IPv6 on one
     port. ``sock`` is a bound datagram socket, used in the place of host and port; ``sockets`` are
     several, such as :func:`activated_sockets` returns. The server owns them then, and closes them.
-    ``id_layout`` makes connection ids that tell the process and the host.
+    ``id_layout`` makes connection ids that tell the process and the host. ``worker`` is what
+    ``main(worker)`` of a group gets: it has sockets, id layout and keys for cookies and tickets.
 
     Raises :class:`ConfigError`, and TypeError and ValueError for arguments that cannot be; awaiting
     raises OSError where nothing can be bound.
     """
     udp.check_port(port, lowest=0)
+    if worker is not None:
+        if host is not None or port or sock is not None or sockets is not None or id_layout:
+            raise TypeError(
+                "a worker has sockets and an id layout: name no host, port, sock, sockets or "
+                "id_layout beside it"
+            )
+        sockets, id_layout = worker.sockets, worker.id_layout
+        config = worker.complete(config)
     if sock is not None:
         if sockets is not None:
             raise TypeError("name either sock or sockets, not both")
@@ -68,7 +95,7 @@ def serve(
         checks.at_least(0.0, "close_timeout", close_timeout)
     config.check_server()
     bind = functools.partial(_bind, host, port, given=sockets, reuse_port=reuse_port)
-    return DTLSServer(handler, config, bind, on_event, close_timeout, id_layout)
+    return DTLSServer(handler, config, bind, on_event, close_timeout, id_layout, worker)
 
 
 def activated_sockets() -> list[socket.socket]:
@@ -107,6 +134,7 @@ class DTLSServer:
         on_event: ServerEventHandler | None,
         close_timeout: float | None,
         id_layout: IdLayout | None,
+        worker: GroupMember | None,
     ) -> None:
         self._handler = handler
         self._config = config
@@ -114,6 +142,7 @@ class DTLSServer:
         self._on_event = on_event
         self._close_timeout = close_timeout
         self._id_layout = id_layout
+        self._worker = worker
         self._protocols: list[_ServerProtocol] = []
         # What was counted on sockets that were removed.
         self._past = Statistics()
@@ -125,6 +154,8 @@ class DTLSServer:
         self._reads_messages = False
         self._failure_reports = FailureReports()
         self._wakeup = asyncio.Event()
+        # Set when an association or a handshake ends.
+        self._association_left = asyncio.Event()
         self._closed = False
         self._serving: asyncio.Future[None] | None = None
 
@@ -139,6 +170,8 @@ class DTLSServer:
             raise RuntimeError("a server is awaited once")
         bound = await bind()
         try:
+            if self._worker is not None:
+                await self._worker.prepare(self)
             for sock in bound:
                 await self._open(sock)
         except BaseException:
@@ -146,6 +179,8 @@ class DTLSServer:
                 sock.close()
             self.close()
             raise
+        if self._worker is not None:
+            self._worker.serving()
         return self
 
     async def _open(self, sock: socket.socket) -> None:
@@ -465,6 +500,33 @@ class DTLSServer:
         if self._serving is not None and not self._serving.done():
             self._serving.set_result(None)
 
+    @checks.checked
+    async def drain(self, timeout: float | None = None) -> int:
+        """Takes no new peers, and waits until those that there are have gone.
+
+        Handshakes that have begun are finished. Sockets stay open.
+
+        Args:
+            timeout: In seconds; None waits as long as it takes.
+
+        Returns:
+            How many associations and handshakes remain; 0 unless the time was too short.
+        """
+        for protocol in self._protocols:
+            protocol.stop_accepting()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._count():
+                    self._association_left.clear()
+                    await self._association_left.wait()
+        return self._count()
+
+    def _count(self) -> int:
+        return sum(protocol.channel_count for protocol in self._protocols)
+
+    def _association_ended(self) -> None:
+        self._association_left.set()
+
     async def wait_closed(self) -> None:
         """Returns when all handlers have ended and all sockets are closed."""
         while self._tasks:
@@ -525,6 +587,7 @@ class _ServerProtocol(DTLSProtocol):
 
     def association_ended(self, channel: Channel) -> None:
         super().association_ended(channel)
+        self._server._association_ended()
         if self._closes_when_idle:
             self.close_when_idle()
 

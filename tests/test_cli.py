@@ -213,6 +213,22 @@ async def test_serve_shows_how_to_connect_to_a_certificate_of_its_own(free_udp_p
         assert status == 1 and b"fingerprint" in errors
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a group of workers needs Linux")
+async def test_workers_have_one_certificate(free_udp_port):
+    target = f"127.0.0.1:{free_udp_port}"
+    options = ("--self-signed", "--workers", "2")
+    async with running(*AIODTLS, "serve", target, *options) as server:
+        await server.wait_for(b"--fingerprint")
+        while not server.output.endswith(b"\n"):
+            await asyncio.sleep(0.01)
+        found = shlex.split(bytes(server.output).decode().partition("--fingerprint")[2])[0]
+        for _ in range(3):
+            status, errors = await status_of("connect", target, "--fingerprint", found)
+            assert status == 0 and b"connected" in errors, errors
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(server.process.wait(), 10) == 0
+
+
 async def test_a_password_is_in_a_file_or_the_environment(tmp_path, free_udp_port, monkeypatch):
     own = Credentials.self_signed("localhost", "127.0.0.1")
     encryption = BestAvailableEncryption(b"a secret")

@@ -34,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--self-signed", action="store_true", help="make a certificate, and show how to connect"
     )
+    serve.add_argument(
+        "--workers", type=int, metavar="N", help="serve in so many processes (Linux)"
+    )
     connect.add_argument("--server-hostname", help="the name to check (default: HOST)")
     connect.add_argument(
         "--fingerprint",

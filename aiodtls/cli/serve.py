@@ -5,12 +5,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
+import pickle
 import signal
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from aiodtls import cluster
+from aiodtls.cli.loss import drop_outgoing
 from aiodtls.cli.options import config
 from aiodtls.cli.output import Output, show_address
 from aiodtls.core.config import DTLSConfig
+from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.errors import EndpointClosed
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.server import serve
@@ -27,19 +41,7 @@ def _show_how_to_connect(output: Output, sockname: Any, config: DTLSConfig) -> N
 
 
 async def run(options: argparse.Namespace, output: Output) -> int:
-    """Serves until SIGINT or SIGTERM."""
-
-    async def echo(endpoint: DTLSEndpoint) -> None:
-        output.connected(endpoint)
-        try:
-            while True:
-                data = await endpoint.recv()
-                if output.as_json:
-                    output.data(endpoint, data)
-                await endpoint.send(data, split=False)
-        except EndpointClosed as error:
-            output.closed(endpoint.peername, error)
-
+    """Serves until SIGINT or SIGTERM, in this process or in several."""
     host, port = options.address
     chosen = config(options)
     stop = asyncio.Event()
@@ -47,11 +49,77 @@ async def run(options: argparse.Namespace, output: Output) -> int:
     with contextlib.suppress(NotImplementedError):
         # Some event loops cannot handle signals. There SIGTERM ends the process at once.
         loop.add_signal_handler(signal.SIGTERM, stop.set)
-    async with serve(echo, host or None, port, config=chosen, on_event=output.on_event) as server:
-        addresses = [sock.getsockname() for sock in server.sockets]
-        shown = " and ".join(map(show_address, addresses))
-        output.tell("serving", f"serving on {shown}", addresses=addresses)
-        if options.self_signed:
-            _show_how_to_connect(output, addresses[0], chosen)
+    if options.workers is not None:
+        data = pickle.dumps((options, _credentials_as_pem(options, chosen)))
+        async with cluster.run(
+            f"{__name__}:work", workers=options.workers, host=host or None, port=port, data=data
+        ) as group:
+            _show(options, output, chosen, list(group.socknames))
+            await stop.wait()
+        return 0
+    async with serve(
+        functools.partial(_echo, output),
+        host or None,
+        port,
+        config=chosen,
+        on_event=output.on_event,
+    ) as server:
+        _show(options, output, chosen, [sock.getsockname() for sock in server.sockets])
         await stop.wait()
     return 0
+
+
+async def work(worker: cluster.Worker) -> None:
+    """One of several processes. All have the same certificate."""
+    options, pem = pickle.loads(worker.data)  # noqa: S301 - from our own supervisor
+    more = {"credentials": [_credentials_from_pem(*pem)]} if pem is not None else {}
+    output = Output(as_json=options.json)
+    if options.loss:
+        drop_outgoing(options.loss)
+    async with serve(
+        functools.partial(_echo, output),
+        config=config(options, **more),
+        worker=worker,
+        on_event=output.on_event,
+    ) as server:
+        await server.serve_forever()
+
+
+async def _echo(output: Output, endpoint: DTLSEndpoint) -> None:
+    output.connected(endpoint)
+    try:
+        while True:
+            data = await endpoint.recv()
+            if output.as_json:
+                output.data(endpoint, data)
+            await endpoint.send(data, split=False)
+    except EndpointClosed as error:
+        output.closed(endpoint.peername, error)
+
+
+def _show(
+    options: argparse.Namespace, output: Output, chosen: DTLSConfig, addresses: list[Any]
+) -> None:
+    shown = " and ".join(map(show_address, addresses))
+    output.tell("serving", f"serving on {shown}", addresses=addresses)
+    if options.self_signed:
+        _show_how_to_connect(output, addresses[0], chosen)
+
+
+def _credentials_as_pem(
+    options: argparse.Namespace, chosen: DTLSConfig
+) -> tuple[bytes, bytes] | None:
+    """The key and the certificate that were made for this run; None if they are in files."""
+    if not options.self_signed:
+        return None
+    [made] = chosen.credential_list
+    assert isinstance(made.private_key, ec.EllipticCurvePrivateKey)
+    forms = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    certificate = x509.load_der_x509_certificate(made.chain[0])
+    return made.private_key.private_bytes(*forms), certificate.public_bytes(Encoding.PEM)
+
+
+def _credentials_from_pem(key: bytes, certificate: bytes) -> Credentials:
+    private_key = load_pem_private_key(key, None)
+    assert isinstance(private_key, ec.EllipticCurvePrivateKey)
+    return Credentials.from_objects(private_key, [x509.load_pem_x509_certificate(certificate)])

@@ -1,5 +1,10 @@
-"""Many processes on one port, and many hosts behind one name."""
+"""Many processes on one port, and many hosts behind one name.
 
+It stands on the public face of :mod:`aiodtls`: whoever needs another supervisor can write one.
+"""
+
+from aiodtls.cluster.group import WorkerGroup, run
+from aiodtls.cluster.worker import Worker
 from aiodtls.core.id_layout import IdLayout
 
-__all__ = ["IdLayout"]
+__all__ = ["IdLayout", "Worker", "WorkerGroup", "run"]
