@@ -1,0 +1,73 @@
+"""Which config an association gets: the default, and those of aiocoap's kinds of credentials."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from aiocoap.credentials import CredentialReference, CredentialsMissingError
+
+from aiodtls import PSK, DTLSConfig, Trust
+
+# Those that every device of CoAP can do (RFC 7252 section 9.1.3, RFC 7925 section 4) come last.
+SUITES = (
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_128_CCM_SHA256",
+    "TLS_AES_128_CCM_8_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CCM",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8",
+    "TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256",
+    "TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256",
+    "TLS_PSK_WITH_AES_128_GCM_SHA256",
+    "TLS_PSK_WITH_AES_128_CCM",
+    "TLS_PSK_WITH_AES_128_CCM_8",
+)
+
+
+def default_config(**fields: Any) -> DTLSConfig:
+    """The config of those who name none."""
+    defaults: dict[str, Any] = {
+        "cipher_suites": SUITES,
+        "pmtu": 1280,
+        "retransmit_initial": 2.0,
+        "handshake_timeout": 128.0,
+    }
+    return DTLSConfig(**(defaults | fields))
+
+
+class ClientConfigs:
+    """Finds the config for an entry of aiocoap's ``client_credentials``; one for each key."""
+
+    def __init__(self, base: DTLSConfig) -> None:
+        self._base = base
+        self._made: dict[object, DTLSConfig] = {}
+
+    def of(self, entry: Any) -> DTLSConfig:
+        """The config for an entry. Raises CredentialsMissingError for one of no use to DTLS."""
+        while isinstance(entry, CredentialReference):
+            entry = entry.map[entry.target]
+        if isinstance(entry, DTLSConfig):
+            return entry
+        if hasattr(entry, "as_dtls_psk"):
+            return self._with_psk(*entry.as_dtls_psk())
+        if hasattr(entry, "as_ssl_params"):
+            return self._with_trust(entry.as_ssl_params()["cafile"])
+        raise CredentialsMissingError(
+            f"the entry for this URI in client_credentials is a {type(entry).__name__}, which DTLS "
+            "cannot use: use a DTLSConfig, or one of the kinds dtls and tlscert"
+        )
+
+    def _with_psk(self, identity: bytes, key: bytes) -> DTLSConfig:
+        source = (identity, key)
+        if source not in self._made:
+            psk = PSK(identity, key)
+            self._made[source] = dataclasses.replace(self._base, psk=psk, trust=None)
+        return self._made[source]
+
+    def _with_trust(self, cafile: str) -> DTLSConfig:
+        if cafile not in self._made:
+            trust = Trust.from_files(cafile)
+            self._made[cafile] = dataclasses.replace(self._base, psk=None, trust=trust)
+        return self._made[cafile]
