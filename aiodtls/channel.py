@@ -11,7 +11,7 @@ import inspect
 import logging
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiodtls import log, reports
@@ -52,14 +52,16 @@ _deletions: set[asyncio.Task[None]] = set()
 class Channel(Sending):
     """An association under asyncio. ``carrier`` sends its datagrams.
 
-    ``on_data`` is called when data begins to wait.
+    ``on_waiting`` is called when data begins to wait, and at the end.
     """
 
     __slots__ = (
         "__weakref__",
+        "_consumer",
         "_due",
         "_endpoint",
         "_given",
+        "_is_consuming",
         "_kept",
         "_on_event",
         "_questions",
@@ -70,9 +72,9 @@ class Channel(Sending):
         "handshake",
         "inbox",
         "is_claimed",
-        "on_data",
         "on_revoked",
         "on_session",
+        "on_waiting",
     )
 
     def __init__(self, carrier: Carrier, connection: DTLSConnection) -> None:
@@ -83,7 +85,7 @@ class Channel(Sending):
         self.on_session: Callable[[Session], None] | None = None
         # Told when none of them may be resumed any more.
         self.on_revoked: Callable[[], None] | None = None
-        self.on_data: Callable[[Channel], None] | None = None
+        self.on_waiting: Callable[[Channel], None] | None = None
         self.handshake: asyncio.Future[None] = self.loop.create_future()
         self.confirmed: asyncio.Future[None] = self.loop.create_future()
         self.closed: asyncio.Future[None] = self.loop.create_future()
@@ -93,6 +95,10 @@ class Channel(Sending):
         # The endpoint of a peer that the user has not been given yet.
         self._kept: Any = None
         self.inbox: deque[bytes] = deque()
+        # Called with the user's endpoint and each message, in the place of the queue; and whether
+        # it is being called.
+        self._consumer: Callable[[Any, bytes], object] | None = None
+        self._is_consuming = False
         self._receivers: list[EagerFuture] = []
         # The message of each receiver that was woken but has not run since.
         self._given: dict[EagerFuture, bytes] = {}
@@ -127,11 +133,18 @@ class Channel(Sending):
         self.is_claimed = True
         self._kept = None
 
-    def deliver_to(self, on_data: Callable[[Channel], None]) -> None:
-        """Calls ``on_data`` when data begins to wait, and at once if some waits already."""
-        self.on_data = on_data
+    def tell_of_data(self, on_waiting: Callable[[Channel], None]) -> None:
+        """Calls ``on_waiting`` when data begins to wait, and at once if some waits already."""
+        self.on_waiting = on_waiting
         if self.has_data:
-            on_data(self)
+            on_waiting(self)
+
+    def deliver_to(self, on_data: Callable[[Any, bytes], object]) -> None:
+        """Calls ``on_data`` with the user's endpoint and each message, beginning with those that
+        wait. Nothing can be received then.
+        """
+        self._consumer = on_data
+        self._consume(())
 
     def keep_sessions(self, keep: Callable[[Session], None], revoke: Callable[[], None]) -> None:
         """Calls ``keep`` with each session of a client, and ``revoke`` when they are invalid."""
@@ -238,8 +251,8 @@ class Channel(Sending):
         for receiver in receivers:
             reject(receiver, error)
         self.send_no_more(error)
-        if self.on_data is not None:
-            self.on_data(self)
+        if self.on_waiting is not None:
+            self.on_waiting(self)
 
     # -- questions ----------------------------------------------------------------------------
 
@@ -335,6 +348,9 @@ class Channel(Sending):
         With ``at_once``, in a callback of the loop that has nothing else to do for this
         association, a single waiting receiver runs before this returns. HOT PATH.
         """
+        if self._consumer is not None:
+            self._consume(messages)
+            return
         receivers = self._receivers
         if at_once and len(receivers) == 1 and not self._given:
             receiver = receivers.pop(0)
@@ -365,8 +381,31 @@ class Channel(Sending):
             del messages[room:]
         begins = bool(messages) and not inbox
         inbox.extend(messages)
-        if begins and self.on_data is not None:
-            self.on_data(self)
+        if begins and self.on_waiting is not None:
+            self.on_waiting(self)
+
+    def _consume(self, messages: Sequence[bytes]) -> None:
+        """Calls the user's function with each message. What it does may bring further messages."""
+        inbox, endpoint = self.inbox, self.endpoint
+        inbox.extend(messages)
+        if self._is_consuming or endpoint is None:
+            return
+        self._is_consuming = True
+        try:
+            while inbox and self._consumer is not None:
+                self._consumer(endpoint, inbox.popleft())
+        except Exception as error:
+            logger, peer = log.of(self.connection.role), self.connection.peer
+            log.about(self.loop, logger, log.DATA_RAISED, peer, error=error)
+            self.close()
+        finally:
+            self._is_consuming = False
+
+    def _consume_no_more(self) -> None:
+        """We end the association: its function is not called any more."""
+        if self._consumer is not None:
+            self._consumer = _ignore
+            self.inbox.clear()
 
     @property
     def has_data(self) -> bool:
@@ -375,8 +414,7 @@ class Channel(Sending):
     async def recv(self) -> bytes:
         if self.inbox:
             return self.inbox.popleft()
-        if self.connection.closed or not self.connection.handshake_complete:
-            self.check_open()
+        self._check_receiving()
         receiver = EagerFuture(loop=self.loop)
         self._receivers.append(receiver)
         try:
@@ -419,8 +457,15 @@ class Channel(Sending):
         """Removes and returns the oldest message, or None. Raises what ended the association."""
         if self.inbox:
             return self.inbox.popleft()
-        self.check_open()
+        self._check_receiving()
         return None
+
+    def _check_receiving(self) -> None:
+        """Raises what ended the association, or that its data goes to ``on_data``."""
+        if self._consumer is not None:
+            raise RuntimeError("on_data gets the data of this endpoint: there is none to receive")
+        if self.connection.closed or not self.connection.handshake_complete:
+            self.check_open()
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -457,14 +502,25 @@ class Channel(Sending):
         self.room_again()
 
     def close(self) -> None:
+        self._consume_no_more()
         self.flush()
         self.connection.close(self.loop.time())
         self.carrier.drain()
 
+    def reject_peer(self, description: str) -> None:
+        self.connection.reject_peer(self.loop.time(), description)
+        self._consume_no_more()
+        self.carrier.drain()
+
     def abort(self, reason: str = "local") -> None:
+        self._consume_no_more()
         self.forget_pending()
         self.connection.abort(EndpointClosed(reason))
         self.carrier.drain()
+
+
+def _ignore(endpoint: Any, data: bytes) -> None:
+    """For data that comes after we have ended the association."""
 
 
 async def _result_of(question: StoreAwaited) -> object:

@@ -18,7 +18,7 @@ from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.errors import DTLSError, HandshakeError, HandshakeTimeout
 from aiodtls.core.sessions import Session, SessionCache
-from aiodtls.endpoint import DTLSEndpoint, EventHandler
+from aiodtls.endpoint import DataHandler, DTLSEndpoint, EventHandler
 from aiodtls.leavers import leavers
 from aiodtls.net import sockets
 from aiodtls.net.eager_future import resolve
@@ -42,6 +42,7 @@ def connect(
     session: Session | SessionCache | None = None,
     sock: socket.socket | None = None,
     on_event: EventHandler | None = None,
+    on_data: DataHandler | None = None,
 ) -> DTLSEndpoint:
     """A client's endpoint: ``await`` it, or enter it with ``async with``; it is connected then.
 
@@ -51,7 +52,8 @@ def connect(
     else a full handshake follows in the same exchange; a :class:`SessionCache` is asked for one,
     by name and port, and keeps what the server gives. ``sock`` is a connected datagram socket,
     used in the place of all addresses. ``on_event(endpoint, event)`` is called with the events of
-    ``aiodtls.events``.
+    ``aiodtls.events``. ``on_data(endpoint, data)`` is called with each message from the end of the
+    handshake on, in the place of ``recv``; an exception in it is logged and ends the association.
 
     Raises TypeError and ValueError for arguments that cannot be. Awaiting raises
     :class:`ConfigError`, :class:`HandshakeError` and its children, and OSError from the resolver
@@ -82,7 +84,7 @@ def connect(
         sock=sock,
         on_event=on_event,
     )
-    return DTLSEndpoint(opener)
+    return DTLSEndpoint(opener, on_data)
 
 
 async def _open(
@@ -218,6 +220,7 @@ async def adopt(
     config: DTLSConfig | None = None,
     sock: socket.socket | None = None,
     on_event: EventHandler | None = None,
+    on_data: DataHandler | None = None,
 ) -> DTLSEndpoint:
     """Continues a client's association that another process exported with ``export_state``.
 
@@ -230,6 +233,7 @@ async def adopt(
             local address. If that is in use it gets another; then the association needs connection
             ids.
         on_event: called with the events of ``aiodtls.events``.
+        on_data: called with each message, those that came along first, in the place of ``recv``.
 
     Raises:
         ValueError: the state was not sealed with ``key``.
@@ -252,6 +256,8 @@ async def adopt(
         raise
     for channel in protocol.channels:
         channel.report_to(on_event)
+        if on_data is not None:
+            channel.deliver_to(on_data)
     return endpoint
 
 

@@ -22,6 +22,7 @@ from aiodtls.core.events import Event
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
 
+DataHandler: TypeAlias = Callable[["DTLSEndpoint", bytes], object]
 EventHandler: TypeAlias = Callable[["DTLSEndpoint", Event], object]
 # The endpoint is None only with ``HandshakeFailed``, if no association came to be.
 ServerEventHandler: TypeAlias = Callable[["DTLSEndpoint | None", Event], object]
@@ -38,9 +39,14 @@ class DTLSEndpoint:
 
     _opener: Callable[[DTLSEndpoint], Awaitable[Channel]] | None
 
-    def __init__(self, opener: Callable[[DTLSEndpoint], Awaitable[Channel]] | None) -> None:
+    def __init__(
+        self,
+        opener: Callable[[DTLSEndpoint], Awaitable[Channel]] | None,
+        on_data: DataHandler | None = None,
+    ) -> None:
         """``connect`` and servers make endpoints. Users do not call this."""
         self._opener = opener
+        self._on_data = on_data
         self._attached: Channel | None = None
 
     @classmethod
@@ -75,6 +81,8 @@ class DTLSEndpoint:
         channel = await opener(self)
         self.attach(channel)
         channel.claim()
+        if self._on_data is not None:
+            channel.deliver_to(self._on_data)
         return self
 
     async def __aenter__(self) -> Self:
@@ -460,9 +468,7 @@ class DTLSEndpoint:
         Raises:
             ValueError: it is not the name of an error alert.
         """
-        channel = self._channel
-        channel.connection.reject_peer(channel.loop.time(), description)
-        channel.carrier.drain()
+        self._channel.reject_peer(description)
 
     def __repr__(self) -> str:
         channel = self._attached

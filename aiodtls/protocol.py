@@ -27,7 +27,7 @@ from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.listener import Listener, PeerConnected
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Gauges, Statistics
-from aiodtls.endpoint import DTLSEndpoint, EventHandler, ServerEventHandler
+from aiodtls.endpoint import DataHandler, DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import distant_timer, sockets
 from aiodtls.net.batching import FLUSH_TIME, BatchingTransport
 from aiodtls.net.eager_future import resolve
@@ -267,6 +267,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         server_hostname: str | None = None,
         session: Session | None = None,
         on_event: EventHandler | None = None,
+        on_data: DataHandler | None = None,
     ) -> DTLSEndpoint:
         """Connects to ``addr`` and completes the handshake.
 
@@ -280,10 +281,16 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             TypeError, ValueError: ``addr`` is not an address of the transport.
         """
         channel = self.dial(addr, config=config, server_hostname=server_hostname, session=session)
-        return await self._complete(channel, on_event)
+        return await self._complete(channel, on_event, on_data)
 
     @checks.checked
-    async def accept(self, addr: Any, *, on_event: EventHandler | None = None) -> DTLSEndpoint:
+    async def accept(
+        self,
+        addr: Any,
+        *,
+        on_event: EventHandler | None = None,
+        on_data: DataHandler | None = None,
+    ) -> DTLSEndpoint:
         """Completes a server's handshake with ``addr``, an address known to be good, without a
         cookie.
 
@@ -292,7 +299,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         """
         self._check_not_closed()
         channel = self._channel(self._listener.accept(self.canonical(addr), self._now()))
-        return await self._complete(channel, on_event)
+        return await self._complete(channel, on_event, on_data)
 
     def dial(
         self,
@@ -332,7 +339,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self.drain()
         return endpoint
 
-    async def _complete(self, channel: Channel, on_event: EventHandler | None) -> DTLSEndpoint:
+    async def _complete(
+        self, channel: Channel, on_event: EventHandler | None, on_data: DataHandler | None
+    ) -> DTLSEndpoint:
         endpoint = DTLSEndpoint.of(channel)
         channel.claim()
         channel.report_to(on_event or self.on_event)
@@ -342,6 +351,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         except BaseException:
             channel.abort()
             raise
+        if on_data is not None:
+            channel.deliver_to(on_data)
         return endpoint
 
     @property

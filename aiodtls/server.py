@@ -20,7 +20,7 @@ from aiodtls.core.errors import DTLSError
 from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Gauges, Statistics
-from aiodtls.endpoint import DTLSEndpoint, EventHandler, ServerEventHandler
+from aiodtls.endpoint import DataHandler, DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import sockets as udp
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol, run_handler
@@ -59,6 +59,7 @@ def serve(
     sockets: Sequence[socket.socket] | None = None,
     reuse_port: bool = False,
     on_event: ServerEventHandler | None = None,
+    on_data: DataHandler | None = None,
     close_timeout: float | None = 5.0,
     id_layout: IdLayout | None = None,
     worker: GroupMember | None = None,
@@ -67,7 +68,9 @@ def serve(
 
     ``handler(endpoint)`` is a task for each peer; when it returns, raises or is cancelled, its
     association ends and nothing else. Without a handler peers wait in ``async for endpoint in
-    server``, 100 at most, further ones being closed. ``host=None`` binds IPv4 and IPv6 on one
+    server``, 100 at most, further ones being closed. With ``on_data`` there is no handler: it is
+    called with ``(endpoint, data)`` for each message of each peer, without a task; an exception in
+    it is logged and ends that association. ``host=None`` binds IPv4 and IPv6 on one
     port. ``sock`` is a bound datagram socket, used in the place of host and port; ``sockets`` are
     several, such as :func:`activated_sockets` returns. The server owns them then, and closes them.
     ``id_layout`` makes connection ids that tell the process and the host. ``worker`` is what
@@ -77,6 +80,8 @@ def serve(
     raises OSError where nothing can be bound.
     """
     udp.check_port(port, lowest=0)
+    if handler is not None and on_data is not None:
+        raise TypeError("name either a handler or on_data, not both: the handler is None then")
     if worker is not None:
         if host is not None or port or sock is not None or sockets is not None or id_layout:
             raise TypeError(
@@ -95,7 +100,7 @@ def serve(
         checks.at_least(0.0, "close_timeout", close_timeout)
     config.check_server()
     bind = functools.partial(_bind, host, port, given=sockets, reuse_port=reuse_port)
-    return DTLSServer(handler, config, bind, on_event, close_timeout, id_layout, worker)
+    return DTLSServer(handler, config, bind, on_event, on_data, close_timeout, id_layout, worker)
 
 
 def activated_sockets() -> list[socket.socket]:
@@ -132,6 +137,7 @@ class DTLSServer:
         config: DTLSConfig,
         bind: Callable[[], Awaitable[list[socket.socket]]],
         on_event: ServerEventHandler | None,
+        on_data: DataHandler | None,
         close_timeout: float | None,
         id_layout: IdLayout | None,
         worker: GroupMember | None,
@@ -140,6 +146,7 @@ class DTLSServer:
         self._config = config
         self._bind: Callable[[], Awaitable[list[socket.socket]]] | None = bind
         self._on_event = on_event
+        self._on_data = on_data
         self._close_timeout = close_timeout
         self._id_layout = id_layout
         self._worker = worker
@@ -149,7 +156,8 @@ class DTLSServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[DTLSEndpoint] = deque()
         self._readable: deque[Channel] = deque()
-        # Endpoints that the user does not hold: ``messages`` needs no task that would hold them.
+        # Endpoints that the user does not hold: ``messages`` and ``on_data`` need no task that
+        # would.
         self._held: dict[Channel, DTLSEndpoint] = {}
         self._reads_messages = False
         self._failure_reports = FailureReports()
@@ -310,7 +318,11 @@ class DTLSServer:
     def _peer_connected(self, channel: Channel) -> None:
         endpoint = DTLSEndpoint.of(channel)
         channel.claim()
-        if self._reads_messages:
+        if self._on_data is not None:
+            self._held[channel] = endpoint
+            channel.tell_of_data(self._data_waits)
+            channel.deliver_to(self._on_data)
+        elif self._reads_messages:
             self._take_messages(channel)
         elif self._handler is not None:
             task = asyncio.ensure_future(run_handler(self._handler, endpoint))
@@ -324,6 +336,7 @@ class DTLSServer:
 
     async def __aiter__(self) -> AsyncIterator[DTLSEndpoint]:
         """The peers of a server without a handler, in the order in which they connect."""
+        self._check_no_data_handler()
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -339,6 +352,7 @@ class DTLSServer:
         """
         if self._handler is not None:
             raise RuntimeError("messages() is for a server without a handler")
+        self._check_no_data_handler()
         self._reads_messages = True
         for protocol in self._protocols:
             for channel in protocol.channels:
@@ -362,9 +376,13 @@ class DTLSServer:
             if not self._closed:
                 await self._wait()
 
+    def _check_no_data_handler(self) -> None:
+        if self._on_data is not None:
+            raise RuntimeError("on_data gets the data of this server, and holds its endpoints")
+
     def _take_messages(self, channel: Channel) -> None:
         self._held[channel] = DTLSEndpoint.of(channel)
-        channel.deliver_to(self._data_waits)
+        channel.tell_of_data(self._data_waits)
 
     def _data_waits(self, channel: Channel) -> None:
         if channel.has_data:
@@ -386,6 +404,7 @@ class DTLSServer:
         server_hostname: str | None = None,
         session: Session | None = None,
         on_event: EventHandler | None = None,
+        on_data: DataHandler | None = None,
     ) -> DTLSEndpoint:
         """Connects to a peer from the server's own socket of the address's family.
 
@@ -404,6 +423,7 @@ class DTLSServer:
             server_hostname=server_hostname,
             session=session,
             on_event=on_event or self._on_event,
+            on_data=on_data,
         )
 
     @checks.checked

@@ -179,7 +179,7 @@ class _Carrier(DTLSProtocol, ABC):
     def take_over(self, channel: Channel) -> None:
         """From now on the channel's data goes to the user's protocol."""
         self._held[channel.connection.peer] = DTLSEndpoint.of(channel)
-        channel.deliver_to(self._deliver)
+        channel.tell_of_data(self._deliver)
 
     def _deliver(self, channel: Channel) -> None:
         while channel.has_data:
@@ -376,7 +376,7 @@ class _BoundCarrier(_Carrier):
 
     def association_ended(self, channel: Channel) -> None:
         addr, failure = channel.connection.peer, channel.connection.failure
-        if channel.on_data is not None:
+        if channel.on_waiting is not None:
             self._deliver(channel)
         if self._by_addr.get(addr) is channel:
             del self._by_addr[addr]

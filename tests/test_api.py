@@ -13,8 +13,8 @@ from aiodtls import _public
 
 SIGNATURES = {
     "connect": "host port config server_hostname local_addr family happy_eyeballs_delay session "
-    "sock on_event",
-    "serve": "handler host port config sock sockets reuse_port on_event close_timeout "
+    "sock on_event on_data",
+    "serve": "handler host port config sock sockets reuse_port on_event on_data close_timeout "
     "id_layout worker",
     "create_datagram_endpoint": "protocol_factory local_addr remote_addr config server_hostname "
     "family reuse_port sock dial",
