@@ -70,6 +70,13 @@ FLIGHT_REPEATED = Line(logging.DEBUG, "from %s again, repeat %d: %s")
 NO_ANSWER = Line(logging.DEBUG, "%s: no answer, the timer was due; %d resends until now")
 ASKED = Line(logging.DEBUG, "%s: the handshake waits for the answer to %s")
 EVENT = Line(logging.DEBUG, "%s: %s")
+# Traces.
+TRACE_RAISED = Line(logging.ERROR, "for %s: the function of trace= raised")
+TRACE_CUT = Line(logging.WARNING, "traces in %s end here: trace_limit is %d bytes", is_ours=True)
+TRACE_LATE = Line(
+    logging.WARNING, "traces in %s have gaps: the disk is slower than they grow", is_ours=True
+)
+TRACE_FAILED = Line(logging.ERROR, "a trace in %s cannot be written: %s", is_ours=True)
 # The network.
 SEND_FAILED = Line(logging.INFO, "the transport failed to send to %s: %r")
 # The workers of a group.

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from operator import itemgetter
 from typing import Any, TypeAlias, cast
 
-from aiodtls import log, reports
+from aiodtls import log, reports, trace
 from aiodtls.channel import Channel
 from aiodtls.core import checks
 from aiodtls.core.config import MINIMUM_PMTU, DTLSConfig
@@ -85,6 +85,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             holds_hellos=handler is None and not self.accepts_all,
             datagram_size=self.datagram_size,
             id_layout=id_layout,
+            observe=trace.observe,
         )
         self._config = config
         self._handler = handler

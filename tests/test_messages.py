@@ -182,6 +182,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "only PSKs without one": (config(prefer_psk="only"), ()),
     "no PSK in the mapping": (config(psk={}), ()),
     "a key log nowhere": (config(keylog="/nonexistent/keys"), ("/nonexistent/keys",)),
+    "traces nowhere": (config(trace="/nonexistent/traces"), ("/nonexistent/traces",)),
     "a server without a key": (lambda: DTLSConfig().check_server(), ()),
     "several PSKs for DTLS 1.2": (
         lambda: DTLSConfig(psk={"a": KEY, "b": KEY}).check_client(HOST),

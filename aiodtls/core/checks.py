@@ -111,12 +111,21 @@ def _positional(function: Callable[..., Any]) -> Iterator[str]:
             yield name
 
 
+class AsyncFunctionError(ConfigError, TypeError):
+    """An async function in a configuration, where a plain one is needed: nobody would await it."""
+
+
 def check_fields(made: object) -> None:
-    """Raises :class:`ConfigError` for a field of a dataclass that its annotation does not allow."""
+    """Raises :class:`ConfigError` for a field of a dataclass that its annotation does not allow.
+
+    It is a TypeError too for an async function where a plain one is needed.
+    """
     for name, hint, test in _field_tests(cast(Any, type(made))):
         value = getattr(made, name)
         if not test(value):
-            raise ConfigError(f"{name} {_mismatch(value, hint)}")
+            is_async = callable(value) and _is_async(value)
+            error = AsyncFunctionError if is_async else ConfigError
+            raise error(f"{name} {_mismatch(value, hint)}")
 
 
 @functools.cache

@@ -50,6 +50,7 @@ PSKFunction: TypeAlias = Callable[
 ALPNFunction: TypeAlias = Callable[[tuple[str, ...]], "str | None"]
 PSKSource: TypeAlias = PSK | Mapping[str, bytes | PSK] | Mapping[bytes, bytes | PSK] | PSKFunction
 KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
+TraceTarget: TypeAlias = str | os.PathLike[str] | Callable[[dict[str, Any]], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +111,8 @@ class DTLSConfig:
     max_half_open: int = 1_000
     limits: Limits = field(default_factory=Limits)
     keylog: KeyLog | None = None
+    trace: TraceTarget | None = None
+    trace_limit: int = 64 * 1024 * 1024
 
     # Derived from the fields above, so neither shown nor compared.
     version_list: tuple[ProtocolVersion, ...] = field(init=False, repr=False, compare=False)
@@ -169,6 +172,7 @@ class DTLSConfig:
         self._derive("live_session_store", self.session_store or MemorySessionStore())
         self._check_numbers()
         _check_keylog(self.keylog)
+        _check_trace(self.trace)
         if self.client_auth == "required" and not self.trusts:
             raise ConfigError('client_auth="required" needs trust= to check the clients against')
         if self.server_name_policy == "strict" and not any(c.leaf for c in self.credential_list):
@@ -293,7 +297,7 @@ class DTLSConfig:
     def _check_numbers(self) -> None:
         check_pmtu(self.pmtu)
         positive = ("retransmit_initial", "retransmit_max", "recv_queue", "write_limit")
-        for name in (*positive, "max_associations", "max_half_open", "max_burst"):
+        for name in (*positive, "max_associations", "max_half_open", "max_burst", "trace_limit"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.retransmit_max < self.retransmit_initial:
@@ -497,6 +501,12 @@ def _check_keylog(keylog: KeyLog | None) -> None:
     path = Path(keylog)
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"keylog must be a file in a directory that exists, not {str(path)!r}")
+
+
+def _check_trace(trace: TraceTarget | None) -> None:
+    """Nothing else would notice a directory that is missing."""
+    if trace is not None and not callable(trace) and not Path(trace).is_dir():
+        raise ConfigError(f"trace must be a directory that exists, not {str(Path(trace))!r}")
 
 
 def _hint(hint: str | bytes | None) -> bytes:

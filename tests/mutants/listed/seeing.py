@@ -185,4 +185,26 @@ MUTANTS = [
             "",
         ),
     ),
+    *of(
+        "trace.py",
+        "test_trace.py",
+        (
+            "traces-stay-within-their-limit",
+            "a trace fills no disk",
+            "        if self._used + size <= limit:\n",
+            "        if True:\n",
+        ),
+        (
+            "events-that-wait-are-bounded",
+            "a slow disk takes no memory",
+            "            is_late = len(self._waiting) >= MAX_WAITING\n",
+            "            is_late = False\n",
+        ),
+        (
+            "a-forked-child-leaves-traces-alone",
+            "the files are the parent's",
+            "        self._waiting, self._is_void = [], True\n",
+            "",
+        ),
+    ),
 ]
