@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 from typing import Any, NamedTuple
@@ -99,7 +98,6 @@ class ClientRemote(CoapsRemote):
         self._sessions = aiodtls.SessionCache()
         self._endpoint: DTLSEndpoint | None = None
         self._redialling: asyncio.Task[None] | None = None
-        self._reader: asyncio.Task[None] | None = None
         self._unacknowledged: Unacknowledged | None = None
         # Confirmable messages sent since the server was heard, in this association.
         self._unanswered = 0
@@ -131,6 +129,7 @@ class ClientRemote(CoapsRemote):
                 port,
                 config=config,
                 session=self._sessions,
+                on_data=self._take,
                 on_event=self._hear,
             )
         except HandshakeTimeout as late:
@@ -140,12 +139,6 @@ class ClientRemote(CoapsRemote):
         except (DTLSError, OSError) as failure:
             raise AssociationError(f"{self.uri_base}: {failure}") from failure
         self._use(endpoint)
-        self._reader = asyncio.ensure_future(self._read(endpoint))
-
-    async def _read(self, endpoint: DTLSEndpoint) -> None:
-        with contextlib.suppress(DTLSError):
-            async for data in endpoint:
-                self._take(endpoint, data)
 
     def _use(self, endpoint: DTLSEndpoint) -> None:
         if endpoint is self._endpoint:
@@ -210,8 +203,8 @@ class ClientRemote(CoapsRemote):
         self._messages.transmit(message, self.endpoint)
 
     def _take(self, endpoint: DTLSEndpoint, data: bytes) -> None:
-        if endpoint is not self._endpoint:
-            return
+        # Data may come before the task that dials goes on.
+        self._use(endpoint)
         self._unanswered, self._was_heard = 0, True
         if self._redialling is not None:
             self._redialling.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Any
 
@@ -11,7 +10,7 @@ from aiocoap.messagemanager import MessageManager
 from aiocoap.numbers import COAPS_PORT
 
 import aiodtls
-from aiodtls import DTLSConfig, DTLSEndpoint, DTLSError, DTLSServer
+from aiodtls import DTLSConfig, DTLSEndpoint, DTLSServer
 from aiodtls.contrib.aiocoap.configs import default_config
 from aiodtls.contrib.aiocoap.identities import Claims, claims_of, psks_of
 from aiodtls.contrib.aiocoap.messages import AssociationError, CoapsMessages, attach
@@ -70,17 +69,13 @@ class ServerMessages(CoapsMessages):
         """Binds the sockets."""
         host, port = bind
         self.server = await aiodtls.serve(
-            self._serve_peer,
+            None,
             host,
             COAPS_PORT if port is None else port,
             config=config,
+            on_data=self._take,
             on_event=self._hear,
         )
-
-    async def _serve_peer(self, endpoint: DTLSEndpoint) -> None:
-        with contextlib.suppress(DTLSError):
-            async for data in endpoint:
-                self._take(endpoint, data)
 
     def _take(self, endpoint: DTLSEndpoint, data: bytes) -> None:
         remote = self._remotes.get(endpoint)
