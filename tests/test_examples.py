@@ -84,3 +84,15 @@ async def test_return_routability():
         "the device has a new address, and has answered there",
         "1 change, 1 check failed",
     ]
+
+
+async def test_coap_server_and_client(free_udp_port):
+    async with running(*example("coap_server.py", f"127.0.0.1:{free_udp_port}")) as server:
+        await server.wait_for(b"\n")
+        uri = server.output.decode().strip()
+        output = await run_to_end(example("coap_client.py", f"{uri}/who"))
+        assert b"2.05 Content: b'sensor-1', DTLS 1.3" in output
+        output = await run_to_end(example("coap_client.py", f"{uri}/time", "1"))
+        assert len(output.splitlines()) == 2
+    output = await run_to_end(example("coap_client.py", f"{uri}/who"))
+    assert b"refused" in output

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
+import re
 import weakref
+from pathlib import Path
 from typing import Any
 
 import aiocoap
@@ -174,6 +177,26 @@ async def test_requests_at_once_share_a_handshake():
             replies = await asyncio.gather(*(requests.get() for _ in range(5)))
             assert len({id(reply.remote) for reply in replies}) == 1
         assert it.server.statistics.handshakes_completed == 1
+
+
+# -- the public face --------------------------------------------------------------------------
+
+NAMES = (
+    "AssociationError AssociationTimeout CoapsRemote add_client add_server claims_of install "
+    "installed key_name psks_of trust_key_names"
+)
+
+
+def test_the_names_are_frozen():
+    assert sorted(coaps.__all__) == sorted(NAMES.split())
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+@pytest.mark.parametrize("page", ["guides", "reference"])
+def test_every_name_is_in_the_guide_and_the_reference(name, page):
+    text = (Path(__file__).parents[2] / "docs" / page / "coap.md").read_text()
+    assert re.search(rf"\b{name}\b", text)
+    assert inspect.getdoc(getattr(coaps, name))
 
 
 # -- names ------------------------------------------------------------------------------------
