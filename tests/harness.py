@@ -72,8 +72,9 @@ class Link:
 def check_fast_path(connection: DTLSConnection) -> None:
     """The gate of the fast path is open where nothing asks for a closer look at received data."""
     held = connection._inbox.is_held
-    leased = connection._leases is not None
-    in_doubt = connection._doubt is not None
+    exporter = connection._made_exporter
+    leased = exporter is not None and exporter.is_leased
+    in_doubt = exporter is not None and exporter.is_in_doubt
     closed = connection.closed
     unconfirmed = not connection.confirmed
     observed = connection._layer.is_observed

@@ -196,7 +196,7 @@ async def test_what_waits_goes_before_the_numbers_of_a_new_lease_begin():
         client.export_stored(state)
         await asyncio.sleep(0)
         assert connection._layer.write_epoch == epoch + 1
-        assert connection._layer.writer.next_number <= connection._leases.granted.data_end
+        assert connection._layer.writer.next_number <= connection._exporter._leases.granted.data_end
         assert await received(server, MAX_SEGMENTS - 1)
 
 

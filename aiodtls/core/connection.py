@@ -6,7 +6,7 @@ into an alert, and only here does an association end.
 
 The connection owns its parts. They answer with values and do not know the connection: the record
 layer, the handshake driver, post-handshake messages, the outbox, the negotiated values and, made
-when first needed, the path validator, the idle monitor and the lease keeper.
+when first needed, the path validator, the idle monitor and the exporter.
 """
 
 from __future__ import annotations
@@ -57,15 +57,14 @@ from aiodtls.core.events import (
     Stage,
 )
 from aiodtls.core.exported_state import ExportedState
+from aiodtls.core.exporter import Exporter
 from aiodtls.core.handshake import advice, in_common, post
 from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
-from aiodtls.core.handshake.restored_keys import install_keys
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.handshake.server import server
 from aiodtls.core.handshake.stored_sessions import delete_session
 from aiodtls.core.inbox import NO_END, Inbox
-from aiodtls.core.leases import UNKNOWN_STATE, DoubtfulData, LeaseKeeper
 from aiodtls.core.leaving import Leaving
 from aiodtls.core.liveness import IdleMonitor, Liveness
 from aiodtls.core.negotiated import Negotiated
@@ -81,7 +80,7 @@ from aiodtls.core.outbox import Address, Outbox
 from aiodtls.core.path_validation import MESSAGE_LENGTH, PathValidator, PathVerdict
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
-from aiodtls.core.record.lease import CONTROL_RESERVE, Lease, check_size
+from aiodtls.core.record.lease import CONTROL_RESERVE
 from aiodtls.core.refusals import AlertHint, Refusal
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
@@ -140,11 +139,11 @@ class DTLSConnection:
     """
 
     __slots__ = (
-        *("__weakref__", "_alert_hint", "_doubt", "_driver", "_early_close", "_events", "_idle"),
-        *("_inbox", "_last_alert", "_layer", "_leases", "_leaving", "_on_fast_path", "_outbox"),
+        *("__weakref__", "_alert_hint", "_driver", "_early_close", "_events", "_idle", "_inbox"),
+        *("_last_alert", "_layer", "_leaving", "_made_exporter", "_on_fast_path", "_outbox"),
         *("_made_paths", "_peer_proved", "_post", "_random", "_outgoing", "_sends_fast", "_timers"),
         *("_touched", "_transmitter", "_wall_clock", "closed", "config", "confirmed"),
-        *("counters", "failure", "handshake_complete", "export_id", "max_payload"),
+        *("counters", "failure", "handshake_complete", "max_payload"),
         *("negotiated", "own_ids", "peer", "refusal", "role"),
     )
 
@@ -187,8 +186,6 @@ class DTLSConnection:
         self.refusal: Refusal | None = None
         # What a peer hears that asks for our last flight after the end.
         self._last_alert = AlertDescription.close_notify
-        # The association id and the export generation, if the association was exported.
-        self.export_id = b"", 0
         if own_ids is None:
             length = config.connection_id
             own_ids = ConnectionIds(length, random) if length else NO_IDS
@@ -197,9 +194,8 @@ class DTLSConnection:
         # Made when first needed.
         self._made_paths: PathValidator | None = None
         self._idle: IdleMonitor | None = None
-        self._leases: LeaseKeeper | None = None
         self._leaving: Leaving | None = None
-        self._doubt: DoubtfulData | None = None
+        self._made_exporter: Exporter | None = None
         self._make_parts(hello, max_datagram_size or config.pmtu - HEADER_ALLOWANCE, observer)
         if config.handshake_timeout is not None:
             self._timers.set(Timer.handshake, now + config.handshake_timeout)
@@ -383,12 +379,12 @@ class DTLSConnection:
         """Opens or closes the fast path in each direction. Call it after one of these conditions
         changed.
         """
+        exporter = self._made_exporter
         self._on_fast_path = (
             self.confirmed
             and not self.closed
             and not self._inbox.is_held
-            and self._leases is None
-            and self._doubt is None
+            and (exporter is None or not (exporter.is_leased or exporter.is_in_doubt))
             and not self._layer.is_observed
         )
         self._sends_fast = (
@@ -521,8 +517,7 @@ class DTLSConnection:
         self._post.records_come(now)
         self._receive_records(self._layer.receive(data, now), len(data), (addr, local), now)
         self._review_leases()
-        if self._doubt is not None and self._doubt.is_over():
-            self._doubt = None
+        if self._made_exporter is not None and self._made_exporter.end_doubt():
             self._set_fast_path()
 
     def _receive_from_elsewhere(
@@ -573,7 +568,8 @@ class DTLSConnection:
                     self._deliver(payload)
                     continue
                 if self._inbox.is_doubtful(number):
-                    self._receive_doubtful_data(now)
+                    self.counters.count_replayed()
+                    self._exporter.receive_doubtful_data(now)
                     continue
             elif content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
                 if self.handshake_complete:
@@ -1460,23 +1456,23 @@ class DTLSConnection:
         a bad key or lease.
         """
         self._check_exportable()
-        if lease is not None:
-            check_size(lease, is_dtls13=self._is_dtls13)
-        keeper = self._leases
-        if lease is not None and keeper is None:
-            keeper = LeaseKeeper(self._layer, self._post, self._driver)
-        leased = keeper.next_lease(lease) if keeper is not None and lease is not None else None
-        identity, generation = self.export_id
-        export_id = identity or self._random(sealed_state.ID_LENGTH), generation + 1
-        state = self._snapshot(leased, unread, local)
-        sealed = sealed_state.seal(state, export_id, key, self._random)
-        self.export_id = export_id
-        if keeper is None or leased is None:
+        sealed = self._exporter.export(
+            key,
+            lease,
+            unread,
+            now,
+            self._random,
+            role=self.role,
+            peer=self.peer,
+            local=local,
+            confirmed=self.confirmed,
+            own_ids=tuple(self.own_ids),
+        )
+        if lease is None:
             self._hand_over()
         else:
-            keeper.exported(sealed_state.nonce_of(sealed), leased, now)
-            self._leases = keeper
-            self._follow_lease(keeper)
+            self._set_fast_path()
+            self._collect()
         return sealed
 
     @checks.checked
@@ -1488,24 +1484,27 @@ class DTLSConnection:
         ValueError if it is not an export of this association, or is older than the last stored one.
         """
         self._touched.add(self)
-        keeper = self._leases
-        if keeper is None:
-            raise ValueError(UNKNOWN_STATE)
-        keeper.stored(sealed_state.nonce_of(state), now, in_force=not self.closed)
+        self._exporter.stored(state, now, in_force=not self.closed)
         if not self.closed:
-            self._follow_lease(keeper)
+            self._set_fast_path()
+            self._collect()
 
-    def _follow_lease(self, keeper: LeaseKeeper) -> None:
-        """Puts another lease into force."""
-        self._inbox.end_at(keeper.granted.received_end)
-        self._set_fast_path()
-        self._collect()
+    @property
+    def _exporter(self) -> Exporter:
+        if self._made_exporter is None:
+            parts = self._layer, self._driver, self._post, self._transmitter, self._outgoing
+            self._made_exporter = Exporter(self.negotiated, *parts, self._inbox)
+        return self._made_exporter
+
+    @property
+    def export_id(self) -> tuple[bytes, int]:
+        """The association id and the export generation; (b"", 0) if it was never exported."""
+        return (b"", 0) if self._made_exporter is None else self._made_exporter.export_id
 
     @property
     def max_batch(self) -> int:
         """The largest value of ``room``, right after an export."""
-        leases = self._leases
-        return NO_END if leases is None else leases.granted.records - CONTROL_RESERVE
+        return NO_END if self._made_exporter is None else self._made_exporter.max_batch
 
     @property
     def room(self) -> int:
@@ -1515,89 +1514,32 @@ class DTLSConnection:
 
     def _review_leases(self) -> None:
         """Requests an export if something waits for one."""
-        if self._leases is None or self.closed:
+        if self._made_exporter is None or self.closed:
             return
-        reason = self._leases.review()
+        reason = self._made_exporter.review()
         if reason is not None:
             self._events.append(ExportNeeded(reason))
-
-    def _receive_doubtful_data(self, now: float) -> None:
-        """Drops data in doubt. In DTLS 1.3 the peer is asked for new keys, under which nothing is
-        in doubt.
-        """
-        self.counters.count_replayed()
-        if self._doubt is not None and self._doubt.may_ask and self._is_dtls13:
-            self._doubt.asked()
-            self._post.update_keys(now)
 
     def _check_exportable(self) -> None:
         """Raises :class:`DTLSError` during a handshake, or while the peer owes an ACK."""
         if self.closed:
             raise self.failure or DTLSError("the association has ended")
         self._check_complete()
-        is_leased = self._leases is not None
+        is_leased = self._made_exporter is not None and self._made_exporter.is_leased
         # With a lease, messages of each side may wait for an export of the other. They are exported
         # too.
         if self._outgoing.is_running or (self._post.is_busy and not is_leased):
             raise DTLSError("a handshake message is not acknowledged yet: export a little later")
 
-    def _snapshot(
-        self, lease: Lease | None, unread: Sequence[bytes], local: Address
-    ) -> ExportedState:
-        """The complete state; changes nothing. ``unread`` is data that was read but not processed.
-
-        With a lease that data stays here, and an adopter starts after the lease.
-        """
-        layer, post, negotiated = self._layer, self._post, self.negotiated
-        # Our newest keys are unused, so they begin with 0.
-        next_keys = layer.write_epoch + 1 << EPOCH_SHIFT
-        next_number = next_keys if post.new_keys_wait else layer.writer.next_number
-        if lease is not None:
-            next_number = lease.end
-        return ExportedState(
-            role=self.role,
-            peer=self.peer,
-            local=local,
-            confirmed=self.confirmed,
-            held=self._inbox.is_held,
-            negotiated=negotiated,
-            numbers=layer.snapshot(next_number, lease.records if lease else 0),
-            traffic=negotiated.traffic_secrets(next_keys=post.new_keys_wait),
-            old_keys=layer.old_keys() if post.keeps_old_keys else None,
-            doubtful=lease.received_end - layer.next_received if lease else 0,
-            record_limit=self._transmitter.record_limit,
-            max_datagram_size=self._transmitter.max_datagram_size,
-            next_seq=self._driver.next_seq,
-            next_receive_seq=self._driver.next_receive_seq,
-            post=post.snapshot(),
-            own_ids=tuple(self.own_ids),
-            last_flight=self._outgoing.snapshot() if not self.confirmed else None,
-            unread=() if lease else (*unread, *self._inbox.unread),
-            fragments=self._driver.fragments,
-        )
-
     def restore(self, state: ExportedState, export_id: tuple[bytes, int], now: float) -> None:
         """Makes a new connection continue the exported one."""
-        self.export_id = export_id
-        driver, negotiated, numbers = self._driver, self.negotiated, state.numbers
-        keys, window = (state.traffic, state.old_keys), self.config.replay_window
-        install_keys(driver, negotiated, *keys, window, is_client=self.role == "client")
-        driver.limit_records(state.record_limit, numbers.max_plaintext)
-        self._layer.restore(numbers)
-        driver.restore(state.next_seq, state.next_receive_seq, state.fragments, now)
         self.handshake_complete = self._peer_proved = True
         self.confirmed = state.confirmed
         self._expect_data(held=state.held)
+        self._exporter.restore(state, export_id, self.config.replay_window, now)
         self._update_max_payload()
         self._watch_idleness(now)
-        if state.last_flight is not None:
-            self._outgoing.restore(state.last_flight, now, may_have_acks=negotiated.is_dtls13)
-        self._inbox.add(state.unread)
-        if state.doubtful:
-            self._doubt = DoubtfulData(self._layer, state.doubtful)
-            self._inbox.doubt_below(self._doubt.end)
         self._set_fast_path()
-        self._post.restore(state.post, now, keeps_old_keys=state.old_keys is not None)
         self._collect()
 
     def _hand_over(self) -> None:

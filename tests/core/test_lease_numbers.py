@@ -50,7 +50,8 @@ def settle(pair: Pair, side: str) -> None:
 
 def keep(pair: Pair, side: str) -> bytes | None:
     """Stores an export where one was asked for since the last one; that one."""
-    if not side_of(pair, side)._leases or side_of(pair, side)._leases._asked is False:
+    leases = side_of(pair, side)._exporter._leases
+    if not leases or leases._asked is False:
         return None
     return lease_to(pair, side)
 
@@ -147,7 +148,7 @@ def test_an_export_that_the_peer_could_not_follow_is_refused(side, nonces):
     before = connection.export_id
     with pytest.raises(LeaseExhausted, match=r"32768 record numbers.*update_keys"):
         connection.export_state(KEY, pair.now, lease=MAX_RECORDS_13)
-    assert connection.export_id == before and connection._leases is None
+    assert connection.export_id == before and not connection._exporter.is_leased
     shorter = lease_to(pair, side, MAX_RECORDS_13 - 1)
     crash(pair, side, shorter)
     pair.send(side, b"still read")

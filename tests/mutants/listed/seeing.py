@@ -159,8 +159,8 @@ MUTANTS = [
         (
             "observed-data-is-received-one-by-one",
             "a trace misses no record",
-            "            and self._doubt is None\n            and not self._layer.is_observed\n",
-            "            and self._doubt is None\n",
+            "            and not self._layer.is_observed\n        )\n        self._sends_fast",
+            "        )\n        self._sends_fast",
         ),
         (
             "observed-data-is-sent-one-by-one",
