@@ -7,13 +7,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from aiodtls.cli import connect, demo, scan, serve
+from aiodtls.cli import connect, demo, proxy, scan, serve
 from aiodtls.cli.loss import drop_outgoing
 from aiodtls.cli.options import parser
 from aiodtls.cli.output import Output
 from aiodtls.core.errors import DTLSError
 
-COMMANDS = {"demo": demo.run, "serve": serve.run, "connect": connect.run, "scan": scan.run}
+COMMANDS = {
+    "demo": demo.run,
+    "serve": serve.run,
+    "connect": connect.run,
+    "proxy": proxy.run,
+    "scan": scan.run,
+}
 
 
 def _one_line(

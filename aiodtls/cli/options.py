@@ -16,7 +16,7 @@ from aiodtls.core.pre_shared_keys import PSK
 
 
 def parser() -> argparse.ArgumentParser:
-    """``aiodtls demo``, ``serve HOST:PORT``, ``connect HOST:PORT``."""
+    """``aiodtls demo``, ``serve HOST:PORT``, ``connect HOST:PORT``, ``proxy --listen ...``."""
     top = argparse.ArgumentParser(prog="aiodtls", description="DTLS from the command line.")
     top.add_argument("--version", action="version", version=f"aiodtls {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -37,13 +37,6 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--workers", type=int, metavar="N", help="serve in so many processes (Linux)"
     )
-    connect.add_argument("--server-hostname", help="the name to check (default: HOST)")
-    connect.add_argument(
-        "--fingerprint",
-        metavar="PRINT",
-        action="append",
-        help="that of the server's certificate, as serve or openssl show it",
-    )
     connect.add_argument(
         "--wait",
         type=float,
@@ -51,9 +44,65 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to wait for replies after the end of input (default 1)",
     )
-    for command in (demo, serve, connect):
+    proxy = commands.add_parser("proxy", help="a gateway between DTLS and plain UDP")
+    _add_proxy(proxy)
+    for command in (demo, serve, connect, proxy):
         _add_common(command)
+    for command in (connect, proxy):
+        _add_server_name(command)
     return top
+
+
+def _add_server_name(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--server-hostname", help="the name to check (default: HOST)")
+    command.add_argument(
+        "--fingerprint",
+        metavar="PRINT",
+        action="append",
+        help="that of the server's certificate, as serve or openssl show it",
+    )
+
+
+def _add_proxy(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "--listen",
+        type=address,
+        metavar="HOST:PORT",
+        help="where peers come in; sockets that a service manager passes on go before it",
+    )
+    add("--upstream", type=address, metavar="HOST:PORT", required=True, help="where they go to")
+    add(
+        "--client",
+        action="store_true",
+        help="plain UDP comes in, and the upstream speaks DTLS (default: the other way round)",
+    )
+    add("--max-peers", type=_count, default=10_000, metavar="N", help="at a time (default 10000)")
+    add(
+        "--idle-timeout",
+        type=_seconds,
+        default=300.0,
+        metavar="SECONDS",
+        help="after which a peer without traffic is closed; 0 for never (default 300)",
+    )
+    add(
+        "--drain-timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long peers may finish after SIGTERM (default 10)",
+    )
+    add(
+        "--proxy-protocol",
+        action="store_true",
+        help="begin each datagram to the upstream with a PROXY protocol header, version 2",
+    )
+    add(
+        "--prometheus",
+        type=address,
+        metavar="HOST:PORT",
+        help="answer scrapes there; needs aiodtls[prometheus]",
+    )
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -102,6 +151,22 @@ def _percent(text: str) -> float:
     value = float(text)
     if not 0 <= value < 100:
         raise argparse.ArgumentTypeError("a loss of 0 to below 100 percent")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
     return value
 
 

@@ -68,3 +68,14 @@ def with_source(addr: Any, level: int, kind: int, value: bytes) -> Any:
     found = PeerAddress(addr)
     found.source = source
     return found
+
+
+def local_address(addr: Any) -> str | None:
+    """Our IP address to which a peer has sent, if the system told it; None otherwise."""
+    source = getattr(addr, "source", None)
+    if source is None:
+        return None
+    level, _, value = source
+    if level == socket.IPPROTO_IP:
+        return socket.inet_ntop(socket.AF_INET, value[4:8])
+    return socket.inet_ntop(socket.AF_INET6, value[:16])
