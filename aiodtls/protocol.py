@@ -67,6 +67,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     # Whether peers can connect without a handler. Subclasses that override ``peer_connected`` set
     # it.
     accepts_all = False
+    # Whether ``stray_received`` is called. Subclasses that override it set it.
+    takes_strays = False
 
     @checks.checked
     def __init__(
@@ -86,6 +88,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             datagram_size=self.datagram_size,
             id_layout=id_layout,
             observe=trace.observe,
+            on_stray=self.stray_received if self.takes_strays else None,
         )
         self._config = config
         self._handler = handler
@@ -179,6 +182,12 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def foreign_datagram_received(self, data: bytes, addr: Any) -> None:
         """Gets datagrams whose first byte is not that of DTLS. Override it for STUN or SRTP."""
+
+    def stray_received(self, data: bytes, addr: Any, cid: bytes) -> bool:
+        """A datagram belongs to no association here. Returns whether it was taken; else it is
+        handled as usual. ``cid`` is its connection id, empty if it has none.
+        """
+        return False
 
     def error_received(self, exc: Exception) -> None:
         """Handles an ICMP error, or the failure of a datagram that is being sent.
@@ -456,6 +465,29 @@ class DTLSProtocol(asyncio.DatagramProtocol):
 
     def stop_accepting(self) -> None:
         self._listener.stop_accepting()
+
+    def accept_again(self) -> None:
+        self._listener.accept_again()
+
+    @property
+    def half_open_peers(self) -> list[Any]:
+        """The addresses whose handshakes are in flight."""
+        return self._listener.half_open_peers
+
+    def pause_reading(self) -> None:
+        """Leaves what comes to another reader of the socket. Sending goes on.
+
+        Raises :class:`DTLSError` if the transport cannot do that.
+        """
+        self._pausable().pause_reading()
+
+    def resume_reading(self) -> None:
+        self._pausable().resume_reading()
+
+    def _pausable(self) -> BatchingTransport:
+        if self.batching is None:
+            raise DTLSError("only the batching transport, on Linux, can stop reading")
+        return self.batching
 
     # -- output of the core -------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from aiodtls.core.errors import DTLSError
 from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Gauges, Statistics
+from aiodtls.core.wire.records import begins_client_hello
 from aiodtls.endpoint import DataHandler, DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import sockets as udp
 from aiodtls.net.transports import open_transport
@@ -43,6 +44,9 @@ class GroupMember(Protocol):
 
     def serving(self) -> None:
         """Is called when the sockets are read."""
+
+    def forward(self, number: int, data: bytes, addr: Any, *, is_hello: bool) -> bool:
+        """Takes a datagram that belongs to no association here, if another process may have it."""
 
 
 Handler: TypeAlias = Callable[[DTLSEndpoint], Awaitable[object]]
@@ -441,6 +445,57 @@ class DTLSServer:
                     states.append(channel.export_state(key))
         return states
 
+    # -- for a process that takes over ---------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Accepts no new peers, and leaves what comes to another process that has the sockets.
+
+        Associations and handshakes go on: :meth:`receive_datagram` gives them what the other
+        process has read.
+
+        Raises:
+            DTLSError: The transport cannot stop reading; the one for Linux can.
+        """
+        for protocol in self._protocols:
+            protocol.pause_reading()
+            protocol.stop_accepting()
+
+    def resume_reading(self) -> None:
+        """Reads the sockets and accepts peers again, because the other process has failed."""
+        for protocol in self._protocols:
+            protocol.accept_again()
+            protocol.resume_reading()
+
+    def receive_datagram(self, number: int, data: bytes, addr: Any) -> None:
+        """Handles a datagram that another process has read from the same socket.
+
+        Args:
+            number: Which of :attr:`sockets` it is.
+            data: The datagram.
+            addr: Its source, as the other process had it.
+        """
+        self._protocols[number].datagram_received(data, addr)
+
+    @property
+    def half_open_peers(self) -> list[tuple[int, Any]]:
+        """The number of the socket and the address of each handshake in flight."""
+        return [
+            (number, addr)
+            for number, protocol in enumerate(self._protocols)
+            for addr in protocol.half_open_peers
+        ]
+
+    def export_each(self, key: bytes) -> Iterator[bytes]:
+        """Exports one association after another, as :meth:`export_all` does, while it is iterated.
+
+        Associations that cannot be exported now, and those that were dialled, are left out.
+        """
+        for protocol in self._protocols.copy():
+            for channel in protocol.channels:
+                if channel.connection.role == "server":
+                    with contextlib.suppress(DTLSError):
+                        yield channel.export_state(key)
+
     @checks.checked
     def adopt(self, state: bytes, key: bytes) -> DTLSEndpoint:
         """Continues an association that another process exported, and calls the handler for it.
@@ -544,6 +599,12 @@ class DTLSServer:
     def _count(self) -> int:
         return sum(protocol.channel_count for protocol in self._protocols)
 
+    def _stray(self, protocol: _ServerProtocol, data: bytes, addr: Any) -> bool:
+        if self._worker is None:
+            return False
+        number, is_hello = self._protocols.index(protocol), begins_client_hello(data)
+        return self._worker.forward(number, data, addr, is_hello=is_hello)
+
     def _association_ended(self) -> None:
         self._association_left.set()
 
@@ -573,7 +634,7 @@ class DTLSServer:
 class _ServerProtocol(DTLSProtocol):
     """The protocol of one of the server's sockets."""
 
-    accepts_all = True
+    accepts_all = takes_strays = True
 
     def __init__(
         self,
@@ -601,6 +662,9 @@ class _ServerProtocol(DTLSProtocol):
         self._lost.set()
         if self.is_removed:
             self._server._socket_lost(self)
+
+    def stray_received(self, data: bytes, addr: Any, cid: bytes) -> bool:
+        return self._server._stray(self, data, addr)
 
     def peer_connected(self, channel: Channel) -> None:
         self._server._peer_connected(channel)

@@ -225,6 +225,10 @@ async def test_workers_have_one_certificate(free_udp_port):
         for _ in range(3):
             status, errors = await status_of("connect", target, "--fingerprint", found)
             assert status == 0 and b"connected" in errors, errors
+        server.process.send_signal(signal.SIGHUP)
+        await server.wait_for(b"reloaded")
+        status, errors = await status_of("connect", target, "--fingerprint", found)
+        assert status == 0 and b"connected" in errors, errors
         server.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(server.process.wait(), 10) == 0
 

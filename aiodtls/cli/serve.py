@@ -25,7 +25,7 @@ from aiodtls.cli.options import config
 from aiodtls.cli.output import Output, show_address
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.crypto.credentials import Credentials
-from aiodtls.core.errors import EndpointClosed
+from aiodtls.core.errors import DTLSError, EndpointClosed
 from aiodtls.endpoint import DTLSEndpoint
 from aiodtls.server import serve
 
@@ -55,7 +55,7 @@ async def run(options: argparse.Namespace, output: Output) -> int:
             f"{__name__}:work", workers=options.workers, host=host or None, port=port, data=data
         ) as group:
             _show(options, output, chosen, list(group.socknames))
-            await stop.wait()
+            await _reload_until(stop, group, output)
         return 0
     async with serve(
         functools.partial(_echo, output),
@@ -67,6 +67,26 @@ async def run(options: argparse.Namespace, output: Output) -> int:
         _show(options, output, chosen, [sock.getsockname() for sock in server.sockets])
         await stop.wait()
     return 0
+
+
+async def _reload_until(stop: asyncio.Event, group: cluster.WorkerGroup, output: Output) -> None:
+    """Replaces the processes at SIGHUP."""
+    loop = asyncio.get_running_loop()
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    stopping = asyncio.create_task(stop.wait())
+    while not stop.is_set():
+        reloading = asyncio.create_task(hung_up.wait())
+        await asyncio.wait((stopping, reloading), return_when=asyncio.FIRST_COMPLETED)
+        reloading.cancel()
+        if hung_up.is_set() and not stop.is_set():
+            hung_up.clear()
+            try:
+                await group.reload()
+            except DTLSError as error:
+                output.tell("error", f"the old processes go on: {error}", error=str(error))
+            else:
+                output.tell("reloaded", "reloaded", pids=group.pids)
 
 
 async def work(worker: cluster.Worker) -> None:

@@ -30,14 +30,18 @@ async def _run(sock: socket.socket) -> int:
     if received is None:
         return 1
     settings: Settings = received[1]
+    predecessor = None
+    if settings.predecessor is not None:
+        predecessor = await Link.open(socket.socket(fileno=settings.predecessor))
     try:
-        worker = Worker(settings, supervisor)
+        worker = Worker(settings, supervisor, predecessor)
         task = asyncio.ensure_future(_load(settings.main)(worker))
     except Exception as error:
         supervisor.send("failed", _described(error))
         raise
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     obeying = asyncio.create_task(_obey(supervisor, worker, task))
+    handing_over = asyncio.create_task(_hand_over(settings.successors, worker, task))
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -47,6 +51,7 @@ async def _run(sock: socket.socket) -> int:
         raise
     finally:
         obeying.cancel()
+        handing_over.cancel()
         await supervisor.flush()
         supervisor.close()
     return 0
@@ -75,6 +80,31 @@ async def _obey(supervisor: Link, worker: Worker, task: asyncio.Future[object]) 
         elif kind == "close":
             task.cancel()
     task.cancel()
+
+
+async def _hand_over(descriptor: int, worker: Worker, task: asyncio.Future[object]) -> None:
+    """Serves each successor for which the supervisor sends a socket."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(fileno=descriptor) as channel:
+        channel.setblocking(False)
+        while True:
+            await _readable(loop, channel)
+            _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+            if not descriptors:
+                return
+            link = await Link.open(socket.socket(fileno=descriptors[0]))
+            if await worker.hand_over(link):
+                task.cancel()
+                return
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    readable = asyncio.Event()
+    loop.add_reader(sock, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(sock)
 
 
 def _report(supervisor: Link, worker: Worker, kind: str) -> None:

@@ -116,6 +116,7 @@ class WorkerGroup:
         self._past = Statistics()
         self._is_started = self._is_closing = False
         self._closed = asyncio.Event()
+        self._reloading = asyncio.Lock()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed.is_set() else "open"
@@ -159,18 +160,15 @@ class WorkerGroup:
         self.close()
         await self.wait_closed()
 
-    async def _spawn(self, slot: int, generation: int) -> _Process:
+    async def _spawn(
+        self, slot: int, generation: int, predecessor: _Process | None = None
+    ) -> _Process:
         """Starts a process, and returns when it serves. Raises :class:`DTLSError`."""
+        common = {"main": self._main, "slot": slot, "generation": generation, "data": self._data}
         descriptors = tuple(sock.fileno() for sock in self._sockets[slot])
-        settings = Settings(
-            main=self._main,
-            slot=slot,
-            generation=generation,
-            sockets=descriptors,
-            data=self._data,
-            **self._common,
+        process = await _Process.start(
+            {**common, **self._common, "sockets": descriptors}, predecessor
         )
-        process = await _Process.start(settings)
         self._processes.add(process)
         watcher = asyncio.create_task(self._watch(process))
         self._watchers.add(watcher)
@@ -187,6 +185,18 @@ class WorkerGroup:
         if self._is_closing or process.is_leaving or process not in self._present:
             return
         log.say(log.server, log.WORKER_ENDED, slot, status)
+        others = (each for each in self._processes if each.settings.slot == slot)
+        before = next(others, None)
+        if before is not None:
+            # It had not handed everything over, and goes on.
+            before.is_leaving = False
+            self._present[slot] = before
+            return
+        await self._start_again(process)
+
+    async def _start_again(self, process: _Process) -> None:
+        """Gives the slot of a process that has ended to a new one. It may take several attempts."""
+        slot = process.settings.slot
         pause = FIRST_PAUSE if process.age > LONG_LIFE else process.pause
         while not self._is_closing:
             await asyncio.sleep(pause)
@@ -231,6 +241,59 @@ class WorkerGroup:
 
     async def _ask_all(self) -> None:
         await asyncio.gather(*(process.ask() for process in self._processes))
+
+    # -- another program, or another config -----------------------------------------------------
+
+    async def reload(self, *, data: bytes | None = None, timeout: float | None = None) -> None:
+        """Replaces all processes by new ones, which import ``main`` afresh. Nothing is lost.
+
+        The old ones finish their handshakes and hand their associations over. One whose successor
+        fails goes on as before.
+
+        Args:
+            data: For ``worker.data`` of the new ones; None is what there was.
+            timeout: In seconds. Then what the old ones still have is closed.
+
+        Raises:
+            DTLSError: A successor has failed, or the group is closed.
+        """
+        if not self._present or self._is_closing:
+            raise DTLSError("the group has not been awaited yet, or is closed")
+        async with self._reloading:
+            if data is not None:
+                self._data = data
+            slots = range(len(self._present))
+            results = await asyncio.gather(
+                *(self._replace(slot, timeout) for slot in slots), return_exceptions=True
+            )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _replace(self, slot: int, timeout: float | None) -> None:
+        process = self._present[slot]
+        process.is_leaving = True
+        try:
+            successor = await self._spawn(slot, process.settings.generation + 1, process)
+        except BaseException:
+            process.is_leaving = False
+            if process.has_ended and not self._is_closing:
+                watcher = asyncio.create_task(self._start_again(process))
+                self._watchers.add(watcher)
+                watcher.add_done_callback(self._watchers.discard)
+            raise
+        self._present[slot] = successor
+        try:
+            async with asyncio.timeout(timeout):
+                await process.wait_ended()
+        except TimeoutError:
+            process.tell_to("close")
+            try:
+                async with asyncio.timeout(self._close_timeout):
+                    await process.wait_ended()
+            except TimeoutError:
+                process.kill()
+                await process.wait_ended()
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -283,35 +346,65 @@ class WorkerGroup:
 class _Process:
     """One worker, as the supervisor sees it."""
 
-    def __init__(self, settings: Settings, child: asyncio.subprocess.Process, link: Link) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        child: asyncio.subprocess.Process,
+        link: Link,
+        successors: socket.socket,
+    ) -> None:
         self.settings = settings
         self._child, self._link = child, link
+        # Takes a socket for each successor.
+        self._successors = successors
         self._began = time.monotonic()
         # Whether it was told to end.
         self.is_leaving = False
         # Seconds to wait before the next one is started, if this one ends by itself.
         self.pause = FIRST_PAUSE
         self.statistics, self.gauges = Statistics(), Gauges()
+        self._ended = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking: list[asyncio.Future[None]] = []
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, settings: Settings) -> Self:
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                child = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno())),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), *settings.sockets),
-                )
+    async def start(cls, options: dict[str, Any], predecessor: _Process | None) -> Self:
+        """Starts a process. ``options`` are those of :class:`Settings`."""
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as of_the_child:
+            ours, theirs = socket.socketpair()
+            successors, theirs_too = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            for sock in (ours, successors):
+                undo.callback(sock.close)
+            for sock in (theirs, theirs_too):
+                of_the_child.callback(sock.close)
+            passed = [theirs.fileno(), theirs_too.fileno(), *options["sockets"]]
+            before = None
+            if predecessor is not None:
+                before = of_the_child.enter_context(predecessor.introduce())
+                passed.append(before.fileno())
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno())),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=passed,
+            )
             link = await Link.open(ours)
-        except BaseException:
-            ours.close()
-            raise
+            undo.pop_all()
+            settings = Settings(
+                **options,
+                successors=theirs_too.fileno(),
+                predecessor=before.fileno() if before is not None else None,
+            )
         link.send("settings", settings)
-        return cls(settings, child, link)
+        return cls(settings, child, link, successors)
+
+    def introduce(self) -> socket.socket:
+        """A socket for the process that is to take over from this one, which gets the other end."""
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.suppress(OSError):
+            # If it has ended, the other end is closed, which the successor sees.
+            socket.send_fds(self._successors, [b"s"], [theirs.fileno()])
+        return ours
 
     @property
     def pid(self) -> int:
@@ -341,7 +434,17 @@ class _Process:
         status = await self._child.wait()
         await self._listening
         self._link.close()
+        self._successors.close()
+        self._ended.set()
         return status
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
+    async def wait_ended(self) -> None:
+        """Returns when ``wait`` has returned."""
+        await self._ended.wait()
 
     async def ask(self) -> None:
         """Brings ``statistics`` and ``gauges`` up to date, if it lives."""

@@ -13,6 +13,7 @@ addresses.
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from struct import Struct
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.id_layout import IdLayout
 from aiodtls.net import sockets as udp
+from aiodtls.net.transports import ENVIRONMENT
 
 # From asm-generic/socket.h; the socket module lacks it.
 SO_ATTACH_REUSEPORT_CBPF = 51
@@ -74,8 +76,11 @@ async def bind(host: str | None, port: int, slots: int) -> list[list[socket.sock
         DTLSError: The system cannot steer datagrams.
         OSError: The name cannot be resolved, or an address cannot be bound.
     """
-    if sys.platform != "linux":
-        raise DTLSError(f"a group of workers needs Linux, not {sys.platform}")
+    if sys.platform != "linux" or os.environ.get(ENVIRONMENT) == "plain":
+        raise DTLSError(
+            f"a group of workers needs Linux and the batching transport, not {sys.platform} with "
+            f"{ENVIRONMENT}={os.environ.get(ENVIRONMENT, '')}"
+        )
     bound: list[list[socket.socket]] = []
     try:
         first = udp.bind_all(await udp.resolve(host or None, port, passive=True), reuse_port=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 from dataclasses import dataclass, field
+from typing import Any
 
+from aiodtls.cluster.hand_over import Predecessor, Successor, key_for
 from aiodtls.cluster.link import Link
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookie_keys import CookieKeys
@@ -25,6 +28,9 @@ class Settings:
     generation: int
     node: bytes
     sockets: tuple[int, ...]
+    # Sockets to the supervisor and to the process before in this slot.
+    successors: int
+    predecessor: int | None
     data: bytes = field(repr=False)
     secrets: tuple[bytes, ...] = field(repr=False)
     # When the secrets were drawn, in seconds since 1970; None if they come from the operator.
@@ -43,7 +49,9 @@ class Worker:
         id_layout: Makes connection ids that tell the slot.
     """
 
-    def __init__(self, settings: Settings, supervisor: Link) -> None:
+    def __init__(
+        self, settings: Settings, supervisor: Link, predecessor: Link | None = None
+    ) -> None:
         self.slot, self.slots = settings.slot, settings.slots
         self.generation = settings.generation
         self.data = settings.data
@@ -52,6 +60,10 @@ class Worker:
         self._secrets, self._began = settings.secrets, settings.began
         self._supervisor = supervisor
         self._server: DTLSServer | None = None
+        self._key = key_for(settings.secrets[0])
+        self._predecessor = Predecessor(predecessor, self._key) if predecessor else None
+        self._successor: Successor | None = None
+        self._receiving: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Worker {self.slot} of {self.slots}, generation {self.generation}>"
@@ -81,8 +93,35 @@ class Worker:
         """
         if self._server is not None:
             raise DTLSError(f"worker {self.slot} has a server already: one reads its sockets")
+        if self._predecessor is not None:
+            await self._predecessor.stop()
         self._server = server
 
     def serving(self) -> None:
         """``serve`` calls it when the sockets are read. The supervisor waits for it."""
         self._supervisor.send("ready")
+        if self._predecessor is not None and self._server is not None:
+            receiving = self._predecessor.receive(self._server)
+            self._receiving = asyncio.create_task(receiving)
+
+    def forward(self, number: int, data: bytes, addr: Any, *, is_hello: bool) -> bool:
+        """The server calls it with a datagram that it does not own. Returns whether it is taken."""
+        for other in (self._successor, self._predecessor):
+            if other is not None and other.forward(number, data, addr, is_hello=is_hello):
+                return True
+        return False
+
+    async def hand_over(self, link: Link) -> bool:
+        """Hands everything over to the process at the other end, if it asks for it.
+
+        Returns:
+            Whether it has; then this process is not needed any more.
+        """
+        if self._server is None:
+            link.close()
+            return False
+        self._successor = Successor(link, self._key)
+        try:
+            return await self._successor.serve(self._server)
+        finally:
+            self._successor = None

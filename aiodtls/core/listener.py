@@ -104,8 +104,10 @@ class Listener:
     ``holds_hellos`` nobody comes in unasked: the hellos of strangers draw no answer and wait for
     ``accept``. ``datagram_size`` tells what a ``pmtu`` comes to in UDP payload here; None leaves
     that to the connections. ``observe`` chooses the observers of connections, as in their options.
-    ``accepting`` tells whether new peers are taken.
-    ``id_layout`` makes the connection ids; without one they are random.
+    ``accepting`` tells whether new peers are taken. ``id_layout`` makes the connection ids; without
+    one they are random. ``on_stray(datagram, address, connection id)`` may take a datagram that
+    belongs to nobody here, and returns whether it has. The id is empty, or was made with the secret
+    of the layout.
     """
 
     @checked
@@ -119,6 +121,7 @@ class Listener:
         datagram_size: Callable[[int], int] | None = None,
         id_layout: IdLayout | None = None,
         observe: Observe | None = None,
+        on_stray: Callable[[bytes, Address, bytes], bool] | None = None,
     ) -> None:
         if config is not None:
             config.check_server()
@@ -127,6 +130,7 @@ class Listener:
         self.holds_hellos = holds_hellos
         self.datagram_size = datagram_size
         self._observe = observe
+        self._on_stray = on_stray
         self._random, self._wall_clock = random, wall_clock
         self._cookies = Cookies(_cookie_keys(config, random))
         self._routes = Routes(config, random, id_layout)
@@ -158,9 +162,13 @@ class Listener:
         """Refuses new peers from now on."""
         self.accepting = False
 
+    def accept_again(self) -> None:
+        """Takes new peers again."""
+        self.accepting = True
+
     def release(self) -> None:
-        """The socket is gone. Drops ``datagram_size``, which may hold whoever owns this."""
-        self.datagram_size = None
+        """The socket is gone. Drops the functions that may hold whoever owns this."""
+        self.datagram_size = self._on_stray = None
 
     # -- receiving --------------------------------------------------------------------------
 
@@ -171,9 +179,13 @@ class Listener:
 
         ``local`` is our address that it came to, if the socket has several.
         """
-        named = self._routes.by_id(first_connection_id(data, self._routes.cid_length))
+        cid = first_connection_id(data, self._routes.cid_length)
+        named = self._routes.by_id(cid)
         if named is not None:
             self._receive_named(named, data, addr, now, local)
+            return
+        on_stray = self._on_stray
+        if on_stray is not None and self._is_stray(cid, addr) and on_stray(data, addr, cid):
             return
         live = self.live_connection(addr)
         if live is not None and not begins_client_hello(data) and addr not in self._refusals:
@@ -191,6 +203,12 @@ class Listener:
                     self._sums.count_discarded()
                     continue
             self._route(record, addr, now, local)
+
+    def _is_stray(self, cid: bytes, addr: Address) -> bool:
+        """Whether a datagram may belong to an association elsewhere. Junk ids belong nowhere."""
+        if cid:
+            return self._routes.is_of_layout(cid)
+        return not self._routes.at(addr) and addr not in self._refusals
 
     def _receive_named(
         self, connection: DTLSConnection, data: bytes, addr: Address, now: float, local: Address
@@ -698,6 +716,11 @@ class Listener:
     def statistics(self) -> Statistics:
         """The sums of the listener and all connections, ended ones included, kept as they count."""
         return self._sums.snapshot()
+
+    @property
+    def half_open_peers(self) -> list[Address]:
+        """The addresses whose handshakes are in flight."""
+        return [c.peer for c in self._routes if self._tables.is_half_open(c)]
 
     @property
     def gauges(self) -> Gauges:

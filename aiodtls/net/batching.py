@@ -94,7 +94,7 @@ class BatchingTransport(asyncio.DatagramTransport):
         self._queue = SendQueue()
         self._sent_at = NEVER
         self._blocked = self._paused = False
-        self._closing = self._lost = False
+        self._closing = self._lost = self._leaves_input = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self.set_write_buffer_limits()
         self.set_protocol(protocol)
@@ -132,6 +132,16 @@ class BatchingTransport(asyncio.DatagramTransport):
             self._reads = min(2 * self._reads, MAX_READS)
             self._wakeups = self._patience
 
+    def pause_reading(self) -> None:
+        """Reads no more: what comes stays in the socket, for whoever else reads it."""
+        self._leaves_input = True
+        self._loop.remove_reader(self._fd)
+
+    def resume_reading(self) -> None:
+        self._leaves_input = False
+        if not self._closing:
+            self._loop.add_reader(self._fd, self._read_ready)
+
     def _end_iteration(self) -> None:
         at_end, self._at_end = self._at_end, {}
         for callback in at_end:
@@ -152,7 +162,7 @@ class BatchingTransport(asyncio.DatagramTransport):
                 self._patience = min(2 * self._patience, MAX_PATIENCE)
                 self._wakeups = self._patience + 1
                 return
-            if received >= MANY or self._closing:
+            if received >= MANY or self._closing or self._leaves_input:
                 return
         self._patience = self._wakeups = 1
 
@@ -429,7 +439,7 @@ class BatchingTransport(asyncio.DatagramTransport):
 
     def _watch_again(self) -> None:
         """Unlike asyncio, uvloop stops watching a socket after an error."""
-        if not self._closing:
+        if not self._closing and not self._leaves_input:
             self._loop.remove_reader(self._fd)
             self._loop.add_reader(self._fd, self._read_ready)
 

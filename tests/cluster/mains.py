@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import aiodtls
@@ -17,12 +18,16 @@ async def _tell(endpoint: aiodtls.DTLSEndpoint, worker: Worker) -> None:
         await endpoint.send(text + data)
 
 
-async def echo(worker: Worker) -> None:
+async def echo(worker: Worker, config: aiodtls.DTLSConfig = CONFIG) -> None:
     async def handler(endpoint: aiodtls.DTLSEndpoint) -> None:
         await _tell(endpoint, worker)
 
-    async with aiodtls.serve(handler, config=CONFIG, worker=worker) as server:
+    async with aiodtls.serve(handler, config=config, worker=worker) as server:
         await server.serve_forever()
+
+
+async def echo_without_ids(worker: Worker) -> None:
+    await echo(worker, dataclasses.replace(CONFIG, connection_id=0))
 
 
 async def fail(worker: Worker) -> None:

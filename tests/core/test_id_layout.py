@@ -177,3 +177,43 @@ def test_an_association_goes_on_where_ids_have_the_same_layout():
     for data, _ in client.datagrams_to_send():
         second.receive_datagram(data, "elsewhere", 6.0)
     assert adopted.read() == b"to whoever is there"
+
+
+# -- datagrams that belong to nobody here ---------------------------------------------------------
+
+
+def cid_record(cid: bytes) -> bytes:
+    return bytes.fromhex("19fefd 0001 000000000005") + cid + (24).to_bytes(2) + bytes(24)
+
+
+def test_what_may_belong_to_an_association_elsewhere_is_a_stray():
+    strays: list[tuple[bytes, object, bytes]] = []
+
+    def take(data: bytes, addr: object, cid: bytes) -> bool:
+        strays.append((data, addr, cid))
+        return True
+
+    listener = Listener(BASE, id_layout=layout(), on_stray=take)
+    unknown = layout(slot=1).new(14, steady())
+    listener.receive_datagram(cid_record(unknown), "mover", 0.0)
+    plain = bytes.fromhex("17fefd 0001 000000000005 0018") + bytes(24)
+    listener.receive_datagram(plain, "elsewhere", 0.0)
+    assert strays == [(cid_record(unknown), "mover", unknown), (plain, "elsewhere", b"")]
+    assert listener.statistics.datagrams_received == 0
+
+
+def test_junk_ids_and_known_peers_are_no_strays():
+    strays = []
+    config = dataclasses.replace(BASE, versions=["1.2"])
+    listener = Listener(config, id_layout=layout(), on_stray=lambda *each: strays.append(each))
+    client = completed(listener, config)
+    # Its two hellos came from an address that nobody had, and what followed did not.
+    assert [cid for _, _, cid in strays] == [b"", b""]
+    strays.clear()
+    junk = cid_record(steady(9)(14))
+    for addr in ("client", "stranger"):
+        listener.receive_datagram(junk, addr, 3.0)
+    client.send(b"known", 3.0)
+    for data, _ in client.datagrams_to_send():
+        listener.receive_datagram(data, "elsewhere", 3.0)
+    assert not strays

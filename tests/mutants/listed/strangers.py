@@ -600,4 +600,20 @@ MUTANTS = [
             "            pass\n        return length\n",
         ),
     ),
+    *of(
+        "core/listener.py",
+        "core/test_id_layout.py",
+        (
+            "junk-id-as-a-stray",
+            "junk ids are not forwarded",
+            "            return self._routes.is_of_layout(cid)\n",
+            "            return True\n",
+        ),
+        (
+            "known-address-as-a-stray",
+            "a datagram of an association here goes nowhere else",
+            "        return not self._routes.at(addr) and addr not in self._refusals\n",
+            "        return True\n",
+        ),
+    ),
 ]
