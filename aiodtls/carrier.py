@@ -31,6 +31,11 @@ class Carrier(Protocol):
     def drain(self) -> None:
         """Handles everything that the associations have to send and report."""
 
+    def data_waits(self, channel: Any) -> None:
+        """A channel has data for the user's ``on_data``. Its ``call_on_data`` is to be called once
+        the associations are drained.
+        """
+
     def address_changed(self, channel: Any, old: Any) -> None:
         """The peer of a channel has moved away from ``old``."""
 

@@ -11,7 +11,7 @@ import inspect
 import logging
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiodtls import log, reports
@@ -36,6 +36,7 @@ from aiodtls.core.events import (
     StoreAwaited,
     VerificationRequested,
 )
+from aiodtls.data_callback import DataCallback
 from aiodtls.net.eager_future import EagerFuture, reject, resolve
 from aiodtls.sending import Sending
 from aiodtls.verification import Verdict, Verification, VerificationRefused, verify
@@ -57,11 +58,10 @@ class Channel(Sending):
 
     __slots__ = (
         "__weakref__",
-        "_consumer",
+        "_callback",
         "_due",
         "_endpoint",
         "_given",
-        "_is_consuming",
         "_kept",
         "_on_event",
         "_questions",
@@ -92,13 +92,11 @@ class Channel(Sending):
         # Whether the user has the endpoint, or is waiting for it.
         self.is_claimed = False
         self._endpoint: weakref.ref[Any] | None = None
-        # The endpoint of a peer that the user has not been given yet.
+        # The endpoint of a peer that the user has not been given yet, or need not keep.
         self._kept: Any = None
         self.inbox: deque[bytes] = deque()
-        # Called with the user's endpoint and each message, in the place of the queue; and whether
-        # it is being called.
-        self._consumer: Callable[[Any, bytes], object] | None = None
-        self._is_consuming = False
+        # Takes all data, in the place of the inbox.
+        self._callback: DataCallback | None = None
         self._receivers: list[EagerFuture] = []
         # The message of each receiver that was woken but has not run since.
         self._given: dict[EagerFuture, bytes] = {}
@@ -143,8 +141,42 @@ class Channel(Sending):
         """Calls ``on_data`` with the user's endpoint and each message, beginning with those that
         wait. Nothing can be received then.
         """
-        self._consumer = on_data
-        self._consume(())
+        self._callback = callback = DataCallback(on_data)
+        callback.waiting += self.inbox
+        self.inbox.clear()
+        receivers, self._receivers = self._receivers, []
+        for receiver in receivers:
+            reject(receiver, _no_receivers())
+        if callback.waiting:
+            self.carrier.data_waits(self)
+            self.carrier.drain()
+
+    def call_on_data(self) -> None:
+        """Calls the user's function with the messages that wait, and reports the end after them."""
+        callback = self._callback
+        if callback is None:
+            return
+        endpoint = self.endpoint
+        if endpoint is None:
+            # The user has dropped it, and the association ends.
+            callback.waiting.clear()
+        error = callback.call(endpoint)
+        if error is not None:
+            logger, peer = log.of(self.connection.role), self.connection.peer
+            if isinstance(error, EndpointClosed):
+                log.about(self.loop, logger, log.DATA_ENDED, peer, error)
+            else:
+                log.about(self.loop, logger, log.DATA_RAISED, peer, error=error)
+            self.close()
+        if self.connection.closed and not callback.waiting:
+            closed, callback.closed = callback.closed, None
+            if closed is not None:
+                self._handle(closed)
+            self._kept = None
+
+    def keep_endpoint(self) -> None:
+        """Keeps the user's endpoint until the association has ended."""
+        self._kept = self.endpoint
 
     def keep_sessions(self, keep: Callable[[Session], None], revoke: Callable[[], None]) -> None:
         """Calls ``keep`` with each session of a client, and ``revoke`` when they are invalid."""
@@ -207,6 +239,10 @@ class Channel(Sending):
             if not self.carrier.admits(event):
                 return
         elif isinstance(event, Closed):
+            callback = self._callback
+            if callback is not None and callback.waiting:
+                callback.closed = event
+                return
             reports.ended(self.loop, self.connection, event.error)
         elif isinstance(event, Confirmed):
             resolve(self.confirmed)
@@ -253,6 +289,8 @@ class Channel(Sending):
         self.send_no_more(error)
         if self.on_waiting is not None:
             self.on_waiting(self)
+        if self._callback is not None and not self._callback.waiting:
+            self._kept = None
 
     # -- questions ----------------------------------------------------------------------------
 
@@ -348,8 +386,9 @@ class Channel(Sending):
         With ``at_once``, in a callback of the loop that has nothing else to do for this
         association, a single waiting receiver runs before this returns. HOT PATH.
         """
-        if self._consumer is not None:
-            self._consume(messages)
+        if self._callback is not None:
+            self._callback.waiting += messages
+            self.carrier.data_waits(self)
             return
         receivers = self._receivers
         if at_once and len(receivers) == 1 and not self._given:
@@ -384,28 +423,10 @@ class Channel(Sending):
         if begins and self.on_waiting is not None:
             self.on_waiting(self)
 
-    def _consume(self, messages: Sequence[bytes]) -> None:
-        """Calls the user's function with each message. What it does may bring further messages."""
-        inbox, endpoint = self.inbox, self.endpoint
-        inbox.extend(messages)
-        if self._is_consuming or endpoint is None:
-            return
-        self._is_consuming = True
-        try:
-            while inbox and self._consumer is not None:
-                self._consumer(endpoint, inbox.popleft())
-        except Exception as error:
-            logger, peer = log.of(self.connection.role), self.connection.peer
-            log.about(self.loop, logger, log.DATA_RAISED, peer, error=error)
-            self.close()
-        finally:
-            self._is_consuming = False
-
-    def _consume_no_more(self) -> None:
-        """We end the association: its function is not called any more."""
-        if self._consumer is not None:
-            self._consumer = _ignore
-            self.inbox.clear()
+    def _call_no_more(self) -> None:
+        """We end the association: ``on_data`` is not called any more."""
+        if self._callback is not None:
+            self._callback.waiting.clear()
 
     @property
     def has_data(self) -> bool:
@@ -462,8 +483,8 @@ class Channel(Sending):
 
     def _check_receiving(self) -> None:
         """Raises what ended the association, or that its data goes to ``on_data``."""
-        if self._consumer is not None:
-            raise RuntimeError("on_data gets the data of this endpoint: there is none to receive")
+        if self._callback is not None:
+            raise _no_receivers()
         if self.connection.closed or not self.connection.handshake_complete:
             self.check_open()
 
@@ -482,12 +503,13 @@ class Channel(Sending):
         """Exports the association with its unread data. Without a lease it ends here."""
         self.flush()
         local = self.transport_info("sockname")
-        unread = (*self._given.values(), *self.inbox)
+        waiting = self.inbox if self._callback is None else self._callback.waiting
+        unread = (*self._given.values(), *waiting)
         state = self.connection.export_state(
             key, self.loop.time(), lease=lease, unread=unread, local=local
         )
         if lease is None:
-            self.inbox.clear()
+            waiting.clear()
             for receiver in self._given:
                 receiver.withdraw()
             self._given.clear()
@@ -502,25 +524,25 @@ class Channel(Sending):
         self.room_again()
 
     def close(self) -> None:
-        self._consume_no_more()
+        self._call_no_more()
         self.flush()
         self.connection.close(self.loop.time())
         self.carrier.drain()
 
     def reject_peer(self, description: str) -> None:
         self.connection.reject_peer(self.loop.time(), description)
-        self._consume_no_more()
+        self._call_no_more()
         self.carrier.drain()
 
     def abort(self, reason: str = "local") -> None:
-        self._consume_no_more()
+        self._call_no_more()
         self.forget_pending()
         self.connection.abort(EndpointClosed(reason))
         self.carrier.drain()
 
 
-def _ignore(endpoint: Any, data: bytes) -> None:
-    """For data that comes after we have ended the association."""
+def _no_receivers() -> RuntimeError:
+    return RuntimeError("on_data gets the data of this endpoint: there is none to receive")
 
 
 async def _result_of(question: StoreAwaited) -> object:

@@ -53,6 +53,7 @@ HANDLER_ENDED = Line(logging.DEBUG, "the handler for %s ended with the associati
 HANDLERS_CANCELLED = Line(logging.INFO, "%d handlers were cancelled", is_ours=True)
 CALLBACK_RAISED = Line(logging.ERROR, "for %s: on_event raised at %s")
 DATA_RAISED = Line(logging.ERROR, "for %s: on_data raised")
+DATA_ENDED = Line(logging.DEBUG, "for %s: on_data ended with the association: %s")
 PROTOCOL_RAISED = Line(logging.ERROR, "for %s: %s of the datagram protocol raised")
 QUESTION_RAISED = Line(logging.ERROR, "for %s: the function asked for %s raised")
 QUESTION_CANCELLED = Line(logging.ERROR, "for %s: the function asked for %s was cancelled")

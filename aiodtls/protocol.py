@@ -117,6 +117,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._timer: distant_timer.Timer | None = None
         self._due = 0.0
         self._draining = False
+        # Channels with data for the user's ``on_data``, and whether that is being called.
+        self._with_data: list[Channel] = []
+        self._is_calling = False
         # Aborts a closed transport that cannot send its queue.
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -166,6 +169,8 @@ class DTLSProtocol(asyncio.DatagramProtocol):
                 channel = self._channels.get(connection) or self._channel(connection)
                 channel.deliver(messages, in_callback)
             if taken and taken * size >= len(batch):
+                if self._with_data:
+                    self._call_on_data()
                 return
         now = self._time()
         # Our address that the datagram came to, if the transport tells.
@@ -179,6 +184,7 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             else:
                 self.foreign_datagram_received(data, addr)
         self.drain()
+        self._call_on_data()
 
     def foreign_datagram_received(self, data: bytes, addr: Any) -> None:
         """Gets datagrams whose first byte is not that of DTLS. Override it for STUN or SRTP."""
@@ -500,6 +506,25 @@ class DTLSProtocol(asyncio.DatagramProtocol):
             self._drain()
         finally:
             self._draining = False
+        if self._with_data and self._loop is not None:
+            # The caller may be a call of the user, which does not expect to be called itself.
+            self._loop.call_soon(self._call_on_data)
+
+    def data_waits(self, channel: Channel) -> None:
+        """Called by a channel with data for ``on_data``, which is called when the core is drained.
+        Inside the core's own calls it could not use its endpoint.
+        """
+        self._with_data.append(channel)
+
+    def _call_on_data(self) -> None:
+        if self._is_calling:
+            return
+        self._is_calling = True
+        try:
+            while self._with_data:
+                self._with_data.pop(0).call_on_data()
+        finally:
+            self._is_calling = False
 
     def _drain(self) -> None:
         listener = self._listener

@@ -160,8 +160,7 @@ class DTLSServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[DTLSEndpoint] = deque()
         self._readable: deque[Channel] = deque()
-        # Endpoints that the user does not hold: ``messages`` and ``on_data`` need no task that
-        # would.
+        # Endpoints that the user does not hold: ``messages`` needs no task that would hold them.
         self._held: dict[Channel, DTLSEndpoint] = {}
         self._reads_messages = False
         self._failure_reports = FailureReports()
@@ -323,8 +322,7 @@ class DTLSServer:
         endpoint = DTLSEndpoint.of(channel)
         channel.claim()
         if self._on_data is not None:
-            self._held[channel] = endpoint
-            channel.tell_of_data(self._data_waits)
+            channel.keep_endpoint()
             channel.deliver_to(self._on_data)
         elif self._reads_messages:
             self._take_messages(channel)

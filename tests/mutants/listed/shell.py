@@ -10,6 +10,38 @@ TIMERS = "test_shell_timers.py"
 
 MUTANTS = [
     *of(
+        "channel.py",
+        "test_on_data.py",
+        (
+            "end-before-its-last-data",
+            "on_data: Closed comes after the last message",
+            "            if callback is not None and callback.waiting:\n",
+            "            if False:\n",
+        ),
+        (
+            "data-after-the-end",
+            "on_data: no calls after close or abort",
+            "        if self._callback is not None:\n            self._callback.waiting.clear()\n",
+            "        pass\n",
+        ),
+        (
+            "data-both-ways",
+            "on_data: recv raises",
+            "        if self._callback is not None:\n            raise _no_receivers()\n",
+            "",
+        ),
+    ),
+    *of(
+        "protocol.py",
+        "test_on_data.py",
+        (
+            "nested-calls",
+            "on_data: calls are not nested",
+            "        if self._is_calling:\n            return\n",
+            "",
+        ),
+    ),
+    *of(
         "testing.py",
         "test_testing.py",
         (
