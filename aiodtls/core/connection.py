@@ -58,7 +58,7 @@ from aiodtls.core.events import (
 )
 from aiodtls.core.exported_state import ExportedState
 from aiodtls.core.exporter import Exporter
-from aiodtls.core.handshake import advice, in_common, post
+from aiodtls.core.handshake import advice, post
 from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.script import Handshake
@@ -1166,8 +1166,10 @@ class DTLSConnection:
             self.counters.count_discarded()
             return
         self._count_alert_received(code)
-        hint = self._alert_hint = AlertHint(self._refused_by_peer(code), outgoing.patience(now))
-        self._timers.set(Timer.alert_hint, now + hint.patience)
+        parts = self._driver, self._timers
+        self._alert_hint = AlertHint(
+            self._refused_by_peer(code), outgoing.patience(now), now, *parts
+        )
 
     def _count_alert_received(self, code: int) -> None:
         """A name that the registry lacks could be any of 256, and counts as one."""
@@ -1177,24 +1179,8 @@ class DTLSConnection:
     def _refute_alert(self) -> None:
         """The peer continues the handshake, so a plaintext alert was forged."""
         if self._alert_hint is not None:
+            self._alert_hint.refuted()
             self._alert_hint = None
-            self._timers.cancel(Timer.alert_hint)
-
-    def _alert_hint_due(self, now: float) -> None:
-        """Nothing has contradicted a plaintext alert: resends once more, then ends the
-        handshake.
-        """
-        hint = self._alert_hint
-        if hint is None:
-            return
-        if hint.has_resent:
-            self._end(hint.error)
-            return
-        if not self._driver.is_asking:
-            # While we owe the peer an answer, its silence means nothing.
-            self._driver.resend(now)
-            hint.resent()
-        self._timers.set(Timer.alert_hint, now + hint.patience)
 
     @property
     def alert_hint(self) -> HandshakeRefused | None:
@@ -1315,7 +1301,8 @@ class DTLSConnection:
         elif timer is Timer.handshake:
             self._time_out(f"not complete after {self.config.handshake_timeout} s", now)
         elif timer is Timer.alert_hint:
-            self._alert_hint_due(now)
+            if self._alert_hint is not None and self._alert_hint.due(now):
+                self._end(self._alert_hint.error)
         elif timer is Timer.idle:
             self._look_for_peer(now)
         elif timer is Timer.path:
@@ -1348,31 +1335,13 @@ class DTLSConnection:
             self._end(self._alert_hint.error)
             return
         self._driver.end_of_flight(now)
-        error = HandshakeTimeout(f"the handshake timed out: {reason}")
-        self._explain_timeout(error)
+        is_client = self.role == "client"
+        name, hint = advice.timed_out(self.negotiated, self.counters, is_client=is_client)
+        error = HandshakeTimeout(f"the handshake timed out: {reason}; {hint}", reason=name)
         if self._layer.writer.is_protected:
             # The peer may have completed the handshake; the alert tells it that we have not.
             self._send_last_alert(AlertLevel.warning, AlertDescription.close_notify, now)
         self._end(error)
-
-    def _explain_timeout(self, error: HandshakeTimeout) -> None:
-        """Adds what is known. A wrong PSK of DTLS 1.2 is silence: nothing of the peer opens."""
-        counters, negotiated = self.counters, self.negotiated
-        forged, heard = counters.records_forged, counters.datagrams_received
-        identity, is_client = negotiated.psk_identity, self.role == "client"
-        if not is_client and identity is not None and not negotiated.psk_check:
-            error.reason = "unknown_psk"
-            hint = f"we know no PSK with {in_common.psk_name(identity)}"
-        elif forged:
-            error.reason = "undecryptable" if identity is None else "wrong_psk"
-            hint = f"{forged} records did not open: is the key the same?"
-            if not is_client and identity is not None:
-                hint += f" The client named {in_common.psk_name(identity)}"
-        elif heard and is_client and identity is not None:
-            hint = "the server may have another key, or not know this identity"
-        else:
-            hint = advice.silence(heard, counters.flights_resent, is_client=is_client)
-        error.args = (f"{error}; {hint}",)
 
     def _watch_idleness(self, now: float) -> None:
         """Starts to watch for silence of the peer, if the configuration asks for it

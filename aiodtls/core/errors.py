@@ -43,6 +43,11 @@ class HandshakeError(DTLSError):
 
     reason: str = "handshake_failure"
 
+    def __init__(self, message: str = "", *, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
 
 class CertificateError(HandshakeError):
     """The peer's certificate or public key was not accepted."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from aiodtls.core.errors import HandshakeRefused
+from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.reliability.timers import Timer, Timers
 from aiodtls.core.wire.fragments import FRAGMENT_HEADER_LENGTH
 from aiodtls.core.wire.messages import RANDOM_LENGTH
 from aiodtls.core.wire.records import (
@@ -108,17 +110,44 @@ class AlertHint:
     """A plaintext alert that came during a handshake.
 
     ``error`` is that with which the handshake ends, if nothing contradicts the alert. ``patience``
-    is in seconds. If no part of the awaited flight comes for so long, our flight is
-    resent. If none comes for as long again, the handshake has failed.
+    is in seconds. If no part of the awaited flight comes for so long, our flight is resent. If none
+    comes for as long again, the handshake has failed.
     """
 
-    __slots__ = ("error", "has_resent", "patience")
+    __slots__ = ("_driver", "_has_resent", "_patience", "_timers", "error")
 
-    def __init__(self, error: HandshakeRefused, patience: float) -> None:
+    def __init__(
+        self,
+        error: HandshakeRefused,
+        patience: float,
+        now: float,
+        driver: HandshakeDriver,
+        timers: Timers,
+    ) -> None:
         self.error = error
-        self.patience = patience
-        self.has_resent = False
+        self._patience = patience
+        self._driver = driver
+        self._timers = timers
+        self._has_resent = False
+        self._wait(now)
 
-    def resent(self) -> None:
-        """Call it when the flight was resent."""
-        self.has_resent = True
+    def _wait(self, now: float) -> None:
+        self._timers.set(Timer.alert_hint, now + self._patience)
+
+    def due(self, now: float) -> bool:
+        """Its timer is due: nothing has contradicted the alert. Resends the flight once more.
+
+        Returns whether the handshake has failed.
+        """
+        if self._has_resent:
+            return True
+        if not self._driver.is_asking:
+            # While we owe the peer an answer, its silence means nothing.
+            self._driver.resend(now)
+            self._has_resent = True
+        self._wait(now)
+        return False
+
+    def refuted(self) -> None:
+        """The peer continues the handshake: the alert was forged."""
+        self._timers.cancel(Timer.alert_hint)

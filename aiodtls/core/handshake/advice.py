@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from aiodtls.core.config import VERSIONS, DTLSConfig
 from aiodtls.core.crypto.certificates import PARSE_ERRORS
 from aiodtls.core.crypto.credentials import Credentials
+from aiodtls.core.handshake.in_common import psk_name
 from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.peer_text import shown
 from aiodtls.core.registry import AlertDescription as Alert
+from aiodtls.core.statistics import Counters
 
 # How many names of a list are shown.
 _SHOWN = 4
@@ -143,6 +145,25 @@ _ABOUT: dict[Alert, tuple[Callable[[DTLSConfig], list[str]], ...]] = {
     Alert.decrypt_error: (_certificate,),
     **dict.fromkeys(_ABOUT_OUR_CERTIFICATE, (_certificate,)),
 }
+
+
+def timed_out(negotiated: Negotiated, counters: Counters, *, is_client: bool) -> tuple[str, str]:
+    """Why a handshake timed out: a name of ``FAILURE_REASONS``, and a text.
+
+    A wrong PSK of DTLS 1.2 is silence: nothing of the peer opens.
+    """
+    forged, heard = counters.records_forged, counters.datagrams_received
+    identity = negotiated.psk_identity
+    if not is_client and identity is not None and not negotiated.psk_check:
+        return "unknown_psk", f"we know no PSK with {psk_name(identity)}"
+    if forged:
+        text = f"{forged} records did not open: is the key the same?"
+        if not is_client and identity is not None:
+            text += f" The client named {psk_name(identity)}"
+        return "undecryptable" if identity is None else "wrong_psk", text
+    if heard and is_client and identity is not None:
+        return "timeout", "the server may have another key, or not know this identity"
+    return "timeout", silence(heard, counters.flights_resent, is_client=is_client)
 
 
 def silence(heard: int, resends: int, *, is_client: bool) -> str:

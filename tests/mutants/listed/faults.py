@@ -249,7 +249,7 @@ MUTANTS = [
         (
             "alert-in-the-clear-brings-a-resend",
             "RFC 9147 4.5.2",
-            "        if hint.has_resent:\n",
+            "        if self._has_resent:\n",
             "        if True:\n",
         ),
         (
