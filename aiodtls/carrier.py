@@ -39,6 +39,9 @@ class Carrier(Protocol):
     def address_changed(self, channel: Any, old: Any) -> None:
         """The peer of a channel has moved away from ``old``."""
 
+    def export_needed(self, channel: Any) -> None:
+        """An association with a lease waits for a newer export."""
+
     def admits(self, event: HandshakeFailed) -> bool:
         """Whether the user is told of a failed handshake; only so many are, in a second."""
 

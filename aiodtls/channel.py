@@ -25,6 +25,7 @@ from aiodtls.core.events import (
     Closed,
     Confirmed,
     Event,
+    ExportNeeded,
     HandshakeCompleted,
     HandshakeFailed,
     PSKRequested,
@@ -248,6 +249,8 @@ class Channel(Sending):
             resolve(self.confirmed)
         elif isinstance(event, AddressChanged):
             self.carrier.address_changed(self, event.old)
+        elif isinstance(event, ExportNeeded):
+            self.carrier.export_needed(self)
         elif isinstance(event, SessionReceived) and self.on_session is not None:
             self.on_session(event.session)
         elif isinstance(event, SessionRevoked) and self.on_revoked is not None:
@@ -522,6 +525,10 @@ class Channel(Sending):
         self.connection.export_stored(state, self.loop.time())
         self.carrier.drain()
         self.room_again()
+
+    def update_keys(self) -> None:
+        self.connection.update_keys(self.loop.time())
+        self.carrier.drain()
 
     def close(self) -> None:
         self._call_no_more()

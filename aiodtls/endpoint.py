@@ -359,8 +359,9 @@ class DTLSEndpoint:
         """Like that of asyncio's transports.
 
         Names: "peername", "sockname", "socket", "cipher" (name, version, secret bits), "peercert"
-        (DER), "alpn_protocol", "connection_id" (in the peer's records), "peer_connection_id" (in
-        our records), and what the transport knows.
+        (DER), "alpn_protocol", "connection_id" (in the peer's records), "connection_ids" (all that
+        the peer may use, a tuple), "peer_connection_id" (in our records), and what the transport
+        knows.
         """
         connection = self._channel.connection
         suite = connection.negotiated.suite
@@ -375,6 +376,7 @@ class DTLSEndpoint:
             "ocsp_response": connection.negotiated.ocsp_response or None,
             "certificate_timestamps": connection.negotiated.certificate_timestamps or None,
             "connection_id": connection.own_cid or None,
+            "connection_ids": tuple(connection.own_ids) or None,
             "peer_connection_id": connection.peer_cid or None,
         }
         if name in known:
@@ -400,9 +402,7 @@ class DTLSEndpoint:
         ``events.KeysUpdated`` reports when they are used. Raises :class:`DTLSError` in DTLS 1.2,
         otherwise the same as ``send``.
         """
-        channel = self._channel
-        channel.connection.update_keys(channel.loop.time())
-        channel.carrier.drain()
+        self._channel.update_keys()
 
     @checks.checked
     def export_state(self, key: bytes, *, lease: int | None = None) -> bytes:

@@ -699,6 +699,9 @@ class DTLSProtocol(asyncio.DatagramProtocol):
     def address_changed(self, channel: Channel, old: Any) -> None:
         """The peer has moved away from ``old``. Subclasses that keep addresses override it."""
 
+    def export_needed(self, channel: Channel) -> None:
+        """An association with a lease waits for a newer export. The server overrides it."""
+
     def association_ended(self, channel: Channel) -> None:
         """The association has ended and is drained. The transport stays, because it has others."""
         channel.released()

@@ -21,11 +21,13 @@ from aiodtls.core.id_layout import IdLayout
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Gauges, Statistics
 from aiodtls.core.wire.records import begins_client_hello
+from aiodtls.due_exports import DueExports
 from aiodtls.endpoint import DataHandler, DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import sockets as udp
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol, run_handler
 from aiodtls.reports import FailureReports
+from aiodtls.unknown_ids import OnUnknown, UnknownIds
 
 BACKLOG = 100
 
@@ -67,6 +69,7 @@ def serve(
     close_timeout: float | None = 5.0,
     id_layout: IdLayout | None = None,
     worker: GroupMember | None = None,
+    on_unknown: OnUnknown | None = None,
 ) -> DTLSServer:
     """A server: ``await`` it, or enter it with ``async with``; it is bound then.
 
@@ -79,6 +82,9 @@ def serve(
     several, such as :func:`activated_sockets` returns. The server owns them then, and closes them.
     ``id_layout`` makes connection ids that tell the process and the host. ``worker`` is what
     ``main(worker)`` of a group gets: it has sockets, id layout and keys for cookies and tickets.
+    ``on_unknown(connection_id)`` is an async function that returns a state and its key, or None: it
+    is asked about connection ids that were made with the secret of the layout, and belong to nobody
+    here. Their datagrams wait for the answer.
 
     Raises :class:`ConfigError`, and TypeError and ValueError for arguments that cannot be; awaiting
     raises OSError where nothing can be bound.
@@ -87,13 +93,11 @@ def serve(
     if handler is not None and on_data is not None:
         raise TypeError("name either a handler or on_data, not both: the handler is None then")
     if worker is not None:
-        if host is not None or port or sock is not None or sockets is not None or id_layout:
-            raise TypeError(
-                "a worker has sockets and an id layout: name no host, port, sock, sockets or "
-                "id_layout beside it"
-            )
+        _check_worker_alone(host, port, sock, sockets, id_layout)
         sockets, id_layout = worker.sockets, worker.id_layout
         config = worker.complete(config)
+    if on_unknown is not None and id_layout is None:
+        raise TypeError("on_unknown needs id_layout, which tells our connection ids from junk")
     if sock is not None:
         if sockets is not None:
             raise TypeError("name either sock or sockets, not both")
@@ -104,7 +108,20 @@ def serve(
         checks.at_least(0.0, "close_timeout", close_timeout)
     config.check_server()
     bind = functools.partial(_bind, host, port, given=sockets, reuse_port=reuse_port)
-    return DTLSServer(handler, config, bind, on_event, on_data, close_timeout, id_layout, worker)
+    return DTLSServer(
+        *(handler, config, bind, on_event, on_data, close_timeout),
+        id_layout=id_layout,
+        worker=worker,
+        on_unknown=on_unknown,
+    )
+
+
+def _check_worker_alone(host: str | None, port: int, *others: object) -> None:
+    if host is not None or port or any(other is not None for other in others):
+        raise TypeError(
+            "a worker has sockets and an id layout: name no host, port, sock, sockets or "
+            "id_layout beside it"
+        )
 
 
 def activated_sockets() -> list[socket.socket]:
@@ -143,8 +160,10 @@ class DTLSServer:
         on_event: ServerEventHandler | None,
         on_data: DataHandler | None,
         close_timeout: float | None,
+        *,
         id_layout: IdLayout | None,
         worker: GroupMember | None,
+        on_unknown: OnUnknown | None,
     ) -> None:
         self._handler = handler
         self._config = config
@@ -154,6 +173,13 @@ class DTLSServer:
         self._close_timeout = close_timeout
         self._id_layout = id_layout
         self._worker = worker
+        self._unknown_ids = (
+            UnknownIds(on_unknown, self.adopt, self.receive_datagram)
+            if on_unknown is not None
+            else None
+        )
+        # None until somebody stores states.
+        self._due_exports: DueExports | None = None
         self._protocols: list[_ServerProtocol] = []
         # What was counted on sockets that were removed.
         self._past = Statistics()
@@ -321,6 +347,8 @@ class DTLSServer:
     def _peer_connected(self, channel: Channel) -> None:
         endpoint = DTLSEndpoint.of(channel)
         channel.claim()
+        if self._due_exports is not None:
+            self._due_exports.add(channel)
         if self._on_data is not None:
             channel.keep_endpoint()
             channel.deliver_to(self._on_data)
@@ -495,6 +523,30 @@ class DTLSServer:
                         yield channel.export_state(key)
 
     @checks.checked
+    def export_due(self, key: bytes, *, limit: int, lease: int) -> list[tuple[DTLSEndpoint, bytes]]:
+        """Exports the associations that need it, so that another process can adopt them if this one
+        dies.
+
+        These are new ones, and those that wait for a newer export. Store each state, and then call
+        ``endpoint.export_stored(state)``.
+
+        Args:
+            key: 32 bytes, which seal the states.
+            limit: How many at most. The loop stands still meanwhile: 100 take a few milliseconds.
+            lease: For how many records each way, as of ``export_state``.
+
+        Returns:
+            Endpoints with their states, those that have waited longest first.
+
+        Raises:
+            ValueError: The key or the lease is none.
+        """
+        if self._due_exports is None:
+            channels = [c for protocol in self._protocols for c in protocol.channels]
+            self._due_exports = DueExports(channels)
+        return self._due_exports.export(key, limit, lease)
+
+    @checks.checked
     def adopt(self, state: bytes, key: bytes) -> DTLSEndpoint:
         """Continues an association that another process exported, and calls the handler for it.
 
@@ -568,6 +620,8 @@ class DTLSServer:
         """Stops accepting peers. Each socket closes when the last association on it has ended."""
         self._closed = True
         self._wakeup.set()
+        if self._unknown_ids is not None:
+            self._unknown_ids.close()
         for protocol in self._protocols.copy():
             protocol.wind_up(close_endpoints=close_endpoints)
         if self._serving is not None and not self._serving.done():
@@ -597,14 +651,23 @@ class DTLSServer:
     def _count(self) -> int:
         return sum(protocol.channel_count for protocol in self._protocols)
 
-    def _stray(self, protocol: _ServerProtocol, data: bytes, addr: Any) -> bool:
-        if self._worker is None:
+    def _stray(self, protocol: _ServerProtocol, data: bytes, addr: Any, cid: bytes) -> bool:
+        if self._worker is None and self._unknown_ids is None:
             return False
         number, is_hello = self._protocols.index(protocol), begins_client_hello(data)
-        return self._worker.forward(number, data, addr, is_hello=is_hello)
+        worker, unknown = self._worker, self._unknown_ids
+        if worker is not None and worker.forward(number, data, addr, is_hello=is_hello):
+            return True
+        return bool(cid and unknown is not None and unknown.take(number, data, addr, cid))
 
-    def _association_ended(self) -> None:
+    def _export_needed(self, channel: Channel) -> None:
+        if self._due_exports is not None:
+            self._due_exports.add(channel)
+
+    def _association_ended(self, channel: Channel) -> None:
         self._association_left.set()
+        if self._due_exports is not None:
+            self._due_exports.discard(channel)
 
     async def wait_closed(self) -> None:
         """Returns when all handlers have ended and all sockets are closed."""
@@ -662,14 +725,17 @@ class _ServerProtocol(DTLSProtocol):
             self._server._socket_lost(self)
 
     def stray_received(self, data: bytes, addr: Any, cid: bytes) -> bool:
-        return self._server._stray(self, data, addr)
+        return self._server._stray(self, data, addr, cid)
 
     def peer_connected(self, channel: Channel) -> None:
         self._server._peer_connected(channel)
 
+    def export_needed(self, channel: Channel) -> None:
+        self._server._export_needed(channel)
+
     def association_ended(self, channel: Channel) -> None:
         super().association_ended(channel)
-        self._server._association_ended()
+        self._server._association_ended(channel)
         if self._closes_when_idle:
             self.close_when_idle()
 

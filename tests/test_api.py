@@ -15,7 +15,7 @@ SIGNATURES = {
     "connect": "host port config server_hostname local_addr family happy_eyeballs_delay session "
     "sock on_event on_data",
     "serve": "handler host port config sock sockets reuse_port on_event on_data close_timeout "
-    "id_layout worker",
+    "id_layout worker on_unknown",
     "create_datagram_endpoint": "protocol_factory local_addr remote_addr config server_hostname "
     "family reuse_port sock dial",
 }
