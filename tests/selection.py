@@ -34,6 +34,7 @@ CACHE = Path(os.environ.get("AIODTLS_CACHE") or Path(_CACHES, "aiodtls"))
 BY_HAND = {
     "AIODTLS_PION": "pion's DTLS 1.3 and its return routability checks",
     "AIODTLS_BOGO_RUNNER": "BoringSSL's runner (sh tests/bogo/run.sh)",
+    "AIODTLS_AIOCOAP": "aiocoap's own tests of coaps:// with our transports",
 }
 
 

@@ -1,9 +1,10 @@
-"""aiocoap over our transports against libcoap: clients and servers, OpenSSL and GnuTLS builds."""
+"""aiocoap over our transports against libcoap (OpenSSL and GnuTLS builds) and tinydtls."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.chaos import ChaosProxy
 from tests.contrib.coap import Client, client, serving
 from tests.peers import run_to_end
 from tests.pki import PKI
+from tests.selection import place
 
 BUILDS = ["openssl", "gnutls"]
 # GnuTLS alone among the builds of Debian has raw public keys.
@@ -208,3 +210,38 @@ async def test_loss_on_the_way_from_libcoap(build, pki: PKI, tmp_path):
             await run_to_end([f"coap-client-{build}", *options, *put], timeout=120)
             assert relay.counts["dropped"] >= 1
     assert got.read_bytes() == BODY
+
+
+# -- aiocoap on tinydtls, which has pre-shared keys alone in Python ---------------------------
+
+DRIVERS = Path(__file__).parent / "tinydtls"
+TINYDTLS_SUITES = ["TLS_PSK_WITH_AES_128_CCM_8", "TLS_PSK_WITH_AES_128_CCM"]
+
+
+def tinydtls(driver: str, *arguments: str) -> list[str]:
+    path = f"PYTHONPATH={place('tinydtls') / 'packages'}"
+    return ["env", path, sys.executable, str(DRIVERS / driver), *arguments]
+
+
+@pytest.mark.built("tinydtls")
+@pytest.mark.parametrize("suite", TINYDTLS_SUITES)
+async def test_a_client_on_tinydtls(suite, pki: PKI, tmp_path):
+    config = our_config("psk", pki, serves=True, cipher_suites=[suite])
+    sent = tmp_path / "sent"
+    sent.write_bytes(BODY)
+    async with serving(config) as it:
+        uri = f"coaps://127.0.0.1:{it.address[1]}/echo"
+        output = await run_to_end(tinydtls("client.py", uri, IDENTITY, KEY, str(sent)))
+    assert output.splitlines() == [BODY, repr((IDENTITY.encode(),)).encode()], output.decode()
+
+
+@pytest.mark.built("tinydtls")
+@pytest.mark.parametrize("suite", TINYDTLS_SUITES)
+async def test_a_server_on_tinydtls(suite, pki: PKI, free_udp_port):
+    config = our_config("psk", pki, serves=False, cipher_suites=[suite])
+    command = tinydtls("server.py", str(free_udp_port), IDENTITY, KEY)
+    async with peers.serving(free_udp_port + 1, *command):
+        async with client(("127.0.0.1", free_udp_port + 1), config) as requests:
+            reply = await requests.put(BODY)
+            assert reply.payload == BODY
+            assert reply.remote.endpoint.cipher_suite == suite
