@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -151,14 +151,26 @@ class DTLSEndpoint:
             ValueError: a message is empty.
             TypeError: a message is not bytes.
         """
-        pieces = checks.messages(messages)
+        pieces = self._checked(messages)
         channel = self._channel
-        channel.check_open()
+        await channel.wait_for_room(len(pieces))
+        return channel.send_now(pieces)
+
+    def send_many_nowait(self, messages: Iterable[bytes]) -> int:
+        """As ``send_many``, but raises :class:`BufferFull` instead of waiting."""
+        pieces = self._checked(messages)
+        channel = self._channel
+        channel.check_room(len(pieces))
+        return channel.send_now(pieces)
+
+    def _checked(self, messages: Iterable[bytes]) -> Sequence[bytes]:
+        """The messages, if each may be sent as one record."""
+        pieces = checks.messages(messages)
+        self._channel.check_open()
         largest = max(map(len, pieces), default=0)
         if largest > self.max_payload:
             raise MessageTooLarge(largest, self.max_payload)
-        await channel.wait_for_room(len(pieces))
-        return channel.send_now(pieces)
+        return pieces
 
     # -- receiving ----------------------------------------------------------------------------
 

@@ -133,7 +133,7 @@ class Sending:
         if carrier.is_paused or self._senders:
             return False
         batching = carrier.batching
-        if batching is None or not (self._bursts or batching.follows_closely()):
+        if batching is None or not (self._bursts or batching.follows_closely(connection.peer)):
             datagram = connection.protect(data)
             if datagram is None:
                 return False

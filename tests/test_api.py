@@ -20,8 +20,9 @@ SIGNATURES = {
     "family reuse_port sock dial",
 }
 ENDPOINT = (
-    "send send_nowait send_many recv recv_nowait recv_many close wait_closed abort role version "
-    "cipher_suite group peer_certificates peer_public_key psk_identity server_hostname "
+    "send send_nowait send_many send_many_nowait recv recv_nowait recv_many close wait_closed "
+    "abort role version cipher_suite group peer_certificates peer_public_key psk_identity "
+    "server_hostname "
     "alpn_protocol srtp_profile confirmed wait_confirmed peername sockname statistics max_payload "
     "pmtu get_extra_info export_keying_material srtp_keys accept_peer reject_peer "
     "update_keys"

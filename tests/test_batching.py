@@ -524,3 +524,26 @@ async def test_batching_can_be_turned_off(monkeypatch):
     assert not isinstance(transport, BatchingTransport)
     transport.close()
     await protocol.lost.wait()
+
+
+@needs_batching
+async def test_only_what_goes_to_the_same_address_follows_closely(monkeypatch):
+    now = [5.0]
+    monkeypatch.setattr("aiodtls.net.batching.monotonic", lambda: now[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        first, other = far.getsockname(), ("127.0.0.1", 9)
+        near = sockets.bound_socket(socket.AF_INET, ("127.0.0.1", 0))
+        transport = BatchingTransport(asyncio.get_running_loop(), near, Recorder())
+        assert not transport.follows_closely(first)
+        transport.send_batch(b"1", 1, first)
+        assert transport.follows_closely(first) and not transport.follows_closely(other)
+        now[0] += 2 * QUIET
+        assert not transport.follows_closely(first)
+        transport.abort()
+        connected = sockets.connected_socket(socket.AF_INET, first)
+        transport = BatchingTransport(asyncio.get_running_loop(), connected, Recorder())
+        transport.send_batch(b"1", 1)
+        assert transport.follows_closely() and transport.follows_closely(first)
+        transport.abort()
+        await asyncio.sleep(0)

@@ -25,7 +25,7 @@ def coalescing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is sent follows closely on what was sent before, on a slow machine too."""
     if sys.platform != "linux":
         pytest.skip("Linux alone batches")
-    monkeypatch.setattr(BatchingTransport, "follows_closely", lambda transport: True)
+    monkeypatch.setattr(BatchingTransport, "follows_closely", lambda transport, addr: True)
 
 
 def pending(endpoint: DTLSEndpoint) -> list[bytes]:
@@ -54,7 +54,7 @@ async def test_the_first_message_after_a_burst_is_coalesced(
             client.send_nowait(data)
         assert await received(server, 3) == [b"0", b"1", b"2"]
         # Long enough ago.
-        monkeypatch.setattr(BatchingTransport, "follows_closely", lambda transport: False)
+        monkeypatch.setattr(BatchingTransport, "follows_closely", lambda transport, addr: False)
         client.send_nowait(b"3")
         assert pending(client) == [b"3"]
         assert await received(server, 1) == [b"3"]
@@ -70,6 +70,25 @@ async def test_as_much_as_a_system_call_takes_leaves_at_once():
             client.send_nowait(data)
         assert pending(client) == sent[-1:]
         assert await received(server, len(sent)) == sent
+
+
+async def test_many_at_once_without_waiting_are_sent_all_or_none():
+    async with two_endpoints() as (client, server):
+        assert client.send_many_nowait([b"1", b"22", b"3"]) == 3
+        assert await received(server, 3) == [b"1", b"22", b"3"]
+        with pytest.raises(MessageTooLarge):
+            client.send_many_nowait([b"4", bytes(client.max_payload + 1)])
+        with pytest.raises(ValueError, match="empty"):
+            client.send_many_nowait([b"4", b""])
+        client._channel.carrier.is_paused = True
+        with pytest.raises(BufferFull):
+            client.send_many_nowait([b"4"])
+        client._channel.carrier.is_paused = False
+        client.send_many_nowait([b"5"])
+        assert await received(server, 1) == [b"5"]
+        client.close()
+        with pytest.raises(EndpointClosed):
+            client.send_many_nowait([b"6"])
 
 
 async def test_messages_of_all_sizes_leave_in_order():

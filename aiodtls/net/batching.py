@@ -92,7 +92,8 @@ class BatchingTransport(asyncio.DatagramTransport):
         # Callbacks for when everything that this iteration reads has been read.
         self._at_end: dict[Callable[[], None], None] = {}
         self._queue = SendQueue()
-        self._sent_at = NEVER
+        # When a datagram was sent last, and to which address; None on a connected socket.
+        self._sent_at, self._sent_to = NEVER, None
         self._blocked = self._paused = False
         self._closing = self._lost = self._leaves_input = False
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -237,11 +238,12 @@ class BatchingTransport(asyncio.DatagramTransport):
         if self._blocked and priority is Priority.data:
             self._pause_if_full()
 
-    def follows_closely(self) -> bool:
-        """Whether the previous datagram was sent so recently that the next one should wait for
-        more, until ``at_end_of_iteration``.
+    def follows_closely(self, addr: Any = None) -> bool:
+        """Whether the previous datagram went to ``addr`` too, so recently that the next one should
+        wait for more, until ``at_end_of_iteration``.
         """
-        return monotonic() - self._sent_at <= QUIET
+        is_same = addr is self._sent_to or self._peer is not None
+        return is_same and monotonic() - self._sent_at <= QUIET
 
     def at_end_of_iteration(self, callback: Callable[[], None]) -> None:
         """Calls ``callback`` once, when this iteration of the loop has read everything, or at its
@@ -273,7 +275,7 @@ class BatchingTransport(asyncio.DatagramTransport):
                     self._sock.send(batch)
                 else:
                     self._sock.sendto(batch, addr)
-                self._sent_at = monotonic()
+                self._sent_at, self._sent_to = monotonic(), addr
                 return
             except ConnectionRefusedError as error:
                 # The error is about a datagram that was sent earlier.

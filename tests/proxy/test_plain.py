@@ -51,7 +51,7 @@ async def test_one_alone_leaves_at_once(pair):
 
 async def test_those_that_follow_closely_leave_together(pair, monkeypatch):
     transport, far = pair
-    monkeypatch.setattr(transport, "follows_closely", lambda: True)
+    monkeypatch.setattr(transport, "follows_closely", lambda addr: True)
     train = Train(transport, Room())
     messages = [b"%04d" % number for number in range(100)] + [b"a longer one", b"2"]
     for message in messages:
@@ -65,12 +65,12 @@ async def test_those_that_follow_closely_leave_together(pair, monkeypatch):
 async def test_the_first_after_a_burst_waits_for_others(pair, monkeypatch):
     transport, far = pair
     train = Train(transport, Room())
-    monkeypatch.setattr(transport, "follows_closely", lambda: True)
+    monkeypatch.setattr(transport, "follows_closely", lambda addr: True)
     train.send(b"1")
     train.send(b"2")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    monkeypatch.setattr(transport, "follows_closely", lambda: False)
+    monkeypatch.setattr(transport, "follows_closely", lambda addr: False)
     before = list(transport.calls)
     train.send(b"3")
     assert transport.calls == before

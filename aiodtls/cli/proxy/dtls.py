@@ -10,9 +10,17 @@ from aiodtls.net.segments import split_batch
 
 def send_batch(endpoint: DTLSEndpoint, batch: bytes, size: int, counters: Counters) -> None:
     """Sends each datagram of a batch as one record. What cannot be sent is counted. HOT PATH."""
+    datagrams = split_batch(batch, size)
+    if len(datagrams) > 1:
+        try:
+            counters.to_dtls += endpoint.send_many_nowait(datagrams)
+            return
+        except (DTLSError, ValueError):
+            # Nothing was sent. Below each goes by itself.
+            pass
     sent = 0
     send = endpoint.send_nowait
-    for data in split_batch(batch, size):
+    for data in datagrams:
         try:
             sent += send(data, split=False)
         except (DTLSError, ValueError) as error:

@@ -55,7 +55,7 @@ class Train:
         batching = self._batching
         if batching is None:
             self._transport.sendto(data, self._addr)
-        elif self._bursts or batching.follows_closely():
+        elif self._bursts or batching.follows_closely(self._addr):
             pending.append(data)
             batching.at_end_of_iteration(self._flush)
         else:
@@ -68,8 +68,9 @@ class Train:
         batching = self._batching
         if not pending or batching is None:
             return
-        size = len(pending[0])
-        if all(len(data) == size for data in pending):
+        sizes = list(map(len, pending))
+        size = sizes[0]
+        if sizes.count(size) == len(sizes):
             batching.send_batch(b"".join(pending), size, self._addr)
         else:
             batching.send_many(pending, self._addr)
