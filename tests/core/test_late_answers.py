@@ -15,8 +15,10 @@ HELLOS = {
     "both versions": {},
     "1.2": {"versions": ["1.2"]},
     "1.3": {"versions": ["1.3"]},
-    "a hybrid share": {"versions": ["1.3"], "key_shares": ["X25519MLKEM768"]},
-    "two datagrams": {"key_shares": ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]},
+    "a share of MLKEM768": {"versions": ["1.3"], "key_shares": ["X25519MLKEM768"]},
+    "MLKEM768 in two datagrams": {
+        "key_shares": ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
+    },
     "no share": {"versions": ["1.3"], "key_shares": []},
 }
 each_hello = pytest.mark.parametrize("hello", HELLOS)
