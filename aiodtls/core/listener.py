@@ -82,6 +82,7 @@ MAX_LINGERING = 4096
 # Refused hellos that are remembered, so that a repeat is not reported again, and reports that wait.
 MAX_REPORTED = 256
 MAX_REPORTS = 1024
+_HELLO_BEGINS = bytes((CLIENT_HELLO,))
 # Why a hello is refused before it is known whether there is anything in common.
 HELLO_REASONS = frozenset(
     {"not_accepting", "hello_too_long", "table_full", "invalid_cookie", "missing_extension"}
@@ -201,8 +202,10 @@ class Listener:
                 hellos += 1
                 if hellos > MAX_HELLO_RECORDS or len(self._out) > answers:
                     self._sums.count_discarded()
-                    continue
-            self._route(record, addr, now, local)
+                else:
+                    self._receive_hello_record(record, addr, now)
+            else:
+                self._route(record, addr, now, local)
 
     def _is_stray(self, cid: bytes, addr: Address) -> bool:
         """Whether a datagram may belong to an association elsewhere. Junk ids belong nowhere."""
@@ -222,14 +225,11 @@ class Listener:
             self._routes.move(connection, before)
 
     def _route(self, record: Record, addr: Address, now: float, local: Address) -> None:
-        """Routes one record. Epoch 0 belongs to the newest handshake, a protected record to the
-        connection that opens it.
+        """Routes one record that is no ClientHello. Epoch 0 belongs to the newest handshake, a
+        protected record to the connection that opens it.
         """
         content_type, number, _ = record
         live, shadow = self._routes.live(addr), self._routes.shadow(addr)
-        if _is_hello(record):
-            self._receive_hello_record(record, addr, now)
-            return
         if number >> EPOCH_SHIFT == 0 and content_type & FIXED_MASK != FIXED_BITS:
             target = shadow or live
         else:
@@ -820,11 +820,7 @@ def _speaks13(config: DTLSConfig, hello: ClientHello) -> bool:
 def _is_hello(record: Record) -> bool:
     """Whether it is a plaintext record that begins with a fragment of a ClientHello."""
     content_type, number, body = record
-    return (
-        content_type == HANDSHAKE
-        and number >> EPOCH_SHIFT == 0
-        and body[:1] == bytes((CLIENT_HELLO,))
-    )
+    return content_type == HANDSHAKE and not number >> EPOCH_SHIFT and body[:1] == _HELLO_BEGINS
 
 
 def _cookie_keys(config: DTLSConfig | None, random: Callable[[int], bytes]) -> CookieKeys:
