@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn, TypedDict, Unpack
 from cryptography.exceptions import InvalidTag
 
 from aiodtls.core import checks, sealed_state
+from aiodtls.core.alerts import Alerts
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
@@ -33,9 +34,7 @@ from aiodtls.core.errors import (
     HandshakeTimeout,
     LeaseExhausted,
     MessageTooLarge,
-    PeerAlert,
     about_peer,
-    alert_name,
     caused_by,
     failure_reason,
     fatal_alert,
@@ -77,11 +76,11 @@ from aiodtls.core.observed import (
     Observer,
 )
 from aiodtls.core.outbox import Address, Outbox
-from aiodtls.core.path_validation import MESSAGE_LENGTH, PathValidator, PathVerdict
+from aiodtls.core.path_validation import PathValidator, PathVerdict
 from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import CONTROL_RESERVE
-from aiodtls.core.refusals import AlertHint, Refusal
+from aiodtls.core.refusals import Refusal
 from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
 from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.flight import size_after_refusal
@@ -95,9 +94,7 @@ from aiodtls.core.wire.records import (
     HANDSHAKE,
     SEQUENCE_NUMBER_MASK,
     Record,
-    encode_alert,
     parse_alert,
-    split_datagram,
 )
 
 APPLICATION_DATA = int(ContentType.application_data)
@@ -134,17 +131,17 @@ class ConnectionOptions(TypedDict, total=False):
 class DTLSConnection:
     """One association with one peer. docs/architecture.md lists the duties of its owner.
 
-    ``failure`` is why it ended, once ``closed``. ``refusal`` is our alert that ended the handshake,
-    if any. ``max_payload`` is the most data that one ``send`` takes, in bytes.
+    ``failure`` is why it ended, once ``closed``. ``max_payload`` is the most data that one ``send``
+    takes, in bytes.
     """
 
     __slots__ = (
-        *("__weakref__", "_alert_hint", "_driver", "_early_close", "_events", "_idle", "_inbox"),
-        *("_last_alert", "_layer", "_leaving", "_made_exporter", "_on_fast_path", "_outbox"),
-        *("_made_paths", "_peer_proved", "_post", "_random", "_outgoing", "_sends_fast", "_timers"),
+        *("__weakref__", "_driver", "_early_close", "_events", "_idle", "_inbox", "_layer"),
+        *("_made_alerts", "_made_exporter", "_made_leaving", "_made_paths", "_on_fast_path"),
+        *("_outbox", "_outgoing", "_peer_proved", "_post", "_random", "_sends_fast", "_timers"),
         *("_touched", "_transmitter", "_wall_clock", "closed", "config", "confirmed"),
         *("counters", "failure", "handshake_complete", "max_payload"),
-        *("negotiated", "own_ids", "peer", "refusal", "role"),
+        *("negotiated", "own_ids", "peer", "role"),
     )
 
     def __init__(
@@ -181,11 +178,6 @@ class DTLSConnection:
         self._early_close = False
         # Whether a protected record of the peer was opened. Then plaintext ones are trusted less.
         self._peer_proved = False
-        # A plaintext alert that nothing has contradicted yet.
-        self._alert_hint: AlertHint | None = None
-        self.refusal: Refusal | None = None
-        # What a peer hears that asks for our last flight after the end.
-        self._last_alert = AlertDescription.close_notify
         if own_ids is None:
             length = config.connection_id
             own_ids = ConnectionIds(length, random) if length else NO_IDS
@@ -194,7 +186,8 @@ class DTLSConnection:
         # Made when first needed.
         self._made_paths: PathValidator | None = None
         self._idle: IdleMonitor | None = None
-        self._leaving: Leaving | None = None
+        self._made_alerts: Alerts | None = None
+        self._made_leaving: Leaving | None = None
         self._made_exporter: Exporter | None = None
         self._make_parts(hello, max_datagram_size or config.pmtu - HEADER_ALLOWANCE, observer)
         if config.handshake_timeout is not None:
@@ -573,7 +566,8 @@ class DTLSConnection:
                     continue
             elif content_type == ROUTABILITY and self.negotiated.rrc and number >> EPOCH_SHIFT:
                 if self.handshake_complete:
-                    self._receive_path_message(payload, path, size, now)
+                    verdict = self._paths.receive(payload, path, size, self.peer, now)
+                    self._act_on_path(verdict, now)
                 continue
             self._guarded(now, self._receive_record, record, now)
             if self.closed:
@@ -748,7 +742,7 @@ class DTLSConnection:
         if self.closed:
             return
         self._check_complete()
-        self._last_alert = alert
+        self._alerts.reject(alert)
         self._inbox.clear()
         self._leave(EndpointClosed("local", f"the peer was rejected: {description}"))
 
@@ -759,12 +753,16 @@ class DTLSConnection:
 
     def _leave(self, error: EndpointClosed) -> None:
         """Tells the peer of the end, again and again if it asks for our last flight."""
-        self._send_closing_alert()
+        self._alerts.send_farewell(self.peer)
         resend_at = self._timers.get(Timer.retransmit)
         self._end(error)
         if self.handshake_complete and not (self.confirmed and self.role == "client"):
-            self._leaving = self._make_leaving()
             self._leaving.resend_from(resend_at)
+
+    def _close_with(self, error: EndpointClosed) -> None:
+        """Ends the association with a close_notify, for a reason of our own."""
+        self._alerts.send_close_notify(self.peer)
+        self._end(error)
 
     def abort(self, error: DTLSError | None = None) -> None:
         """Ends the association without sending anything, not even the datagrams that wait."""
@@ -792,7 +790,7 @@ class DTLSConnection:
         """Its place in a full table goes to another. An established peer is told (close_notify)."""
         if self.handshake_complete:
             if not self.closed:
-                self._send_close_notify()
+                self._alerts.send_close_notify(self.peer)
             reason = "the table of associations is full, and the peer was silent for long"
         else:
             reason = "the table of half-open handshakes is full"
@@ -1048,8 +1046,8 @@ class DTLSConnection:
         """Puts the datagrams of a handshake step into the outbox."""
         self._outbox.collect(self.peer)
         if self._post.is_exhausted and not self.closed:
-            self._send_close_notify()
-            self._end(EndpointClosed("key_limit", "no message_seq is left for a handshake message"))
+            message = "no message_seq is left for a handshake message"
+            self._close_with(EndpointClosed("key_limit", message))
 
     def _receive_record(self, record: Record, now: float) -> None:
         """Processes any record except data of an established association."""
@@ -1115,7 +1113,7 @@ class DTLSConnection:
                 self._update_max_payload()
                 continue
             if (warning := post.receive12(self.role, message)) is not None:
-                self._send_alert(AlertLevel.warning, warning)
+                self._alerts.send(AlertLevel.warning, warning, self.peer)
         if driver.complete:
             driver.end_of_flight(now)
 
@@ -1141,12 +1139,14 @@ class DTLSConnection:
             if epoch:
                 raise
             level, code = AlertLevel.warning, AlertDescription.user_canceled
-        ends = level == AlertLevel.fatal or code == AlertDescription.close_notify
-        if not epoch:
-            self._receive_plaintext_alert(code, now, ends=ends)
-            return
-        self._count_alert_received(code)
         closing = code == AlertDescription.close_notify
+        ends = level == AlertLevel.fatal or closing
+        if not epoch:
+            says_nothing = not ends or self._peer_proved or self.handshake_complete
+            if says_nothing or not self._alerts.doubt(code, now):
+                self.counters.count_discarded()
+            return
+        self._alerts.count_received(code)
         if self._is_dtls13 and level == AlertLevel.warning:
             # In DTLS 1.3 the description decides, not the level (RFC 8446 section 6).
             ends = code != AlertDescription.user_canceled
@@ -1157,30 +1157,33 @@ class DTLSConnection:
         elif level != AlertLevel.warning:
             raise AlertError(AlertDescription.illegal_parameter, f"an alert of level {level}")
 
-    def _receive_plaintext_alert(self, code: int, now: float, *, ends: bool) -> None:
-        """Anybody can send one: it counts for nothing unless the peer stays silent."""
-        outgoing = self._outgoing
-        # Without a flight of ours there is nothing that the peer could have refused.
-        says_nothing = self._peer_proved or self.handshake_complete or not outgoing.flight
-        if not ends or says_nothing or self._alert_hint is not None:
-            self.counters.count_discarded()
-            return
-        self._count_alert_received(code)
-        parts = self._driver, self._timers
-        self._alert_hint = AlertHint(
-            self._refused_by_peer(code), outgoing.patience(now), now, *parts
-        )
-
-    def _count_alert_received(self, code: int) -> None:
-        """A name that the registry lacks could be any of 256, and counts as one."""
-        known = code in AlertDescription.__members__.values()
-        self.counters.count_named("alerts_received", alert_name(code) if known else "unknown")
+    def _ended_by_peer(self, code: int, *, closing: bool) -> None:
+        if not self.handshake_complete:
+            if closing and self._peer_proved:
+                # It came before the peer's Finished. It takes effect when that arrives.
+                self._early_close = True
+            else:
+                self._end(self._alerts.refused(code))
+        elif closing:
+            # We answer with our own, and then send nothing more (RFC 5246 section 7.2.1).
+            self._close_with(EndpointClosed("close_notify"))
+        else:
+            self._end(self._alerts.ended(code, confirmed=self.confirmed))
 
     def _refute_alert(self) -> None:
         """The peer continues the handshake, so a plaintext alert was forged."""
-        if self._alert_hint is not None:
-            self._alert_hint.refuted()
-            self._alert_hint = None
+        if self._made_alerts is not None:
+            self._made_alerts.refute()
+
+    @property
+    def _alerts(self) -> Alerts:
+        if self._made_alerts is None:
+            parts = self._layer, self._timers, self._outgoing, self._driver, self._outbox
+            is_client = self.role == "client"
+            self._made_alerts = Alerts(
+                self.config, self.negotiated, *parts, self.counters, is_client=is_client
+            )
+        return self._made_alerts
 
     @property
     def alert_hint(self) -> HandshakeRefused | None:
@@ -1188,59 +1191,13 @@ class DTLSConnection:
 
         An owner whose transport ends reports it as the reason.
         """
-        return self._alert_hint.error if self._alert_hint is not None else None
+        hint = self._made_alerts.hint if self._made_alerts is not None else None
+        return hint.error if hint is not None else None
 
-    def _refused_by_peer(self, code: int) -> HandshakeRefused:
-        description = alert_name(code)
-        is_client = self.role == "client"
-        text = advice.refused(description, self.config, self.negotiated, is_client=is_client)
-        return HandshakeRefused(description, text)
-
-    def _ended_by_peer(self, code: int, *, closing: bool) -> None:
-        if not self.handshake_complete:
-            if closing and self._peer_proved:
-                # It came before the peer's Finished. It takes effect when that arrives.
-                self._early_close = True
-            else:
-                self._end(self._refused_by_peer(code))
-            return
-        if closing:
-            # We answer with our own, and then send nothing more (RFC 5246 section 7.2.1).
-            self._send_close_notify()
-            self._end(EndpointClosed("close_notify"))
-            return
-        description = alert_name(code)
-        message = f"the peer ended the association: {description}"
-        if not self.confirmed:
-            # In DTLS 1.3 this is how a server refuses a client's certificate, or its absence.
-            message = str(self._refused_by_peer(code))
-        error = EndpointClosed("peer_alert", message)
-        self._end(caused_by(error, PeerAlert(description)))
-
-    def _receive_after_close(self, data: bytes, now: float) -> None:
-        """Only what a peer without our last flight, or without our refusal, may still ask for."""
-        if self.refusal is not None:
-            records, _ = split_datagram(data, self.own_ids.length)
-            if any(self.refusal.is_asked_for_by(record) for record in records):
-                self._put_refusal(self.refusal, now)
-            return
-        if now >= self.lingers_until:
-            return
-        if self._leaving is None:
-            self._leaving = self._make_leaving()
-        if self._leaving.receive(data, now):
-            self._close_again()
-
-    def _make_leaving(self) -> Leaving:
-        parts = self._layer, self._driver, self._outgoing, self._timers
-        is_client = self.role == "client"
-        return Leaving(*parts, is_client=is_client, is_dtls13=self._is_dtls13)
-
-    def _close_again(self) -> None:
-        """Sends the closing alert behind what goes out after the end, if anything does."""
-        if self._transmitter.has_datagrams:
-            self._collect()
-            self._send_closing_alert()
+    @property
+    def refusal(self) -> Refusal | None:
+        """Our alert that ended the handshake, if any."""
+        return self._made_alerts.refusal if self._made_alerts is not None else None
 
     # -- the peer's address ---------------------------------------------------------------------
 
@@ -1248,22 +1205,13 @@ class DTLSConnection:
     def _paths(self) -> PathValidator:
         if self._made_paths is None:
             parts = self._layer, self._timers, self._outgoing, self._post, self._outbox
-            self._made_paths = PathValidator(self.config, *parts, self._random)
+            self._made_paths = PathValidator(self.config, *parts, self.counters, self._random)
         return self._made_paths
 
     def _heard_at(self, local: Address) -> None:
         """An authentic datagram came to our address ``local``."""
         if local is not None and self.handshake_complete and self.negotiated.rrc:
             self._paths.heard_at(local)
-
-    def _receive_path_message(
-        self, payload: bytes, path: tuple[Address, Address], size: int, now: float
-    ) -> None:
-        """Processes a return_routability_check message, in a datagram of ``size`` bytes."""
-        if len(payload) != MESSAGE_LENGTH:
-            self.counters.count_discarded()
-            return
-        self._act_on_path(self._paths.receive(payload, path, size, self.peer, now), now)
 
     def _act_on_path(self, verdict: PathVerdict, now: float) -> None:
         self._touched.add(self)
@@ -1294,15 +1242,16 @@ class DTLSConnection:
     def _timer_due(self, timer: Timer, now: float) -> None:
         """Handles a timer that was due at ``now`` or earlier, and has been removed."""
         if self.closed:
-            if self._leaving is not None and self._leaving.timer_due(now):
-                self._close_again()
+            if self._made_leaving is not None:
+                self._made_leaving.timer_due(self.peer, now)
         elif timer is Timer.handshake and self.handshake_complete:
             self._end_unacknowledged()
         elif timer is Timer.handshake:
             self._time_out(f"not complete after {self.config.handshake_timeout} s", now)
         elif timer is Timer.alert_hint:
-            if self._alert_hint is not None and self._alert_hint.due(now):
-                self._end(self._alert_hint.error)
+            hint = self._alerts.hint
+            if hint is not None and hint.due(now):
+                self._end(hint.error)
         elif timer is Timer.idle:
             self._look_for_peer(now)
         elif timer is Timer.path:
@@ -1325,14 +1274,13 @@ class DTLSConnection:
 
     def _end_unacknowledged(self) -> None:
         """DTLS 1.3: the server, which is silent, may not know that the handshake is complete."""
-        self._send_close_notify()
         message = "the peer does not acknowledge our last flight"
-        self._end(EndpointClosed("unacknowledged", message))
+        self._close_with(EndpointClosed("unacknowledged", message))
         self._outgoing.forget()
 
     def _time_out(self, reason: str, now: float) -> None:
-        if self._alert_hint is not None:
-            self._end(self._alert_hint.error)
+        if (refused := self.alert_hint) is not None:
+            self._end(refused)
             return
         self._driver.end_of_flight(now)
         is_client = self.role == "client"
@@ -1340,7 +1288,8 @@ class DTLSConnection:
         error = HandshakeTimeout(f"the handshake timed out: {reason}; {hint}", reason=name)
         if self._layer.writer.is_protected:
             # The peer may have completed the handshake; the alert tells it that we have not.
-            self._send_last_alert(AlertLevel.warning, AlertDescription.close_notify, now)
+            close_notify = AlertDescription.close_notify
+            self._alerts.refuse(AlertLevel.warning, close_notify, self.peer, now)
         self._end(error)
 
     def _watch_idleness(self, now: float) -> None:
@@ -1359,9 +1308,8 @@ class DTLSConnection:
             return
         verdict = idle.look(now)
         if verdict is Liveness.gone:
-            # If the peer is still there, this tells it.
-            self._send_close_notify()
-            self._end(EndpointClosed("idle", idle.reason))
+            # If the peer is still there, the alert tells it.
+            self._close_with(EndpointClosed("idle", idle.reason))
         elif verdict is Liveness.probe and self._paths.probe(self.peer):
             # If the lease had no record number left, no probe was sent, so silence proves nothing.
             unanswered = idle.probed()
@@ -1398,8 +1346,7 @@ class DTLSConnection:
             self._collect()
         strict = self._is_dtls13 or self.config.key_limit == "close"
         if ((exhausted and may_close and strict) or must_close) and not self.closed:
-            self._send_close_notify()
-            self._end(EndpointClosed("key_limit"))
+            self._close_with(EndpointClosed("key_limit"))
 
     # -- exported state, and leases -------------------------------------------------------------
 
@@ -1576,9 +1523,9 @@ class DTLSConnection:
         """Sends one fatal alert and ends the association."""
         self._driver.end_of_flight(now)
         if not self.handshake_complete:
-            self._send_last_alert(AlertLevel.fatal, description, now)
+            self._alerts.refuse(AlertLevel.fatal, description, self.peer, now)
         else:
-            self._send_alert(AlertLevel.fatal, description)
+            self._alerts.send(AlertLevel.fatal, description, self.peer)
             message = f"the peer violated the protocol: {error}"
             error = caused_by(EndpointClosed("local", message), error)
         if self._peer_proved:
@@ -1592,12 +1539,10 @@ class DTLSConnection:
         One in the clear may be anybody's, so it touches no session.
         """
         if self.role == "client":
-            self.negotiated.session = None
+            self.negotiated.forget_session()
             self._events.append(SessionRevoked())
-        elif self.negotiated.stored_id:
-            store, stored_id = self.config.live_session_store, self.negotiated.stored_id
-            self.negotiated.stored_id = b""
-            event = delete_session(store, stored_id)
+        elif stored_id := self.negotiated.take_stored_id():
+            event = delete_session(self.config.live_session_store, stored_id)
             if event is not None:
                 self._events.append(event)
 
@@ -1621,46 +1566,6 @@ class DTLSConnection:
         if self.role == "server":
             self._events.append(HandshakeFailed(self.peer, error, self.stage, reason))
 
-    def _send_last_alert(
-        self, level: AlertLevel, description: AlertDescription, now: float
-    ) -> None:
-        """The alert that ends a handshake; kept for a peer that has not heard it."""
-        self.counters.count_named("alerts_sent", description.name)
-        body = encode_alert(level, description)
-        datagram = self._layer.protect(self._driver.write_epoch, ContentType.alert, body)
-        self._outbox.put(datagram, self.peer)
-        interval = self._outgoing.backoff.timeout / 4
-        self.refusal = Refusal(datagram, self.client_random, interval, now)
-
-    def _put_refusal(self, refusal: Refusal, now: float) -> None:
-        """Sends our refusal again, the same bytes, if it is due."""
-        datagram = refusal.repeat(now)
-        if datagram is not None:
-            self._outbox.put(datagram, self.peer)
-
-    def _send_closing_alert(self) -> None:
-        """Tells the peer that the association has ended here, and whether it was rejected."""
-        rejected = self._last_alert is not AlertDescription.close_notify
-        self._send_alert(AlertLevel.fatal if rejected else AlertLevel.warning, self._last_alert)
-
-    def _send_close_notify(self) -> None:
-        self._send_alert(AlertLevel.warning, AlertDescription.close_notify)
-
-    def _send_alert(self, level: AlertLevel, description: AlertDescription) -> None:
-        """Sends an alert under the newest keys that the peer can have. It is not resent."""
-        body = encode_alert(level, description)
-        if self._send_control(self._driver.write_epoch, ContentType.alert, body, self.peer):
-            self.counters.count_named("alerts_sent", description.name)
-
-    def _send_control(self, epoch: int, content_type: int, body: bytes, addr: Address) -> int:
-        """Sends a record that may be lost. Returns the size of its datagram, 0 if the lease has no
-        number for it.
-        """
-        size = self._outbox.put_record(epoch, content_type, body, addr)
-        if size:
-            self._touched.add(self)
-        return size
-
     def free_memory(self, now: float) -> None:
         """Frees memory that an idle association does not need. The next record allocates it
         again.
@@ -1669,11 +1574,29 @@ class DTLSConnection:
         self._driver.free_memory(now)
         self._timers.trim()
 
+    def _receive_after_close(self, data: bytes, now: float) -> None:
+        """Only what a peer without our last flight, or without our refusal, may still ask for."""
+        if self.refusal is not None:
+            self._alerts.repeat_refusal(data, self.own_ids.length, self.peer, now)
+        elif now < self.lingers_until:
+            self._leaving.receive(data, self.peer, now)
+
+    @property
+    def _leaving(self) -> Leaving:
+        if self._made_leaving is None:
+            parts = self._layer, self._driver, self._outgoing, self._timers, self._transmitter
+            ours = self._outbox, self._alerts
+            is_client = self.role == "client"
+            self._made_leaving = Leaving(
+                *parts, *ours, is_client=is_client, is_dtls13=self._is_dtls13
+            )
+        return self._made_leaving
+
     @property
     def lingers_until(self) -> float:
         """Until when a closed connection is kept, for a peer without our last flight or its ACK."""
-        if self._leaving is not None:
-            return self._leaving.until
+        if self._made_leaving is not None:
+            return self._made_leaving.until
         return NEVER if self._is_dtls13 or self.confirmed else self._outgoing.last_flight_until
 
     def _update_max_payload(self) -> None:

@@ -9,14 +9,17 @@ and at the latest after ``LAST_FLIGHT_LIFETIME``.
 
 from __future__ import annotations
 
+from aiodtls.core.alerts import Alerts
 from aiodtls.core.errors import AlertError, DecodeError
 from aiodtls.core.handshake.driver import HandshakeDriver
+from aiodtls.core.outbox import Address, Outbox
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.traffic import APPLICATION_EPOCH
 from aiodtls.core.registry import ContentType
 from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.outgoing_flight import LAST_FLIGHT_LIFETIME, OutgoingFlight
 from aiodtls.core.reliability.timers import Timer, Timers
+from aiodtls.core.reliability.transmitter import Transmitter
 from aiodtls.core.wire.records import EPOCH_SHIFT, HANDSHAKE, Record
 
 # How often the timer resends the flight. With a timeout of 1 s that takes 15 s.
@@ -30,8 +33,8 @@ class Leaving:
     """
 
     __slots__ = (
-        *("_driver", "_is_client", "_is_dtls13", "_is_over", "_layer", "_outgoing"),
-        *("_resends_left", "_timers"),
+        *("_alerts", "_driver", "_is_client", "_is_dtls13", "_is_over", "_layer", "_outbox"),
+        *("_outgoing", "_resends_left", "_timers", "_transmitter"),
     )
 
     def __init__(
@@ -40,6 +43,9 @@ class Leaving:
         driver: HandshakeDriver,
         outgoing: OutgoingFlight,
         timers: Timers,
+        transmitter: Transmitter,
+        outbox: Outbox,
+        alerts: Alerts,
         *,
         is_client: bool,
         is_dtls13: bool,
@@ -48,6 +54,9 @@ class Leaving:
         self._driver = driver
         self._outgoing = outgoing
         self._timers = timers
+        self._transmitter = transmitter
+        self._outbox = outbox
+        self._alerts = alerts
         self._is_client = is_client
         self._is_dtls13 = is_dtls13
         self._is_over = False
@@ -70,18 +79,18 @@ class Leaving:
             self._resends_left = MAX_RESENDS
             self._timers.set(Timer.retransmit, at)
 
-    def timer_due(self, now: float) -> bool:
-        """The retransmission timer is due. Returns whether the flight is resent."""
+    def timer_due(self, addr: Address, now: float) -> None:
+        """The retransmission timer is due: resends the flight to ``addr``."""
         if not self._resends_left or not self._driver.timer_due(Timer.retransmit, now):
-            return False
+            return
         self._resends_left -= 1
         if not self._resends_left:
             # From now on only a repeat of the peer's flight triggers a resend.
             self._outgoing.pause()
-        return True
+        self._send(addr)
 
-    def receive(self, datagram: bytes, now: float) -> bool:
-        """Processes a datagram that came after the end. Returns True if something must be sent."""
+    def receive(self, datagram: bytes, addr: Address, now: float) -> None:
+        """Processes a datagram that came after the end, and answers to ``addr``."""
         for record in self._layer.receive(datagram, now):
             if record[1] >> EPOCH_SHIFT:
                 try:
@@ -93,7 +102,14 @@ class Leaving:
             self._timers.clear()
         # An ACK is sent either at once or not at all.
         self._timers.cancel(Timer.acknowledge)
-        return not self._is_over
+        if not self._is_over:
+            self._send(addr)
+
+    def _send(self, addr: Address) -> None:
+        """Sends the closing alert behind what goes out after the end, if anything does."""
+        if self._transmitter.has_datagrams:
+            self._outbox.collect(addr)
+            self._alerts.send_farewell(addr)
 
     def _receive_record(self, record: Record, now: float) -> None:
         content_type, number, payload = record

@@ -108,6 +108,15 @@ class Negotiated:
         """The IANA name of the profile."""
         return self.srtp_profile.name if self.srtp_profile is not None else None
 
+    def forget_session(self) -> None:
+        """Of a client: the session is not to be resumed."""
+        self.session = None
+
+    def take_stored_id(self) -> bytes:
+        """Of a server: returns the id of its stored session, and forgets it; empty for none."""
+        stored_id, self.stored_id = self.stored_id, b""
+        return stored_id
+
     def traffic_secrets(self, *, next_keys: bool) -> TrafficSecrets | None:
         """DTLS 1.3: the secrets for another process. With ``next_keys`` it continues under our next
         keys.

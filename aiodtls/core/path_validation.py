@@ -21,6 +21,7 @@ from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.registry import ContentType, RRCMessageType
 from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
 from aiodtls.core.reliability.timers import Timer, Timers
+from aiodtls.core.statistics import Counters
 
 COOKIE_LENGTH = 8
 MESSAGE_LENGTH = 1 + COOKIE_LENGTH
@@ -80,7 +81,7 @@ class PathValidator:
     """Our challenges and the peer's, and the ``candidate`` that is being checked."""
 
     __slots__ = (
-        *("_config", "_layer", "_left", "_local", "_outbox", "_outgoing", "_post"),
+        *("_config", "_counters", "_layer", "_left", "_local", "_outbox", "_outgoing", "_post"),
         *("_random", "_timers", "candidate"),
     )
 
@@ -92,6 +93,7 @@ class PathValidator:
         outgoing: OutgoingFlight,
         post: PostHandshake13,
         outbox: Outbox,
+        counters: Counters,
         random: Callable[[int], bytes],
     ) -> None:
         self._config = config
@@ -100,6 +102,7 @@ class PathValidator:
         self._outgoing = outgoing
         self._post = post
         self._outbox = outbox
+        self._counters = counters
         self._random = random
         self.candidate: Candidate | None = None
         # Our address that the peer's records come to, and the one that we have left.
@@ -153,6 +156,9 @@ class PathValidator:
 
         ``path`` is where it came from, and our address that it came to.
         """
+        if len(payload) != MESSAGE_LENGTH:
+            self._counters.count_discarded()
+            return PathVerdict.nothing
         (addr, local), kind, cookie = path, payload[0], payload[1:]
         if kind == RRCMessageType.path_challenge:
             self._answer(cookie, peer if addr is None else addr, local, size)

@@ -213,7 +213,7 @@ class Exchange:
             self.send(INITIAL_WRITE)
         if "send-alert" in flags:
             # No owner of a connection has a use for an alert of their choice: hence the back door.
-            connection._send_alert(AlertLevel.fatal, DECOMPRESSION_FAILURE)  # type: ignore[arg-type]
+            connection._alerts.send(AlertLevel.fatal, DECOMPRESSION_FAILURE, connection.peer)  # type: ignore[arg-type]
             connection.fail(EndpointClosed("close_notify"))
         self.update_keys()
 

@@ -181,8 +181,8 @@ def test_the_numbers_kept_for_alerts_end_too(variant, nonces):
     lease_to(pair, CLIENT)
     end = pair.client._layer.writer.lease_end
     pair.client._layer.writer.next_number = end - 1
-    assert pair.client._send_control(end >> 48, 21, b"\1\0", SERVER)
-    assert not pair.client._send_control(end >> 48, 21, b"\1\0", SERVER)
+    assert pair.client._outbox.put_record(end >> 48, 21, b"\1\0", SERVER)
+    assert not pair.client._outbox.put_record(end >> 48, 21, b"\1\0", SERVER)
     pair.client.datagrams_to_send()
     pair.client.close(pair.now)
     assert pair.client.closed and pair.client.datagrams_to_send() == []

@@ -292,6 +292,16 @@ def test_the_flight_goes_out_once_more_before_an_alert_is_believed():
     assert pair.elapsed < 2.0
 
 
+@pytest.mark.parametrize("variant", ["psk", "psk13"])
+def test_an_alert_before_the_first_hello_says_nothing(variant):
+    """A server that has sent nothing has asked for nothing that could be refused."""
+    server = DTLSConnection.server(configs(variant)[1], CLIENT, 0.0)
+    timeout = server.next_timeout()
+    server.receive_datagram(plaintext(ContentType.alert, ALERT), CLIENT, 0.0)
+    assert server.alert_hint is None and server.next_timeout() == timeout
+    assert server.statistics.records_discarded == 1
+
+
 @pytest.mark.parametrize("resends", [0, 1, 2, 4])
 def test_how_long_silence_confirms_an_alert(resends):
     """The lesser of the timeout and twice the initial one, and the same again."""

@@ -247,6 +247,22 @@ MUTANTS = [
             "        driver.receive(payload, number, now)\n",
         ),
         (
+            "alert-in-the-clear-without-a-flight",
+            "RFC 9147 4.5.2",
+            "if self.hint is not None or not self._outgoing.flight:",
+            "if self.hint is not None:",
+        ),
+        (
+            "alert-in-the-clear-is-doubted-once",
+            "RFC 9147 4.5.2",
+            "if self.hint is not None or not self._outgoing.flight:",
+            "if not self._outgoing.flight:",
+        ),
+    ),
+    *of(
+        "core/refusals.py",
+        "core/test_refusals.py",
+        (
             "alert-in-the-clear-brings-a-resend",
             "RFC 9147 4.5.2",
             "        if self._has_resent:\n",

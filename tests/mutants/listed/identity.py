@@ -262,8 +262,8 @@ MUTANTS = [
         (
             "rejection-is-told-again",
             "RFC 9147 5.10",
-            "            self._collect()\n            self._send_closing_alert()\n",
-            "            self._collect()\n            self._send_close_notify()\n",
+            "            self._alerts.send_farewell(addr)\n",
+            "            self._alerts.send_close_notify(addr)\n",
         ),
     ),
     *of(

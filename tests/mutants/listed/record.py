@@ -288,8 +288,8 @@ MUTANTS = [
         (
             "alert-in-the-clear",
             "RFC 9147 4.5.2",
-            "self._peer_proved or self.handshake_complete or not outgoing.flight",
-            "False",
+            "says_nothing = not ends or self._peer_proved or self.handshake_complete\n",
+            "says_nothing = not ends\n",
             "core/test_alerts.py faults/test_floods.py faults/test_faults.py",
         ),
         (
@@ -309,7 +309,7 @@ MUTANTS = [
         (
             "close-notify-is-answered",
             "RFC 5246 7.2.1",
-            '            self._send_close_notify()\n            self._end(EndpointClosed("close_notify"))\n',
+            '            self._close_with(EndpointClosed("close_notify"))\n',
             '            self._end(EndpointClosed("close_notify"))\n',
         ),
         (

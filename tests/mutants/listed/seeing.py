@@ -56,7 +56,7 @@ MUTANTS = [
         ),
     ),
     *of(
-        "core/connection.py",
+        "core/handshake/advice.py",
         REPORTS,
         (
             "an-unknown-identity-is-told-from-a-timeout",

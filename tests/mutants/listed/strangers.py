@@ -553,7 +553,7 @@ MUTANTS = [
         (
             "the-evicted-are-told",
             "bound on tables",
-            "            if not self.closed:\n                self._send_close_notify()\n"
+            "            if not self.closed:\n                self._alerts.send_close_notify(self.peer)\n"
             "            reason",
             "            reason",
         ),
