@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterable
 
 from aiodtls.channel import Channel
 from aiodtls.core.errors import DTLSError, LeaseExhausted
 from aiodtls.endpoint import DTLSEndpoint
+
+# Ended associations that are remembered until somebody asks for them.
+MAX_ENDED = 100_000
 
 
 class DueExports:
@@ -18,6 +22,7 @@ class DueExports:
 
     def __init__(self, channels: Iterable[Channel]) -> None:
         self._due: dict[Channel, None] = {}
+        self._ended: deque[tuple[bytes, str]] = deque(maxlen=MAX_ENDED)
         for channel in channels:
             self.add(channel)
 
@@ -28,8 +33,18 @@ class DueExports:
         if channel.connection.role == "server" and channel.connection.handshake_complete:
             self._due[channel] = None
 
-    def discard(self, channel: Channel) -> None:
+    def end(self, channel: Channel) -> None:
+        """The association has ended."""
         self._due.pop(channel, None)
+        association, _ = channel.connection.export_id
+        if association:
+            self._ended.append((association, getattr(channel.connection.failure, "reason", "")))
+
+    def take_ended(self) -> list[tuple[bytes, str]]:
+        """Removes and returns the associations that have ended after an export, with the reason."""
+        ended = list(self._ended)
+        self._ended.clear()
+        return ended
 
     def export(self, key: bytes, limit: int, lease: int) -> list[tuple[DTLSEndpoint, bytes]]:
         """Exports up to ``limit`` associations. Those that cannot be exported now stay due.

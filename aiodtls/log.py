@@ -85,6 +85,7 @@ WORKER_ENDED = Line(logging.ERROR, "worker %d ended with status %s", is_ours=Tru
 WORKER_FAILED = Line(logging.ERROR, "worker %d cannot be started: %s", is_ours=True)
 NOT_ADOPTED = Line(logging.ERROR, "an association was not taken over: %s", is_ours=True)
 LOOK_UP_FAILED = Line(logging.ERROR, "on_unknown failed: %s", is_ours=True)
+KEEPER_FAILED = Line(logging.ERROR, "the state store failed: %s", is_ours=True)
 # What is not said.
 LINES_LEFT_OUT = Line(logging.INFO, "%d lines about peers were left out: %r", is_ours=True)
 EVENTS_LEFT_OUT = Line(

@@ -511,7 +511,7 @@ class DTLSServer:
             for addr in protocol.half_open_peers
         ]
 
-    def export_each(self, key: bytes) -> Iterator[bytes]:
+    def export_each(self, key: bytes) -> Iterator[tuple[DTLSEndpoint, bytes]]:
         """Exports one association after another, as :meth:`export_all` does, while it is iterated.
 
         Associations that cannot be exported now, and those that were dialled, are left out.
@@ -520,7 +520,7 @@ class DTLSServer:
             for channel in protocol.channels:
                 if channel.connection.role == "server":
                     with contextlib.suppress(DTLSError):
-                        yield channel.export_state(key)
+                        yield DTLSEndpoint.of(channel), channel.export_state(key)
 
     @checks.checked
     def export_due(self, key: bytes, *, limit: int, lease: int) -> list[tuple[DTLSEndpoint, bytes]]:
@@ -545,6 +545,12 @@ class DTLSServer:
             channels = [c for protocol in self._protocols for c in protocol.channels]
             self._due_exports = DueExports(channels)
         return self._due_exports.export(key, limit, lease)
+
+    def take_ended_exports(self) -> list[tuple[bytes, str]]:
+        """The association ids of those that have ended since the last call after they were
+        exported, each with the reason. There are none before the first ``export_due``.
+        """
+        return self._due_exports.take_ended() if self._due_exports is not None else []
 
     @checks.checked
     def adopt(self, state: bytes, key: bytes) -> DTLSEndpoint:
@@ -667,7 +673,7 @@ class DTLSServer:
     def _association_ended(self, channel: Channel) -> None:
         self._association_left.set()
         if self._due_exports is not None:
-            self._due_exports.discard(channel)
+            self._due_exports.end(channel)
 
     async def wait_closed(self) -> None:
         """Returns when all handlers have ended and all sockets are closed."""

@@ -4,7 +4,28 @@ It stands on the public face of :mod:`aiodtls`: whoever needs another supervisor
 """
 
 from aiodtls.cluster.group import WorkerGroup, run
+from aiodtls.cluster.keeper import Keeper
+from aiodtls.cluster.stores import (
+    Entry,
+    Holder,
+    MemoryStateStore,
+    Orders,
+    SQLiteStateStore,
+    StateStore,
+)
 from aiodtls.cluster.worker import Worker
 from aiodtls.core.id_layout import IdLayout
 
-__all__ = ["IdLayout", "Worker", "WorkerGroup", "run"]
+__all__ = [
+    "Entry",
+    "Holder",
+    "IdLayout",
+    "Keeper",
+    "MemoryStateStore",
+    "Orders",
+    "SQLiteStateStore",
+    "StateStore",
+    "Worker",
+    "WorkerGroup",
+    "run",
+]

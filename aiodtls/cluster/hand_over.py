@@ -136,7 +136,7 @@ class Successor(_Forwarding):
         while True:
             states = server.export_each(self._key)
             while several := list(itertools.islice(states, SLICE)):
-                for state in several:
+                for _, state in several:
                     self._link.send("state", state)
                 await self._link.flush()
                 await asyncio.sleep(0)

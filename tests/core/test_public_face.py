@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import aiodtls
-from aiodtls import core
+from aiodtls import cluster, core
 
 SANS_IO = """
 PSK AddressChanged CertificateError CertificateReceived Closed ConfigError Confirmed DTLSConfig
@@ -27,6 +27,15 @@ LeaseExhausted Limits MemorySessionStore MessageTooLarge PSKContext PeerAlert SR
 SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust TrustContext __version__
 activated_sockets adopt association_of connect create_datagram_endpoint events serve
 """.split()  # noqa: SIM905
+
+CLUSTER = """
+Entry Holder IdLayout Keeper MemoryStateStore Orders SQLiteStateStore StateStore Worker WorkerGroup
+run
+""".split()  # noqa: SIM905
+
+
+def test_the_names_of_the_cluster_are_frozen():
+    assert sorted(cluster.__all__) == sorted(CLUSTER)
 
 
 def test_the_names_of_the_package_are_frozen():
