@@ -333,6 +333,54 @@ async def test_an_association_that_the_server_closes_is_dialled_anew_for_observe
         assert await anext(told) == 2
 
 
+async def test_a_late_answer_keeps_the_association(pki, monkeypatch):
+    server, mine = configs("psk", pki)
+    async with serving(server) as it, ChaosProxy(it.address) as relay:
+        async with client(relay.address, mine) as requests:
+            first = (await requests.get()).remote.endpoint
+            # Until the third sending nothing gets through, and no other handshake is completed.
+            relay.drop = 1.0
+            dial, dialled = aiodtls.connect, asyncio.Event()
+
+            async def dial_for_long(*args: Any, **kwargs: Any) -> Any:
+                relay.drop = 0.0
+                dialled.set()
+                await asyncio.get_running_loop().create_future()
+
+            monkeypatch.setattr(aiodtls, "connect", dial_for_long)
+            reply = await requests.put(b"late")
+            assert dialled.is_set()
+            assert reply.remote.endpoint is first
+            monkeypatch.setattr(aiodtls, "connect", dial)
+            assert (await requests.get()).remote.endpoint is first
+
+
+async def test_what_a_new_association_brings_at_once_does_not_end_it(pki, monkeypatch):
+    server, mine = configs("psk", pki, connection_id=0)
+    async with serving(server) as it, ChaosProxy(it.address) as relay:
+        async with client(relay.address, mine) as requests:
+            await requests.get()
+            dial = aiodtls.connect
+
+            async def dial_and_hear(*args: Any, on_data: Any, **kwargs: Any) -> Any:
+                endpoint = await dial(*args, on_data=on_data, **kwargs)
+                # Two messages come before the task that dials goes on: pings of no request.
+                on_data(endpoint, b"\x70\x00\x00\x01")
+                on_data(endpoint, b"\x70\x00\x00\x02")
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    # As connect() does.
+                    endpoint.abort()
+                    raise
+                return endpoint
+
+            monkeypatch.setattr(aiodtls, "connect", dial_and_hear)
+            relay.rebind()
+            assert (await requests.put(BODY)).payload == BODY
+        assert it.server.statistics.handshakes_completed == 2
+
+
 async def test_an_observer_that_has_left_is_forgotten(pki):
     server, mine = configs("psk", pki)
     async with serving(server) as it:
@@ -387,11 +435,13 @@ async def test_a_name_that_cannot_be_resolved(monkeypatch):
 async def test_a_message_that_fits_no_record_fails_alone(pki, caplog):
     server, mine = configs("psk", pki)
     async with serving(server) as it, client(it.address, mine) as requests:
-        large = requests.message(aiocoap.PUT, "echo", bytes(3000))
-        with pytest.raises(aiocoap.error.MessageError):
-            await requests.context.request(large, handle_blockwise=False).response
+        for _ in range(4):
+            large = requests.message(aiocoap.PUT, "echo", bytes(3000))
+            with pytest.raises(aiocoap.error.MessageError):
+                await requests.context.request(large, handle_blockwise=False).response
         assert "use smaller blocks" in caplog.text
         assert (await requests.put(BODY)).payload == BODY
+        assert it.server.statistics.handshakes_completed == 1
 
 
 async def test_blocks_fit_the_path(pki):

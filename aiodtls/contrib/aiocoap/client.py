@@ -172,6 +172,9 @@ class ClientRemote(CoapsRemote):
             return
         if self._messages.is_shut_down or getattr(event.error, "reason", None) == "local":
             return
+        if self._redialling is not None:
+            # What becomes of the requests is known soon.
+            return
         # An association in which nothing came is no reason to dial the same server again.
         if self._was_heard and any(self._is_pending(token) for token in self._requests):
             self._redial()
@@ -191,6 +194,8 @@ class ClientRemote(CoapsRemote):
 
     def send(self, message: Message) -> None:
         """Sends a message, or sends it again."""
+        if not self._messages.transmit(message, self.endpoint):
+            return
         if message.code.is_request():
             self._requests = {t: m for t, m in self._requests.items() if self._is_pending(t)}
             self._numbers.keep(self._is_pending)
@@ -200,14 +205,15 @@ class ClientRemote(CoapsRemote):
             self._unanswered += 1
             if self._unanswered >= SENDS_UNTIL_REDIAL:
                 self._redial()
-        self._messages.transmit(message, self.endpoint)
 
     def _take(self, endpoint: DTLSEndpoint, data: bytes) -> None:
+        is_silent = self._unanswered >= SENDS_UNTIL_REDIAL
+        if self._redialling is not None and is_silent and endpoint is self._endpoint:
+            # The server has not forgotten this association.
+            self._redialling.cancel()
         # Data may come before the task that dials goes on.
         self._use(endpoint)
         self._unanswered, self._was_heard = 0, True
-        if self._redialling is not None:
-            self._redialling.cancel()
         message = self._messages.parse(data, self)
         if message is None:
             return
@@ -286,7 +292,8 @@ class ClientMessages(CoapsMessages):
         target = self._target_of(message)
         remote = self._remotes.get(target.key) or await self._dial(target)
         limit = message.remote.maximum_block_size_exp
-        remote.maximum_block_size_exp = min(limit, remote.maximum_block_size_exp)
+        if limit < remote.maximum_block_size_exp:
+            remote.maximum_block_size_exp = limit
         return remote
 
     def _target_of(self, message: Message) -> Target:

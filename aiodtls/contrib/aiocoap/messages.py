@@ -90,9 +90,11 @@ class CoapsMessages(interfaces.MessageInterface):
             self._log.warning("Ignoring unparsable message from %s", remote.hostinfo)
             return None
 
-    def transmit(self, message: Message, endpoint: DTLSEndpoint) -> None:
+    def transmit(self, message: Message, endpoint: DTLSEndpoint) -> bool:
         """Sends a message as one record. What cannot be sent now counts as lost: CoAP repeats
         what matters.
+
+        Returns False if it can never be sent.
         """
         try:
             endpoint.send_nowait(message.encode(), split=False)
@@ -104,6 +106,8 @@ class CoapsMessages(interfaces.MessageInterface):
         except MessageTooLarge as too_large:
             self._log.error("%s: %s; use smaller blocks", message, too_large)
             self.give_up(message)
+            return False
+        return True
 
     def give_up(self, message: Message) -> None:
         """Ends the exchange of a confirmable message, as if the peer had reset it."""
