@@ -143,7 +143,7 @@ class Channel(Sending):
         wait. Nothing can be received then.
         """
         self._callback = callback = DataCallback(on_data)
-        callback.waiting += self.inbox
+        callback.add(self.inbox)
         self.inbox.clear()
         receivers, self._receivers = self._receivers, []
         for receiver in receivers:
@@ -170,7 +170,7 @@ class Channel(Sending):
                 log.about(self.loop, logger, log.DATA_RAISED, peer, error=error)
             self.close()
         if self.connection.closed and not callback.waiting:
-            closed, callback.closed = callback.closed, None
+            closed = callback.take_closed()
             if closed is not None:
                 self._handle(closed)
             self._kept = None
@@ -242,7 +242,7 @@ class Channel(Sending):
         elif isinstance(event, Closed):
             callback = self._callback
             if callback is not None and callback.waiting:
-                callback.closed = event
+                callback.hold_back(event)
                 return
             reports.ended(self.loop, self.connection, event.error)
         elif isinstance(event, Confirmed):
@@ -390,7 +390,7 @@ class Channel(Sending):
         association, a single waiting receiver runs before this returns. HOT PATH.
         """
         if self._callback is not None:
-            self._callback.waiting += messages
+            self._callback.add(messages)
             self.carrier.data_waits(self)
             return
         receivers = self._receivers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiodtls.core.events import Closed
@@ -13,14 +13,26 @@ from aiodtls.core.events import Closed
 class DataCallback:
     """Calls ``function(endpoint, data)`` with the messages of one association, in order."""
 
-    __slots__ = ("_function", "closed", "waiting")
+    __slots__ = ("_closed", "_function", "waiting")
 
     def __init__(self, function: Callable[[Any, bytes], object]) -> None:
         self._function = function
         # Not bounded: messages wait until the core is drained, and no longer.
         self.waiting: deque[bytes] = deque()
         # The end of the association, which is reported after its last message.
-        self.closed: Closed | None = None
+        self._closed: Closed | None = None
+
+    def add(self, messages: Iterable[bytes]) -> None:
+        self.waiting += messages
+
+    def hold_back(self, closed: Closed) -> None:
+        """The end is reported after the messages that wait."""
+        self._closed = closed
+
+    def take_closed(self) -> Closed | None:
+        """Removes and returns the end that was held back, if any."""
+        closed, self._closed = self._closed, None
+        return closed
 
     def call(self, endpoint: Any) -> BaseException | None:
         """Calls the function with each message that waits, or comes to wait during a call.

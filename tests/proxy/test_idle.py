@@ -16,6 +16,10 @@ class Peer:
         self.is_active = True
         self.ended_at: float | None = None
 
+    def take_activity(self) -> bool:
+        is_active, self.is_active = self.is_active, False
+        return is_active
+
     def end_idle(self) -> None:
         assert self.ended_at is None
         self.ended_at = asyncio.get_running_loop().time()

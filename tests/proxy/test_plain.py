@@ -82,7 +82,7 @@ async def test_the_first_after_a_burst_waits_for_others(pair, monkeypatch):
 async def test_nothing_is_sent_without_room(pair):
     transport, _ = pair
     room = Room()
-    room.is_left = False
+    room.run_out()
     assert not Train(transport, room).send(b"lost")
     assert not hasattr(transport, "calls")
 

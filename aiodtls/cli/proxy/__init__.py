@@ -102,11 +102,11 @@ async def _terminate(
         counters,
         watch,
         output,
+        server=(await udp.resolve(*options.upstream))[0],
         max_peers=bound.peers,
         with_header=options.proxy_protocol,
         is_verified=not options.insecure,
     )
-    gateway.server = (await udp.resolve(*options.upstream))[0]
     where = {"sockets": passed} if passed else _address(options.listen)
     # Each of the sockets may have all the peers.
     load = functools.partial(config, options, max_associations=bound.peers)

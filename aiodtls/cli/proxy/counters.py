@@ -48,6 +48,24 @@ class Counters:
         self._reported: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
+    def count_to_plain(self) -> None:
+        """Counts one datagram."""
+        self.to_plain += 1
+
+    def count_to_dtls(self, datagrams: int) -> None:
+        self.to_dtls += datagrams
+
+    def peer_came(self) -> None:
+        self.peers += 1
+        self.peers_total += 1
+
+    def peer_went(self) -> None:
+        self.peers -= 1
+
+    def count_idle(self) -> None:
+        """Counts a peer that is ended because it was silent."""
+        self.idle += 1
+
     def drop(self, reason: str, count: int = 1) -> None:
         """Counts datagrams that are not forwarded. A line says so soon, one for all reasons."""
         self.dropped[reason] += count

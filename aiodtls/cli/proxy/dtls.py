@@ -13,7 +13,7 @@ def send_batch(endpoint: DTLSEndpoint, batch: bytes, size: int, counters: Counte
     datagrams = split_batch(batch, size)
     if len(datagrams) > 1:
         try:
-            counters.to_dtls += endpoint.send_many_nowait(datagrams)
+            counters.count_to_dtls(endpoint.send_many_nowait(datagrams))
             return
         except (DTLSError, ValueError):
             # Nothing was sent. Below each goes by itself.
@@ -25,7 +25,7 @@ def send_batch(endpoint: DTLSEndpoint, batch: bytes, size: int, counters: Counte
             sent += send(data, split=False)
         except (DTLSError, ValueError) as error:
             counters.drop(_reason(error))
-    counters.to_dtls += sent
+    counters.count_to_dtls(sent)
 
 
 def _reason(error: Exception) -> str:

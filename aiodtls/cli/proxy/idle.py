@@ -13,9 +13,10 @@ AT_ONCE = 64
 
 
 class Watched(Protocol):
-    """Something that may fall silent. It sets ``is_active`` whenever a datagram passes."""
+    """Something that may fall silent."""
 
-    is_active: bool
+    def take_activity(self) -> bool:
+        """Whether a datagram has passed since the last call."""
 
     def end_idle(self) -> None:
         """Ends it, because nothing has passed for too long."""
@@ -26,6 +27,11 @@ class _Turn:
 
     def __init__(self, now: float) -> None:
         self.looked_at = self.silent_since = now
+
+    def look(self, now: float, *, is_active: bool) -> None:
+        self.looked_at = now
+        if is_active:
+            self.silent_since = now
 
 
 class IdleWatch:
@@ -85,13 +91,11 @@ class IdleWatch:
             watched, turn = next(iter(self._turns.items()), (None, None))
             if watched is None or turn is None or turn.looked_at > before:
                 break
-            if watched.is_active:
-                watched.is_active = False
-                turn.silent_since = now
-            elif now - turn.silent_since >= self._timeout:
+            is_active = watched.take_activity()
+            if not is_active and now - turn.silent_since >= self._timeout:
                 watched.end_idle()
                 self.discard(watched)
                 continue
-            turn.looked_at = now
+            turn.look(now, is_active=is_active)
             self._turns.move_to_end(watched)
         self._schedule()

@@ -32,7 +32,7 @@ Dial = Callable[[Callable[[DTLSEndpoint, bytes], object], Any], DTLSEndpoint]
 class Client:
     """A plain client, and its association."""
 
-    __slots__ = ("_counters", "_size", "_train", "_waiting", "endpoint", "has_ended", "is_active")
+    __slots__ = ("_counters", "_is_active", "_size", "_train", "_waiting", "endpoint", "has_ended")
 
     def __init__(self, train: Train, counters: Counters) -> None:
         self._train = train
@@ -42,11 +42,11 @@ class Client:
         # None while the handshake runs.
         self.endpoint: DTLSEndpoint | None = None
         self.has_ended = False
-        self.is_active = True
+        self._is_active = True
 
     def to_server(self, batch: bytes, size: int) -> None:
         """Forwards what the client has sent. HOT PATH."""
-        self.is_active = True
+        self._is_active = True
         endpoint = self.endpoint
         if endpoint is not None:
             send_batch(endpoint, batch, size, self._counters)
@@ -58,9 +58,9 @@ class Client:
 
     def to_client(self, endpoint: DTLSEndpoint, data: bytes) -> None:
         """Forwards what the server has sent. HOT PATH."""
-        self.is_active = True
+        self._is_active = True
         if self._train.send(data):
-            self._counters.to_plain += 1
+            self._counters.count_to_plain()
         else:
             self._counters.drop("no_room")
 
@@ -78,8 +78,16 @@ class Client:
         self._waiting.clear()
         self._size = MAX_WAITING
 
+    def ended(self) -> None:
+        """The association has ended."""
+        self.has_ended = True
+
+    def take_activity(self) -> bool:
+        is_active, self._is_active = self._is_active, False
+        return is_active
+
     def end_idle(self) -> None:
-        self._counters.idle += 1
+        self._counters.count_idle()
         if self.endpoint is not None:
             self.endpoint.close()
 
@@ -127,10 +135,10 @@ class PlainSocket(asyncio.DatagramProtocol):
         self.batch_received(data, len(data), addr)
 
     def pause_writing(self) -> None:
-        self._room.is_left = False
+        self._room.run_out()
 
     def resume_writing(self) -> None:
-        self._room.is_left = True
+        self._room.come_back()
 
     def error_received(self, exc: Exception) -> None:
         self._counters.drop("refused")
@@ -143,8 +151,7 @@ class PlainSocket(asyncio.DatagramProtocol):
             return None
         train = Train(self._transport, self._room, addr)
         client = self._clients[addr] = Client(train, self._counters)
-        self._counters.peers += 1
-        self._counters.peers_total += 1
+        self._counters.peer_came()
         task = asyncio.ensure_future(self._connect(client, addr))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -153,7 +160,7 @@ class PlainSocket(asyncio.DatagramProtocol):
     async def _connect(self, client: Client, addr: Any) -> None:
         def on_event(endpoint: DTLSEndpoint, event: events.Event) -> None:
             if isinstance(event, events.Closed):
-                client.has_ended = True
+                client.ended()
                 if client.endpoint is not None:
                     self._end(client, addr)
 
@@ -181,7 +188,7 @@ class PlainSocket(asyncio.DatagramProtocol):
         """The association has ended, or could not be made. The next datagram begins another."""
         self._watch.discard(client)
         if self._clients.pop(addr, None) is not None:
-            self._counters.peers -= 1
+            self._counters.peer_went()
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -23,6 +23,12 @@ class Room:
     def __init__(self) -> None:
         self.is_left = True
 
+    def run_out(self) -> None:
+        self.is_left = False
+
+    def come_back(self) -> None:
+        self.is_left = True
+
 
 class Train:
     """Sends datagrams to one address. HOT PATH.

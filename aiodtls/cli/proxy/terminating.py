@@ -7,7 +7,6 @@ to the association and not to the peer's address, which may change.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -33,14 +32,14 @@ class Upstream(asyncio.DatagramProtocol):
     __slots__ = (
         "_counters",
         "_endpoint",
+        "_header",
+        "_is_active",
         "_is_opening",
         "_open_socket",
         "_room",
         "_train",
         "_transport",
         "_waiting",
-        "header",
-        "is_active",
     )
 
     def __init__(
@@ -58,19 +57,23 @@ class Upstream(asyncio.DatagramProtocol):
         self._is_opening = False
         self._waiting: list[bytes] = []
         # What comes before each datagram.
-        self.header = b""
-        self.is_active = True
+        self._header = b""
+        self._is_active = True
+
+    def put_before_each(self, header: bytes) -> None:
+        """Each datagram to the server begins with these bytes from now on."""
+        self._header = header
 
     def to_server(self, data: bytes) -> None:
         """Forwards what the peer has sent. HOT PATH."""
-        self.is_active = True
-        if self.header:
-            data = self.header + data
+        self._is_active = True
+        if self._header:
+            data = self._header + data
         train = self._train
         if train is None:
             self._hold(data)
         elif train.send(data):
-            self._counters.to_plain += 1
+            self._counters.count_to_plain()
         else:
             self._counters.drop("no_room")
 
@@ -90,8 +93,12 @@ class Upstream(asyncio.DatagramProtocol):
                 self._counters.drop("no_socket", len(self._waiting))
                 self._waiting.clear()
 
+    def take_activity(self) -> bool:
+        is_active, self._is_active = self._is_active, False
+        return is_active
+
     def end_idle(self) -> None:
-        self._counters.idle += 1
+        self._counters.count_idle()
         self._endpoint.close()
 
     def close(self) -> None:
@@ -108,20 +115,20 @@ class Upstream(asyncio.DatagramProtocol):
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             if self._train.send(data):
-                self._counters.to_plain += 1
+                self._counters.count_to_plain()
 
     def batch_received(self, batch: bytes, size: int, addr: Any, in_callback: bool = False) -> None:
-        self.is_active = True
+        self._is_active = True
         send_batch(self._endpoint, batch, size, self._counters)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.batch_received(data, len(data), addr)
 
     def pause_writing(self) -> None:
-        self._room.is_left = False
+        self._room.run_out()
 
     def resume_writing(self) -> None:
-        self._room.is_left = True
+        self._room.come_back()
 
     def error_received(self, exc: Exception) -> None:
         self._counters.drop("refused")
@@ -137,6 +144,7 @@ class TerminatingGateway:
         counters: What is counted.
         watch: Ends peers that are silent.
         output: Says what happens.
+        server: The address family and the address of the plain server.
         max_peers: The most peers at a time.
         with_header: Whether each datagram to the server begins with a PROXY protocol header.
         is_verified: Whether certificates of peers are checked, which the header tells.
@@ -148,10 +156,12 @@ class TerminatingGateway:
         watch: IdleWatch,
         output: Output,
         *,
+        server: tuple[int, Any],
         max_peers: int,
         with_header: bool = False,
         is_verified: bool = True,
     ) -> None:
+        self._server = server
         self._counters = counters
         self._watch = watch
         self._output = output
@@ -160,8 +170,6 @@ class TerminatingGateway:
         self._is_verified = is_verified
         self._opener = Opener()
         self._upstreams: dict[DTLSEndpoint, Upstream] = {}
-        # The address of the plain server, for sockets from now on.
-        self.server: tuple[int, Any] = (socket.AF_INET, ("127.0.0.1", 0))
 
     def on_data(self, endpoint: DTLSEndpoint, data: bytes) -> None:
         """Forwards what a peer has sent. HOT PATH."""
@@ -195,24 +203,23 @@ class TerminatingGateway:
             return None
         upstream = Upstream(endpoint, self._counters, self._open)
         if self._with_header:
-            upstream.header = header_of(endpoint, is_verified=self._is_verified)
+            upstream.put_before_each(header_of(endpoint, is_verified=self._is_verified))
         self._upstreams[endpoint] = upstream
         self._watch.add(upstream)
-        self._counters.peers += 1
-        self._counters.peers_total += 1
+        self._counters.peer_came()
         return upstream
 
     def _open(self, protocol: asyncio.DatagramProtocol) -> None:
-        self._opener.open(protocol, connected(*self.server))
+        self._opener.open(protocol, connected(*self._server))
 
     def _has_moved(self, endpoint: DTLSEndpoint) -> None:
         upstream = self._upstreams.get(endpoint)
         if upstream is not None and self._with_header:
-            upstream.header = header_of(endpoint, is_verified=self._is_verified)
+            upstream.put_before_each(header_of(endpoint, is_verified=self._is_verified))
 
     def _end(self, endpoint: DTLSEndpoint, event: events.Closed) -> None:
         upstream = self._upstreams.pop(endpoint, None)
         if upstream is not None:
             self._watch.discard(upstream)
             upstream.close()
-            self._counters.peers -= 1
+            self._counters.peer_went()
