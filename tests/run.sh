@@ -12,8 +12,8 @@ set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV=${AIODTLS_VENV:-.venv}
-PROGRAMS="openssl gnutls-cli coap-client-openssl"
-PEERS="openssl gnutls-bin libcoap3-bin"
+PROGRAMS="openssl gnutls-cli coap-client-openssl redis-server"
+PEERS="openssl gnutls-bin libcoap3-bin redis-server"
 BUILDERS="autoconf automake libtool gcc make libc6-dev"
 all=
 if [ "${1:-}" = --all ]; then

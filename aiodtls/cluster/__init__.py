@@ -5,6 +5,7 @@ It stands on the public face of :mod:`aiodtls`: whoever needs another supervisor
 
 from aiodtls.cluster.group import WorkerGroup, run
 from aiodtls.cluster.keeper import Keeper
+from aiodtls.cluster.redis_store import RedisStateStore, UnsafeStoreError
 from aiodtls.cluster.stores import (
     Entry,
     Holder,
@@ -23,8 +24,10 @@ __all__ = [
     "Keeper",
     "MemoryStateStore",
     "Orders",
+    "RedisStateStore",
     "SQLiteStateStore",
     "StateStore",
+    "UnsafeStoreError",
     "Worker",
     "WorkerGroup",
     "run",

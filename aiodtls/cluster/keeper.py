@@ -10,7 +10,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiodtls import log
-from aiodtls.cluster.stores import Entry, StateStore
+from aiodtls.cluster.stores import Entry, Orders, StateStore
 from aiodtls.core import checks
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.sealed_state import association_of
@@ -81,6 +81,7 @@ class Keeper:
         # somebody may have taken while it gave no sign of life.
         self._unchallenged_until = float("-inf")
         self._doubtful: set[bytes] = set()
+        self._beaten_at = float("-inf")
 
     @property
     def name(self) -> bytes:
@@ -192,15 +193,24 @@ class Keeper:
             await self._store.remove(self._name, gone)
         before = asyncio.get_running_loop().time()
         orders = await self._store.beat(self._name, self._time_to_live)
-        if before >= self._unchallenged_until:
+        if before >= self._unchallenged_until and not self._was_empty_in_time(orders):
             self._doubtful.update(self._endpoints)
-        self._unchallenged_until = before + self._time_to_live / 2
+        self._beaten_at, self._unchallenged_until = before, before + self._time_to_live / 2
         for association in orders.lost:
             endpoint = self._endpoint_of(association)
             if endpoint is not None:
                 endpoint.abort(reason="disowned")
+        if orders.lost:
+            await self._store.remove(self._name, orders.lost)
         self._wanted.update(orders.wanted)
         return bool(orders.wanted)
+
+    def _was_empty_in_time(self, orders: Orders) -> bool:
+        """Whether the store has forgotten nothing since a moment at which nobody could take what
+        this process has. What was taken since then is in the orders.
+        """
+        now = asyncio.get_running_loop().time()
+        return orders.age is not None and now - orders.age < self._beaten_at + self._time_to_live
 
     async def _hand_over(self) -> None:
         """Releases what others want. What cannot be exported now is tried again."""

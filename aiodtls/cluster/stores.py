@@ -51,10 +51,17 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What others ask of a process: to hand over associations, or to end what they have taken."""
+    """What others ask of a process.
+
+    Attributes:
+        wanted: Associations that it is to hand over.
+        lost: Associations that others have taken, told until ``remove``.
+        age: For how many seconds the store has forgotten nothing; None if that is not known.
+    """
 
     wanted: tuple[bytes, ...] = ()
     lost: tuple[bytes, ...] = ()
+    age: float | None = None
 
 
 class StateStore(Protocol):
@@ -87,7 +94,7 @@ class StateStore(Protocol):
         """Says that ``holder`` lives for so long, and returns what others ask of it."""
 
     async def remove(self, holder: bytes, associations: Sequence[bytes]) -> None:
-        """Forgets associations that have ended at their holder."""
+        """Forgets associations that have ended at their holder, and that ``holder`` has lost."""
 
     async def close(self) -> None:
         """Frees the resources of the store."""
@@ -165,6 +172,7 @@ class MemoryStateStore:
             return None
         if before not in (b"", holder):
             self._lost.setdefault(before, []).append(association)
+            self._wanted.get(before, set()).discard(association)
         lost = self._lost.get(holder)
         if lost is not None and association in lost:
             lost.remove(association)
@@ -174,10 +182,13 @@ class MemoryStateStore:
 
     async def beat(self, holder: bytes, seconds: float) -> Orders:
         self._alive_until[holder] = self._clock() + seconds
-        wanted, lost = self._wanted.pop(holder, ()), self._lost.pop(holder, ())
+        wanted, lost = self._wanted.pop(holder, ()), self._lost.get(holder, ())
         return Orders(tuple(wanted), tuple(lost))
 
     async def remove(self, holder: bytes, associations: Sequence[bytes]) -> None:
+        lost = self._lost.pop(holder, [])
+        if left := [association for association in lost if association not in associations]:
+            self._lost[holder] = left
         for association in associations:
             row = self._rows.get(association)
             if row is not None and row.holder == holder:
@@ -314,18 +325,17 @@ class SQLiteStateStore:
             "RETURNING association",
             (holder,),
         ).fetchall()
-        lost = execute(
-            "DELETE FROM lost WHERE holder = ? RETURNING association", (holder,)
-        ).fetchall()
+        lost = execute("SELECT association FROM lost WHERE holder = ?", (holder,)).fetchall()
         return Orders(tuple(row[0] for row in wanted), tuple(row[0] for row in lost))
 
     async def remove(self, holder: bytes, associations: Sequence[bytes]) -> None:
+        await self._do(lambda: self._remove(holder, associations))
+
+    def _remove(self, holder: bytes, associations: Sequence[bytes]) -> None:
         rows = [(association, holder) for association in associations]
-        await self._do(
-            lambda: self._database.executemany(
-                "DELETE FROM associations WHERE association = ? AND holder = ?", rows
-            )
-        )
+        for table in ("associations", "lost"):
+            statement = f"DELETE FROM {table} WHERE association = ? AND holder = ?"  # noqa: S608
+            self._database.executemany(statement, rows)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._database.close)

@@ -66,8 +66,12 @@ async def test_who_lost_an_association_stores_it_no_more(store):
     assert await store.put(A, put) == [False, True, True]
     put = [dataclasses.replace(each, may_be_new=True) for each in put]
     assert (await store.put(A, put))[0] is False
-    assert await store.beat(A, 5.0) == Orders((), (b"association 1",))
+    for _ in range(2):
+        # An answer may be lost.
+        assert await store.beat(A, 5.0) == Orders((), (b"association 1",))
+    await store.remove(A, [b"association 1"])
     assert await store.beat(A, 5.0) == Orders()
+    assert await store.ask(A, b"id 1") == Holder(B, False)
 
 
 async def test_a_process_that_lives_is_asked_and_not_robbed(store, clock):

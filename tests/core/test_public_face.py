@@ -29,8 +29,8 @@ activated_sockets adopt association_of connect create_datagram_endpoint events s
 """.split()  # noqa: SIM905
 
 CLUSTER = """
-Entry Holder IdLayout Keeper MemoryStateStore Orders SQLiteStateStore StateStore Worker WorkerGroup
-run
+Entry Holder IdLayout Keeper MemoryStateStore Orders RedisStateStore SQLiteStateStore StateStore
+UnsafeStoreError Worker WorkerGroup run
 """.split()  # noqa: SIM905
 
 
