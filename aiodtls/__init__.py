@@ -51,6 +51,7 @@ __all__ = [
     "connect",
     "create_datagram_endpoint",
     "events",
+    "profiles",
     "serve",
 ]
 

@@ -1,6 +1,6 @@
 """The public names of ``aiodtls``, which loads them when the first one is used."""
 
-from aiodtls import core, events
+from aiodtls import core, events, profiles
 from aiodtls.client import adopt, connect
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.cookie_keys import CookieKeys
@@ -77,5 +77,6 @@ __all__ = [
     "core",
     "create_datagram_endpoint",
     "events",
+    "profiles",
     "serve",
 ]

@@ -295,6 +295,15 @@ class DTLSEndpoint:
         return self._channel.connection.psk_identity
 
     @property
+    def psk_user_data(self) -> Any:
+        """``user_data`` of the :class:`PSK`, or None.
+
+        After a resumption it is that of the PSK that the config, or its ``psk`` function, has for
+        the identity then. After an adoption it is None.
+        """
+        return self._channel.connection.psk_user_data
+
+    @property
     def server_hostname(self) -> str | None:
         """The name that the client asked for."""
         return self._channel.connection.server_hostname

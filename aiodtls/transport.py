@@ -30,6 +30,7 @@ from aiodtls.core.errors import (
 from aiodtls.core.events import HandshakeCompleted
 from aiodtls.endpoint import GRACEFUL_ENDS, DTLSEndpoint
 from aiodtls.net import sockets
+from aiodtls.net.borrowed import BorrowedTransport, check_datagram_transport
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol
 
@@ -52,6 +53,7 @@ async def create_datagram_endpoint(
     reuse_port: bool | None = None,
     sock: socket.socket | None = None,
     dial: bool = True,
+    transport: Any = None,
 ) -> tuple[DTLSTransport, asyncio.DatagramProtocol]:
     """As ``loop.create_datagram_endpoint``, over DTLS.
 
@@ -59,19 +61,36 @@ async def create_datagram_endpoint(
     raises, and ``connection_made`` is then never called. Without it ``connection_made`` comes at
     bind, and an address that is sent to is dialled unless ``dial`` is False. The name checked is
     the IP address, unless ``server_hostname`` (text, or a function of the address) says otherwise.
+
+    ``transport`` is an asyncio.DatagramTransport that exists already, in the place of addresses and
+    of ``sock``. Its protocol is replaced. If it is connected this is as with ``remote_addr``. It is
+    never closed here: what it receives after the end is dropped, until its owner sets another
+    protocol. Other paths of datagrams, such as ICE, use :class:`DTLSProtocol`.
+
     Raises TypeError and ValueError for arguments that cannot be.
     """
+    if transport is not None:
+        if any(given is not None for given in (local_addr, remote_addr, reuse_port, sock)):
+            raise TypeError(
+                "a transport has its addresses: name no local_addr, remote_addr, reuse_port or "
+                "sock beside it"
+            )
+        check_datagram_transport(transport)
     if sock is not None:
         sockets.check_datagram(sock)
     sockets.check_family(family)
     chosen = config if config is not None else DTLSConfig()
     carrier: _Carrier
-    if remote_addr is not None or (sock is not None and _is_connected(sock)):
+    if transport is not None:
+        carrier = await _borrow(transport, protocol_factory, chosen, server_hostname, dial)
+    elif remote_addr is not None or (sock is not None and _is_connected(sock)):
         if sock is None:
             assert remote_addr is not None
             sock = await _connect_socket(local_addr, remote_addr, family)
         carrier = connected = _ConnectedCarrier(protocol_factory)
-        await _open_connected(connected, chosen, server_hostname, sock)
+        peer = sock.getpeername()
+        await _open(connected, sock)
+        await _shake_hands(connected, chosen, server_hostname, peer)
     else:
         if sock is None:
             addresses = await sockets.resolve(
@@ -419,16 +438,29 @@ async def _open(carrier: _Carrier, sock: socket.socket) -> None:
         raise
 
 
-async def _open_connected(
-    carrier: _ConnectedCarrier,
+async def _borrow(
+    transport: asyncio.DatagramTransport,
+    factory: ProtocolFactory,
     config: DTLSConfig,
     server_hostname: HostnameSource,
-    sock: socket.socket,
+    dial: bool,
+) -> _Carrier:
+    peer = transport.get_extra_info("peername")
+    if peer is None:
+        bound = _BoundCarrier(factory, config, server_hostname, dial)
+        BorrowedTransport(transport, bound)
+        return bound
+    connected = _ConnectedCarrier(factory)
+    BorrowedTransport(transport, connected)
+    await _shake_hands(connected, config, server_hostname, peer)
+    return connected
+
+
+async def _shake_hands(
+    carrier: _ConnectedCarrier, config: DTLSConfig, server_hostname: HostnameSource, peer: Any
 ) -> None:
-    peer = sock.getpeername()
-    hostname = server_hostname(peer) if callable(server_hostname) else server_hostname
-    await _open(carrier, sock)
     try:
+        hostname = server_hostname(peer) if callable(server_hostname) else server_hostname
         channel = carrier.dial(
             peer, config=config, server_hostname=hostname if hostname is not None else peer[0]
         )

@@ -17,12 +17,12 @@ SIGNATURES = {
     "serve": "handler host port config sock sockets reuse_port on_event on_data close_timeout "
     "id_layout worker on_unknown",
     "create_datagram_endpoint": "protocol_factory local_addr remote_addr config server_hostname "
-    "family reuse_port sock dial",
+    "family reuse_port sock dial transport",
 }
 ENDPOINT = (
     "send send_nowait send_many send_many_nowait recv recv_nowait recv_many close wait_closed "
     "abort role version cipher_suite group peer_certificates peer_public_key psk_identity "
-    "server_hostname "
+    "psk_user_data server_hostname "
     "alpn_protocol srtp_profile confirmed wait_confirmed peername sockname statistics max_payload "
     "pmtu get_extra_info export_keying_material srtp_keys accept_peer reject_peer "
     "update_keys"

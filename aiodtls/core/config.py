@@ -79,6 +79,7 @@ class DTLSConfig:
     alpn_protocols: Sequence[str | bytes] | ALPNFunction = ()
     srtp_profiles: Sequence[str] = ()
     pmtu: int = 1500
+    handshake_pmtu: int | None = None
     retransmit_initial: float = 1.0
     retransmit_max: float = 64.0
     max_retransmits: int | None = None
@@ -296,6 +297,8 @@ class DTLSConfig:
 
     def _check_numbers(self) -> None:
         check_pmtu(self.pmtu)
+        if self.handshake_pmtu is not None:
+            check_pmtu(self.handshake_pmtu, "handshake_pmtu")
         positive = ("retransmit_initial", "retransmit_max", "recv_queue", "write_limit")
         for name in (*positive, "max_associations", "max_half_open", "max_burst", "trace_limit"):
             if not getattr(self, name) > 0:
@@ -465,10 +468,10 @@ class DTLSConfig:
             file.write(line + "\n")
 
 
-def check_pmtu(pmtu: int) -> int:
+def check_pmtu(pmtu: int, name: str = "pmtu") -> int:
     """Checks a PMTU, the whole IP packet. Raises :class:`ConfigError` outside 256 to 65535."""
     if not checks.fits(pmtu, int) or not MINIMUM_PMTU <= pmtu <= MAXIMUM_PMTU:
-        raise ConfigError(f"pmtu must be {MINIMUM_PMTU} to {MAXIMUM_PMTU}, not {pmtu!r}")
+        raise ConfigError(f"{name} must be {MINIMUM_PMTU} to {MAXIMUM_PMTU}, not {pmtu!r}")
     return pmtu
 
 

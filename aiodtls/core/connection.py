@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from aiodtls.core import checks, sealed_state
 from aiodtls.core.alerts import Alerts
 from aiodtls.core.clock import wall_clock
-from aiodtls.core.config import DTLSConfig
+from aiodtls.core.config import MAXIMUM_PMTU, DTLSConfig
 from aiodtls.core.cookies import ValidatedHello
 from aiodtls.core.crypto.srtp import SRTPKeys
 from aiodtls.core.errors import (
@@ -217,6 +217,7 @@ class DTLSConnection:
             timers,
             events,
             max_datagram_size=max_datagram_size,
+            max_handshake_datagram=(config.handshake_pmtu or MAXIMUM_PMTU) - HEADER_ALLOWANCE,
             individually=config.records_individually,
             max_burst=config.max_burst,
         )
@@ -940,6 +941,11 @@ class DTLSConnection:
     def psk_identity(self) -> bytes | None:
         """The identity that the client named."""
         return self.negotiated.psk_identity
+
+    @property
+    def psk_user_data(self) -> Any:
+        """``user_data`` of the PSK; None without a PSK, and after an adoption."""
+        return self.negotiated.psk_user_data
 
     @property
     def psk_identity_hint(self) -> bytes | None:

@@ -7,6 +7,7 @@ the connection ids, the traffic keys and the session, which post-handshake messa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiodtls.core.crypto import key_schedule, prf
 from aiodtls.core.crypto.srtp import (
@@ -38,6 +39,8 @@ class Negotiated:
     # A raw public key is the only element, as SubjectPublicKeyInfo.
     peer_chain: tuple[bytes, ...] = ()
     psk_identity: bytes | None = None
+    # What the application has with the PSK.
+    psk_user_data: Any = field(default=None, repr=False)
     psk_identity_hint: bytes | None = None
     alpn_protocol: bytes | None = None
     srtp_profile: SRTPProtectionProfile | None = None

@@ -46,9 +46,10 @@ class PSK:
     """A pre-shared key. Identities are compared as bytes; text is encoded as UTF-8 (RFC 4279).
 
     ``hash`` is the hash that DTLS 1.3 binds the key to; DTLS 1.2 ignores it. ``context`` is None
-    unless the key is to be imported (RFC 9258). A key under 128 bits causes a UserWarning (RFC 9257
-    section 6). An empty identity can be used only with DTLS 1.2, because DTLS 1.3 cannot offer it
-    (RFC 8446 section 4.2.11).
+    unless the key is to be imported (RFC 9258). ``user_data`` is anything of yours: the endpoint
+    has it as ``psk_user_data``. It is neither compared nor shown. A key under 128 bits causes a
+    UserWarning (RFC 9257 section 6). An empty identity can be used only with DTLS 1.2, because DTLS
+    1.3 cannot offer it (RFC 8446 section 4.2.11).
 
     Raises:
         ConfigError: a value is invalid.
@@ -58,8 +59,16 @@ class PSK:
     key: bytes = field(repr=False)
     hash: str
     context: bytes | None
+    user_data: Any = field(repr=False, compare=False)
 
-    def __init__(self, identity: str | bytes, key: bytes, *, hash: str = "SHA256") -> None:
+    def __init__(
+        self,
+        identity: str | bytes,
+        key: bytes,
+        *,
+        hash: str = "SHA256",
+        user_data: Any = None,
+    ) -> None:
         encoded = encode_identity(identity)
         _check_key(key)
         if hash not in ("SHA256", "SHA384"):
@@ -68,11 +77,18 @@ class PSK:
         object.__setattr__(self, "key", bytes(key))
         object.__setattr__(self, "hash", hash)
         object.__setattr__(self, "context", None)
+        object.__setattr__(self, "user_data", user_data)
 
     @classmethod
     @checks.checked_part
     def imported(
-        cls, identity: str | bytes, key: bytes, *, context: bytes = b"", hash: str = "SHA256"
+        cls,
+        identity: str | bytes,
+        key: bytes,
+        *,
+        context: bytes = b"",
+        hash: str = "SHA256",
+        user_data: Any = None,
     ) -> PSK:
         """A key for import: DTLS 1.3 uses only keys that are derived from it (RFC 9258).
 
@@ -81,7 +97,7 @@ class PSK:
         ``context``, for example the names of the two roles. ``hash`` is that of the derivation.
         Raises :class:`ConfigError`.
         """
-        psk = cls(identity, key, hash=hash)
+        psk = cls(identity, key, hash=hash, user_data=user_data)
         if not psk.identity:
             raise ConfigError("the identity of an imported PSK is not empty")
         length = len(psk.identity) + len(context)

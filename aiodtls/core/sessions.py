@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable
 from dataclasses import field, replace
 from struct import Struct
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiodtls.core import private_files
 from aiodtls.core.checks import at_least, checked
@@ -58,6 +58,8 @@ class Session:
     session_id: bytes = field(default=b"", repr=False)
     # In a ticket with no room for the chain, which is in the server's session store then.
     chain_hash: bytes = field(default=b"", repr=False)
+    # What the application has with the PSK, while the session is being resumed. Never stored.
+    psk_user_data: Any = field(default=None, repr=False, compare=False)
 
     @property
     def is_alive(self) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from typing import Any
 
 import pytest
 
-from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, Trust
+from aiodtls import PSK, ConfigError, Credentials, DTLSConfig, TicketKeys, Trust
+from aiodtls.core.connection import DTLSConnection
 from aiodtls.core.pre_shared_keys import MAX_IDENTITY_LENGTH, MAX_IMPORTED_LENGTH, MAX_OFFERED
 from aiodtls.core.registry import ProtocolVersion
 from tests.harness import Pair
@@ -150,3 +152,56 @@ def test_keys_of_other_lengths_and_types_are_refused():
     for key in (b"", bytes(65536), "text", None):
         with pytest.raises(ConfigError):
             PSK("device", key)
+
+
+# -- what the application has with a PSK --------------------------------------------------------
+
+
+def test_user_data_is_neither_compared_nor_shown():
+    one, other = PSK("a", KEY, user_data="room 1"), PSK.imported("a", KEY, user_data=["room 2"])
+    assert one == PSK("a", KEY) and hash(one) == hash(PSK("a", KEY))
+    assert (one.user_data, other.user_data, PSK("a", KEY).user_data) == ("room 1", ["room 2"], None)
+    assert "room" not in repr(one) + repr(other) + repr(DTLSConfig(psk=one))
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("form", ["mapping", "function"])
+def test_user_data_is_that_of_the_source_now_after_a_resumption_too(version, form):
+    def configs(of_client: str, of_server: str) -> tuple[DTLSConfig, DTLSConfig]:
+        known = {b"a": PSK("a", KEY, user_data=of_server)}
+        source = known if form == "mapping" else lambda identity, context: known.get(identity)
+        client = DTLSConfig(psk=PSK("a", KEY, user_data=of_client), versions=[version])
+        return client, DTLSConfig(psk=source, versions=[version], ticket_keys=keys)
+
+    def answers(side: str, question: Any) -> Any:
+        return config.psk_function(question.identity, question.context)
+
+    keys = TicketKeys()
+    client, config = configs("hers", "his")
+    first = Pair(client, config, answers=answers)
+    first.run(lambda: first.client.session is not None)
+    assert (first.client.psk_user_data, first.server.psk_user_data) == ("hers", "his")
+    client, config = configs("hers now", "his now")
+    again = Pair(client, config, answers=answers, session=first.client.session)
+    assert again.run() and again.connected
+    assert again.client.resumed and again.server.resumed
+    assert (again.client.psk_user_data, again.server.psk_user_data) == ("hers now", "his now")
+
+
+def test_there_is_no_user_data_without_the_psk():
+    credentials = Credentials.self_signed("localhost")
+    config = DTLSConfig(psk=PSK("a", KEY, user_data="his"), credentials=credentials)
+    pair = Pair(DTLSConfig(trust=Trust.insecure()), config)
+    assert pair.run() and pair.connected
+    assert pair.server.psk_user_data is None and pair.server.psk_identity is None
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_an_adopter_has_no_user_data(version):
+    config = DTLSConfig(psk=PSK("a", KEY, user_data="hers"), versions=[version])
+    pair = Pair(config, config)
+    assert pair.run() and pair.connected
+    pair.exchange()
+    state = pair.client.export_state(KEY, pair.now)
+    adopted = DTLSConnection.adopt(config, state, KEY, pair.now)
+    assert (adopted.psk_identity, adopted.psk_user_data) == (b"a", None)

@@ -25,7 +25,7 @@ DTLSError DTLSProtocol DTLSServer EndpointClosed Gauges HandshakeError Handshake
 HandshakeTimeout Histogram
 LeaseExhausted Limits MemorySessionStore MessageTooLarge PSKContext PeerAlert SRTPKeys Session
 SessionCache SessionStore SimultaneousOpen Statistics TicketKeys Trust TrustContext __version__
-activated_sockets adopt association_of connect create_datagram_endpoint events serve
+activated_sockets adopt association_of connect create_datagram_endpoint events profiles serve
 """.split()  # noqa: SIM905
 
 CLUSTER = """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 
 import pytest
 
+from aiodtls.core.connection import HEADER_ALLOWANCE, DTLSConnection
 from aiodtls.core.registry import ContentType
 from aiodtls.core.wire.records import HEADER
 from tests.harness import CLIENT, SERVER, Link, Pair
@@ -84,3 +86,43 @@ def test_the_rest_follows_after_a_quarter_of_the_timeout():
 def test_without_a_limit_it_goes_out_at_once():
     (_, first), *_ = flights(1000, acknowledged=True)
     assert first > 3
+
+
+# -- the size of handshake datagrams ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["mutual", "mutual13"])
+def test_handshake_pmtu_cuts_handshake_datagrams_and_nothing_else(variant):
+    both = configs(variant)
+    plain = Pair(*both)
+    cut = Pair(*(dataclasses.replace(config, handshake_pmtu=400) for config in both))
+    largest = {}
+    for pair in (plain, cut):
+        assert pair.run() and pair.connected
+        pair.idle()
+        largest[pair] = max(map(len, pair.sent[CLIENT] + pair.sent[SERVER]))
+    assert largest[cut] <= 400 - HEADER_ALLOWANCE < largest[plain]
+    assert cut.client.max_payload == plain.client.max_payload > 400
+    assert cut.client.max_datagram_size == plain.client.max_datagram_size
+    data = bytes(cut.client.max_payload)
+    cut.send(CLIENT, data)
+    cut.idle()
+    assert cut.data[SERVER] == [data]
+
+
+def test_the_smaller_of_both_sizes_holds_for_a_handshake():
+    both = configs("mutual13")
+    pair = Pair(*(dataclasses.replace(c, pmtu=300, handshake_pmtu=1200) for c in both))
+    assert pair.run() and pair.connected
+    assert max(map(len, pair.sent[CLIENT] + pair.sent[SERVER])) <= 300 - HEADER_ALLOWANCE
+
+
+def test_a_refused_handshake_datagram_shrinks_below_handshake_pmtu():
+    """The path takes less than even that, and says so."""
+    refused = OSError(errno.EMSGSIZE, "too long")
+    config = dataclasses.replace(configs("mutual13")[0], handshake_pmtu=1000)
+    client = DTLSConnection.client(config, SERVER, 0.0, server_hostname="localhost")
+    first = max(len(data) for data, _ in client.datagrams_to_send())
+    client.transport_error(refused, 0.0)
+    again = max(len(data) for data, _ in client.datagrams_to_send())
+    assert again <= 548 < first <= 1000 - HEADER_ALLOWANCE

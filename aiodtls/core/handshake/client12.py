@@ -213,6 +213,7 @@ def _client_key_exchange(
     psk = hs.config.client_psk12
     hs.negotiated.psk_identity = psk.identity
     hs.negotiated.psk_check = psk_check(psk.key)
+    hs.negotiated.psk_user_data = psk.user_data
     if exchange.uses_ecdhe:
         return (
             ClientKeyExchangeEcdhePsk12(psk.identity, public),

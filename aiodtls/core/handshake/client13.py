@@ -27,7 +27,7 @@ from aiodtls.core.handshake.extensions import (
 from aiodtls.core.handshake.keys13 import CLIENT_CONTEXT, SERVER_CONTEXT, Secrets13, signed_content
 from aiodtls.core.handshake.offer13 import Offer
 from aiodtls.core.handshake.psks import OfferedPsk
-from aiodtls.core.handshake.resumption import use_session
+from aiodtls.core.handshake.resumption import use_session, with_user_data
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.registry import AlertDescription
 from aiodtls.core.sessions import psk_check
@@ -90,10 +90,11 @@ def _accept_psk(hs: Handshake, offer: Offer, reply: ServerHello, suite: Suite) -
     if psk is None and not hs.config.offers_certificates:
         raise AlertError(AlertDescription.handshake_failure, "the server chose none of our PSKs")
     if psk is not None and psk.session is not None:
-        use_session(hs.negotiated, psk.session)
+        use_session(hs.negotiated, with_user_data(hs.config, psk.session))
     elif psk is not None and psk.psk is not None:
         hs.negotiated.psk_identity = psk.psk.identity
         hs.negotiated.psk_check = psk_check(psk.psk.key)
+        hs.negotiated.psk_user_data = psk.psk.user_data
     return psk
 
 

@@ -496,7 +496,7 @@ class HandshakeDriver:
 
     def too_big(self, now: float) -> None:
         """Sends the flight again in smaller datagrams, after the path refused one as too big."""
-        if not self.complete and self.outgoing.shrink(self._transmitter.max_datagram_size):
+        if not self.complete and self.outgoing.shrink(self._transmitter.flight_size):
             self._resend(now)
 
     def post_handshake_message(self) -> HandshakeMessage | None:

@@ -20,7 +20,13 @@ from aiodtls.core.handshake.keys12 import (
     use_master_secret,
     verify_data,
 )
-from aiodtls.core.handshake.resumption import for_ticket, is_accepted, make_session, use_session
+from aiodtls.core.handshake.resumption import (
+    accepted_session,
+    for_ticket,
+    make_session,
+    use_session,
+    with_user_data,
+)
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.handshake.stored_sessions import (
     keep_long_chain,
@@ -49,7 +55,7 @@ def client_resumes12(hs: Handshake, session: Session, reply: ServerHello) -> Scr
             AlertDescription.illegal_parameter, "the server resumes a session with other parameters"
         )
     suite = SUITES[session.suite]
-    use_session(hs.negotiated, session)
+    use_session(hs.negotiated, with_user_data(hs.config, session))
     master = use_master_secret(hs, suite, session.secret)
     if session.peer_chain:
         hs.enter("authentication")
@@ -108,9 +114,8 @@ def find_session(hs: Handshake, hello: ClientHello) -> Step[Session | None]:
     if session is None or session.version != "1.2" or session.suite not in hello.cipher_suites:
         return None
     extended_master_secret.check_resumption(hello)
-    if not (yield from is_accepted(hs, hello, session)):
-        return None
-    if not ticket:
+    session = yield from accepted_session(hs, hello, session)
+    if session is not None and not ticket:
         hs.negotiated.stored_id = hello.session_id
     return session
 

@@ -64,6 +64,7 @@ def use_session(negotiated: Negotiated, session: Session) -> None:
     negotiated.peer_chain = session.peer_chain
     negotiated.psk_identity = session.psk_identity
     negotiated.psk_check = session.psk_check
+    negotiated.psk_user_data = session.psk_user_data
     negotiated.chain_hash = session.chain_hash
 
 
@@ -98,18 +99,34 @@ def may_offer(
     return hmac.compare_digest(psk_check(psk.key), session.psk_check)
 
 
-def is_accepted(hs: Handshake, hello: ClientHello, session: Session) -> Step[bool]:
-    """Whether a server resumes it: the names are the same, and the client is still trusted."""
+def with_user_data(config: DTLSConfig, session: Session) -> Session:
+    """A client's session, with what the application has with the PSK now."""
+    psk = (config.psks or {}).get(session.psk_identity or b"")
+    return session if psk is None else replace(session, psk_user_data=psk.user_data)
+
+
+def accepted_session(hs: Handshake, hello: ClientHello, session: Session) -> Step[Session | None]:
+    """The session as a server resumes it; None if a name differs, or the client is no longer
+    trusted.
+    """
     config = hs.config
     if not server_name.may_resume(session, hello):
-        return False
+        return None
     if not alpn.may_resume(config, session, hello) or suite_of(config, session) is None:
-        return False
+        return None
     if session.psk_identity is not None:
         if not config.serves_psk:
-            return False
+            return None
         psk = yield from find_psk(hs, session.psk_identity)
-        return psk is not None and hmac.compare_digest(psk_check(psk.key), session.psk_check)
+        if psk is None or not hmac.compare_digest(psk_check(psk.key), session.psk_check):
+            return None
+        return replace(session, psk_user_data=psk.user_data)
+    return session if (yield from _is_welcome(hs, session)) else None
+
+
+def _is_welcome(hs: Handshake, session: Session) -> Step[bool]:
+    """Whether the client of a session with certificates is still trusted."""
+    config = hs.config
     if not config.credential_list:
         return False
     if session.peer_chain:

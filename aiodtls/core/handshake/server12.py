@@ -250,6 +250,7 @@ def _receive_client_key(hs: Handshake, suite: Suite, share: KeyShare | None) -> 
     hs.negotiated.psk_identity = identity
     psk = yield from find_psk(hs, identity)
     hs.negotiated.psk_check = psk_check(psk.key) if psk else b""
+    hs.negotiated.psk_user_data = psk.user_data if psk else None
     # An unknown identity gets a random key, so that it looks like a wrong key (F20).
     return psk_premaster_secret(psk.key if psk else hs.random(32), secret)
 

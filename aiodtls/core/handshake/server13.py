@@ -46,7 +46,7 @@ from aiodtls.core.handshake.psks import (
     PskFinder,
     preference,
 )
-from aiodtls.core.handshake.resumption import is_accepted, use_session
+from aiodtls.core.handshake.resumption import accepted_session, use_session
 from aiodtls.core.handshake.script import Handshake, Script, Step
 from aiodtls.core.handshake.stored_sessions import keep_long_chain, open_ticket
 from aiodtls.core.registry import (
@@ -234,6 +234,7 @@ def _accept_psk(hs: Handshake, hello: ClientHello, index: int, psk: OfferedPsk) 
     elif psk.psk is not None:
         hs.negotiated.psk_identity = psk.psk.identity
         hs.negotiated.psk_check = psk_check(psk.psk.key)
+        hs.negotiated.psk_user_data = psk.psk.user_data
 
 
 def _find_psk(
@@ -244,8 +245,10 @@ def _find_psk(
     """
     session = yield from open_ticket(hs, identity)
     if session is not None:
-        welcome = dhe and session.version == "1.3" and (yield from is_accepted(hs, hello, session))
-        return OfferedPsk.resumption(session, identity) if welcome else None
+        if not dhe or session.version != "1.3":
+            return None
+        accepted = yield from accepted_session(hs, hello, session)
+        return OfferedPsk.resumption(accepted, identity) if accepted else None
     if not hs.config.serves_psk:
         return None
     return (yield from finder.find(identity))

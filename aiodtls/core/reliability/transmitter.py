@@ -21,8 +21,8 @@ _BURST = Timer.burst
 class Transmitter:
     """Packs and sends flights and single records. ``take`` returns the datagrams.
 
-    ``events`` is the owner's queue. At most ``max_burst`` records are sent at once if ACKs are
-    expected; otherwise whole flights.
+    ``max_handshake_datagram`` limits flights alone. ``events`` is the owner's queue. At most
+    ``max_burst`` records are sent at once if ACKs are expected; otherwise whole flights.
     """
 
     __slots__ = (
@@ -33,6 +33,7 @@ class Transmitter:
         "_individually",
         "_layer",
         "_max_burst",
+        "_max_handshake_datagram",
         "_pause",
         "_timers",
         "has_acks",
@@ -49,6 +50,7 @@ class Transmitter:
         events: list[Event],
         *,
         max_datagram_size: int,
+        max_handshake_datagram: int,
         individually: bool,
         max_burst: int,
     ) -> None:
@@ -65,6 +67,7 @@ class Transmitter:
         # Whether each fragment of a message gets a record of its own.
         self.parts_alone = False
         self.max_datagram_size = max_datagram_size
+        self._max_handshake_datagram = max_handshake_datagram
         # The most plaintext in a protected record that the peer accepts.
         self.record_limit = MAX_PLAINTEXT_LENGTH
         # None if nothing waits, because an idle association should not keep empty lists.
@@ -95,6 +98,11 @@ class Transmitter:
         """Sets the largest datagram in bytes of UDP payload."""
         self.max_datagram_size = size
 
+    @property
+    def flight_size(self) -> int:
+        """The largest datagram of a flight that is sent for the first time."""
+        return min(self.max_datagram_size, self._max_handshake_datagram)
+
     def send_record(self, epoch: int, content_type: int, payload: bytes) -> None:
         """Sends one record in a datagram of its own. It is never resent."""
         try:
@@ -120,7 +128,7 @@ class Transmitter:
         delivery = outgoing.delivery
         if wanted is None and delivery is not None:
             wanted = delivery.missing
-        size = outgoing.size(self.max_datagram_size)
+        size = outgoing.size(self.flight_size)
         packer = Packer(
             self._layer, size, self._individually, delivery, self.record_limit, self.parts_alone
         )

@@ -10,6 +10,32 @@ TIMERS = "test_shell_timers.py"
 
 MUTANTS = [
     *of(
+        "net/borrowed.py",
+        "test_borrowed.py",
+        (
+            "borrowed-transport-told-twice",
+            "transport=: one connection_lost",
+            "        protocol, self._protocol = self._protocol, None\n",
+            "        protocol = self._protocol\n",
+        ),
+    ),
+    *of(
+        "core/reliability/transmitter.py",
+        "core/test_transmitter.py",
+        (
+            "handshake-datagrams-as-large-as-others",
+            "handshake_pmtu",
+            "        return min(self.max_datagram_size, self._max_handshake_datagram)\n",
+            "        return self.max_datagram_size\n",
+        ),
+        (
+            "handshake-datagrams-above-pmtu",
+            "handshake_pmtu",
+            "        return min(self.max_datagram_size, self._max_handshake_datagram)\n",
+            "        return self._max_handshake_datagram\n",
+        ),
+    ),
+    *of(
         "channel.py",
         "test_on_data.py",
         (
