@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, TypedDict, Unpack
 
 from cryptography.exceptions import InvalidTag
 
-from aiodtls.core import checks, sealed_state
+from aiodtls.core import checks, key_limits, sealed_state
 from aiodtls.core.alerts import Alerts
 from aiodtls.core.clock import wall_clock
 from aiodtls.core.config import MAXIMUM_PMTU, DTLSConfig
@@ -47,7 +47,6 @@ from aiodtls.core.events import (
     ExportNeeded,
     HandshakeCompleted,
     HandshakeFailed,
-    KeyLimitReached,
     NullSet,
     PathMTUChanged,
     PeerUnresponsive,
@@ -64,6 +63,7 @@ from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.handshake.server import server
 from aiodtls.core.handshake.stored_sessions import delete_session
 from aiodtls.core.inbox import NO_END, Inbox
+from aiodtls.core.key_limits import LimitReached
 from aiodtls.core.leaving import Leaving
 from aiodtls.core.liveness import IdleMonitor, Liveness
 from aiodtls.core.negotiated import Negotiated
@@ -103,29 +103,34 @@ ROUTABILITY = int(ContentType.return_routability_check)
 HEADER_ALLOWANCE = 48
 # At most a header, an explicit nonce and a tag are added to the plaintext of a protected record.
 MAX_OVERHEAD = 13 + 8 + 16
-# With a shorter tag the forgery limit is so low that anybody could end the association by forging.
-SAFE_TAG_LENGTH = 16
 NEVER = float("-inf")
 
 
-class ConnectionOptions(TypedDict, total=False):
+class CommonOptions(TypedDict, total=False):
     """What the owner of a connection may set besides its config.
 
     ``random`` returns so many random bytes. ``wall_clock`` returns seconds since 1970, for tickets
-    and certificates. In ``own_ids`` a listener keeps the connection ids of all associations. The
-    connection adds itself to the set ``touched`` whenever something changed. ``max_datagram_size``
-    is in bytes of UDP payload; without it the headers are assumed to be those of IPv6. A listener
-    sums up in ``sums`` what all its connections count. ``observe(config, role, peer)`` returns the
-    observer of this connection, or None: see docs/guides/trace.md.
+    and certificates. The connection adds itself to the set ``touched`` whenever something changed.
+    A listener sums up in ``sums`` what all its connections count. ``observe(config, role, peer)``
+    returns the observer of this connection, or None: see docs/guides/trace.md.
     """
 
     random: Callable[[int], bytes]
     wall_clock: Callable[[], float]
-    own_ids: ConnectionIds | None
     touched: set[DTLSConnection] | None
-    max_datagram_size: int | None
     sums: Sums | None
     observe: Observe | None
+
+
+class ConnectionOptions(CommonOptions, total=False):
+    """The same for a new association.
+
+    In ``own_ids`` a listener keeps the connection ids of all associations. ``max_datagram_size`` is
+    in bytes of UDP payload; without it the headers are assumed to be those of IPv6.
+    """
+
+    own_ids: ConnectionIds | None
+    max_datagram_size: int | None
 
 
 class DTLSConnection:
@@ -288,11 +293,7 @@ class DTLSConnection:
         *,
         peer: Address = None,
         new_ids: Callable[[int], ConnectionIds] = ConnectionIds,
-        random: Callable[[int], bytes] = os.urandom,
-        wall_clock: Callable[[], float] = wall_clock,
-        touched: set[DTLSConnection] | None = None,
-        sums: Sums | None = None,
-        observe: Observe | None = None,
+        **options: Unpack[CommonOptions],
     ) -> DTLSConnection:
         """Continues the association that ``export_state`` put into ``state``, in the same role.
 
@@ -306,11 +307,7 @@ class DTLSConnection:
             now: the time in seconds.
             peer: the peer's address; None for the one in the state.
             new_ids: makes the connection ids, given their length in bytes.
-            random: returns so many random bytes.
-            wall_clock: returns seconds since 1970.
-            touched: the connection adds itself to this set whenever something changed.
-            sums: those of a listener, to which the connection adds what it counts.
-            observe: chooses the observer of the connection.
+            options: see :class:`CommonOptions`.
 
         Raises:
             ValueError: the state was not sealed with ``key``.
@@ -324,13 +321,9 @@ class DTLSConnection:
             exported.peer if peer is None else peer,
             now,
             negotiated=exported.negotiated,
-            random=random,
-            wall_clock=wall_clock,
             own_ids=own_ids,
-            touched=touched,
-            sums=sums,
-            observe=observe,
             max_datagram_size=exported.max_datagram_size,
+            **options,
         )
         adopted.restore(exported, sealed_state.association_of(state), now)
         return adopted
@@ -582,7 +575,8 @@ class DTLSConnection:
         if self._transmitter.has_datagrams:
             self._collect()
         if self._layer.alarmed:
-            self._forgery_alarm(now)
+            reached = key_limits.forged(self._layer, self.config, self.negotiated)
+            self._limit_reached(reached, now)
         if self._layer.take_kept_early():
             self._guarded(now, self._driver.records_wait_for_keys, now)
 
@@ -1266,8 +1260,8 @@ class DTLSConnection:
             self._post.timer_due(timer, now)
         elif not self._driver.timer_due(timer, now):
             self._give_up(now)
-        elif timer is Timer.retransmit and self._outgoing.backoff.resends:
-            self._events.append(PeerUnresponsive(self._outgoing.backoff.resends))
+        elif timer is Timer.retransmit and (resends := self._outgoing.backoff.resends):
+            self._events.append(PeerUnresponsive(resends))
 
     def _give_up(self, now: float) -> None:
         """Called after too many resends. A client of DTLS 1.3 may be complete and still
@@ -1322,36 +1316,21 @@ class DTLSConnection:
             if unanswered:
                 self._events.append(PeerUnresponsive(unanswered))
 
-    # -- usage limits of an AEAD (RFC 9147 section 4.5.3) ---------------------------------------
-    # DTLS 1.3 updates keys at half the limit, and the association ends at the limit. DTLS 1.2
-    # cannot update keys: there the owner is told, and ``key_limit`` decides.
+    # -- usage limits of an AEAD (key_limits.py) ------------------------------------------------
 
     def _sealing_alarm(self, now: float) -> None:
         """Half of the usage limit of these keys is used, or all of it, or half of a lease."""
-        writer = self._layer.writer
         self._review_leases()
-        if writer.next_number < writer.limit_alarm:
-            return
-        exhausted, overflows = writer.check_limit()
-        self._limit_reached("sent", exhausted, now, may_close=True, must_close=overflows)
+        reached = key_limits.sent(self._layer.writer, self.config, self.negotiated)
+        if reached is not None:
+            self._limit_reached(reached, now)
 
-    def _forgery_alarm(self, now: float) -> None:
-        """Half of the integrity limit of these keys is reached, or all of it."""
-        suite = self.negotiated.suite
-        assert suite is not None
-        safe = suite.aead.tag_length >= SAFE_TAG_LENGTH
-        exhausted = self._layer.take_alarm()
-        self._limit_reached("forged", exhausted, now, may_close=safe, must_close=False)
-
-    def _limit_reached(
-        self, direction: str, exhausted: bool, now: float, *, may_close: bool, must_close: bool
-    ) -> None:
-        self._events.append(KeyLimitReached(direction, exhausted))
+    def _limit_reached(self, reached: LimitReached, now: float) -> None:
+        self._events.append(reached.event)
         if self._is_dtls13 and self.handshake_complete and not self.closed:
             self._post.update_keys(now)
             self._collect()
-        strict = self._is_dtls13 or self.config.key_limit == "close"
-        if ((exhausted and may_close and strict) or must_close) and not self.closed:
+        if reached.ends and not self.closed:
             self._close_with(EndpointClosed("key_limit"))
 
     # -- exported state, and leases -------------------------------------------------------------
@@ -1377,7 +1356,9 @@ class DTLSConnection:
         :class:`LeaseExhausted` where the peer could not follow another adoption, and ValueError for
         a bad key or lease.
         """
-        self._check_exportable()
+        if self.closed:
+            raise self.failure or DTLSError("the association has ended")
+        self._check_complete()
         sealed = self._exporter.export(
             key,
             lease,
@@ -1441,17 +1422,6 @@ class DTLSConnection:
         reason = self._made_exporter.review()
         if reason is not None:
             self._events.append(ExportNeeded(reason))
-
-    def _check_exportable(self) -> None:
-        """Raises :class:`DTLSError` during a handshake, or while the peer owes an ACK."""
-        if self.closed:
-            raise self.failure or DTLSError("the association has ended")
-        self._check_complete()
-        is_leased = self._made_exporter is not None and self._made_exporter.is_leased
-        # With a lease, messages of each side may wait for an export of the other. They are exported
-        # too.
-        if self._outgoing.is_running or (self._post.is_busy and not is_leased):
-            raise DTLSError("a handshake message is not acknowledged yet: export a little later")
 
     def restore(self, state: ExportedState, export_id: tuple[bytes, int], now: float) -> None:
         """Makes a new connection continue the exported one."""

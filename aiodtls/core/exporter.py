@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict, Unpack
 
 from aiodtls.core import sealed_state
+from aiodtls.core.errors import DTLSError
 from aiodtls.core.exported_state import ExportedState
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.post import PostHandshake13
@@ -95,6 +96,11 @@ class Exporter:
         **standing: Unpack[Standing],
     ) -> bytes:
         """The sealed state. Raises as ``DTLSConnection.export_state``."""
+        # With a lease, messages of each side may wait for an export of the other. They are exported
+        # too.
+        waits = self._post.is_busy and not self.is_leased
+        if self._outgoing.is_running or waits:
+            raise DTLSError("a handshake message is not acknowledged yet: export a little later")
         keeper, leased = self._leases, None
         if lease is not None:
             check_size(lease, is_dtls13=self._negotiated.is_dtls13)

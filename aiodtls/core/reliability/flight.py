@@ -128,6 +128,7 @@ class Packer:
         "_epoch",
         "_individually",
         "_layer",
+        "_overheads",
         "_parts",
         "_parts_alone",
         "_payload",
@@ -147,6 +148,8 @@ class Packer:
         parts_alone: bool = False,
     ) -> None:
         self._layer = layer
+        # By epoch: how much longer a record is than its plaintext.
+        self._overheads: dict[int, int] = {}
         self._record_limit = record_limit
         self._size = size
         self._individually = individually
@@ -162,7 +165,7 @@ class Packer:
 
     def add_record(self, epoch: int, content_type: ContentType, payload: bytes) -> None:
         self._end_record()
-        if self._size - len(self._datagram) - self._layer.overhead(epoch) < len(payload):
+        if self._record_room(epoch) < len(payload):
             self._end_datagram()
         self._put(epoch, content_type, payload)
 
@@ -216,8 +219,15 @@ class Packer:
         if self._payload and self._epoch != epoch:
             self._end_record()
         limit = self._record_limit if epoch else MAX_PLAINTEXT_LENGTH
-        room = min(self._size - len(self._datagram) - self._layer.overhead(epoch), limit)
+        room = min(self._record_room(epoch), limit)
         return room - len(self._payload) - FRAGMENT_HEADER_LENGTH
+
+    def _record_room(self, epoch: int) -> int:
+        """How many bytes of plaintext fit into one more record of the datagram."""
+        overhead = self._overheads.get(epoch)
+        if overhead is None:
+            overhead = self._overheads[epoch] = self._layer.overhead(epoch)
+        return self._size - len(self._datagram) - overhead
 
     def _end_record(self) -> None:
         if self._payload:

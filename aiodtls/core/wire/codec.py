@@ -7,10 +7,13 @@ A Reader never reads outside its own bytes, whatever a length field says. Missin
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
 from aiodtls.core.errors import DecodeError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TOO_LONG = "{} bytes do not fit a length of {} bytes"
 
@@ -112,6 +115,16 @@ class Reader:
     @staticmethod
     def fail(message: str) -> NoReturn:
         raise DecodeError(message)
+
+
+def parse_whole(
+    parse: Callable[Concatenate[Reader, P], T], data: bytes, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Parses ``data``. Raises :class:`DecodeError` for anything after what ``parse`` reads."""
+    reader = Reader(data)
+    parsed = parse(reader, *args, **kwargs)
+    reader.finish()
+    return parsed
 
 
 class Writer(bytearray):

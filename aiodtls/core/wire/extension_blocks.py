@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.registry import AlertDescription
-from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.codec import Reader, Writer, parse_whole
 from aiodtls.core.wire.extensions import (
     ALPN,
     ClientCertificateTypes,
@@ -197,10 +197,7 @@ def _parse(code: int, body: bytes, place: Place) -> Extension:
     kind = KNOWN.get((code, place))
     if kind is None:
         return UnknownExtension(code, body)
-    reader = Reader(body)
-    extension: Extension = kind.parse(reader, place)
-    reader.finish()
-    return extension
+    return parse_whole(kind.parse, body, place)
 
 
 # Clients resemble each other: most extensions of a hello were seen before, and a second hello of

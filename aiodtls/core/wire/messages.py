@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, Self
 from aiodtls.core.errors import DecodeError
 from aiodtls.core.frozen import frozen
 from aiodtls.core.registry import AlertDescription, HandshakeType, ProtocolVersion
-from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.codec import Reader, Writer, parse_whole
 from aiodtls.core.wire.extension_blocks import (
     Extensions,
     encode_extensions,
@@ -52,10 +52,7 @@ def encode_body(message: Message) -> bytes:
 
 def parse_body(kind: type[Message], body: bytes) -> Message:
     """Parses a body. Raises :class:`DecodeError` unless it is exactly one message of this kind."""
-    reader = Reader(body)
-    message = kind.parse(reader)
-    reader.finish()
-    return message
+    return parse_whole(kind.parse, body)
 
 
 @frozen

@@ -348,18 +348,24 @@ MUTANTS = [
     ),
     *of(
         "core/key_limits.py",
-        "core/test_connection.py core/test_post.py",
+        "core/test_key_limits.py core/test_connection.py core/test_post.py",
         (
             "forgery-limit-ends-it",
             "RFC 9147 4.5.3",
-            "if ((exhausted and may_close and strict) or must_close) and not self.closed:",
-            "if must_close and not self.closed:",
+            "ends = exhausted and safe and _is_strict(config, negotiated)",
+            "ends = False",
+        ),
+        (
+            "forgeries-under-a-short-tag-end-nothing",
+            "RFC 9147 4.5.3",
+            "ends = exhausted and safe and _is_strict(config, negotiated)",
+            "ends = exhausted and _is_strict(config, negotiated)",
         ),
         (
             "numbers-do-not-wrap",
             "RFC 6347 4.1",
-            "if ((exhausted and may_close and strict) or must_close) and not self.closed:",
-            "if exhausted and may_close and strict and not self.closed:",
+            'KeyLimitReached("sent", exhausted), ends or overflows)',
+            'KeyLimitReached("sent", exhausted), ends)',
         ),
         (
             "new-keys-at-half-the-limit",
