@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -38,6 +39,14 @@ client 127.0.0.1 {{
 realm * {{
     replymessage "nobody is known here"
 }}
+"""
+SNMPD = """
+[snmp] localCert agent
+[snmp] trustCert ca
+agentaddress dtlsudp:127.0.0.1:{port}
+certSecName 10 manager --sn manager
+rouser -s tsm manager authpriv
+sysDescr a thing that speaks SNMP
 """
 
 
@@ -101,3 +110,28 @@ async def test_hue(free_udp_port):
         assert output == b"connected by TLS_PSK_WITH_AES_128_GCM_SHA256\n"
         await bridge.wait_for(b"HueStream\2\0\0")
         await bridge.wait_for(area.encode())
+
+
+@needs_debian
+async def test_snmp(pki: PKI, free_udp_port, tmp_path, monkeypatch):
+    leaf, mine = pki.leaf("ecdsa-p256"), pki.leaf("ecdsa-p256", "client")
+    store = tmp_path / "tls"
+    for file, place_of in (
+        (leaf.certfile, "certs/agent.crt"),
+        (leaf.keyfile, "private/agent.key"),
+        (mine.certfile, "certs/manager.crt"),
+        (pki.cafile, "ca-certs/ca.crt"),
+    ):
+        (store / place_of).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, store / place_of)
+    (store / "private/agent.key").chmod(0o600)
+    (tmp_path / "snmpd.conf").write_text(SNMPD.format(port=free_udp_port))
+    # Where it looks for certificates and MIBs, and where it writes.
+    monkeypatch.setenv("SNMPCONFPATH", str(tmp_path))
+    monkeypatch.setenv("SNMP_PERSISTENT_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("MIBDIRS", "")
+    command = (*trixie("snmpd"), "-f", "-Le", "-C", "-c", str(tmp_path / "snmpd.conf"))
+    async with serving(free_udp_port, *command, "-p", str(tmp_path / "pid")):
+        keys = (pki.cafile, mine.certfile, mine.keyfile)
+        output = await run_to_end(example("snmp.py", f"localhost:{free_udp_port}", *keys))
+        assert output == b"a thing that speaks SNMP\n"
