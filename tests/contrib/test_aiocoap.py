@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import inspect
 import re
@@ -44,7 +45,7 @@ MANDATORY = {
 def configs(mode: str, pki: PKI, **fields: Any) -> tuple[DTLSConfig, DTLSConfig]:
     """A server's and a client's config, with the same fields."""
     if mode == "psk":
-        config = default_config(psk=PSK(IDENTITY, KEY), **fields)
+        config = default_config(psk=PSK(IDENTITY, KEY, user_data="the sensor"), **fields)
         return config, config
     if mode == "certificate":
         mine, its = pki.leaf("ecdsa-p256", "client").credentials, pki.leaf().credentials
@@ -61,7 +62,7 @@ def configs(mode: str, pki: PKI, **fields: Any) -> tuple[DTLSConfig, DTLSConfig]
 
 
 CLAIMS = {
-    "psk": repr(IDENTITY),
+    "psk": "'the sensor'",
     "certificate": "'cn:client', 'dns:localhost', 'dns:sensor.example', 'ip:127.0.0.1', 'ip:::1'",
     "raw": repr(coaps.key_name(CLIENT_KEY.public_key())),
 }
@@ -117,10 +118,10 @@ def hasty() -> DTLSConfig:
 # -- credentials ------------------------------------------------------------------------------
 
 
-async def test_keys_of_aiocoap_are_found():
+async def test_keys_of_aiocoap_are_claims_by_the_name_of_their_entry():
     async with serving(None, sensor={"dtls": ENTRY}) as it:
         async with client(it.address, dtls=ENTRY) as requests:
-            assert (await requests.get()).payload == repr((IDENTITY,)).encode()
+            assert (await requests.get()).payload == b"(':sensor',)"
 
 
 async def test_keys_of_aiocoap_may_be_added_later():
@@ -128,7 +129,7 @@ async def test_keys_of_aiocoap_may_be_added_later():
         with pytest.raises(coaps.AssociationError, match=r"decrypt_error|psk"):
             await requests.get()
         it.context.server_credentials.load_from_dict({":late": {"dtls": ENTRY}})
-        assert (await requests.get()).payload == repr((IDENTITY,)).encode()
+        assert (await requests.get()).payload == b"(':late',)"
 
 
 async def test_an_identity_without_user_data_is_the_claim(pki):
@@ -168,7 +169,7 @@ async def test_requests_with_different_entries_have_associations_of_their_own(pk
         credentials.load_from_dict({f"{requests.base}/*": keys["b"]})
         third = await requests.get()
     assert first.remote is second.remote
-    assert (first.payload, third.payload) == (b"(b'sensor-1',)", b"(b'sensor-2',)")
+    assert (first.payload, third.payload) == (b"(':a',)", b"(':b',)")
 
 
 async def test_requests_at_once_share_a_handshake():
@@ -273,6 +274,40 @@ async def test_an_observer_is_told_at_its_new_address(version, pki):
         assert it.server.statistics.handshakes_completed == 1
 
 
+async def test_an_observer_that_only_listens_is_told_at_its_new_address(pki):
+    server, mine = configs("psk", pki)
+    mine = dataclasses.replace(mine, keepalive_interval=0.2)
+    async with serving(server) as it, ChaosProxy(it.address) as relay:
+        async with client(relay.address, mine) as requests:
+            request = requests.observe()
+            await request.response
+            told = numbers(request.observation)
+            relay.rebind()
+            # Its probe of a silent server comes from there.
+            while not it.server.statistics.addresses_changed:
+                await asyncio.sleep(0.01)
+            it.site.counter.count()
+            assert await anext(told) == 1
+        assert it.server.statistics.handshakes_completed == 1
+
+
+async def test_an_observer_without_connection_ids_gives_up_a_silent_server(pki):
+    server, mine = configs("psk", pki, connection_id=0)
+    mine = dataclasses.replace(mine, idle_timeout=0.4)
+    async with serving(server) as it, ChaosProxy(it.address) as relay:
+        async with client(relay.address, mine) as requests:
+            request = requests.observe()
+            await request.response
+            told = numbers(request.observation)
+            it.site.counter.count()
+            assert await anext(told) == 1
+            relay.rebind()
+            # It registers anew, and is told what is there.
+            assert await anext(told) == 1
+            it.site.counter.count()
+            assert await anext(told) == 2
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 async def test_without_connection_ids_the_server_is_dialled_anew(version, pki):
     server, mine = configs("psk", pki, versions=[version], connection_id=0)
@@ -291,8 +326,9 @@ async def test_without_connection_ids_the_server_is_dialled_anew(version, pki):
             assert await anext(told) == 3
             it.site.counter.count()
             assert await anext(told) == 4
-            endpoint = (await requests.get()).remote.endpoint
-            assert endpoint.resumed
+            reply = await requests.get()
+            assert reply.remote.endpoint.resumed
+            assert reply.payload == b"('the sensor',)"
         assert it.server.statistics.handshakes_completed == 2
 
 
@@ -581,7 +617,7 @@ async def test_installed_transports_take_the_place_of_those_of_aiocoap(free_udp_
     requests = Client(context, address)
     context.client_credentials.load_from_dict({f"{requests.base}/*": {"dtls": ENTRY}})
     reply = await requests.get()
-    assert reply.payload == repr((IDENTITY,)).encode()
+    assert reply.payload == b"(':sensor',)"
     assert isinstance(reply.remote, coaps.CoapsRemote)
     await context.shutdown()
     await server.shutdown()

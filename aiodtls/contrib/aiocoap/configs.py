@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Unpack
 
 from aiocoap.credentials import CredentialReference, CredentialsMissingError
 
-from aiodtls import PSK, DTLSConfig, Trust
+from aiodtls import PSK, DTLSConfig, Trust, profiles
 
-# Those that every device of CoAP can do (RFC 7252 section 9.1.3, RFC 7925 section 4) come last.
-SUITES = (
-    "TLS_AES_128_GCM_SHA256",
-    "TLS_AES_128_CCM_SHA256",
-    "TLS_AES_128_CCM_8_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_CCM",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8",
-    "TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256",
-    "TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256",
-    "TLS_PSK_WITH_AES_128_GCM_SHA256",
-    "TLS_PSK_WITH_AES_128_CCM",
-    "TLS_PSK_WITH_AES_128_CCM_8",
-)
+# Seconds. CoAP repeats a message after as long (ACK_TIMEOUT, RFC 7252 section 4.8).
+RETRANSMIT_INITIAL = 2.0
 
 
-def default_config(**fields: Any) -> DTLSConfig:
-    """The config of those who name none."""
-    defaults: dict[str, Any] = {
-        "cipher_suites": SUITES,
-        "pmtu": 1280,
-        "retransmit_initial": 2.0,
-        "handshake_timeout": 128.0,
-    }
-    return DTLSConfig(**(defaults | fields))
+def default_config(**fields: Unpack[profiles.Fields]) -> DTLSConfig:
+    """The config of those who name none: the profile for small devices, in a network that is as
+    fast as CoAP takes it to be.
+    """
+    fields.setdefault("retransmit_initial", RETRANSMIT_INITIAL)
+    return profiles.iot(**fields)
 
 
 class ClientConfigs:

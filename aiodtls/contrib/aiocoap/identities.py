@@ -88,14 +88,16 @@ def _start_of(name: str) -> str:
 def claims_of(endpoint: DTLSEndpoint) -> tuple[object, ...]:
     """What the handshake has proved about the peer: ``remote.authenticated_claims``.
 
-    - PSK: the identity as bytes.
+    - A PSK: its ``user_data``, else the identity as bytes. Keys of aiocoap's ``server_credentials``
+      have the name of their entry.
     - A certificate: its names, as ``dns:``, ``ip:``, ``uri:``, ``email:`` and ``cn:`` with the
       value, and the name of its key.
     - A raw public key: the name of the key, as ``key_name`` makes it, of 256 and of 120 bits.
     """
     claims: list[object] = []
     if endpoint.psk_identity is not None:
-        claims.append(endpoint.psk_identity)
+        data = endpoint.psk_user_data
+        claims.append(data if data is not None else endpoint.psk_identity)
     if endpoint.peer_certificates:
         claims += _names_of(endpoint.peer_certificates[0])
     key = endpoint.peer_public_key
@@ -127,7 +129,8 @@ def _names_of(certificate: x509.Certificate) -> list[str]:
 def psks_of(credentials: CredentialsMap) -> Callable[[bytes, PSKContext], PSK | None]:
     """Lets a server's ``DTLSConfig(psk=...)`` ask aiocoap's credentials.
 
-    The entries may change at any time.
+    The names of their entries become ``user_data``, and so claims of the peer. The entries may
+    change at any time.
 
     Args:
         credentials: such as ``context.server_credentials``, with entries of the kind ``dtls``.
@@ -135,9 +138,9 @@ def psks_of(credentials: CredentialsMap) -> Callable[[bytes, PSKContext], PSK | 
 
     def find(identity: bytes, context: PSKContext) -> PSK | None:
         try:
-            key, _ = credentials.find_dtls_psk(identity)
+            key, entry = credentials.find_dtls_psk(identity)
         except KeyError:
             return None
-        return PSK(identity, key)
+        return PSK(identity, key, user_data=entry)
 
     return find
