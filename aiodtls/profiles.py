@@ -17,6 +17,7 @@ from aiodtls.core.config import (
     TraceTarget,
 )
 from aiodtls.core.cookie_keys import CookieKeys
+from aiodtls.core.crypto.capabilities import FEATURES, ML_KEM
 from aiodtls.core.crypto.credentials import Credentials
 from aiodtls.core.crypto.trust import Trust, TrustFunction
 from aiodtls.core.limits import Limits
@@ -104,6 +105,9 @@ _SRTP_PROFILES = (
 )
 # Below the smallest MTU of common paths, tunnels and TURN included. Browsers use as much.
 _WEBRTC_HANDSHAKE_PMTU = 1200
+# The shares of browsers' hellos, although they take two datagrams. Without that of ML-KEM some
+# browsers choose a group without it, and others need another round trip.
+_WEBRTC_SHARES = ("X25519MLKEM768", "x25519") if ML_KEM in FEATURES else ("x25519",)
 
 
 def iot(**overrides: Unpack[Fields]) -> DTLSConfig:
@@ -151,6 +155,7 @@ def webrtc(
       RFC 7714).
     - Handshake datagrams fit 1200 bytes (``handshake_pmtu``). ``pmtu`` keeps its default: what SCTP
       sends is one record, however long.
+    - A ClientHello has key shares of X25519MLKEM768 and X25519, unless ``groups`` are given.
     - ``credentials`` are a fresh self-signed certificate unless they are given. Its fingerprint for
       the SDP is ``config.credentials.fingerprint()``.
 
@@ -170,6 +175,8 @@ def webrtc(
         "handshake_pmtu": _WEBRTC_HANDSHAKE_PMTU,
     }
     fields |= overrides
+    if "groups" not in fields:
+        fields.setdefault("key_shares", _WEBRTC_SHARES)
     if "credentials" not in fields:
         fields["credentials"] = Credentials.self_signed("WebRTC")
     return DTLSConfig(trust=trust, **fields)

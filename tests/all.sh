@@ -49,6 +49,7 @@ part "build wolfSSL" peer wolfssl tests/built/wolfssl.sh
 part "build pion" peer pion tests/built/pion.sh
 part "build tinydtls" peer tinydtls tests/built/tinydtls.sh
 part "Python 3.14" peer python3.14 tests/built/python314.sh
+part "browsers" peer browsers tests/built/browsers.sh
 part "tests" pytest -n 2 "$@"
 part "5,000 clients behind one address" env AIODTLS_CROWD=5000 pytest tests/simulated/test_crowds.py
 if [ -f tests/mutants/__main__.py ] || [ -f tests/mutants.py ]; then

@@ -12,6 +12,7 @@ import aiodtls
 from aiodtls import PSK, ConfigError, DTLSConfig, Trust, profiles
 from aiodtls.profiles import Fields, FieldsWithoutTrust
 from aiodtls.testing import pair
+from tests.selection import needs_ml_kem
 
 KEY = PSK("device", bytes(range(16)))
 PRINT = "sha-256 " + ":".join(["AB"] * 32)
@@ -103,3 +104,12 @@ async def test_two_browsers_connect(version):
         await client.send(bytes(1188), split=False)
         assert await server.recv() == bytes(1188)
         assert client.session is None
+
+
+@needs_ml_kem
+def test_webrtc_offers_the_shares_of_browsers():
+    trust = Trust.insecure()
+    shares = profiles.webrtc(trust=trust).first_groups
+    assert [group.name for group in shares or ()] == ["X25519MLKEM768", "x25519"]
+    assert profiles.webrtc(trust=trust, groups=["secp256r1"]).first_groups is None
+    assert profiles.webrtc(trust=trust, key_shares=None).first_groups is None
