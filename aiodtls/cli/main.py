@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from aiodtls.cli import connect, demo, proxy, scan, serve
+from aiodtls.cli import connect, demo, proxy, scan, serve, trace
 from aiodtls.cli.loss import drop_outgoing
 from aiodtls.cli.options import parser
 from aiodtls.cli.output import Output
@@ -19,6 +19,7 @@ COMMANDS = {
     "connect": connect.run,
     "proxy": proxy.run,
     "scan": scan.run,
+    "trace": trace.run,
 }
 
 

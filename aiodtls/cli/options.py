@@ -29,6 +29,11 @@ def parser() -> argparse.ArgumentParser:
     scan.add_argument("--server-hostname", help="the name to ask for and to check (default: HOST)")
     scan.add_argument("--alpn", type=_names, metavar="LIST", help="ALPN protocol names to offer")
     scan.add_argument("--json", action="store_true", help="one JSON object, for machines")
+    trace = commands.add_parser("trace", help="draws what --trace has written, as a ladder")
+    trace.add_argument("files", nargs="+", metavar="FILE", help="of one side, or of both")
+    trace.add_argument("--svg", metavar="FILE", help="draw into this file, as SVG")
+    trace.add_argument("--timers", action="store_true", help="show when timers are set and stopped")
+    trace.set_defaults(json=False)
     for command in (serve, connect, scan):
         command.add_argument("address", type=address, metavar="HOST:PORT")
     serve.add_argument(
@@ -125,6 +130,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     add("--connection-id", type=int, metavar="BYTES", help="the length of our connection ids")
     add("--client-auth", choices=("none", "optional", "required"), default="none")
     add("--keylog", metavar="FILE", help="write secrets in the SSLKEYLOGFILE format")
+    add("--trace", metavar="DIRECTORY", help="write what happens there, for aiodtls trace")
     add("--json", action="store_true", help="one JSON object a line, for programs")
     add("--loss", type=_percent, default=0.0, metavar="PERCENT", help="drop outgoing datagrams")
     add("--retransmit-initial", type=float, default=1.0, metavar="SECONDS")
@@ -241,6 +247,7 @@ def config(options: argparse.Namespace, **more: Any) -> DTLSConfig:
         "client_auth": options.client_auth,
         "connection_id": options.connection_id,
         "keylog": options.keylog,
+        "trace": options.trace,
         "retransmit_initial": options.retransmit_initial,
         "handshake_timeout": options.handshake_timeout,
     }
