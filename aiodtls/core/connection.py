@@ -51,7 +51,6 @@ from aiodtls.core.events import (
     PathMTUChanged,
     PeerUnresponsive,
     SessionReceived,
-    SessionRevoked,
     Stage,
 )
 from aiodtls.core.exported_state import ExportedState
@@ -61,7 +60,7 @@ from aiodtls.core.handshake.client import client
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.script import Handshake
 from aiodtls.core.handshake.server import server
-from aiodtls.core.handshake.stored_sessions import delete_session
+from aiodtls.core.handshake.stored_sessions import revoke_session
 from aiodtls.core.inbox import NO_END, Inbox
 from aiodtls.core.key_limits import LimitReached
 from aiodtls.core.leaving import Leaving
@@ -1514,13 +1513,11 @@ class DTLSConnection:
 
         One in the clear may be anybody's, so it touches no session.
         """
-        if self.role == "client":
-            self.negotiated.forget_session()
-            self._events.append(SessionRevoked())
-        elif stored_id := self.negotiated.take_stored_id():
-            event = delete_session(self.config.live_session_store, stored_id)
-            if event is not None:
-                self._events.append(event)
+        event = revoke_session(
+            self.negotiated, self.config.live_session_store, is_client=self.role == "client"
+        )
+        if event is not None:
+            self._events.append(event)
 
     def _end(self, error: Exception) -> None:
         """Ends the association. All ends lead through here."""

@@ -155,7 +155,7 @@ def _parse(reader: Reader) -> ExportedState:
     if has_old_keys:
         old_keys = _read_old_keys(reader)
     post = _read_post(reader)
-    own_ids = _read_vectors(reader, 1, 2)
+    own_ids = reader.vectors(1, 2)
     if has_flight:
         messages = _read_flight(reader)
         watched = {reader.uint(4): reader.uint(4) for _ in range(reader.u16())}
@@ -179,7 +179,7 @@ def _parse(reader: Reader) -> ExportedState:
         post=post,
         own_ids=own_ids,
         last_flight=last_flight,
-        unread=_read_vectors(reader, 2, 4),
+        unread=reader.vectors(2, 4),
         fragments=fragments,
     )
 
@@ -252,8 +252,8 @@ def _read_negotiated(reader: Reader) -> Negotiated:
         own_cid=own_cid,
         peer_cid=peer_cid,
         ocsp_response=reader.vector(3),
-        certificate_timestamps=_read_vectors(reader, 2, 3),
-        peer_chain=_read_vectors(reader, 3, 3),
+        certificate_timestamps=reader.vectors(2, 3),
+        peer_chain=reader.vectors(3, 3),
         session=Session.from_bytes(reader.vector(3)) if has_session else None,
     )
 
@@ -295,7 +295,7 @@ def _read_post(reader: Reader) -> PostSnapshot:
         for _ in range(reader.u16())
     )
     wanted = reader.u16()
-    spares = _read_vectors(reader, 1, 2)
+    spares = reader.vectors(1, 2)
     is_known, asked, renews = _read_bits(reader, 3)
     owed, ids_wanted = reader.u16(), reader.u16()
     ids = IdState(spares, is_known, asked, None if owed == _ABSENT else owed, renews, ids_wanted)
@@ -382,13 +382,6 @@ def _write_int(writer: Writer, number: int) -> None:
 
 def _read_int(reader: Reader) -> int:
     return int.from_bytes(reader.vector(2), "big")
-
-
-def _read_vectors(reader: Reader, item_length_size: int, length_size: int) -> tuple[bytes, ...]:
-    vectors, items = reader.sub(length_size), []
-    while vectors.remaining:
-        items.append(vectors.vector(item_length_size))
-    return tuple(items)
 
 
 def _bits(*flags: object) -> int:

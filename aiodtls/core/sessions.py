@@ -117,9 +117,7 @@ class Session:
         lifetime, age_add = reader.uint(4), reader.uint(4)
         name, alpn, identity = (_read_optional(reader) for _ in range(3))
         psk_check, certificate_type = reader.vector(1), CertificateType(reader.u8())
-        certificates, chain = reader.sub(3), []
-        while certificates.remaining:
-            chain.append(certificates.vector(3, 1))
+        chain = reader.vectors(3, 3, 1)
         return cls(
             version=version,
             suite=suite,

@@ -15,12 +15,13 @@ from dataclasses import replace
 from typing import Literal
 
 from aiodtls.core.errors import DecodeError
-from aiodtls.core.events import Event, SessionStoreFailed, StoreAwaited
+from aiodtls.core.events import Event, SessionRevoked, SessionStoreFailed, StoreAwaited
 from aiodtls.core.handshake.psks import HASH_LENGTHS
 from aiodtls.core.handshake.resumption import make_session
 from aiodtls.core.handshake.script import Handshake, Step
+from aiodtls.core.negotiated import Negotiated
 from aiodtls.core.sessions import Session, SessionStore
-from aiodtls.core.wire.codec import Reader, Writer
+from aiodtls.core.wire.codec import Reader, Writer, parse_whole
 
 MASTER_SECRET_LENGTH = 48
 # A client's session id has 32 bytes at the most, so none of them is the key of a chain.
@@ -86,8 +87,16 @@ def keep_long_chain(hs: Handshake) -> Step[None]:
         negotiated.chain_hash = digest
 
 
-def delete_session(store: SessionStore, session_id: bytes) -> Event | None:
-    """Outside a script: what the owner is to await, or to be told."""
+def revoke_session(negotiated: Negotiated, store: SessionStore, *, is_client: bool) -> Event | None:
+    """Lets nobody resume the session of an association. Outside a script: returns what the owner is
+    to await, or to be told.
+    """
+    if is_client:
+        negotiated.forget_session()
+        return SessionRevoked()
+    session_id = negotiated.take_stored_id()
+    if not session_id:
+        return None
     try:
         result = store.delete(session_id)
     except Exception as error:
@@ -121,9 +130,4 @@ def _hash(chain: bytes) -> bytes:
 
 
 def _parse_chain(stored: bytes) -> tuple[bytes, ...]:
-    reader = Reader(stored)
-    certificates, chain = reader.sub(3), []
-    reader.finish()
-    while certificates.remaining:
-        chain.append(certificates.vector(3, 1))
-    return tuple(chain)
+    return parse_whole(Reader.vectors, stored, 3, 3, 1)

@@ -95,6 +95,15 @@ class Reader:
         """A Reader over a vector."""
         return Reader(self.vector(length_size, minimum))
 
+    def vectors(
+        self, item_length_size: int, length_size: int, item_minimum: int = 0, minimum: int = 0
+    ) -> tuple[bytes, ...]:
+        """A vector of vectors, as ``Writer.vectors`` writes it."""
+        block, items = self.sub(length_size, minimum), []
+        while block.remaining:
+            items.append(block.vector(item_length_size, item_minimum))
+        return tuple(items)
+
     def u16_list(self, length_size: int = 2) -> tuple[int, ...]:
         """A vector of 16-bit code points, at least one."""
         data = self.vector(length_size, 2)

@@ -151,11 +151,7 @@ class ALPN:
 
     @classmethod
     def parse(cls, reader: Reader, place: Place) -> ALPN:
-        names = reader.sub(2, 2)
-        protocols = []
-        while names.remaining:
-            protocols.append(names.vector(1, 1))
-        return cls(tuple(protocols))
+        return cls(reader.vectors(1, 2, 1, 2))
 
     def encode(self, writer: Writer, place: Place) -> None:
         writer.vectors(self.protocols, 1, 2)
@@ -251,10 +247,7 @@ class SignedCertificateTimestamps:
     def parse(cls, reader: Reader, place: Place) -> SignedCertificateTimestamps:
         if place in _REQUESTS:
             return cls()
-        entries, timestamps = reader.sub(2, 1), []
-        while entries.remaining:
-            timestamps.append(entries.vector(2, 1))
-        return cls(tuple(timestamps))
+        return cls(reader.vectors(2, 2, 1, 1))
 
     def encode(self, writer: Writer, place: Place) -> None:
         if place not in _REQUESTS:

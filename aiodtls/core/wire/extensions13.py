@@ -38,11 +38,7 @@ class CertificateAuthorities:
 
     @classmethod
     def parse(cls, reader: Reader, place: Place) -> CertificateAuthorities:
-        block = reader.sub(2, 3)
-        names = []
-        while block.remaining:
-            names.append(block.vector(2, 1))
-        return cls(tuple(names))
+        return cls(reader.vectors(2, 2, 1, 3))
 
     def encode(self, writer: Writer, place: Place) -> None:
         writer.vectors(self.names, 2, 2)
@@ -137,10 +133,7 @@ class PreSharedKey:
         while block.remaining:
             identities.append((block.vector(2, 1), block.uint(4)))
         # A binder that is too short does not verify, if the server checks it at all.
-        block = reader.sub(2, 1)
-        binders = []
-        while block.remaining:
-            binders.append(block.vector(1))
+        binders = reader.vectors(1, 2, 0, 1)
         if len(binders) != len(identities):
             raise DecodeError(
                 "the numbers of binders and PSKs differ", AlertDescription.illegal_parameter

@@ -158,11 +158,7 @@ class Certificate12:
 
     @classmethod
     def parse(cls, reader: Reader) -> Certificate12:
-        entries = reader.sub(3)
-        chain = []
-        while entries.remaining:
-            chain.append(entries.vector(3, 1))
-        return cls(tuple(chain))
+        return cls(reader.vectors(3, 3, 1))
 
     def encode(self, writer: Writer) -> None:
         writer.vectors(self.chain, 3, 3)
@@ -264,11 +260,7 @@ class CertificateRequest12:
     def parse(cls, reader: Reader) -> CertificateRequest12:
         types = reader.vector(1, 1)
         schemes = reader.u16_list()
-        names = reader.sub(2)
-        authorities = []
-        while names.remaining:
-            authorities.append(names.vector(2, 1))
-        return cls(types, schemes, tuple(authorities))
+        return cls(types, schemes, reader.vectors(2, 2, 1))
 
     def encode(self, writer: Writer) -> None:
         writer.vector(self.certificate_types, 1).u16_list(self.schemes)

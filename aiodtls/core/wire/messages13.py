@@ -192,19 +192,14 @@ class NewConnectionId:
 
     @classmethod
     def parse(cls, reader: Reader) -> NewConnectionId:
-        block, cids = reader.sub(2), []
-        while block.remaining:
-            cids.append(block.vector(1))
+        cids = reader.vectors(1, 2)
         usage = reader.u8()
         immediate = usage == ConnectionIdUsage.cid_immediate
         if usage > ConnectionIdUsage.cid_spare or not all(cids) or (immediate and not cids):
             raise DecodeError(
                 "connection ids of this usage cannot be used", AlertDescription.illegal_parameter
             )
-        return cls(tuple(cids), usage)
+        return cls(cids, usage)
 
     def encode(self, writer: Writer) -> None:
-        with writer.sub(2):
-            for cid in self.cids:
-                writer.vector(cid, 1)
-        writer.u8(self.usage)
+        writer.vectors(self.cids, 1, 2).u8(self.usage)
