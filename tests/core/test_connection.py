@@ -417,6 +417,22 @@ def test_the_key_log_has_one_line_a_handshake(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_key_log_has_a_line_of_a_resumed_handshake_too():
+    client, server = configs("certificate")
+    first = Pair(client, server)
+    first.run()
+    lines = {"client": [], "server": []}
+    pair = Pair(
+        dataclasses.replace(client, keylog=lines["client"].append),
+        dataclasses.replace(server, keylog=lines["server"].append).succeeding(server),
+        session=first.client.session,
+    )
+    pair.run()
+    assert pair.client.resumed and lines["client"] == lines["server"]
+    (line,) = lines["client"]
+    assert line.split()[:2] == ["CLIENT_RANDOM", pair.client.negotiated.client_random.hex()]
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_server_may_choose_the_protocol_by_a_function(version):
     asked = []

@@ -72,3 +72,53 @@ def test_it_decrypts_with_our_key_log(tmp_path, variant):
     (tmp_path / "nothing.txt").touch()
     sealed = dissect(tmp_path / "handshake.pcap", tmp_path / "nothing.txt", tmp_path)
     assert not any(line.hex() in sealed for line in LINES.values())
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_it_decrypts_a_resumed_association(tmp_path, version):
+    client, server = configs("certificate" if version == "1.2" else "certificate13")
+    first = Pair(client, server)
+    assert first.run()
+    first.idle(1)
+    session = first.client.session
+    assert session is not None
+    datagrams: list[tuple[str, bytes]] = []
+
+    def note(sender: str, _number: int, data: bytes) -> None:
+        datagrams.append((sender, data))
+
+    keylog = tmp_path / "keys.txt"
+    logging = dataclasses.replace(client, keylog=keylog)
+    pair = Pair(logging, server, Link(filter=note), session=session)
+    assert pair.run() and pair.client.resumed
+    for side in (CLIENT, SERVER):
+        pair.send(side, LINES[side])
+        pair.idle(1)
+    capture(tmp_path / "resumed.pcap", datagrams)
+    shown = dissect(tmp_path / "resumed.pcap", keylog, tmp_path)
+    for line in LINES.values():
+        assert line.hex() in shown, shown
+
+
+def test_it_decrypts_what_follows_a_key_update(tmp_path):
+    client, server = configs("certificate13")
+    keylog = tmp_path / "keys.txt"
+    datagrams: list[tuple[str, bytes]] = []
+
+    def note(sender: str, _number: int, data: bytes) -> None:
+        datagrams.append((sender, data))
+
+    pair = Pair(dataclasses.replace(client, keylog=keylog), server, Link(filter=note))
+    assert pair.run()
+    pair.idle(1)
+    pair.client.update_keys(pair.now)
+    pair.flush()
+    pair.idle(1)
+    for side in (CLIENT, SERVER):
+        pair.send(side, LINES[side])
+        pair.idle(1)
+    assert pair.data == {CLIENT: [LINES[SERVER]], SERVER: [LINES[CLIENT]]}
+    capture(tmp_path / "updated.pcap", datagrams)
+    shown = dissect(tmp_path / "updated.pcap", keylog, tmp_path)
+    for line in LINES.values():
+        assert line.hex() in shown, shown

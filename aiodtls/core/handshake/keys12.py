@@ -31,15 +31,15 @@ def derive_master_secret(hs: Handshake, suite: Suite, premaster: bytes) -> hmacs
         secret = prf.master_secret(
             suite.hash_name, premaster, negotiated.client_random, negotiated.server_random
         )
-    hs.config.log_secret("CLIENT_RANDOM", negotiated.client_random, secret)
     return use_master_secret(hs, suite, secret)
 
 
 def use_master_secret(hs: Handshake, suite: Suite, secret: bytes) -> hmacs.Secret:
-    """Stores a master secret, new or of a session. Returns the keyed HMAC to derive other values
-    with.
+    """Stores a master secret, new or of a session, and logs it. Returns the keyed HMAC to derive
+    other values with.
     """
     hs.negotiated.master_secret = secret
+    hs.config.log_secret("CLIENT_RANDOM", hs.negotiated.client_random, secret)
     return hmacs.keyed(suite.hash_name, secret)
 
 
