@@ -152,6 +152,8 @@ async def _originate(
     def take(chosen: DTLSConfig) -> None:
         live["config"] = chosen
 
+    if passed:
+        udp.check_all_datagram(passed)
     bound_sockets = [udp.prepare(sock) for sock in passed] or udp.bind_all(
         await udp.resolve(options.listen[0] or None, options.listen[1], passive=True)
     )

@@ -93,13 +93,23 @@ class Opener:
     """Opens transports from callbacks: at once where the platform batches, else in a task."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[asyncio.DatagramTransport]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, protocol: asyncio.DatagramProtocol, sock: socket.socket) -> None:
-        """Calls ``protocol.connection_made`` now or soon. The transport owns the socket then."""
+        """Calls ``protocol.connection_made`` now or soon, or ``connection_lost`` where that fails.
+        The transport owns the socket then.
+        """
         if can_batch(sock):
             BatchingTransport(asyncio.get_running_loop(), sock, protocol)
             return
-        task = asyncio.ensure_future(open_transport(protocol, sock))
+        task = asyncio.ensure_future(_open_later(protocol, sock))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _open_later(protocol: asyncio.DatagramProtocol, sock: socket.socket) -> None:
+    try:
+        await open_transport(protocol, sock)
+    except OSError as error:
+        sock.close()
+        protocol.connection_lost(error)

@@ -87,11 +87,8 @@ class Upstream(asyncio.DatagramProtocol):
             self._is_opening = True
             try:
                 self._open_socket(self)
-            except OSError:
-                # The next datagram tries again.
-                self._is_opening = False
-                self._counters.drop("no_socket", len(self._waiting))
-                self._waiting.clear()
+            except OSError as error:
+                self.connection_lost(error)
 
     def take_activity(self) -> bool:
         is_active, self._is_active = self._is_active, False
@@ -134,7 +131,12 @@ class Upstream(asyncio.DatagramProtocol):
         self._counters.drop("refused")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The socket could not be opened, or has failed. The next datagram opens another."""
         self._transport = self._train = None
+        self._is_opening = False
+        if self._waiting:
+            self._counters.drop("no_socket", len(self._waiting))
+            self._waiting.clear()
 
 
 class TerminatingGateway:
