@@ -85,7 +85,8 @@ def _layouts(node: bytes, count: int, given: Sequence[bytes]) -> dict[str, Any]:
     shared = tuple(map(bytes, given)) or (secrets.token_bytes(SECRET_LENGTH),)
     IdLayout(node, 0, count, *shared)
     began = None if given else wall_clock()
-    return {"node": node, "slots": count, "secrets": shared, "began": began}
+    group = secrets.token_bytes(16)
+    return {"node": node, "slots": count, "secrets": shared, "began": began, "group": group}
 
 
 class WorkerGroup:

@@ -57,7 +57,7 @@ class Keeper:
         *,
         name: bytes | None = None,
         lease: int = 1024,
-        batch: int = 100,
+        batch: int = 32,
         interval: float = 0.05,
         time_to_live: float = 5.0,
         patience: float = 2.0,

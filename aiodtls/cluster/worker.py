@@ -28,6 +28,8 @@ class Settings:
     generation: int
     node: bytes
     sockets: tuple[int, ...]
+    # Tells this group from all others, earlier ones with the same secrets included.
+    group: bytes
     # Sockets to the supervisor and to the process before in this slot.
     successors: int
     predecessor: int | None
@@ -47,6 +49,8 @@ class Worker:
         data: What ``run`` was given as ``data``.
         sockets: The sockets of the slot, one for each address.
         id_layout: Makes connection ids that tell the slot.
+        name: For a :class:`Keeper`: the same for all generations of the slot, so that a new process
+            finds at once what a dead one has stored.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Worker:
         self.slot, self.slots = settings.slot, settings.slots
         self.generation = settings.generation
         self.data = settings.data
+        self.name = settings.group + settings.slot.to_bytes(2)
         self.sockets = [socket.socket(fileno=each) for each in settings.sockets]
         self.id_layout = IdLayout(settings.node, settings.slot, settings.slots, *settings.secrets)
         self._secrets, self._began = settings.secrets, settings.began

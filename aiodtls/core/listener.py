@@ -185,6 +185,11 @@ class Listener:
         if named is not None:
             self._receive_named(named, data, addr, now, local)
             return
+        if cid and self._routes.is_junk(cid):
+            # Most of what strangers send to a server with a layout costs one hash.
+            self._sums.count_received()
+            self._sums.count_discarded()
+            return
         on_stray = self._on_stray
         if on_stray is not None and self._is_stray(cid, addr) and on_stray(data, addr, cid):
             return
@@ -208,9 +213,9 @@ class Listener:
                 self._route(record, addr, now, local)
 
     def _is_stray(self, cid: bytes, addr: Address) -> bool:
-        """Whether a datagram may belong to an association elsewhere. Junk ids belong nowhere."""
+        """Whether a datagram may belong to an association elsewhere, junk ids apart."""
         if cid:
-            return self._routes.is_of_layout(cid)
+            return self._routes.has_layout
         return not self._routes.at(addr) and addr not in self._refusals
 
     def _receive_named(

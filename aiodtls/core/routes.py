@@ -72,9 +72,14 @@ class Routes:
         ids = self._ids.get(cid)
         return self._with_ids.get(ids) if ids is not None else None
 
-    def is_of_layout(self, cid: bytes) -> bool:
-        """Whether an id was made with a secret of the layout, here or elsewhere."""
-        return self._layout is not None and self._layout.owner_of(cid) is not None
+    @property
+    def has_layout(self) -> bool:
+        """Whether ids of ours can be told from junk."""
+        return self._layout is not None
+
+    def is_junk(self, cid: bytes) -> bool:
+        """Whether an id was not made with a secret of the layout, neither here nor elsewhere."""
+        return self._layout is not None and self._layout.owner_of(cid) is None
 
     def new_ids(self, config: DTLSConfig, addr: Address, default: int) -> ConnectionIds:
         """Connection ids of this socket's length. None are needed if only one peer can send

@@ -185,12 +185,27 @@ def test_a_group_shows_no_secret():
     assert repr(group) == "<WorkerGroup of 1, tests.cluster.mains:echo, open>"
 
 
+def settings_of(slot: int) -> Settings:
+    return Settings(
+        main="a:b",
+        slot=slot,
+        slots=2,
+        generation=0,
+        node=b"",
+        sockets=(),
+        group=b"group",
+        successors=-1,
+        predecessor=None,
+        data=b"",
+        secrets=(b"s" * 32,),
+    )
+
+
 async def test_a_worker_has_one_server(server_config):
     ours, theirs = socket.socketpair()
     with theirs:
         link = await Link.open(ours)
-        settings = Settings("a:b", 1, 2, 0, b"", (), b"", (b"s" * 32,))
-        worker = Worker(settings, link)
+        worker = Worker(settings_of(1), link)
         server = aiodtls.serve(None, config=server_config)
         await worker.prepare(server)
         with pytest.raises(DTLSError, match="worker 1 has a server already"):
@@ -204,7 +219,7 @@ async def test_the_keys_of_a_config_stay():
     ours, theirs = socket.socketpair()
     with theirs:
         link = await Link.open(ours)
-        worker = Worker(Settings("a:b", 0, 1, 0, b"", (), b"", (b"s" * 32,)), link)
+        worker = Worker(settings_of(0), link)
         completed = worker.complete(named)
         assert completed.cookie_keys is named.cookie_keys
         assert completed.ticket_keys is not None
@@ -214,7 +229,7 @@ async def test_the_keys_of_a_config_stay():
 
 def test_a_worker_has_its_own_sockets(server_config):
     class Fake:
-        complete = prepare = serving = Worker.complete
+        complete = prepare = serving = forward = Worker.complete
 
     with pytest.raises(TypeError, match="a worker has sockets and an id layout"):
         aiodtls.serve(None, port=5684, config=server_config, worker=Fake())

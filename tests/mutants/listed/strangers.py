@@ -606,8 +606,8 @@ MUTANTS = [
         (
             "junk-id-as-a-stray",
             "junk ids are not forwarded",
-            "            return self._routes.is_of_layout(cid)\n",
-            "            return True\n",
+            "        if cid and self._routes.is_junk(cid):\n",
+            "        if False:\n",
         ),
         (
             "known-address-as-a-stray",
