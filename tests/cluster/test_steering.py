@@ -84,5 +84,5 @@ async def test_both_families_share_a_port():
 
 async def test_another_system_is_an_error(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(DTLSError, match="needs Linux, not darwin"):
+    with pytest.raises(DTLSError, match="needs Linux and the batching transport, not darwin"):
         await steering.bind("127.0.0.1", 0, 2)
