@@ -249,3 +249,48 @@ async def test_a_fingerprint_that_the_browser_refuses_fails_both(browser, role, 
             changed = asyncio.Event()
             pc.once("connectionstatechange", changed.set)
             await changed.wait()
+
+
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
+async def test_the_selected_path_breaks(browser, monkeypatch):
+    """The browser, which controls ICE, goes over to another of our addresses. Firefox would not."""
+    addresses = ["127.0.0.1", "127.77.0.2"]
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda *_, **__: addresses)
+    cut: set[str] = set()
+    protocol = aioice.ice.StunProtocol
+    receive, send, send_stun = protocol.datagram_received, protocol.send_data, protocol.send_stun
+
+    def is_cut(self: Any) -> bool:
+        return self.local_candidate.host in cut
+
+    def received(self: Any, data: Any, addr: Any) -> None:
+        if not is_cut(self):
+            receive(self, data, addr)
+
+    async def sent(self: Any, *arguments: Any) -> None:
+        if not is_cut(self):
+            await send(self, *arguments)
+
+    def sent_stun(self: Any, *arguments: Any) -> None:
+        if not is_cut(self):
+            send_stun(self, *arguments)
+
+    monkeypatch.setattr(protocol, "datagram_received", received)
+    monkeypatch.setattr(protocol, "send_data", sent)
+    monkeypatch.setattr(protocol, "send_stun", sent_stun)
+    async with asyncio.timeout(120), connected(browser, "client") as (pc, channel):
+        opened = await channel
+        echoed: asyncio.Queue[str] = asyncio.Queue()
+        opened.on("message", echoed.put_nowait)
+        opened.send("before")
+        assert await echoed.get() == "before"
+        connection = pc.sctp.transport.transport._connection
+
+        def selected() -> str:
+            return connection._nominated[1].local_candidate.host
+
+        cut.add(first := selected())
+        opened.send("after")
+        assert await echoed.get() == "after"
+        assert selected() in addresses and selected() != first
+        assert pc.sctp.transport.state == "connected"
