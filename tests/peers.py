@@ -25,6 +25,7 @@ PACKAGES = {
     "coap-client-gnutls": "libcoap3-bin",
     "coap-server-openssl": "libcoap3-bin",
     "coap-server-gnutls": "libcoap3-bin",
+    "coap-server-notls": "libcoap3-bin",
 }
 # Seconds until a program has surely failed, however busy the machine is.
 LONGEST_WAIT = 60.0
