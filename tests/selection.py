@@ -35,6 +35,7 @@ BY_HAND = {
     "AIODTLS_PION": "pion's DTLS 1.3 and its return routability checks",
     "AIODTLS_BOGO_RUNNER": "BoringSSL's runner (sh tests/bogo/run.sh)",
     "AIODTLS_AIOCOAP": "aiocoap's own tests of coaps:// with our transports",
+    "AIODTLS_AIORTC": "aiortc's own tests with our DTLS",
 }
 
 
