@@ -72,6 +72,10 @@ class Link:
         self._seed = seed
         self._datagrams = 0
 
+    def move_client(self, addr: Any) -> None:
+        """The client's datagrams come from ``addr`` from now on."""
+        self.client_address = addr
+
     def delays(self, size: int) -> list[float]:
         """When the copies of the next datagram arrive, in seconds from now; none if it is lost.
 
@@ -108,6 +112,10 @@ class SimulatedTransport(asyncio.DatagramTransport):
         self._is_client = is_client
         self._closing = False
         self.peer: SimulatedTransport | None = None
+
+    def lead_to(self, peer: SimulatedTransport) -> None:
+        """What is sent here arrives there."""
+        self.peer = peer
 
     @property
     def _address(self) -> Any:
@@ -223,7 +231,7 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
         What is sent to its old address is lost. An association follows its client by its
         connection ids (RFC 9146), which are in use unless the server has ``connection_id=0``.
         """
-        self._link.client_address = addr
+        self._link.move_client(addr)
 
     def __await__(self) -> Generator[Any, None, tuple[DTLSEndpoint, DTLSEndpoint]]:
         if self._virtual_time:
@@ -262,7 +270,8 @@ class pair:  # noqa: N801 - used as a function, like asyncio.timeout
         client, server = ClientProtocol(), ClientProtocol(server_config)
         client_side = SimulatedTransport(client, self._link, is_client=True)
         server_side = SimulatedTransport(server, self._link, is_client=False)
-        client_side.peer, server_side.peer = server_side, client_side
+        client_side.lead_to(server_side)
+        server_side.lead_to(client_side)
         client.connection_made(client_side)
         server.connection_made(server_side)
         accepting = asyncio.ensure_future(server.accept(self._link.client_address))

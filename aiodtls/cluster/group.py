@@ -190,7 +190,7 @@ class WorkerGroup:
         before = next(others, None)
         if before is not None:
             # It had not handed everything over, and goes on.
-            before.is_leaving = False
+            before.stays()
             self._present[slot] = before
             return
         await self._start_again(process)
@@ -273,11 +273,11 @@ class WorkerGroup:
 
     async def _replace(self, slot: int, timeout: float | None) -> None:
         process = self._present[slot]
-        process.is_leaving = True
+        process.leaves()
         try:
             successor = await self._spawn(slot, process.settings.generation + 1, process)
         except BaseException:
-            process.is_leaving = False
+            process.stays()
             if process.has_ended and not self._is_closing:
                 watcher = asyncio.create_task(self._start_again(process))
                 self._watchers.add(watcher)
@@ -406,6 +406,14 @@ class _Process:
             # If it has ended, the other end is closed, which the successor sees.
             socket.send_fds(self._successors, [b"s"], [theirs.fileno()])
         return ours
+
+    def leaves(self) -> None:
+        """It is told to end."""
+        self.is_leaving = True
+
+    def stays(self) -> None:
+        """It goes on, as its successor could not take over."""
+        self.is_leaving = False
 
     @property
     def pid(self) -> int:

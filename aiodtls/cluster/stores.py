@@ -107,6 +107,11 @@ class _Row:
     state: bytes | None
     connection_ids: tuple[bytes, ...]
 
+    def give_to(self, holder: bytes) -> bytes | None:
+        """The state goes to this holder, who has to put a newer one."""
+        state, self.state, self.holder = self.state, None, holder
+        return state
+
 
 class MemoryStateStore:
     """States in this process, for tests and for servers that share a process.
@@ -176,9 +181,7 @@ class MemoryStateStore:
         lost = self._lost.get(holder)
         if lost is not None and association in lost:
             lost.remove(association)
-        state, row.state = row.state, None
-        row.holder = holder
-        return state
+        return row.give_to(holder)
 
     async def beat(self, holder: bytes, seconds: float) -> Orders:
         self._alive_until[holder] = self._clock() + seconds

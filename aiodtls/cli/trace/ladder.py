@@ -44,6 +44,12 @@ class Arrow:
         assert found is not None
         return found
 
+    def arrived(self, at: Moment) -> None:
+        self.received, self.fate = at, "arrived"
+
+    def lost(self) -> None:
+        self.fate = "lost"
+
 
 @dataclass(frozen=True)
 class Note:
@@ -114,7 +120,7 @@ def _arrows(sender: str, sides: list[Side]) -> list[Arrow]:
             at = _moment(received)
             arrows.append(Arrow(sender, label, kind, received=at, fate="arrived"))
         elif found.received is None:
-            found.received, found.fate = _moment(received), "arrived"
+            found.arrived(_moment(received))
     if ours is not None and theirs is not None:
         _judge(arrows, theirs)
     return arrows
@@ -130,14 +136,15 @@ def _judge(arrows: list[Arrow], receiver: Side) -> None:
         hellos = [a for a in arrows if a.sent is not None and a.sent[0] <= taken.at]
         if hellos:
             # The listener has taken this hello, and told the association of it.
-            hellos[-1].received, hellos[-1].fate = _moment(taken), "arrived"
+            hellos[-1].arrived(_moment(taken))
     closed = next(_named(receiver, "association_closed"), None)
     for arrow in arrows:
         if arrow.sent is None or arrow.received is not None:
             continue
         is_before = arrow.sent[0] < first
         is_after = closed is not None and arrow.sent[0] >= closed.at
-        arrow.fate = "unknown" if is_before or is_after else "lost"
+        if not is_before and not is_after:
+            arrow.lost()
 
 
 class _Carried:
