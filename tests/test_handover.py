@@ -162,3 +162,15 @@ async def test_data_of_a_woken_receiver_is_exported():
             await waiting
         async with await aiodtls.adopt(state, KEY, config=client_config("1.3")) as again:
             assert await again.recv() == b"given"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+async def test_the_log_tells_how_long_an_exported_association_was_here(version, caplog):
+    caplog.set_level("INFO", "aiodtls.server")
+    async with aiodtls.serve(echo, "127.0.0.1", config=SERVER) as server:
+        client = await dial(server.sockname[1], version)
+        await echoed(client, b"before")
+        await until_exported(server)
+        client.abort()
+    [closed] = [record for record in caplog.records if "closed after" in record.getMessage()]
+    assert 0 <= closed.dtls_duration < 60

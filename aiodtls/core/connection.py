@@ -1439,7 +1439,6 @@ class DTLSConnection:
         self._inbox.clear()
         self._end(EndpointClosed("handed_over", "the association was exported to another process"))
         self._outgoing.forget()
-        self._driver.hand_over()
 
     # -- beginning and end ----------------------------------------------------------------------
 

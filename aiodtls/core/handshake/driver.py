@@ -219,10 +219,6 @@ class HandshakeDriver:
             return None
         return self._reopened.popleft()
 
-    def hand_over(self) -> None:
-        """The state was exported: the adopter acknowledges the peer's last flight."""
-        self.completed_at = float("-inf")
-
     @property
     def fragments(self) -> tuple[tuple[int, Fragment], ...]:
         """What has arrived of the peer's next messages: fragments, each with its epoch."""
