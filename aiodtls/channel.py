@@ -18,7 +18,7 @@ from aiodtls import log, reports
 from aiodtls.carrier import Carrier
 from aiodtls.core.config import DTLSConfig
 from aiodtls.core.connection import DTLSConnection
-from aiodtls.core.errors import EndpointClosed, HandshakeError
+from aiodtls.core.errors import EndpointClosed, EndReason, HandshakeError
 from aiodtls.core.events import (
     AddressChanged,
     CertificateReceived,
@@ -91,7 +91,7 @@ class Channel(Sending):
         self.confirmed: asyncio.Future[None] = self.loop.create_future()
         self.closed: asyncio.Future[None] = self.loop.create_future()
         # Whether the user has the endpoint, or is waiting for it.
-        self.is_claimed = False
+        self.is_claimed: bool = False
         self._endpoint: weakref.ref[Any] | None = None
         # The endpoint of a peer that the user has not been given yet, or need not keep.
         self._kept: Any = None
@@ -541,7 +541,7 @@ class Channel(Sending):
         self._call_no_more()
         self.carrier.drain()
 
-    def abort(self, reason: str = "local") -> None:
+    def abort(self, reason: EndReason = "local") -> None:
         self._call_no_more()
         self.forget_pending()
         self.connection.abort(EndpointClosed(reason))

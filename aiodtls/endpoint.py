@@ -7,7 +7,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -15,12 +15,22 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from aiodtls.channel import Channel
 from aiodtls.core import checks
+from aiodtls.core.checks import Buffer
 from aiodtls.core.config import check_pmtu
+from aiodtls.core.crypto.certificates import Role
 from aiodtls.core.crypto.srtp import SRTPKeys
-from aiodtls.core.errors import END_REASONS, DTLSError, EndpointClosed, MessageTooLarge
+from aiodtls.core.errors import (
+    END_REASONS,
+    DTLSError,
+    EndpointClosed,
+    EndReason,
+    MessageTooLarge,
+)
 from aiodtls.core.events import Event
+from aiodtls.core.registry import Version
 from aiodtls.core.sessions import Session
 from aiodtls.core.statistics import Statistics
+from aiodtls.net.sockets import SocketAddress
 
 DataHandler: TypeAlias = Callable[["DTLSEndpoint", bytes], object]
 EventHandler: TypeAlias = Callable[["DTLSEndpoint", Event], object]
@@ -100,7 +110,7 @@ class DTLSEndpoint:
 
     # -- sending ------------------------------------------------------------------------------
 
-    async def send(self, data: bytes, *, split: bool = True) -> int:
+    async def send(self, data: Buffer, *, split: bool = True) -> int:
         """Sends ``data`` in pieces of at most ``max_payload`` bytes, each in its own record and
         datagram.
 
@@ -132,7 +142,7 @@ class DTLSEndpoint:
             pieces = channel.pieces(data, split=split)
         return channel.send_now(pieces)
 
-    def send_nowait(self, data: bytes, *, split: bool = True) -> int:
+    def send_nowait(self, data: Buffer, *, split: bool = True) -> int:
         """As ``send``, but raises :class:`BufferFull` instead of waiting."""
         channel = self._channel
         if type(data) is bytes and channel.try_send(data):
@@ -143,7 +153,7 @@ class DTLSEndpoint:
         channel.check_room(len(pieces))
         return channel.send_now(pieces)
 
-    async def send_many(self, messages: Iterable[bytes]) -> int:
+    async def send_many(self, messages: Iterable[Buffer]) -> int:
         """Sends each message as one record, all of them or none. Returns the number of records.
 
         Raises, before anything is sent:
@@ -163,7 +173,7 @@ class DTLSEndpoint:
         channel.check_room(len(pieces))
         return channel.send_now(pieces)
 
-    def _checked(self, messages: Iterable[bytes]) -> Sequence[bytes]:
+    def _checked(self, messages: Iterable[Buffer]) -> Sequence[bytes]:
         """The messages, if each may be sent as one record."""
         pieces = checks.messages(messages)
         self._channel.check_open()
@@ -229,7 +239,7 @@ class DTLSEndpoint:
         """Returns when the association has ended, for whatever reason."""
         await asyncio.shield(self._channel.closed)
 
-    def abort(self, *, reason: str = "local") -> None:
+    def abort(self, *, reason: EndReason = "local") -> None:
         """Ends the association at once and sends nothing.
 
         Args:
@@ -256,13 +266,13 @@ class DTLSEndpoint:
     # -- what is known ------------------------------------------------------------------------
 
     @property
-    def role(self) -> str:
+    def role(self) -> Role:
         """ "client" or "server"."""
         return self._channel.connection.role
 
     @property
-    def version(self) -> str | None:
-        """ "1.2"."""
+    def version(self) -> Version | None:
+        """ "1.2" or "1.3"."""
         return self._channel.connection.version
 
     @property
@@ -342,13 +352,14 @@ class DTLSEndpoint:
         await asyncio.shield(self._channel.confirmed)
 
     @property
-    def peername(self) -> Any:
-        """The peer's socket address."""
-        return self._channel.connection.peer
+    def peername(self) -> SocketAddress:
+        """The peer's socket address. With a transport of your own: as that gives it."""
+        return cast(SocketAddress, self._channel.connection.peer)
 
     @property
-    def sockname(self) -> Any:
-        return self.get_extra_info("sockname")
+    def sockname(self) -> SocketAddress:
+        """Our socket address, as ``peername``."""
+        return cast(SocketAddress, self.get_extra_info("sockname"))
 
     @property
     def statistics(self) -> Statistics:

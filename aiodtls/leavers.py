@@ -71,4 +71,4 @@ async def _leave(leaver: Leaver, peer_done: asyncio.Future[None]) -> None:
         leaver.close_transport()
 
 
-leavers = Leavers()
+leavers: Leavers = Leavers()

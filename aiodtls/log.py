@@ -20,9 +20,9 @@ from typing import Any
 from aiodtls.core.networks import network_of
 from aiodtls.core.peer_text import shown
 
-client = logging.getLogger("aiodtls.client")
-server = logging.getLogger("aiodtls.server")
-handshake = logging.getLogger("aiodtls.handshake")
+client: logging.Logger = logging.getLogger("aiodtls.client")
+server: logging.Logger = logging.getLogger("aiodtls.server")
+handshake: logging.Logger = logging.getLogger("aiodtls.handshake")
 logging.getLogger("aiodtls").addHandler(logging.NullHandler())
 
 # Lines of one kind: so many at once, then so many a second.

@@ -95,11 +95,11 @@ class DTLSProtocol(asyncio.DatagramProtocol):
         self._max_datagram_size = max_datagram_size
         self.on_event = on_event
         # A server's sockets share them.
-        self.failure_reports = FailureReports()
+        self.failure_reports: FailureReports = FailureReports()
         self.transport: asyncio.DatagramTransport | None = None
-        self.is_paused = False
+        self.is_paused: bool = False
         # The bytes of an IP packet before the UDP payload.
-        self.headers = IPV4_AND_UDP_HEADERS
+        self.headers: int = IPV4_AND_UDP_HEADERS
         self._loop: asyncio.AbstractEventLoop | None = None
         # The only peer of a connected socket, which takes no address to send to.
         self._connected_to: Any = None

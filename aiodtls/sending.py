@@ -30,9 +30,9 @@ class Sending:
     )
 
     def __init__(self, carrier: Carrier, connection: DTLSConnection) -> None:
-        self.carrier = carrier
-        self.connection = connection
-        self.loop = asyncio.get_running_loop()
+        self.carrier: Carrier = carrier
+        self.connection: DTLSConnection = connection
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         # Those that wait for room. Lists here and in the channel: an empty deque has 760 bytes.
         self._senders: list[asyncio.Future[None]] = []
         # Messages that are coalesced until the end of the loop's iteration. They become one batch,

@@ -10,7 +10,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, cast
 
 from aiodtls import log
 from aiodtls.channel import Channel
@@ -24,6 +24,7 @@ from aiodtls.core.wire.records import begins_client_hello
 from aiodtls.due_exports import DueExports
 from aiodtls.endpoint import DataHandler, DTLSEndpoint, EventHandler, ServerEventHandler
 from aiodtls.net import sockets as udp
+from aiodtls.net.sockets import SocketAddress
 from aiodtls.net.transports import open_transport
 from aiodtls.protocol import DTLSProtocol, run_handler
 from aiodtls.reports import FailureReports
@@ -306,10 +307,10 @@ class DTLSServer:
         )
 
     @property
-    def sockname(self) -> Any:
+    def sockname(self) -> SocketAddress:
         """The address of the first socket."""
         for _, transport in self._accepting_transports():
-            return transport.get_extra_info("sockname")
+            return cast(SocketAddress, transport.get_extra_info("sockname"))
         raise DTLSError("the server has no socket")
 
     def __repr__(self) -> str:

@@ -159,8 +159,8 @@ class _Carrier(DTLSProtocol, ABC):
     def __init__(self, factory: ProtocolFactory, config: DTLSConfig | None) -> None:
         super().__init__(config)
         self.user: asyncio.DatagramProtocol = factory()
-        self.face = DTLSTransport(self)
-        self.is_closing = False
+        self.face: DTLSTransport = DTLSTransport(self)
+        self.is_closing: bool = False
         # The user has only the transport, so the endpoints are held here.
         self._held: dict[Any, DTLSEndpoint] = {}
 

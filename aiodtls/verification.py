@@ -56,7 +56,7 @@ class Verification:
         loop: asyncio.AbstractEventLoop,
         done: Callable[[Verification, VerificationRequested, Verdict], None],
     ) -> None:
-        self.network = network
+        self.network: Hashable = network
         self._queue = queue
         self._question = question
         self._loop = loop

@@ -61,6 +61,7 @@ part "tests with Python 3.13" with_python 3.13 debian13 ""
 part "tests with Python 3.14" with_python 3.14 python3.14 "--cov aiodtls --cov-report term:skip-covered"
 part "packages" sh tests/packages.sh -n 2 -m "not built" --ignore tests/foreign \
     --ignore tests/simulated --ignore tests/faults
+part "public types" sh tests/typed.sh "$AIODTLS_CACHE/basedpyright"
 part "documentation" sh tests/site.sh "$AIODTLS_CACHE/site"
 part "BoringSSL's runner" env PYTHON=python sh tests/bogo/run.sh
 

@@ -60,7 +60,7 @@ class Predecessor(_Forwarding):
         self._key = key
         # The number of the socket and the address of the handshakes that it finishes.
         self._half_open: set[tuple[int, Any]] = set()
-        self.is_gone = False
+        self.is_gone: bool = False
 
     async def stop(self) -> None:
         """Returns when it reads its sockets no more."""

@@ -53,15 +53,22 @@ class Worker:
             finds at once what a dead one has stored.
     """
 
+    slot: int
+    slots: int
+
     def __init__(
         self, settings: Settings, supervisor: Link, predecessor: Link | None = None
     ) -> None:
         self.slot, self.slots = settings.slot, settings.slots
-        self.generation = settings.generation
-        self.data = settings.data
-        self.name = settings.group + settings.slot.to_bytes(2)
-        self.sockets = [socket.socket(fileno=each) for each in settings.sockets]
-        self.id_layout = IdLayout(settings.node, settings.slot, settings.slots, *settings.secrets)
+        self.generation: int = settings.generation
+        self.data: bytes = settings.data
+        self.name: bytes = settings.group + settings.slot.to_bytes(2)
+        self.sockets: list[socket.socket] = [
+            socket.socket(fileno=each) for each in settings.sockets
+        ]
+        self.id_layout: IdLayout = IdLayout(
+            settings.node, settings.slot, settings.slots, *settings.secrets
+        )
         self._secrets, self._began = settings.secrets, settings.began
         self._supervisor = supervisor
         self._server: DTLSServer | None = None

@@ -59,7 +59,7 @@ class Alerts:
         self._outbox = outbox
         self._counters = counters
         self._is_client = is_client
-        self.farewell = AlertDescription.close_notify
+        self.farewell: AlertDescription = AlertDescription.close_notify
         self.hint: AlertHint | None = None
         self.refusal: Refusal | None = None
 

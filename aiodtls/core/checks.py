@@ -18,6 +18,7 @@ from typing import (
     Literal,
     NoReturn,
     ParamSpec,
+    TypeAlias,
     TypeVar,
     Union,
     cast,
@@ -34,6 +35,7 @@ R = TypeVar("R")
 # Whether an annotation allows a value.
 Test = Callable[[Any], bool]
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
 BYTES = (bytes, bytearray, memoryview)
 # Types that are often given by mistake instead of a sequence.
 TEXT = (str, *BYTES)

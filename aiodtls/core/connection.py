@@ -80,7 +80,7 @@ from aiodtls.core.record.connection_ids import NO_IDS, ConnectionIds
 from aiodtls.core.record.layer import RecordLayer
 from aiodtls.core.record.lease import CONTROL_RESERVE
 from aiodtls.core.refusals import Refusal
-from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType
+from aiodtls.core.registry import AlertDescription, AlertLevel, ContentType, Version
 from aiodtls.core.reliability.acks import parse_ack
 from aiodtls.core.reliability.flight import size_after_refusal
 from aiodtls.core.reliability.outgoing_flight import OutgoingFlight
@@ -148,6 +148,13 @@ class DTLSConnection:
         *("negotiated", "own_ids", "peer", "role"),
     )
 
+    config: DTLSConfig
+    peer: Address
+    handshake_complete: bool
+    confirmed: bool
+    closed: bool
+    max_payload: int
+
     def __init__(
         self,
         role: Literal["client", "server"],
@@ -166,7 +173,7 @@ class DTLSConnection:
         observe: Observe | None = None,
     ) -> None:
         self.role, self.config, self.peer = role, config, peer
-        self.counters = Counters(sums)
+        self.counters: Counters = Counters(sums)
         self.handshake_complete = self.confirmed = self.closed = False
         self.failure: Exception | None = None
         self._touched: set[Any] = touched if touched is not None else NullSet()
@@ -186,7 +193,7 @@ class DTLSConnection:
             length = config.connection_id
             own_ids = ConnectionIds(length, random) if length else NO_IDS
         self.own_ids = own_ids
-        self.negotiated = Negotiated() if negotiated is None else negotiated
+        self.negotiated: Negotiated = Negotiated() if negotiated is None else negotiated
         # Made when first needed.
         self._made_paths: PathValidator | None = None
         self._idle: IdleMonitor | None = None
@@ -636,7 +643,7 @@ class DTLSConnection:
 
     # -- requests of the owner ------------------------------------------------------------------
 
-    def send(self, data: bytes, now: float) -> None:
+    def send(self, data: checks.Buffer, now: float) -> None:
         """Sends one record of application data, in a datagram of its own.
 
         Raises:
@@ -902,7 +909,7 @@ class DTLSConnection:
         return self._layer.keeps_early(record)
 
     @property
-    def version(self) -> str | None:
+    def version(self) -> Version | None:
         """ "1.2" or "1.3". Like the properties below, None before it is known."""
         return self.negotiated.version
 
@@ -1448,9 +1455,9 @@ class DTLSConnection:
         negotiated = self.negotiated
         self._update_max_payload()
         self._watch_idleness(now)
-        self._events.append(
-            HandshakeCompleted(str(negotiated.version), str(negotiated.cipher_suite), now)
-        )
+        version, suite = negotiated.version, negotiated.cipher_suite
+        assert version is not None and suite is not None
+        self._events.append(HandshakeCompleted(version, suite, now))
         self._expect_data(
             # This does not depend on a certificate: a peer may have shown none.
             held=any(

@@ -6,7 +6,7 @@ turns it into one alert and one public exception. What the caller did wrong is r
 """
 
 import errno
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from aiodtls.core.registry import AlertDescription
 
@@ -85,10 +85,20 @@ FAILURE_REASONS = (
     *("invalid_cookie", "table_full", "not_accepting", "hello_too_long", "queue_full"),
 )
 # The values of ``EndpointClosed.reason``.
-END_REASONS = (
-    *("close_notify", "local", "peer_alert", "idle", "replaced", "key_limit", "evicted"),
-    *("unacknowledged", "forked", "handed_over", "disowned"),
-)
+EndReason: TypeAlias = Literal[
+    "close_notify",
+    "local",
+    "peer_alert",
+    "idle",
+    "replaced",
+    "key_limit",
+    "evicted",
+    "unacknowledged",
+    "forked",
+    "handed_over",
+    "disowned",
+]
+END_REASONS: tuple[EndReason, ...] = get_args(EndReason)
 
 
 class EndpointClosed(DTLSError, ConnectionError):
@@ -107,9 +117,9 @@ class EndpointClosed(DTLSError, ConnectionError):
     - "disowned": another process owns it now.
     """
 
-    def __init__(self, reason: str, message: str | None = None) -> None:
+    def __init__(self, reason: EndReason, message: str | None = None) -> None:
         super().__init__(message or f"the association has ended: {reason}")
-        self.reason = reason
+        self.reason: EndReason = reason
 
 
 class MessageTooLarge(DTLSError, OSError, ValueError):
@@ -158,7 +168,7 @@ class AlertError(Exception):
     ) -> None:
         super().__init__(message)
         self.description = description
-        self.error = error or HandshakeError(message)
+        self.error: HandshakeError = error or HandshakeError(message)
         self.error.reason = reason or description.name
 
 

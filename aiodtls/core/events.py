@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiodtls.core.crypto.trust import why_refused
 from aiodtls.core.frozen import frozen
+from aiodtls.core.registry import Version
 
 if TYPE_CHECKING:
     from aiodtls.core.crypto.certificates import Role
@@ -28,6 +29,9 @@ class Event:
     __slots__ = ()
 
 
+# What a session store was asked for, and why a newer export is needed.
+StoreOperation = Literal["get", "put", "delete"]
+ExportReason = Literal["records", "message", "new_keys", "received_message"]
 # How far a handshake came.
 Stage = Literal["hello", "negotiation", "authentication", "finished", "timeout"]
 
@@ -63,7 +67,7 @@ class HandshakeCompleted(Event):
     ``at`` is when, in seconds on the clock of the event loop.
     """
 
-    version: str
+    version: Version
     cipher_suite: str
     at: float = field(default=0.0, compare=False)
 
@@ -112,7 +116,7 @@ class KeyLimitReached(Event):
     ``direction`` is "sent" (records protected) or "forged" (records that failed to open).
     """
 
-    direction: str
+    direction: Literal["sent", "forged"]
     exhausted: bool
 
 
@@ -120,7 +124,7 @@ class KeyLimitReached(Event):
 class KeysUpdated(Event):
     """DTLS 1.3: records of one direction, "sent" or "received", use new keys from now on."""
 
-    direction: str
+    direction: Literal["sent", "received"]
 
 
 @frozen
@@ -146,7 +150,7 @@ class SessionStoreFailed(Event):
     ``operation`` is "get", "put" or "delete".
     """
 
-    operation: str
+    operation: StoreOperation
     error: Exception = field(repr=False)
 
 
@@ -159,7 +163,7 @@ class ExportNeeded(Event):
     "received_message" (we must acknowledge a message of the peer).
     """
 
-    reason: str
+    reason: ExportReason
 
 
 @frozen
@@ -264,7 +268,7 @@ class StoreAwaited(Question):
     exception that it raised. Nothing waits for the answer to "delete", which comes after the end.
     """
 
-    operation: str
+    operation: StoreOperation
     result: Awaitable[object] = field(repr=False)
 
 

@@ -30,6 +30,7 @@ from aiodtls.core.registry import (
     KeyUpdateRequest,
     NamedGroup,
     SRTPProtectionProfile,
+    Version,
 )
 from aiodtls.core.reliability.flight import Flight, OutgoingMessage
 from aiodtls.core.reliability.outgoing_flight import LastFlight
@@ -46,7 +47,7 @@ _NUMBERS = Struct("!QQqIQIIIII")
 _TIME = Struct("!d")
 _EPOCHS = Struct("!QQ")
 _ROLES: tuple[Literal["client", "server"], ...] = ("client", "server")
-_VERSIONS = ("1.2", "1.3")
+_VERSIONS: tuple[Version, ...] = ("1.2", "1.3")
 # Encodes None in a field for a number.
 _ABSENT = 0xFFFF
 # The timers in the order of the layout. New ones are appended.

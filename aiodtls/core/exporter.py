@@ -11,6 +11,7 @@ from typing import Literal, TypedDict, Unpack
 
 from aiodtls.core import sealed_state
 from aiodtls.core.errors import DTLSError
+from aiodtls.core.events import ExportReason
 from aiodtls.core.exported_state import ExportedState
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.post import PostHandshake13
@@ -66,7 +67,7 @@ class Exporter:
         self._inbox = inbox
         self._leases: LeaseKeeper | None = None
         self._doubt: DoubtfulData | None = None
-        self.export_id = b"", 0
+        self.export_id: tuple[bytes, int] = b"", 0
 
     @property
     def is_leased(self) -> bool:
@@ -127,7 +128,7 @@ class Exporter:
         if in_force:
             self._inbox.end_at(self._leases.granted.received_end)
 
-    def review(self) -> str | None:
+    def review(self) -> ExportReason | None:
         """Why a newer export is needed, reported once; None if it is not."""
         return None if self._leases is None else self._leases.review()
 

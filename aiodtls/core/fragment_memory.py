@@ -16,7 +16,7 @@ class FragmentMemory(Generic[Holder]):
     __slots__ = ("_held", "_holders", "_networks", "total")
 
     def __init__(self) -> None:
-        self.total = 0
+        self.total: int = 0
         # What each holder has, and its network when it was first counted.
         self._held: dict[Holder, tuple[int, Hashable]] = {}
         self._networks: Shares[Hashable] = Shares()

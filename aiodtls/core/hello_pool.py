@@ -36,9 +36,13 @@ class Slot:
 
     __slots__ = ("expires", "last", "network", "reassembly", "record_number")
 
+    reassembly: Reassembly
+    record_number: int
+    last: bytes | None
+
     def __init__(self, network: Hashable, limit: int, message_seq: int) -> None:
-        self.network = network
-        self.expires = 0.0
+        self.network: Hashable = network
+        self.expires: float = 0.0
         self.begin(limit, message_seq)
 
     def begin(self, limit: int, message_seq: int, last: bytes | None = None) -> None:

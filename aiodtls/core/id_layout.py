@@ -66,6 +66,10 @@ class IdLayout:
     # Where the steering byte is in an id.
     steering_offset = 0
 
+    node: bytes
+    slot: int
+    slots: int
+
     @checked_part
     def __init__(
         self,

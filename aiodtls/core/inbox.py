@@ -33,7 +33,7 @@ class Inbox:
         # lists although they are read from the front: an empty deque takes 760 bytes.
         self._waiting: list[bytes] | None = None
         self._early: list[bytes] | None = None
-        self.is_held = False
+        self.is_held: bool = False
 
     def expect_dtls13(self) -> None:
         """Expects data only in DTLS 1.3's application epochs."""

@@ -7,6 +7,7 @@ that the exporter may have received before it ended.
 from __future__ import annotations
 
 from aiodtls.core.errors import LeaseExhausted
+from aiodtls.core.events import ExportReason
 from aiodtls.core.handshake.driver import HandshakeDriver
 from aiodtls.core.handshake.post import PostHandshake13
 from aiodtls.core.record.layer import RecordLayer
@@ -98,7 +99,7 @@ class LeaseKeeper:
         if in_force:
             self._put_in_force(now)
 
-    def review(self) -> str | None:
+    def review(self) -> ExportReason | None:
         """Why a newer export is needed, reported once; None if it is not."""
         self._set_alarm()
         reason = self._need()
@@ -127,7 +128,7 @@ class LeaseKeeper:
             alarm = lease.half if writer.next_number < lease.half else lease.data_end
             writer.lease(lease.end, alarm)
 
-    def _need(self) -> str | None:
+    def _need(self) -> ExportReason | None:
         """What waits for a newer lease; None if nothing does."""
         lease = self._newest
         layer, post, driver = self._layer, self._post, self._driver
@@ -154,8 +155,8 @@ class DoubtfulData:
 
     def __init__(self, layer: RecordLayer, records: int) -> None:
         self._layer = layer
-        self.end = layer.next_received + records
-        self.may_ask = True
+        self.end: int = layer.next_received + records
+        self.may_ask: bool = True
 
     def asked(self) -> None:
         """The peer was asked for new keys."""

@@ -127,7 +127,7 @@ class Listener:
         if config is not None:
             config.check_server()
         self.config = config
-        self.accepting = True
+        self.accepting: bool = True
         self.holds_hellos = holds_hellos
         self.datagram_size = datagram_size
         self._observe = observe
@@ -136,7 +136,7 @@ class Listener:
         self._cookies = Cookies(_cookie_keys(config, random))
         self._routes = Routes(config, random, id_layout)
         # The only connection of an address; None if there are two or none.
-        self.live_connection = self._routes.only
+        self.live_connection: Callable[[Address], DTLSConnection | None] = self._routes.only
         self._held_hellos = HeldHellos()
         self._pool = HelloPool()
         self._fragments: FragmentMemory[DTLSConnection] = FragmentMemory()

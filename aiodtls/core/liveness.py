@@ -67,7 +67,7 @@ class IdleMonitor:
         # Counts the probes since then, and gives the pause before the next one.
         self._backoff = Backoff(outgoing.initial, config.retransmit_max)
         self._next_probe = float("-inf")
-        self.reason = ""
+        self.reason: str = ""
 
     def look(self, now: float) -> Liveness:
         """Called when the idle timer is due. Sets the timer again if there is still something to

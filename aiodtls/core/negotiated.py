@@ -19,7 +19,12 @@ from aiodtls.core.crypto.srtp import (
 from aiodtls.core.crypto.suites import Suite
 from aiodtls.core.errors import DTLSError
 from aiodtls.core.record.traffic import ApplicationTraffic, TrafficSecrets
-from aiodtls.core.registry import CertificateType, NamedGroup, SRTPProtectionProfile
+from aiodtls.core.registry import (
+    CertificateType,
+    NamedGroup,
+    SRTPProtectionProfile,
+    Version,
+)
 from aiodtls.core.sessions import Session
 
 
@@ -29,7 +34,7 @@ class Negotiated:
 
     client_random: bytes = b""
     server_random: bytes = b""
-    version: str | None = None
+    version: Version | None = None
     suite: Suite | None = None
     group: NamedGroup | None = None
     server_hostname: str | None = None

@@ -51,11 +51,11 @@ class Candidate:
     __slots__ = ("address", "asks_old_path", "cookies", "has_new_id", "received", "sent")
 
     def __init__(self, address: Address, size: int, *, enhanced: bool, has_new_id: bool) -> None:
-        self.address = address
-        self.has_new_id = has_new_id
-        self.asks_old_path = enhanced
-        self.received = size
-        self.sent = 0
+        self.address: Address = address
+        self.has_new_id: bool = has_new_id
+        self.asks_old_path: bool = enhanced
+        self.received: int = size
+        self.sent: int = 0
         # Those of the challenges that have no answer yet.
         self.cookies: list[bytes] = []
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiodtls.core import checks
 from aiodtls.core.errors import ConfigError
+from aiodtls.core.registry import Version
 
 # The wire format allows 65,535 bytes for an identity, and for all extensions of a hello together.
 # But many servers drop a hello that is much longer than this, and real identities are shorter.
@@ -37,7 +38,7 @@ class PSKContext:
 
     peername: Any
     server_name: str | None
-    version: str
+    version: Version
     import_context: bytes | None = None
 
 

@@ -52,7 +52,7 @@ class Refusal:
         self._interval = interval
         self._not_before = now + interval
         self._repeats = 0
-        self.client_random = client_random
+        self.client_random: bytes = client_random
 
     def is_asked_for_by(self, record: Record) -> bool:
         """Whether the record continues the handshake, as far as that can be told without keys."""
@@ -124,7 +124,7 @@ class AlertHint:
         driver: HandshakeDriver,
         timers: Timers,
     ) -> None:
-        self.error = error
+        self.error: HandshakeRefused = error
         self._patience = patience
         self._driver = driver
         self._timers = timers

@@ -5,6 +5,10 @@ for comparing, choosing and displaying them.
 """
 
 from enum import IntEnum
+from typing import Literal, TypeAlias
+
+# A version of DTLS, as configurations and endpoints name it.
+Version: TypeAlias = Literal["1.2", "1.3"]
 
 
 class ContentType(IntEnum):

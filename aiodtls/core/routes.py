@@ -33,9 +33,9 @@ class Routes:
         self._layout = layout
         self._make_id = functools.partial(layout.new, random=random) if layout else random
         # The length of ids, if the configuration of a server does not say.
-        self.default_length = layout.length if layout is not None else DEFAULT_CID_LENGTH
+        self.default_length: int = layout.length if layout is not None else DEFAULT_CID_LENGTH
         # The length of all our connection ids on this socket; 0 until there are any.
-        self.cid_length = self._checked_length(config) if config is not None else 0
+        self.cid_length: int = self._checked_length(config) if config is not None else 0
         self._all: dict[DTLSConnection, None] = {}
         self._live: dict[Address, DTLSConnection] = {}
         self._shadows: dict[Address, DTLSConnection] = {}

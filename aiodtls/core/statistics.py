@@ -256,16 +256,38 @@ class Counters:
 
     __slots__ = (*_OF_ASSOCIATIONS, "named", "total")
 
+    datagrams_sent: int
+    datagrams_received: int
+    records_sent: int
+    records_received: int
+    bytes_sent: int
+    bytes_received: int
+    records_replayed: int
+    records_forged: int
+    records_discarded: int
+    records_too_early: int
+    handshakes_completed: int
+    handshakes_failed: int
+    handshakes_resumed: int
+    addresses_changed: int
+    path_checks_failed: int
+    verifications_refused: int
+    transport_errors: int
+    acks_sent: int
+    acks_received: int
+    key_updates_sent: int
+    key_updates_received: int
+
     def __init__(self, total: Sums | None = None) -> None:
         self.total: Sums = total if total is not None else _NOBODYS
         self.datagrams_sent = self.datagrams_received = 0
         self.records_sent = self.records_received = 0
         self.lone_sent = self.lone_received = 0
         self.bytes_sent = self.bytes_received = 0
-        self.flights_resent = 0
+        self.flights_resent: int = 0
         self.records_replayed = self.records_forged = 0
         self.records_discarded = self.records_too_early = 0
-        self.messages_dropped = 0
+        self.messages_dropped: int = 0
         self.handshakes_completed = self.handshakes_failed = self.handshakes_resumed = 0
         self.addresses_changed = self.path_checks_failed = 0
         self.verifications_refused = self.transport_errors = 0
@@ -441,12 +463,17 @@ class Sums(Counters):
 
     __slots__ = (*_OF_SOCKETS, "handshake_seconds", "rtt_seconds")
 
+    hellos_answered: int
+    hellos_refused: int
+    handshakes_evicted: int
+    associations_evicted: int
+
     def __init__(self) -> None:
         super().__init__()
         self.hellos_answered = self.hellos_refused = 0
         self.handshakes_evicted = self.associations_evicted = 0
-        self.handshake_seconds = Timings(HANDSHAKE_BOUNDS)
-        self.rtt_seconds = Timings(RTT_BOUNDS)
+        self.handshake_seconds: Timings = Timings(HANDSHAKE_BOUNDS)
+        self.rtt_seconds: Timings = Timings(RTT_BOUNDS)
 
     def count_hello_answered(self) -> None:
         self.hellos_answered += 1

@@ -22,7 +22,7 @@ class EagerFuture(asyncio.Future[Any]):
     # The callback of the task, and its context.
     _then: tuple[Callable[[Any], object], Context | None] | None = None
     # Whether its result was withdrawn before the task could run.
-    is_void = False
+    is_void: bool = False
 
     def add_done_callback(
         self, callback: Callable[[Any], object], /, *, context: Context | None = None

@@ -50,9 +50,9 @@ class Waiting:
     __slots__ = ("addr", "datagrams", "priority")
 
     def __init__(self, addr: Any, priority: Priority, datagrams: list[bytes]) -> None:
-        self.addr = addr
-        self.priority = priority
-        self.datagrams = datagrams
+        self.addr: Any = addr
+        self.priority: Priority = priority
+        self.datagrams: list[bytes] = datagrams
 
 
 class _Turn:
@@ -165,6 +165,10 @@ class SendQueue:
         *("_answers", "_clock", "_data", "_handshakes", "_network_of", "_salt"),
         *("data_size", "dropped", "size"),
     )
+
+    size: int
+    data_size: int
+    dropped: int
 
     def __init__(self) -> None:
         self._salt = int.from_bytes(os.urandom(8), "big")

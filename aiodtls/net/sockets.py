@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 MAX_PORT = 65535
 # How often another port is tried if the second family's is in use.
@@ -26,6 +26,9 @@ FIRST_PASSED = 3
 # From linux/in.h and linux/in6.h. The socket module lacks them.
 IP_MTU = 14
 IPV6_MTU = 24
+
+# As asyncio has it: host and port, and for IPv6 flow information and scope too.
+SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
 async def resolve(

@@ -40,6 +40,12 @@ class Counters:
         "to_plain",
     )
 
+    idle: int
+    peers: int
+    peers_total: int
+    to_dtls: int
+    to_plain: int
+
     def __init__(self, output: Output) -> None:
         self._output = output
         self.peers = self.peers_total = self.idle = 0

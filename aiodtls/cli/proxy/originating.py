@@ -41,7 +41,7 @@ class Client:
         self._size = 0
         # None while the handshake runs.
         self.endpoint: DTLSEndpoint | None = None
-        self.has_ended = False
+        self.has_ended: bool = False
         self._is_active = True
 
     def to_server(self, batch: bytes, size: int) -> None:

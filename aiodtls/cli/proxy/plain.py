@@ -21,7 +21,7 @@ class Room:
     __slots__ = ("is_left",)
 
     def __init__(self) -> None:
-        self.is_left = True
+        self.is_left: bool = True
 
     def run_out(self) -> None:
         self.is_left = False

@@ -80,7 +80,7 @@ class Pace:
         self._silences = silences
         self._silent = 0
         self._last = 0.0
-        self.asked = 0
+        self.asked: int = 0
 
     @property
     def is_spent(self) -> bool:
@@ -140,7 +140,7 @@ class Exchange(asyncio.DatagramProtocol):
         self._message_seq = 0
         self._messages: dict[int, _Message] = {}
         self._arrived = asyncio.Event()
-        self.answer = Answer()
+        self.answer: Answer = Answer()
         self._taken = 0
         self._cookie: bytes | None = None
         self._is_verify_request = False

@@ -68,7 +68,7 @@ class CoapsMessages(interfaces.MessageInterface):
     def __init__(self, manager: MessageManager, log: logging.Logger) -> None:
         self.manager = manager
         self._log = log
-        self.is_shut_down = False
+        self.is_shut_down: bool = False
 
     def leave_manager(self) -> None:
         """Lets a context be freed while somebody holds a message of its."""

@@ -23,8 +23,8 @@ class ICEDatagramTransport(asyncio.DatagramTransport):
         self._ice = ice
         self._unsent: deque[bytes] = deque()
         self._sender: asyncio.Task[None] | None = None
-        self.packets_sent = 0
-        self.bytes_sent = 0
+        self.packets_sent: int = 0
+        self.bytes_sent: int = 0
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         self._unsent.append(bytes(data))

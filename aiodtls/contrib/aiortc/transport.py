@@ -35,7 +35,7 @@ from aiodtls.contrib.aiortc.ice import PEER, ICEDatagramTransport
 from aiodtls.events import Closed
 from aiodtls.profiles import FieldsWithoutTrust
 
-logger = logging.getLogger("aiodtls.aiortc")
+logger: logging.Logger = logging.getLogger("aiodtls.aiortc")
 
 # First bytes of datagrams (RFC 7983).
 DTLS, SRTP = range(20, 64), range(128, 192)

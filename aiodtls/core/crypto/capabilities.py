@@ -36,7 +36,7 @@ def _working(name: str, kind: str) -> Any:
     return module
 
 
-mlkem = _working("mlkem", "MLKEM768PrivateKey")
+mlkem: Any = _working("mlkem", "MLKEM768PrivateKey")
 _FOUND = {
     ML_KEM: mlkem is not None,
     ML_DSA: _working("mldsa", "MLDSA44PrivateKey") is not None,

@@ -86,7 +86,7 @@ class KeySchedule:
     __slots__ = ("_empty", "_secret", "hash_name")
 
     def __init__(self, hash_name: str, psk: bytes | None = None) -> None:
-        self.hash_name = hash_name
+        self.hash_name: str = hash_name
         self._empty = _empty_hash(hash_name)
         zeros = bytes(len(self._empty))
         self._start(hkdf_extract(hash_name, zeros, psk if psk is not None else zeros))

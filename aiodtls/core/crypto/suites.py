@@ -75,8 +75,8 @@ class CopyingAEAD:
     """
 
     def __init__(self, made: AEADObject) -> None:
-        self.encrypt = made.encrypt
-        self.decrypt = made.decrypt
+        self.encrypt: Callable[[Bytes, Bytes, Bytes | None], bytes] = made.encrypt
+        self.decrypt: Callable[[Bytes, Bytes, Bytes | None], bytes] = made.decrypt
 
     def encrypt_into(
         self, nonce: Bytes, data: Bytes, associated_data: Bytes | None, into: memoryview, /
@@ -130,9 +130,9 @@ class KeyExchange(enum.Enum):
     ECDHE_PSK = "ECDHE_PSK"
 
     def __init__(self, name: str) -> None:
-        self.uses_psk = name in ("PSK", "ECDHE_PSK")
-        self.uses_ecdhe = name != "PSK"
-        self.uses_certificate = not self.uses_psk
+        self.uses_psk: bool = name in ("PSK", "ECDHE_PSK")
+        self.uses_ecdhe: bool = name != "PSK"
+        self.uses_certificate: bool = not self.uses_psk
 
 
 @dataclass(frozen=True, slots=True, eq=False)

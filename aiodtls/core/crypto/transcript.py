@@ -37,7 +37,7 @@ class Transcript:
         self._hashed = 0
         self._hash_name = ""
         self._hash: Any = None
-        self.is_dtls13 = False
+        self.is_dtls13: bool = False
 
     def add(self, msg_type: int, message_seq: int, body: bytes) -> bytes:
         """Appends a message. Returns it encoded as one fragment."""

@@ -51,7 +51,7 @@ from aiodtls.core.crypto.names import check_name, subject_names
 from aiodtls.core.errors import AlertError, ConfigError
 from aiodtls.core.frozen import frozen
 from aiodtls.core.peer_text import shown
-from aiodtls.core.registry import AlertDescription, CertificateType
+from aiodtls.core.registry import AlertDescription, CertificateType, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class TrustContext:
     server_hostname: str | None
     peername: Any
     role: Role
-    version: str
+    version: Version
 
 
 TrustFunction: TypeAlias = Callable[[Sequence[bytes], TrustContext], "bool | Awaitable[bool]"]

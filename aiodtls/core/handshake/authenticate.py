@@ -114,11 +114,13 @@ def _asked(
     peer_role: Literal["client", "server"],
 ) -> Step[AlertError | None]:
     """The verdict of a trust function, and of the check of the name that follows it."""
+    version = hs.negotiated.version
+    assert version is not None
     context = TrustContext(
         hs.negotiated.server_hostname,
         hs.peer,
         "client" if peer_role == "server" else "server",
-        str(hs.negotiated.version),
+        version,
     )
     answer = yield from hs.ask(CertificateReceived(chain, context, function))
     if isinstance(answer, Exception):
@@ -175,7 +177,8 @@ def find_psk(
     """A server's key for an identity; None if the identity is unknown."""
     found: object
     if hs.config.psk_function is not None:
-        name, version = hs.negotiated.server_hostname, str(hs.negotiated.version)
+        name, version = hs.negotiated.server_hostname, hs.negotiated.version
+        assert version is not None
         context = PSKContext(hs.peer, name, version, import_context)
         found = yield from hs.ask(PSKRequested(identity, context))
     else:

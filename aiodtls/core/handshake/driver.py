@@ -87,6 +87,10 @@ class HandshakeDriver:
         *("complete", "completed_at", "last_flight_arrived", "next_seq", "outgoing", "sent_last"),
     )
 
+    complete: bool
+    last_flight_arrived: bool
+    sent_last: bool
+
     def __init__(
         self,
         layer: RecordLayer,
@@ -123,9 +127,9 @@ class HandshakeDriver:
         self._answers: dict[int, int] = {}
         # After the handshake: the message with which the peer would begin another handshake.
         self._new_handshake: HandshakeMessage | None = None
-        self.next_seq = 0
+        self.next_seq: int = 0
         self.complete = self.last_flight_arrived = self.sent_last = False
-        self.completed_at = 0.0
+        self.completed_at: float = 0.0
         # With a lease: the message_seq of the peer's next message in the stored state. An adopter
         # of that state would not know later messages. So they get no ACK until a newer state is
         # stored.

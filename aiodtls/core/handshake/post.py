@@ -156,10 +156,10 @@ class PostHandshake13:
         self._lease: Lease | None = None
         self.waiting: tuple[Waiting, ...] = ()
         # Whether our new keys, which the peer can read already, wait for a lease.
-        self.new_keys_wait = False
+        self.new_keys_wait: bool = False
         # The KeyUpdate to send once everything is acknowledged.
         self._wanted: KeyUpdateRequest | None = None
-        self.keeps_old_keys = False
+        self.keeps_old_keys: bool = False
         self._old_keys_until = NEVER
         # Whether the timer of a flight has stopped; the newest record number of the peer when its
         # latest datagram came; and from when on a newer record makes us resend such flights.
@@ -167,10 +167,10 @@ class PostHandshake13:
         self._heard_number = 0
         self._resend_from = 0.0
         # Whether ``records_come`` has anything to do.
-        self.watches_records = False
+        self.watches_records: bool = False
         # Whether no message_seq is left for a message that is due. The owner then ends the
         # association.
-        self.is_exhausted = False
+        self.is_exhausted: bool = False
         self._events = events
         self._counters = counters
 

@@ -69,8 +69,8 @@ class ByteTable:
     __slots__ = ("_begin_with", "_count", "_view", "buffer", "width")
 
     def __init__(self, count: int, width: int) -> None:
-        self.width = width
-        self.buffer = bytearray(count * width)
+        self.width: int = width
+        self.buffer: bytearray = bytearray(count * width)
         self._count = count
         self._view = memoryview(self.buffer)
         self._begin_with: bytes | None = None
@@ -143,21 +143,28 @@ class BatchBuffer:
     def __init__(
         self, count: int, header: int, explicit: int, inside: int, tag: int, additional: int
     ) -> None:
-        self.dimensions = count, header, explicit, inside, tag, additional
+        self.dimensions: tuple[int, int, int, int, int, int] = (
+            count,
+            header,
+            explicit,
+            inside,
+            tag,
+            additional,
+        )
         body = header + explicit
         end = body + inside + tag
-        self.records = ByteTable(count, end)
-        self.headers = self.records.fields(0, header)
-        self.explicits = self.records.fields(header, body) if explicit else []
-        self.bodies = self.records.fields(body, end)
-        self.nonces = ByteTable(count, NONCE_LENGTH)
-        self.nonce_views = self.nonces.fields(0, NONCE_LENGTH)
+        self.records: ByteTable = ByteTable(count, end)
+        self.headers: list[memoryview] = self.records.fields(0, header)
+        self.explicits: list[memoryview] = self.records.fields(header, body) if explicit else []
+        self.bodies: list[memoryview] = self.records.fields(body, end)
+        self.nonces: ByteTable = ByteTable(count, NONCE_LENGTH)
+        self.nonce_views: list[memoryview] = self.nonces.fields(0, NONCE_LENGTH)
         if additional:
-            self.additional = ByteTable(count, additional)
-            self.additions = self.additional.fields(0, additional)
+            self.additional: ByteTable = ByteTable(count, additional)
+            self.additions: list[memoryview] = self.additional.fields(0, additional)
         else:
             self.additions = self.headers
-            self.samples = self.records.fields(body, body + SAMPLE_LENGTH)
+            self.samples: list[memoryview] = self.records.fields(body, body + SAMPLE_LENGTH)
 
     def number_nonces(self, iv: bytes, first: int, lows: Columns) -> None:
         """Sets the nonces to the IV XOR the numbers from ``first`` on (RFC 8446 section 5.3)."""
@@ -190,9 +197,9 @@ class OpeningBuffer(BatchBuffer):
 
     def __init__(self, count: int, header: int, explicit: int, inside: int, *rest: int) -> None:
         super().__init__(count, header, explicit, inside, *rest)
-        self.expected = ByteTable(count, header)
-        self.inside = ByteTable(count, inside)
-        self.insides = self.inside.fields(0, inside)
+        self.expected: ByteTable = ByteTable(count, header)
+        self.inside: ByteTable = ByteTable(count, inside)
+        self.insides: list[memoryview] = self.inside.fields(0, inside)
 
     def as_expected(self, count: int) -> int:
         """How many of the first ``count`` headers are as expected, up to the first that differs."""

@@ -34,8 +34,8 @@ class ConnectionIds:
         random: Callable[[int], bytes] = os.urandom,
         table: IdTable | None = None,
     ) -> None:
-        self.length = length
-        self.expected = False
+        self.length: int = length
+        self.expected: bool = False
         self._random = random
         self._table: IdTable = {} if table is None else table
         self._ids: tuple[bytes, ...] = ()

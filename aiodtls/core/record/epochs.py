@@ -40,13 +40,16 @@ class RecordWriter(ABC):
 
     __slots__ = ("alarm", "lease_end", "limit", "limit_alarm", "next_number", "overhead")
 
+    alarm: int
+    limit_alarm: int
+
     def __init__(self, epoch: int, overhead: int, limit: int = SEQUENCE_NUMBER_MASK) -> None:
-        self.next_number = epoch << EPOCH_SHIFT
-        self.limit = self.next_number + limit
+        self.next_number: int = epoch << EPOCH_SHIFT
+        self.limit: int = self.next_number + limit
         self.alarm = self.limit_alarm = self.next_number + limit // 2
-        self.lease_end = NEVER
+        self.lease_end: int = NEVER
         # Bytes of a record beyond its plaintext.
-        self.overhead = HEADER_LENGTH + overhead
+        self.overhead: int = HEADER_LENGTH + overhead
 
     @property
     def is_protected(self) -> bool:
@@ -122,8 +125,8 @@ class PlaintextWriter(RecordWriter):
 
     def __init__(self, first_number: int = 0) -> None:
         super().__init__(0, 0)
-        self.next_number = first_number
-        self.hello_version = OLDEST_VERSION
+        self.next_number: int = first_number
+        self.hello_version: int = OLDEST_VERSION
 
     def say_dtls12(self) -> None:
         """From now on every record says DTLS 1.2."""
@@ -160,10 +163,10 @@ class RecordReader(ABC):
 
     def __init__(self, forgery_limit: int, replay_window: int) -> None:
         self._cipher: AEADObject | None = None
-        self.window = ReplayWindow(replay_window)
-        self.forged = 0
-        self.forgery_limit = forgery_limit
-        self.forgery_alarm = forgery_limit // 2
+        self.window: ReplayWindow = ReplayWindow(replay_window)
+        self.forged: int = 0
+        self.forgery_limit: int = forgery_limit
+        self.forgery_alarm: int = forgery_limit // 2
 
     def count_forged(self) -> bool:
         """Counts a record that failed authentication. Returns whether the alarm is reached."""

@@ -91,6 +91,8 @@ class RecordLayer:
     # Whether every record has to be seen one by one (``observed.py``).
     is_observed: ClassVar[bool] = False
 
+    skipped: int
+
     def __init__(
         self, counters: Counters, first_number: int = 0, cids: ConnectionIds | None = None
     ) -> None:
@@ -115,15 +117,15 @@ class RecordLayer:
         self._plaintext_number = first_number
         self._older_writers: dict[int, RecordWriter] = {}
         # The newest epoch for sending.
-        self.write_epoch = 0
-        self.read_epoch = 0
+        self.write_epoch: int = 0
+        self.read_epoch: int = 0
         # How many numbers of our newest keys adopters have skipped, one after another, while
         # nothing showed that the peer has opened a record after them; the first number after them.
         self.skipped = self._resumed_at = 0
         # The largest plaintext that a protected record may have. The owner checks longer ones.
-        self.max_plaintext = MAX_PLAINTEXT_LENGTH
+        self.max_plaintext: int = MAX_PLAINTEXT_LENGTH
         # Whether a record of DTLS 1.3 arrived before its keys.
-        self.kept_early = False
+        self.kept_early: bool = False
         # The reader that has counted so many forged records that the owner must act.
         self.alarmed: RecordReader | None = None
 

@@ -76,21 +76,23 @@ class CipherParameters:
     )
 
     def __init__(self, aead: AEAD, key: bytes, iv: bytes, cid: bytes) -> None:
-        self.aead = aead
-        self.key = key
+        self.aead: AEAD = aead
+        self.key: bytes = key
         # The first bytes of every nonce, if the rest is explicit; otherwise the IV.
-        self.salt = iv
-        self.iv = int.from_bytes(iv.ljust(NONCE_LENGTH, b"\0"), "big")
+        self.salt: bytes = iv
+        self.iv: int = int.from_bytes(iv.ljust(NONCE_LENGTH, b"\0"), "big")
         # Bytes of the nonce that the record carries.
-        self.explicit = aead.explicit_nonce_length
+        self.explicit: int = aead.explicit_nonce_length
         # Bytes of a record beyond its header and its inner plaintext.
-        self.expansion = self.explicit + aead.tag_length
-        self.cid = cid
-        self.hides_type = bool(cid)
+        self.expansion: int = self.explicit + aead.tag_length
+        self.cid: bytes = cid
+        self.hides_type: bool = bool(cid)
         # The first bytes of the header, and of the additional data, of application data.
-        self.prefix = CID_PREFIX if cid else DATA_PREFIX
-        self.constant = PLACEHOLDER + OUTER_TYPE + BYTES[len(cid)] + CID_PREFIX if cid else b""
-        self.last_tails = NO_LENGTH
+        self.prefix: bytes = CID_PREFIX if cid else DATA_PREFIX
+        self.constant: bytes = (
+            PLACEHOLDER + OUTER_TYPE + BYTES[len(cid)] + CID_PREFIX if cid else b""
+        )
+        self.last_tails: Tails = NO_LENGTH
 
     def prefix_of(self, content_type: int) -> bytes:
         return CID_PREFIX if self.cid else BYTES[content_type] + VERSION_BYTES
@@ -141,6 +143,9 @@ class RecordWriter12(RecordWriter):
     """
 
     __slots__ = ("_cipher", "parameters")
+
+    parameters: CipherParameters
+    next_number: int
 
     def __init__(self, epoch: int, aead: AEAD, key: bytes, iv: bytes, cid: bytes = b"") -> None:
         self.parameters = parameters = CipherParameters(aead, key, iv, cid)
@@ -224,6 +229,8 @@ class RecordReader12(RecordReader):
     """
 
     __slots__ = ("_body_at", "_header", "_least", "parameters")
+
+    parameters: CipherParameters
 
     def __init__(
         self, aead: AEAD, key: bytes, iv: bytes, replay_window: int, cid: bytes = b""

@@ -105,6 +105,9 @@ class RecordWriter13(RecordWriter):
         "_tag_length",
     )
 
+    overhead: int
+    next_number: int
+
     def __init__(self, epoch: int, keys: TrafficKeys, cid: bytes = b"") -> None:
         self._aead = aead = keys.aead
         self._key, self._sn_key = keys.key, keys.sn_key

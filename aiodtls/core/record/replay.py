@@ -15,7 +15,7 @@ class ReplayWindow:
         self._mask = (1 << size) - 1
         # Bit n stands for the number ``highest - n``.
         self._bitmap = 0
-        self.highest = -1
+        self.highest: int = -1
 
     def snapshot(self) -> tuple[int, int]:
         """The highest number and the bitmap, for another window of the same size."""

@@ -53,10 +53,10 @@ class ApplicationTraffic:
         self._peer = peer
         self._replay_window = replay_window
         # The connection ids that the peer's records and our records carry.
-        self.own_cid = own_cid
-        self.peer_cid = peer_cid
-        self.read_epoch = read_epoch
-        self.write_epoch = write_epoch
+        self.own_cid: bytes = own_cid
+        self.peer_cid: bytes = peer_cid
+        self.read_epoch: int = read_epoch
+        self.write_epoch: int = write_epoch
 
     def snapshot(self, *, next_keys: bool) -> TrafficSecrets:
         """What another process needs to continue. With ``next_keys`` it continues under our next

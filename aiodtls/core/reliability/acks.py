@@ -41,7 +41,7 @@ class Acknowledgement:
         # Whether an ACK was made since our last flight.
         self._sent = False
         # Whether something came that neither an ACK nor a flight of ours has answered.
-        self.pending = False
+        self.pending: bool = False
 
     def received(self, record_number: int) -> None:
         self._numbers.pop(record_number, None)

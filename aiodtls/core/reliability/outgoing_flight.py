@@ -105,7 +105,7 @@ class OutgoingFlight:
         # What has arrived of it; None if no ACK can come.
         self.delivery: Delivery | None = None
         # How often the flight was resent or refused as too big. It determines the datagram size.
-        self.size_resends = 0
+        self.size_resends: int = 0
         # The value of ``size_resends`` when the previous flight was answered.
         self._size_known = 0
 

@@ -46,8 +46,8 @@ class Coverage:
     __slots__ = ("length", "ranges", "touched")
 
     def __init__(self, length: int) -> None:
-        self.length = length
-        self.touched = False
+        self.length: int = length
+        self.touched: bool = False
         self.ranges: list[tuple[int, int]] = []
 
     def add(self, start: int, end: int) -> None:
@@ -162,8 +162,8 @@ class Reassembly:
     __slots__ = ("_buffered", "_readings", "_ready", "limit", "next_seq")
 
     def __init__(self, next_seq: int = 0, limit: int = MAX_BUFFERED_BYTES) -> None:
-        self.next_seq = next_seq
-        self.limit = limit
+        self.next_seq: int = next_seq
+        self.limit: int = limit
         self._buffered = 0
         # (message_seq, epoch) -> its readings, the most recently touched one last.
         self._readings: dict[tuple[int, int], list[_Reading]] = {}

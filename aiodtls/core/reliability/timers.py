@@ -70,9 +70,12 @@ class Backoff:
 
     __slots__ = ("initial", "maximum", "resends", "timeout")
 
+    resends: int
+    timeout: float
+
     def __init__(self, initial: float, maximum: float) -> None:
-        self.initial = initial
-        self.maximum = maximum
+        self.initial: float = initial
+        self.maximum: float = maximum
         self.restart()
 
     def restart(self) -> None:

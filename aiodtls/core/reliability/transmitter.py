@@ -63,13 +63,13 @@ class Transmitter:
         self._pause = 0.0
         # The remaining datagrams of a flight that is longer than one burst.
         self._held_back: Sequence[Datagram] = ()
-        self.has_acks = False
+        self.has_acks: bool = False
         # Whether each fragment of a message gets a record of its own.
-        self.parts_alone = False
-        self.max_datagram_size = max_datagram_size
+        self.parts_alone: bool = False
+        self.max_datagram_size: int = max_datagram_size
         self._max_handshake_datagram = max_handshake_datagram
         # The most plaintext in a protected record that the peer accepts.
-        self.record_limit = MAX_PLAINTEXT_LENGTH
+        self.record_limit: int = MAX_PLAINTEXT_LENGTH
         # None if nothing waits, because an idle association should not keep empty lists.
         self._datagrams: list[bytes] | None = None
 

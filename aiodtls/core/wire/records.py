@@ -22,7 +22,7 @@ HEADER = Struct("!BHQH")
 HEADER_LENGTH = HEADER.size
 EPOCH_SHIFT = 48
 # Plain integers: an enum lookup takes longer than the comparison.
-DTLSv1_2 = int(ProtocolVersion.DTLSv1_2)
+DTLSv1_2: int = int(ProtocolVersion.DTLSv1_2)
 HANDSHAKE = int(ContentType.handshake)
 CLIENT_HELLO = int(HandshakeType.client_hello)
 SEQUENCE_NUMBER_MASK = (1 << EPOCH_SHIFT) - 1
