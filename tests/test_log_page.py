@@ -37,7 +37,10 @@ def test_the_page_has_no_line_that_is_not_logged():
 
 def test_nothing_is_logged_past_the_table():
     found = []
-    for path in sorted((ROOT / "aiodtls").rglob("*.py")):
+    package = ROOT / "aiodtls"
+    # An adapter has a logger of its own, which its guide names.
+    own = set((package / "contrib").rglob("*.py"))
+    for path in sorted(set(package.rglob("*.py")) - own):
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
