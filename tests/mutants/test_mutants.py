@@ -66,7 +66,12 @@ def test_what_is_no_python_does_not_apply():
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
-        ("record/replay.py", "self.highest = -1", "self.highest = -2", {"ReplayWindow.__init__"}),
+        (
+            "record/replay.py",
+            "self.highest: int = -1",
+            "self.highest: int = -2",
+            {"ReplayWindow.__init__"},
+        ),
         ("record/replay.py", '"""The anti-replay window', '"""\n\nA window', None),
         ("reliability/acks.py", "MAX_RECORDS = 32", "MAX_RECORDS = 33", None),
         # Called when the module is loaded, and a function in such a one.
