@@ -34,6 +34,10 @@ pairs = pytest.mark.parametrize(
 )
 
 
+# aiortc's own transport, with an old pyOpenSSL.
+pytestmark = pytest.mark.filterwarnings("ignore:Attempting to mutate a Context:DeprecationWarning")
+
+
 class Path:
     """One end of a path that ICE could have found. ``loss`` says whether a datagram is lost."""
 
